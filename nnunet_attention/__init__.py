@@ -1,0 +1,26 @@
+"""Attention U-Net as a self-configuring plugin of nnU-Net v2.
+
+Importing this package loads neither torch nor nnunetv2: the names below are imported on first use.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "AttentionGate": "nnunet_attention.gates",
+    "AttentionResidualEncoderUNet": "nnunet_attention.networks",
+    "AttentionUNet": "nnunet_attention.networks",
+}
+
+__all__ = ["AttentionGate", "AttentionResidualEncoderUNet", "AttentionUNet", "__version__"]
+
+
+def __getattr__(name: str):
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

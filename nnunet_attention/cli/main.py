@@ -1,0 +1,42 @@
+"""Parses `nnunet-attention <command> ...` and runs the command's module."""
+
+import argparse
+import sys
+from importlib import import_module
+
+from nnunet_attention import __version__
+from nnunet_attention.errors import CommandError
+
+# A command is a module beside this one with HELP, add_arguments(parser) and run(arguments).
+COMMANDS = ("where", "doctor", "demo")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 done, 1 failed, 2 wrong usage."""
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    try:
+        return parsed.run(parsed)
+    except CommandError as error:
+        print(f"nnunet-attention {parsed.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"nnunet-attention {parsed.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; their modules import torch and nnunetv2 only when run."""
+    parser = argparse.ArgumentParser(
+        prog="nnunet-attention",
+        description="Attention U-Net for nnU-Net v2. Train with: "
+        "nnUNetv2_train DATASET 3d_fullres 0 -tr AttentionUNetTrainer",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = import_module(f"nnunet_attention.cli.{name}")
+        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser

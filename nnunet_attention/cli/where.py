@@ -1,0 +1,19 @@
+"""`nnunet-attention where`: prints the directory for nnU-Net's trainer search path."""
+
+import argparse
+
+from nnunet_attention import doorway
+
+HELP = (
+    'print the directory with our trainers, for export nnUNet_extTrainer="$(nnunet-attention where)"'
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Takes no arguments."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the path."""
+    print(doorway.directory())
+    return 0

@@ -1,0 +1,8 @@
+"""What nnU-Net's trainer search sees: the trainers, from where they are installed.
+
+nnU-Net imports this file by its bare name and drops it again, so no class may be defined here.
+"""
+
+from nnunet_attention import trainers
+
+globals().update({name: getattr(trainers, name) for name in trainers.__all__})

@@ -1,0 +1,114 @@
+"""nnU-Net's U-Net decoder with an attention gate on its skip connections."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
+from torch import Tensor, nn
+
+from nnunet_attention.gates import AttentionGate
+
+
+class AttentionDecoder(UNetDecoder):
+    """A plain decoder's layers, under their plain names, with gates added as `gates`.
+
+    `gates[s]` stands before decoder stage s, counted like nnU-Net's stages from the bottleneck up.
+
+    Args:
+        plain: the decoder whose layers are taken over; do not use it afterwards.
+        gate_full_resolution: gate the skip of the highest resolution too. The paper does not.
+        output_transform: see `AttentionGate`.
+
+    Raises:
+        ValueError: if there is no skip connection to gate.
+    """
+
+    def __init__(
+        self,
+        plain: UNetDecoder,
+        *,
+        gate_full_resolution: bool = False,
+        output_transform: bool = False,
+    ):
+        # UNetDecoder.__init__ would build all layers a second time, so it is left out. The layers
+        # are registered in its order: then one seed gives the plain keys the plain network's
+        # initial values.
+        nn.Module.__init__(self)
+        self.deep_supervision = plain.deep_supervision
+        self.encoder = plain.encoder
+        self.num_classes = plain.num_classes
+        self.stages = plain.stages
+        self.transpconvs = plain.transpconvs
+        self.seg_layers = plain.seg_layers
+
+        number_of_gates = len(self.stages) if gate_full_resolution else len(self.stages) - 1
+        if number_of_gates < 1:
+            remedy = (
+                "set gate_full_resolution to true in the plans' arch_kwargs, or use a plain U-Net"
+                if len(self.stages) == 1
+                else "use a plain network"
+            )
+            raise ValueError(
+                f"a network of {len(self.stages) + 1} stages has no skip connection to gate "
+                f"(gate_full_resolution={gate_full_resolution}); {remedy}"
+            )
+        encoder = self.encoder
+        self.gates = nn.ModuleList(
+            AttentionGate(
+                encoder.conv_op,
+                skip_channels=encoder.output_channels[-(stage + 2)],
+                gating_channels=encoder.output_channels[-(stage + 1)],
+                stride=encoder.strides[-(stage + 1)],
+                output_transform=output_transform,
+                norm_op=encoder.norm_op,
+                norm_op_kwargs=encoder.norm_op_kwargs,
+            )
+            for stage in range(number_of_gates)
+        )
+
+    def forward(self, skips: Sequence[Tensor], return_coefficients: bool = False):
+        """Decodes the encoder's features.
+
+        The loop stands here because UNetDecoder's has no place where a gate could be called.
+
+        Shape:
+            - skips: the encoder's outputs, highest resolution first, the bottleneck last
+            - returns: logits (B, num_classes, *S), or with deep supervision a list of them, highest
+              resolution first. With `return_coefficients` a tuple of that and the list of the
+              gates' coefficients, each (B, 1, *S) on its skip's grid, bottleneck first.
+        """
+        logits, all_coefficients = [], []
+        last = len(self.stages) - 1
+        feature = skips[-1]
+        for s in range(len(self.stages)):
+            skip = skips[-(s + 2)]
+            if s < len(self.gates):
+                skip, coefficients = self.gates[s](skip, feature)
+                if return_coefficients:
+                    all_coefficients.append(coefficients)
+                # Held through the stage's convolutions it would raise the peak memory.
+                del coefficients
+            feature = self.transpconvs[s](feature)
+            feature = torch.cat((feature, skip), 1)
+            del skip
+            feature = self.stages[s](feature)
+            if self.deep_supervision or s == last:
+                logits.append(self.seg_layers[s](feature))
+        prediction = logits[::-1] if self.deep_supervision else logits[0]
+        return (prediction, all_coefficients) if return_coefficients else prediction
+
+    def compute_conv_feature_map_size(self, input_size: Sequence[int]):
+        """Values per case in the feature maps of decoder and gates, for nnU-Net's VRAM estimate.
+
+        Args:
+            input_size: the size of the encoder's input, *S, without batch and channels.
+        """
+        output = super().compute_conv_feature_map_size(input_size)
+        sizes = []
+        for stride in self.encoder.strides:
+            input_size = [size // step for size, step in zip(input_size, stride, strict=True)]
+            sizes.append(input_size)
+        for s, gate in enumerate(self.gates):
+            output += np.int64(gate.compute_conv_feature_map_size(sizes[-(s + 2)]))
+        return output

@@ -1,0 +1,76 @@
+"""From the network that nnU-Net plans name to its gated counterpart."""
+
+import pydoc
+
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+from torch import nn
+
+from nnunet_attention.networks.attention_unet import AttentionResidualEncoderUNet, AttentionUNet
+
+# The paths on the right are written into plans and stay importable for good.
+_GATED_PATH_OF = {
+    PlainConvUNet: "nnunet_attention.networks.AttentionUNet",
+    ResidualEncoderUNet: "nnunet_attention.networks.AttentionResidualEncoderUNet",
+    AttentionUNet: "nnunet_attention.networks.AttentionUNet",
+    AttentionResidualEncoderUNet: "nnunet_attention.networks.AttentionResidualEncoderUNet",
+}
+
+
+class UnsupportedNetworkError(ValueError):
+    """The plans name a network for which there is no attention U-Net."""
+
+
+def attention_class_path(network_class_name: str) -> str:
+    """Import path of the gated counterpart of a network named in plans.
+
+    Args:
+        network_class_name: the plans' `network_class_name`; of a gated network it is returned.
+
+    Raises:
+        UnsupportedNetworkError: if it is another network than nnU-Net's PlainConvUNet or
+            ResidualEncoderUNet.
+    """
+    network_class = pydoc.locate(network_class_name)
+    if network_class is None:
+        # The class has moved since the plans were written: nnU-Net then goes by its last name.
+        last_name = network_class_name.split(".")[-1]
+        network_class = next((known for known in _GATED_PATH_OF if known.__name__ == last_name), None)
+    if not isinstance(network_class, type) or network_class not in _GATED_PATH_OF:
+        supported = ", ".join(known.__name__ for known in _GATED_PATH_OF)
+        raise UnsupportedNetworkError(
+            f"the plans name the network {network_class_name}; attention gates are supported on "
+            f"{supported}. Choose plans with one of these (-p nnUNetPlans or "
+            f"-p nnUNetResEncUNetLPlans) or another trainer."
+        )
+    return _GATED_PATH_OF[network_class]
+
+
+def build_attention_network(
+    configuration: ConfigurationManager,
+    num_input_channels: int,
+    num_output_channels: int,
+    deep_supervision: bool = True,
+) -> nn.Module:
+    """Builds and initialises the attention U-Net for one configuration of an nnU-Net plans file.
+
+    Args:
+        configuration: from `PlansManager(plans).get_configuration(name)`; its network may be plain
+            or gated already, then with its options.
+        num_input_channels: image channels, plus those of the previous stage in a cascade.
+        num_output_channels: segmentation heads.
+        deep_supervision: whether to return the logits of all resolutions.
+
+    Raises:
+        UnsupportedNetworkError: see `attention_class_path`.
+    """
+    return get_network_from_plans(
+        attention_class_path(configuration.network_arch_class_name),
+        configuration.network_arch_init_kwargs,
+        configuration.network_arch_init_kwargs_req_import,
+        num_input_channels,
+        num_output_channels,
+        allow_init=True,
+        deep_supervision=deep_supervision,
+    )

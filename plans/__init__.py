@@ -1,0 +1,1 @@
+"""Experiment planners and plans conversion."""

@@ -1,0 +1,37 @@
+"""Trainers for `nnUNetv2_train -tr`; every name in `__all__` is found by nnU-Net.
+
+The names are written into checkpoints and results folders: they stay.
+"""
+
+from nnunet_attention.trainers.attention import (
+    AttentionUNetTrainer,
+    AttentionUNetTrainer_1epoch,
+    AttentionUNetTrainer_5epochs,
+    AttentionUNetTrainer_10epochs,
+    AttentionUNetTrainer_20epochs,
+    AttentionUNetTrainer_50epochs,
+    AttentionUNetTrainer_100epochs,
+    AttentionUNetTrainer_250epochs,
+    AttentionUNetTrainer_500epochs,
+)
+from nnunet_attention.trainers.benchmark import (
+    AttentionUNetTrainerBenchmark_5epochs,
+    AttentionUNetTrainerBenchmark_5epochs_noDataLoading,
+)
+from nnunet_attention.trainers.short import AttentionUNetTrainer_short, nnUNetTrainer_short
+
+__all__ = [
+    "AttentionUNetTrainer",
+    "AttentionUNetTrainerBenchmark_5epochs",
+    "AttentionUNetTrainerBenchmark_5epochs_noDataLoading",
+    "AttentionUNetTrainer_1epoch",
+    "AttentionUNetTrainer_5epochs",
+    "AttentionUNetTrainer_10epochs",
+    "AttentionUNetTrainer_20epochs",
+    "AttentionUNetTrainer_50epochs",
+    "AttentionUNetTrainer_100epochs",
+    "AttentionUNetTrainer_250epochs",
+    "AttentionUNetTrainer_500epochs",
+    "AttentionUNetTrainer_short",
+    "nnUNetTrainer_short",
+]

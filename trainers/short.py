@@ -1,0 +1,62 @@
+"""Trainers of a few short epochs, to try a pipeline out on a CPU."""
+
+import os
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunet_attention.trainers.attention import AttentionUNetTrainer
+
+SCHEDULE_VARIABLE = "NNUNET_ATTENTION_SHORT_SCHEDULE"
+# Epochs, training iterations an epoch, validation iterations an epoch.
+DEFAULT_SCHEDULE = (10, 25, 5)
+
+
+def short_schedule(text: str | None) -> tuple[int, int, int]:
+    """Reads `EPOCHS,ITERATIONS,VALIDATION_ITERATIONS`; None and "" give the default, 10,25,5.
+
+    Raises:
+        ValueError: if it is not three positive whole numbers.
+    """
+    if not text:
+        return DEFAULT_SCHEDULE
+    try:
+        epochs, iterations, validation_iterations = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(_schedule_message(text)) from error
+    if min(epochs, iterations, validation_iterations) < 1:
+        raise ValueError(_schedule_message(text))
+    return epochs, iterations, validation_iterations
+
+
+def _schedule_message(text: str) -> str:
+    return (
+        f"{SCHEDULE_VARIABLE}={text!r} must be three positive whole numbers, "
+        "EPOCHS,ITERATIONS,VALIDATION_ITERATIONS, such as 10,25,5"
+    )
+
+
+class nnUNetTrainer_short(nnUNetTrainer):
+    """Stock nnU-Net for a few short epochs.
+
+    The length stands in the environment variable NNUNET_ATTENTION_SHORT_SCHEDULE (default
+    `10,25,5`: epochs, iterations an epoch, validation iterations an epoch). Every epoch is saved.
+    """
+
+    # The signature must be nnUNetTrainer's: it stores the arguments by the names found here.
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 as in nnUNetTrainer
+    ):
+        schedule = short_schedule(os.environ.get(SCHEDULE_VARIABLE))
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = schedule
+        self.save_every = 1
+
+
+class AttentionUNetTrainer_short(AttentionUNetTrainer, nnUNetTrainer_short):
+    """Attention U-Net for a few short epochs, as long as `nnUNetTrainer_short`."""
