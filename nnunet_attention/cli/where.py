@@ -4,9 +4,7 @@ import argparse
 
 from nnunet_attention import doorway
 
-HELP = (
-    'print the directory with our trainers, for export nnUNet_extTrainer="$(nnunet-attention where)"'
-)
+HELP = "print the directory of our trainers, for nnUNet_extTrainer where start-up does not set it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -31,9 +31,9 @@ class AttentionDecoder(UNetDecoder):
         gate_full_resolution: bool = False,
         output_transform: bool = False,
     ):
-        # UNetDecoder.__init__ would build all layers a second time, so it is left out. The layers
-        # are registered in its order: then one seed gives the plain keys the plain network's
-        # initial values.
+        # UNetDecoder.__init__ would build all layers a second time, so it is left out. Its order of
+        # registration is kept, the gates come last: nnU-Net initialises in this order, so that one
+        # seed gives the plain keys the plain network's initial values.
         nn.Module.__init__(self)
         self.deep_supervision = plain.deep_supervision
         self.encoder = plain.encoder
@@ -54,18 +54,21 @@ class AttentionDecoder(UNetDecoder):
                 f"(gate_full_resolution={gate_full_resolution}); {remedy}"
             )
         encoder = self.encoder
-        self.gates = nn.ModuleList(
-            AttentionGate(
-                encoder.conv_op,
-                skip_channels=encoder.output_channels[-(stage + 2)],
-                gating_channels=encoder.output_channels[-(stage + 1)],
-                stride=encoder.strides[-(stage + 1)],
-                output_transform=output_transform,
-                norm_op=encoder.norm_op,
-                norm_op_kwargs=encoder.norm_op_kwargs,
+        # torch's own initialisation of the gates draws random numbers; drawn aside, they leave
+        # nnU-Net's initialisation, which follows, the numbers that the plain network gets.
+        with torch.random.fork_rng(devices=[]):
+            self.gates = nn.ModuleList(
+                AttentionGate(
+                    encoder.conv_op,
+                    skip_channels=encoder.output_channels[-(stage + 2)],
+                    gating_channels=encoder.output_channels[-(stage + 1)],
+                    stride=encoder.strides[-(stage + 1)],
+                    output_transform=output_transform,
+                    norm_op=encoder.norm_op,
+                    norm_op_kwargs=encoder.norm_op_kwargs,
+                )
+                for stage in range(number_of_gates)
             )
-            for stage in range(number_of_gates)
-        )
 
     def forward(self, skips: Sequence[Tensor], return_coefficients: bool = False):
         """Decodes the encoder's features.

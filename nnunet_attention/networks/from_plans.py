@@ -36,7 +36,9 @@ def attention_class_path(network_class_name: str) -> str:
     if network_class is None:
         # The class has moved since the plans were written: nnU-Net then goes by its last name.
         last_name = network_class_name.split(".")[-1]
-        network_class = next((known for known in _GATED_PATH_OF if known.__name__ == last_name), None)
+        network_class = next(
+            (known for known in _GATED_PATH_OF if known.__name__ == last_name), None
+        )
     if not isinstance(network_class, type) or network_class not in _GATED_PATH_OF:
         supported = ", ".join(known.__name__ for known in _GATED_PATH_OF)
         raise UnsupportedNetworkError(

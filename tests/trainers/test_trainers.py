@@ -1,0 +1,172 @@
+"""The trainers, looked up by nnU-Net's own resolver and built as its commands build them."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_attention import doorway, trainers
+from nnunet_attention.networks import AttentionUNet, UnsupportedNetworkError
+from nnunet_attention.trainers.short import SCHEDULE_VARIABLE, short_schedule
+
+DATASET = {
+    "channel_names": {"0": "CT"},
+    "labels": {"background": 0, "organ": 1},
+    "file_ending": ".nii.gz",
+    "numTraining": 1,
+}
+LENGTHS = {
+    "AttentionUNetTrainer": 1000,
+    "AttentionUNetTrainer_1epoch": 1,
+    "AttentionUNetTrainer_5epochs": 5,
+    "AttentionUNetTrainer_10epochs": 10,
+    "AttentionUNetTrainer_20epochs": 20,
+    "AttentionUNetTrainer_50epochs": 50,
+    "AttentionUNetTrainer_100epochs": 100,
+    "AttentionUNetTrainer_250epochs": 250,
+    "AttentionUNetTrainer_500epochs": 500,
+}
+
+
+@pytest.fixture
+def nnunet_folders(tmp_path, monkeypatch):
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    return tmp_path
+
+
+@pytest.fixture
+def build(nnunet_folders, minimal_plans):
+    def build_trainer(trainer_class):
+        plans = {**copy.deepcopy(minimal_plans), "continue_training": False}
+        return trainer_class(plans, "3d_fullres", 0, copy.deepcopy(DATASET), torch.device("cpu"))
+
+    return build_trainer
+
+
+@pytest.fixture
+def resolver(monkeypatch):
+    monkeypatch.setenv(doorway.SEARCH_PATH_VARIABLE, doorway.directory())
+    return recursive_find_trainer_class_by_name
+
+
+@pytest.mark.parametrize("name", trainers.__all__)
+def test_nnunet_finds_every_trainer_and_always_the_same_class(name, resolver):
+    found = resolver(name)
+    assert found is getattr(trainers, name)
+    assert found is resolver(name)
+    assert issubclass(found, nnUNetTrainer)
+    assert pickle.loads(pickle.dumps(found)) is found
+    assert "__" not in name
+
+
+@pytest.mark.parametrize(("name", "epochs"), LENGTHS.items())
+def test_lengths_are_nnunets(name, epochs, build):
+    trainer = build(getattr(trainers, name))
+    assert trainer.num_epochs == epochs
+    assert isinstance(trainer, trainers.AttentionUNetTrainer)
+
+
+def test_nothing_but_the_network_differs_from_stock(build):
+    ours, stock = vars(build(trainers.AttentionUNetTrainer)), vars(build(nnUNetTrainer))
+    plain_values = (int, float, bool, str, type(None))
+    assert set(ours) == set(stock)
+    different = {
+        key
+        for key, value in stock.items()
+        if isinstance(value, plain_values) and ours[key] != value
+    }
+    assert different == {"log_file", "output_folder", "output_folder_base"}
+
+
+def test_initialised_trainer_holds_the_attention_unet_and_steps(build):
+    trainer = build(trainers.AttentionUNetTrainer)
+    (trainer_folder := trainer.preprocessed_dataset_folder) and _one_preprocessed_case(
+        trainer_folder
+    )
+    trainer.initialize()
+    assert type(trainer.network) is AttentionUNet
+    trainer.set_deep_supervision_enabled(True)
+    before = {k: v.clone() for k, v in trainer.network.decoder.gates.named_parameters()}
+    batch = {
+        "data": torch.randn(2, 1, 4, 8, 16),
+        "target": [
+            torch.randint(0, 2, (2, 1, 4, 8, 16)).float(),
+            torch.randint(0, 2, (2, 1, 4, 4, 8)).float(),
+        ],
+    }
+    trainer.train_step(batch)
+    assert all(
+        not torch.equal(parameter, before[name])
+        for name, parameter in trainer.network.decoder.gates.named_parameters()
+    )
+    trainer.set_deep_supervision_enabled(False)
+    assert trainer.network(batch["data"]).shape == (2, 2, 4, 8, 16)
+
+
+def _one_preprocessed_case(folder):
+    """nnU-Net tells the kind of its data set folder by the files in it."""
+    from pathlib import Path
+
+    Path(folder).mkdir(parents=True)
+    Path(folder, "case.b2nd").touch()
+
+
+def test_another_network_in_the_plans_is_refused_before_training(minimal_plans):
+    architecture = minimal_plans["configurations"]["3d_fullres"]["architecture"]
+    architecture["network_class_name"] = "dynamic_network_architectures.architectures.primus.Primus"
+    manager = PlansManager(minimal_plans)
+    with pytest.raises(UnsupportedNetworkError, match=r"Primus.*PlainConvUNet"):
+        trainers.AttentionUNetTrainer.build_network_architecture(
+            manager, manager.get_configuration("3d_fullres"), 1, 2, True
+        )
+
+
+def test_benchmark_trainers_refuse_a_machine_without_gpu_as_stock_does(build, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in trainers.__all__:
+        if "Benchmark" in name:
+            with pytest.raises(AssertionError, match="only works on GPU"):
+                build(getattr(trainers, name))
+
+
+def test_benchmark_trainers_time_five_epochs_of_the_attention_unet(build, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    trainer = build(trainers.AttentionUNetTrainerBenchmark_5epochs)
+    assert trainer.num_epochs == 5
+    assert trainer.disable_checkpointing
+    trainer = build(trainers.AttentionUNetTrainerBenchmark_5epochs_noDataLoading)
+    assert trainer.get_dataloaders() == (None, None)
+    assert trainer.dummy_batch["data"].shape == (2, 1, 4, 8, 16)
+    assert isinstance(trainer, trainers.AttentionUNetTrainer)
+
+
+@pytest.mark.parametrize("name", ["AttentionUNetTrainer_short", "nnUNetTrainer_short"])
+def test_short_trainers_read_their_schedule(name, build, monkeypatch):
+    monkeypatch.setenv(SCHEDULE_VARIABLE, "3,7,2")
+    trainer = build(getattr(trainers, name))
+    schedule = (
+        trainer.num_epochs,
+        trainer.num_iterations_per_epoch,
+        trainer.num_val_iterations_per_epoch,
+    )
+    assert schedule == (3, 7, 2)
+    assert trainer.save_every == 1
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_short_schedule_has_a_default(text):
+    assert short_schedule(text) == (10, 25, 5)
+
+
+@pytest.mark.parametrize("text", ["3", "3,7", "3,7,2,1", "a,b,c", "3,7,0", "-1,1,1", "1.5,1,1"])
+def test_a_bad_short_schedule_is_refused_and_no_folder_made(text, build, monkeypatch, tmp_path):
+    monkeypatch.setenv(SCHEDULE_VARIABLE, text)
+    with pytest.raises(ValueError, match=f"{SCHEDULE_VARIABLE}='{text}' must be three"):
+        build(trainers.nnUNetTrainer_short)
+    assert not list((tmp_path / "nnUNet_results").iterdir())
