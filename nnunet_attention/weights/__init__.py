@@ -1,0 +1,23 @@
+"""Trained weights: loading nnU-Net checkpoints safely, and giving plain ones attention gates."""
+
+from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
+from nnunet_attention.weights.function_preserving import start_from_plain
+from nnunet_attention.weights.model_folder import UpgradedModelFolder, upgrade_model_folder
+from nnunet_attention.weights.upgrade import (
+    UpgradedCheckpoint,
+    plans_with_full_resolution_gate,
+    upgrade_checkpoint,
+    upgrade_checkpoint_file,
+)
+
+__all__ = [
+    "UpgradedCheckpoint",
+    "UpgradedModelFolder",
+    "load_checkpoint",
+    "plans_with_full_resolution_gate",
+    "save_checkpoint",
+    "start_from_plain",
+    "upgrade_checkpoint",
+    "upgrade_checkpoint_file",
+    "upgrade_model_folder",
+]

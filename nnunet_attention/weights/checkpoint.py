@@ -1,0 +1,152 @@
+"""Reads nnU-Net checkpoints without executing what they hold, and writes them whole or not."""
+
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nnunet_attention.errors import CommandError
+
+# Up to 2.5.1 a crafted file executes code in spite of weights_only=True (CVE-2025-32434).
+_FIRST_SAFE_TORCH = (2, 6)
+_INIT_ARGUMENTS = ("plans", "configuration", "dataset_json")
+_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
+
+
+def load_checkpoint(path: str | Path) -> dict:
+    """Loads a checkpoint of nnU-Net onto the CPU; nothing in the file is executed.
+
+    Only tensors, plain Python values and numpy numbers, which nnU-Net's log holds, are accepted.
+
+    Returns:
+        What nnUNetTrainer.save_checkpoint wrote. `network_weights` (names to tensors),
+        `trainer_name`, and in `init_args` the entries `plans`, `configuration` and `dataset_json`
+        are there and of the right type; the contents of the plans are not judged.
+
+    Raises:
+        CommandError: if the file is not there, is truncated, holds anything else, or lacks one of
+            these entries.
+    """
+    path = Path(path)
+    if not path.is_file():
+        remedy = "it is a folder" if path.is_dir() else "there is no such file"
+        raise CommandError(f"cannot load the checkpoint {path}: {remedy}")
+    if torch.__version__ < _FIRST_SAFE_TORCH:
+        raise CommandError(
+            f"torch is {torch.__version__}, with which loading a checkpoint can execute code "
+            f"(CVE-2025-32434); install torch 2.6 or later"
+        )
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_globals()):
+            # torch warns about unusual pickles before it refuses them; the refusal says enough.
+            warnings.simplefilter("ignore")
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail in any way
+        raise CommandError(_why_not_loaded(path, error)) from error
+    _check_entries(path, checkpoint)
+    return checkpoint
+
+
+def save_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
+    """Writes a checkpoint beside `path` and then renames it, so that it is never half there.
+
+    Raises:
+        CommandError: if it cannot be written.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        torch.save(dict(checkpoint), unfinished)
+        os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise CommandError(f"cannot write {path}: {_first_line(error)}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _numpy_globals() -> list:
+    """What the unpickler must know to rebuild a number of numpy."""
+    number_types = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
+    wanted = [np.dtype, *number_types, *map(_scalar_of, ("numpy.core", "numpy._core"))]
+    # torch would take off its list afterwards what the caller had put there.
+    return [name for name in wanted if name not in torch.serialization.get_safe_globals()]
+
+
+def _scalar_of(core: str):
+    """numpy's constructor of numbers under the name that numpy 1 or numpy 2 writes."""
+    rebuild = np.float64(0).__reduce__()[0]
+
+    def scalar(*arguments):
+        return rebuild(*arguments)
+
+    scalar.__module__ = f"{core}.multiarray"
+    scalar.__qualname__ = "scalar"
+    return scalar
+
+
+def _why_not_loaded(path: Path, error: Exception) -> str:
+    refused = _REFUSED_GLOBAL.search(str(error))
+    if refused:
+        return (
+            f"refused to load {path}: it asks for {refused[1]}, and only tensors, plain Python "
+            f"values and numpy numbers are allowed, as loading anything else could execute code; "
+            f"take the checkpoint from its source again, as nnU-Net wrote it"
+        )
+    if isinstance(error, PermissionError):
+        return f"cannot load the checkpoint {path}: permission denied"
+    return (
+        f"{path} is not a checkpoint of nnU-Net, or is truncated or damaged "
+        f"({_first_line(error)}); copy or download it again"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    # torch puts its advice, to load unsafely, before the reason.
+    reason = str(error).split("WeightsUnpickler error:")[-1].strip()
+    return reason.partition("\n")[0] or type(error).__name__
+
+
+def _check_entries(path: Path, checkpoint) -> None:
+    if not isinstance(checkpoint, dict):
+        raise CommandError(
+            f"{path} is not a checkpoint of nnU-Net: it holds a {type(checkpoint).__name__}, "
+            f"not a dictionary with network_weights, trainer_name and init_args"
+        )
+    _require(path, "", checkpoint, ("network_weights", "trainer_name", "init_args"))
+    init_arguments = checkpoint["init_args"]
+    weights = checkpoint["network_weights"]
+    for name, value, wanted in (
+        ("network_weights", weights, dict),
+        ("trainer_name", checkpoint["trainer_name"], str),
+        ("init_args", init_arguments, dict),
+    ):
+        _check_type(path, name, value, wanted)
+    _require(path, "init_args.", init_arguments, _INIT_ARGUMENTS)
+    for name, wanted in zip(_INIT_ARGUMENTS, (dict, str, dict), strict=True):
+        _check_type(path, f"init_args.{name}", init_arguments[name], wanted)
+    if not weights:
+        raise CommandError(f"{path} is not a checkpoint of nnU-Net: network_weights is empty")
+    for name, value in weights.items():
+        _check_type(path, f"network_weights[{name!r}]", value, Tensor)
+
+
+def _require(path: Path, prefix: str, found: Mapping, names: Iterable[str]) -> None:
+    missing = [prefix + name for name in names if name not in found]
+    if missing:
+        raise CommandError(
+            f"{path} is not a checkpoint of nnU-Net: {', '.join(missing)} missing; wanted is a "
+            f"checkpoint_final.pth or checkpoint_best.pth that nnUNetv2_train wrote"
+        )
+
+
+def _check_type(path: Path, name: str, value, wanted: type) -> None:
+    if not isinstance(value, wanted):
+        raise CommandError(
+            f"{path} is not a checkpoint of nnU-Net: {name} is a {type(value).__name__}, "
+            f"wanted a {wanted.__name__}"
+        )

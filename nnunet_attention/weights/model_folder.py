@@ -1,0 +1,132 @@
+"""Upgrades the whole folder that nnU-Net's training leaves, `TRAINER__PLANS__CONFIGURATION`."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
+from nnunet_attention.weights.upgrade import plans_with_full_resolution_gate, upgrade_checkpoint
+
+# checkpoint_latest is for resuming an unfinished training.
+_CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
+_COPIED_IF_PRESENT = ("dataset_fingerprint.json",)
+
+
+class UpgradedModelFolder(NamedTuple):
+    """What was written into an upgraded model folder.
+
+    `checkpoints` maps paths in the folder, `fold_0/checkpoint_final.pth`, to the largest difference
+    of logits (see `UpgradedCheckpoint`); `plans` is what its plans.json holds.
+    """
+
+    plans: dict
+    configuration_name: str
+    checkpoints: dict[Path, float]
+
+
+def upgrade_model_folder(
+    source: str | Path,
+    target: str | Path,
+    *,
+    gate_full_resolution: bool = False,
+    on_checkpoint: Callable[[Path], None] | None = None,
+) -> UpgradedModelFolder:
+    """Writes a model folder whose networks have gates and predict what `source` predicts.
+
+    Taken over are plans.json, dataset.json, and of every fold the final and the best checkpoint.
+    Logs, validation results and post-processing belong to the other model and stay behind.
+
+    Args:
+        source: a plain model's folder, `.../nnUNetTrainer__nnUNetPlans__3d_fullres`.
+        target: the new folder; it must not exist, or be empty.
+        gate_full_resolution: see `upgrade_checkpoint`; the new plans.json records it.
+        on_checkpoint: called with the path of every checkpoint, relative to `source`, before it is
+            upgraded.
+
+    Raises:
+        CommandError: if `source` is not a model folder, `target` is not free, or a checkpoint
+            cannot be upgraded. Nothing is written then.
+    """
+    source, target = Path(source), Path(target)
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise CommandError(
+            f"{target} exists already and is not an empty folder; choose another name for -o, or "
+            f"remove it"
+        )
+    if not target.parent.is_dir():
+        raise CommandError(f"cannot write {target}: create the folder {target.parent} first")
+    plans = _read_json(source / "plans.json")
+    dataset_json = _read_json(source / "dataset.json")
+    paths = [
+        path.relative_to(source)
+        for fold in sorted(source.glob("fold_*"))
+        for path in (fold / name for name in _CHECKPOINTS)
+        if path.is_file()
+    ]
+    if not paths:
+        raise CommandError(
+            f"{source} has no trained fold: looked for fold_*/{' and fold_*/'.join(_CHECKPOINTS)}"
+        )
+
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        unfinished.mkdir()
+        differences, configuration_names = {}, []
+        for path in paths:
+            if on_checkpoint is not None:
+                on_checkpoint(path)
+            checkpoint = load_checkpoint(source / path)
+            configuration_names.append(checkpoint["init_args"]["configuration"])
+            try:
+                upgraded = upgrade_checkpoint(
+                    checkpoint,
+                    plans=plans,
+                    dataset_json=dataset_json,
+                    gate_full_resolution=gate_full_resolution,
+                )
+            except CommandError as error:
+                raise CommandError(f"cannot upgrade {source / path}: {error}") from error
+            (unfinished / path.parent).mkdir(exist_ok=True)
+            save_checkpoint(upgraded.checkpoint, unfinished / path)
+            differences[path] = upgraded.difference
+        configuration_name = configuration_names[0]
+        if set(configuration_names) != {configuration_name}:
+            raise CommandError(
+                f"the checkpoints in {source} are of several configurations, "
+                f"{', '.join(sorted(set(configuration_names)))}; a model folder has one"
+            )
+
+        for name in ("dataset.json", "plans.json", *_COPIED_IF_PRESENT):
+            if (source / name).is_file():
+                shutil.copyfile(source / name, unfinished / name)
+        if gate_full_resolution:
+            plans = plans_with_full_resolution_gate(plans, configuration_name)
+            text = json.dumps(plans, indent=4, sort_keys=True) + "\n"
+            (unfinished / "plans.json").write_text(text, encoding="utf-8")
+        if target.exists():
+            target.rmdir()
+        os.rename(unfinished, target)
+    except OSError as error:
+        raise CommandError(f"cannot write {target}: {error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return UpgradedModelFolder(plans, configuration_name, differences)
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CommandError(
+            f"{path.parent} is not a model folder of nnU-Net: {path.name} is missing; wanted is "
+            f"the folder TRAINER__PLANS__CONFIGURATION that holds it and fold_0, fold_1, ..."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot read {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise CommandError(f"{path} holds a {type(content).__name__}, wanted a JSON object")
+    return content

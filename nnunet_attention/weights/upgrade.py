@@ -1,0 +1,283 @@
+"""From a plain nnU-Net checkpoint to an attention checkpoint that computes the same."""
+
+import contextlib
+import functools
+import io
+import logging
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import Tensor, nn
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.networks import (
+    UnsupportedNetworkError,
+    attention_class_path,
+    build_attention_network,
+)
+from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
+from nnunet_attention.weights.function_preserving import start_from_plain
+from nnunet_attention.weights.trusted_plans import check_plans
+
+TRAINER_NAME = "AttentionUNetTrainer"
+# Of the largest logit. Only a guard: gates that start with 0.5 leave no difference at all, except
+# where the linear upsampling of 0.5 rounds.
+TOLERANCE = 1e-4
+_SEED = 0
+
+_logger = logging.getLogger(__name__)
+
+
+class UpgradedCheckpoint(NamedTuple):
+    """A checkpoint for `AttentionUNetTrainer`, and how far its network is from the plain one.
+
+    `difference` is the largest difference of logits on random input, all resolutions of deep
+    supervision included.
+    """
+
+    checkpoint: dict
+    difference: float
+
+
+def upgrade_checkpoint(
+    checkpoint: Mapping,
+    *,
+    plans: dict | None = None,
+    dataset_json: dict | None = None,
+    gate_full_resolution: bool = False,
+) -> UpgradedCheckpoint:
+    """Gives the network of a checkpoint attention gates and keeps its function.
+
+    All that nnU-Net's commands read is kept, but for the optimizer: its state starts afresh, in the
+    form that `AttentionUNetTrainer` loads, as the gates have no momentum yet. Continued training
+    (`--c`) and validation (`--val`) thus work, and go on from the checkpoint's epoch.
+
+    Args:
+        checkpoint: from `load_checkpoint`; it is not changed.
+        plans: plans to build the network from, instead of those in the checkpoint.
+        dataset_json: likewise.
+        gate_full_resolution: gate the skip of the highest resolution too. The plans in the returned
+            checkpoint then name the attention network with this option.
+
+    Raises:
+        CommandError: if the network is not nnU-Net's PlainConvUNet or ResidualEncoderUNet, has
+            gates already, does not fit the plans, or if the function is not kept.
+    """
+    weights = _plain_weights(checkpoint["network_weights"])
+    init_arguments = checkpoint["init_args"]
+    configuration_name = init_arguments["configuration"]
+    plans = init_arguments["plans"] if plans is None else plans
+    dataset_json = init_arguments["dataset_json"] if dataset_json is None else dataset_json
+    dtypes = {value.dtype for value in weights.values() if value.is_floating_point()}
+    dtype = functools.reduce(torch.promote_types, dtypes or {torch.float32})
+
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would seed the GPUs too, which are not put back.
+        torch.random.default_generator.manual_seed(_SEED)
+        check_plans(plans, configuration_name)
+        build = functools.partial(_build, plans, configuration_name, dataset_json)
+        plain = build(functools.partial(_build_plain, checkpoint["trainer_name"])).to(dtype)
+        attention = build(
+            functools.partial(_build_attention, gate_full_resolution=gate_full_resolution)
+        ).to(dtype)
+        _load(plain, weights, configuration_name)
+        try:
+            start_from_plain(attention, plain.state_dict())
+        except ValueError as error:
+            raise CommandError(
+                f"the trainer {checkpoint['trainer_name']} builds another network than the plans "
+                f"name, which cannot be upgraded: {error}"
+            ) from error
+        difference = _difference(plain, attention)
+
+    upgraded = dict(checkpoint)
+    upgraded["network_weights"] = attention.to(dtype).state_dict()
+    upgraded["trainer_name"] = TRAINER_NAME
+    upgraded["optimizer_state"] = _fresh_optimizer_state(attention)
+    if gate_full_resolution:
+        upgraded["init_args"] = {
+            **init_arguments,
+            "plans": plans_with_full_resolution_gate(init_arguments["plans"], configuration_name),
+        }
+    return UpgradedCheckpoint(upgraded, difference)
+
+
+def upgrade_checkpoint_file(
+    source: str | Path, target: str | Path, *, gate_full_resolution: bool = False
+) -> UpgradedCheckpoint:
+    """Reads a plain checkpoint and writes the attention checkpoint that computes the same.
+
+    Raises:
+        CommandError: if `target` exists or cannot be written, and as `load_checkpoint` and
+            `upgrade_checkpoint` do. Nothing is written then.
+    """
+    target = Path(target)
+    if target.exists():
+        raise CommandError(f"{target} exists already; choose another name for -o, or remove it")
+    if not target.parent.is_dir():
+        raise CommandError(f"cannot write {target}: create the folder {target.parent} first")
+    checkpoint = load_checkpoint(source)
+    try:
+        upgraded = upgrade_checkpoint(checkpoint, gate_full_resolution=gate_full_resolution)
+    except CommandError as error:
+        raise CommandError(f"cannot upgrade {source}: {error}") from error
+    save_checkpoint(upgraded.checkpoint, target)
+    return upgraded
+
+
+def plans_with_full_resolution_gate(plans: dict, configuration_name: str) -> dict:
+    """Plans in which one configuration names our network, gated at the highest resolution too.
+
+    Args:
+        plans: nnU-Net's plans; not changed.
+        configuration_name: the configuration to change, such as `3d_fullres`.
+
+    Raises:
+        CommandError: see `check_plans`.
+    """
+    with _quiet():
+        check_plans(plans, configuration_name)
+        # Resolves inheritance and the names of old plans.
+        architecture = deepcopy(
+            PlansManager(plans).get_configuration(configuration_name).configuration["architecture"]
+        )
+    architecture["network_class_name"] = attention_class_path(architecture["network_class_name"])
+    architecture["arch_kwargs"]["gate_full_resolution"] = True
+    plans = deepcopy(plans)
+    plans["configurations"][configuration_name]["architecture"] = architecture
+    return plans
+
+
+def _plain_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # A prefix that DataParallel leaves and nnUNetTrainer.load_checkpoint drops.
+    plain = {name.removeprefix("module."): value for name, value in weights.items()}
+    if any(name.startswith("decoder.gates.") for name in plain):
+        raise CommandError(
+            "it is an attention checkpoint already: its network has decoder.gates; use it as it is"
+        )
+    return plain
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Holds back what nnU-Net prints and warns about while it looks for classes."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _build(plans: dict, configuration_name: str, dataset_json: dict, build_network) -> nn.Module:
+    # New managers each time, as some trainers edit the configuration that they are given.
+    try:
+        manager = PlansManager(plans)
+        configuration = manager.get_configuration(configuration_name)
+        return build_network(
+            manager,
+            configuration,
+            determine_num_input_channels(manager, configuration, dataset_json),
+            manager.get_label_manager(dataset_json).num_segmentation_heads,
+        ).eval()
+    except UnsupportedNetworkError as error:
+        raise CommandError(str(error)) from error
+    except CommandError:
+        raise
+    except Exception as error:  # plans from elsewhere can fail in any way
+        raise CommandError(
+            f"no network can be built from the plans' configuration {configuration_name}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _build_plain(trainer_name: str, manager, configuration, inputs: int, outputs: int):
+    """The network as the checkpoint's trainer builds it, which need not be what the plans name."""
+    # Raises where the network is not one of those that have a gated counterpart.
+    attention_class_path(configuration.network_arch_class_name)
+    try:
+        trainer = recursive_find_trainer_class_by_name(trainer_name)
+    except Exception as error:  # the search imports whatever lies in nnU-Net's search path
+        _logger.warning(
+            "The trainer %s cannot be loaded here (%s: %s). It is taken for one that trains the "
+            "network which the plans name.",
+            trainer_name,
+            type(error).__name__,
+            str(error).partition("\n")[0],
+        )
+        trainer = nnUNetTrainer
+    return trainer.build_network_architecture(
+        manager, configuration, inputs, outputs, enable_deep_supervision=True
+    )
+
+
+def _build_attention(
+    manager, configuration, inputs: int, outputs: int, *, gate_full_resolution: bool
+) -> nn.Module:
+    if gate_full_resolution:
+        configuration.network_arch_init_kwargs["gate_full_resolution"] = True
+    return build_attention_network(configuration, inputs, outputs, deep_supervision=True)
+
+
+def _load(plain: nn.Module, weights: Mapping[str, Tensor], configuration_name: str) -> None:
+    try:
+        plain.load_state_dict(weights)
+    except RuntimeError as error:
+        reasons = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise CommandError(
+            f"the weights do not fit the {type(plain).__name__} of the plans' configuration "
+            f"{configuration_name}: {_shortened(reasons[0])}{more}; the file is damaged or the "
+            f"plans belong to another model"
+        ) from error
+
+
+def _shortened(text: str, length: int = 200) -> str:
+    return text if len(text) <= length else f"{text[:length]} ..."
+
+
+def _difference(plain: nn.Module, attention: nn.Module) -> float:
+    """Largest difference of the two networks' logits on a small input.
+
+    Leaves both networks in single precision or better.
+    """
+    encoder = attention.encoder
+    size = [2 * torch.tensor(steps).prod().item() for steps in zip(*encoder.strides, strict=True)]
+    # Half precision is compared in single: not all of its operations exist on the CPU.
+    first_layer = next(encoder.parameters())
+    dtype = torch.promote_types(first_layer.dtype, torch.float32)
+    image = torch.randn(1, first_layer.shape[1], *size, dtype=dtype)
+    with torch.inference_mode():
+        wanted = _as_list(plain.to(dtype)(image))
+        found = _as_list(attention.to(dtype)(image))
+    if [logits.shape for logits in wanted] != [logits.shape for logits in found]:
+        raise CommandError("the network returns logits of other shapes than the plans' network")
+    scale = max(logits.abs().max().item() for logits in wanted)
+    difference = max(
+        (before - after).abs().max().item() for before, after in zip(wanted, found, strict=True)
+    )
+    # Written so that NaN, which compares false, is refused too.
+    if not difference <= TOLERANCE * max(scale, torch.finfo(dtype).tiny):
+        raise CommandError(
+            f"the upgraded network computes something else: on a random image of {size} voxels its "
+            f"logits differ by up to {difference:g}, where they are up to {scale:g}; the trainer "
+            f"builds a network that the plans do not describe, or the weights are not finite"
+        )
+    return difference
+
+
+def _as_list(logits: Tensor | list[Tensor]) -> list[Tensor]:
+    return [logits] if isinstance(logits, Tensor) else list(logits)
+
+
+def _fresh_optimizer_state(network: nn.Module) -> dict:
+    # The values are those of nnUNetTrainer.configure_optimizers; it sets the rate in each epoch.
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=1e-2, momentum=0.99, weight_decay=3e-5, nesterov=True
+    )
+    return optimizer.state_dict()

@@ -1,0 +1,109 @@
+"""`nnunet-attention upgrade` writes the result and says how to use it, or fails in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from plain_checkpoints import DATASET_JSON, plain_checkpoint
+
+from nnunet_attention.cli import main
+from nnunet_attention.weights import load_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def no_results_folder(monkeypatch):
+    monkeypatch.delenv("nnUNet_results", raising=False)
+
+
+@pytest.fixture
+def source(tmp_path, minimal_plans) -> Path:
+    torch.save(plain_checkpoint(minimal_plans), tmp_path / "plain.pth")
+    return tmp_path / "plain.pth"
+
+
+@pytest.fixture
+def results(tmp_path, minimal_plans, monkeypatch) -> Path:
+    """The data set's folder in nnUNet_results, with a model of one fold."""
+    folder = tmp_path / "results" / "Dataset900_Minimal"
+    model = folder / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    (model / "fold_0").mkdir(parents=True)
+    (model / "plans.json").write_text(json.dumps(minimal_plans))
+    (model / "dataset.json").write_text(json.dumps(DATASET_JSON))
+    torch.save(plain_checkpoint(minimal_plans), model / "fold_0" / "checkpoint_final.pth")
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+    return folder
+
+
+def test_a_checkpoint_is_upgraded_and_its_use_printed(source, tmp_path, capsys):
+    target = tmp_path / "attention start.pth"
+    assert main(["upgrade", str(source), "-o", str(target)]) == 0
+    assert load_checkpoint(target)["trainer_name"] == "AttentionUNetTrainer"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"wrote {target}"
+    assert float(lines[1].removeprefix("largest difference of logits on random input: ")) <= 1e-4
+    assert lines[3] == (
+        "  nnUNetv2_train Dataset900_Minimal 3d_fullres 0 -p nnUNetPlans -tr AttentionUNetTrainer "
+        f"-pretrained_weights '{target}'"
+    )
+
+
+def test_the_option_comes_with_a_warning_about_the_plans(source, tmp_path, capsys):
+    target = tmp_path / "attention.pth"
+    assert main(["upgrade", str(source), "-o", str(target), "--gate_full_resolution"]) == 0
+    assert "decoder.gates.1.psi.weight" in load_checkpoint(target)["network_weights"]
+    assert '"gate_full_resolution": true' in capsys.readouterr().out
+
+
+def test_a_model_folder_is_upgraded_and_its_use_printed(results, tmp_path, capsys):
+    model = results / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    assert main(["upgrade", str(model), "-o", str(tmp_path / "upgraded")]) == 0
+    assert (tmp_path / "upgraded" / "fold_0" / "checkpoint_final.pth").is_file()
+    output = capsys.readouterr()
+    assert output.err == f"{Path('fold_0', 'checkpoint_final.pth')}\n"
+    assert output.out.splitlines()[3:] == [
+        "  nnUNetv2_predict_from_modelfolder -i IMAGES -o SEGMENTATIONS "
+        f"-m {tmp_path / 'upgraded'} -f 0"
+    ]
+
+
+def test_a_fold_with_only_its_best_checkpoint_is_predicted_with_that(results, tmp_path, capsys):
+    model = results / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    (model / "fold_0" / "checkpoint_final.pth").rename(model / "fold_0" / "checkpoint_best.pth")
+    assert main(["upgrade", str(model), "-o", str(tmp_path / "upgraded")]) == 0
+    assert capsys.readouterr().out.endswith("-f 0 -chk checkpoint_best.pth\n")
+
+
+def test_in_the_results_folder_the_use_by_name_is_printed(results, capsys):
+    model = results / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    target = results / "AttentionUNetTrainer__nnUNetPlans__3d_fullres"
+    assert main(["upgrade", str(model), "-o", str(target)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "  nnUNetv2_predict -i IMAGES -o SEGMENTATIONS -d Dataset900_Minimal -p nnUNetPlans "
+        "-c 3d_fullres -tr AttentionUNetTrainer -f 0"
+    )
+
+
+def test_another_name_in_the_results_folder_is_pointed_out(results, capsys):
+    model = results / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    assert main(["upgrade", str(model), "-o", str(results / "upgraded")]) == 0
+    wanted = results / "AttentionUNetTrainer__nnUNetPlans__3d_fullres"
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"nnUNetv2_predict finds it only as {wanted}"
+
+
+def test_bad_input_gives_one_line_exit_code_1_and_no_output(tmp_path, capsys):
+    source, target = tmp_path / "bad.pth", tmp_path / "attention.pth"
+    source.write_bytes(b"PK\x03\x04 and no more")
+    assert main(["upgrade", str(source), "-o", str(target)]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(f"nnunet-attention upgrade: {source} is not a checkpoint")
+    assert output.err.count("\n") == 1
+    assert not target.exists()
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path, capsys):
+    target = tmp_path / "attention.pth"
+    assert main(["upgrade", str(tmp_path / "absent"), "-o", str(target)]) == 1
+    assert "absent: there is no such file" in capsys.readouterr().err
