@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunet_commands import NnunetFolders, msd_subset, voxels
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from shared_data import HIPPOCAMPUS, needs
 
 from nnunet_attention.cli import main

@@ -1,0 +1,108 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import SimpleITK
+from matplotlib.image import imread
+
+from nnunet_attention.cli import main
+
+SCRIPT = Path(sys.executable).parent / "nnunet-attention"
+
+
+def fails_with_one_message(capsys, arguments: list[str]) -> str:
+    assert main(["demo", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("nnunet-attention demo: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "nowhere is not a folder"),
+        (["--cases", "4"], "use at least 6 cases or --folds all"),
+        (["--folds", "5"], "--folds 5: choose from 0 1 2 3 4, or all"),
+        (["--folds", "0", "all"], "give it alone"),
+        (["--data", "."], "its name must be like Task04_Hippocampus"),
+    ],
+)
+def test_bad_input_gives_one_message_and_writes_nothing(
+    capsys, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert message in fails_with_one_message(capsys, arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_something_else_is_refused(capsys, tmp_path):
+    (tmp_path / "thesis.tex").write_text("all of it")
+    assert "is not a demo folder" in fails_with_one_message(capsys, ["-o", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--cases", "0"], ["--seed", "-1"], ["--epochs", "x"], ["-device", "tpu"], ["-c", "4d"]],
+)
+def test_wrong_usage_ends_with_code_2(capsys, arguments):
+    with pytest.raises(SystemExit) as ending:
+        main(["demo", *arguments])
+    assert ending.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A tiny demo, run through the installed script: (folder, what it printed)."""
+    folder = tmp_path_factory.mktemp("demo") / "d"
+    return folder, run_script(folder)
+
+
+def run_script(folder: Path) -> subprocess.CompletedProcess:
+    tiny = ["--cases", "6", "--epochs", "1", "--iterations", "2", "-o", str(folder)]
+    return subprocess.run(
+        [SCRIPT, "demo", *tiny], capture_output=True, text=True, check=False, timeout=900
+    )
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_raw_data_to_table_and_picture(finished):
+    folder, done = finished
+    assert done.returncode == 0, done.stderr
+    assert "Attention U-Net" in done.stdout
+    assert "Dice pancreas" in done.stdout
+    assert "train the Attention U-Net, fold 0" in done.stderr
+    results = json.loads((folder / "results.json").read_text())
+    plain, attention = results["models"]
+    # The gates add a few per cent.
+    assert 1.0 < attention["parameters"] / plain["parameters"] < 1.05
+    assert plain["training_seconds"] > 0
+    assert "Attention U-Net" in (folder / "results.md").read_text()
+    picture = imread(folder / "comparison.png")
+    assert picture.shape[1] > 1000
+
+
+@pytest.mark.slow
+def test_predictions_lie_where_the_reference_does(finished):
+    folder, _ = finished
+    (reference,) = (folder / "task" / "Task90_AbdomenPhantom" / "labelsTs").iterdir()
+    for trainer in ("nnUNetTrainer_short", "AttentionUNetTrainer_short"):
+        prediction = SimpleITK.ReadImage(str(folder / "predictions" / trainer / reference.name))
+        expected = SimpleITK.ReadImage(str(reference))
+        assert prediction.GetSize() == expected.GetSize()
+        assert prediction.GetOrigin() == pytest.approx(expected.GetOrigin(), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_second_run_repeats_no_command(finished):
+    folder, first = finished
+    logs = {path: path.stat().st_mtime_ns for path in (folder / "logs").iterdir()}
+    second = run_script(folder)
+    assert second.returncode == 0, second.stderr
+    assert {path: path.stat().st_mtime_ns for path in (folder / "logs").iterdir()} == logs
+    assert second.stdout == first.stdout
+    assert "train" not in second.stderr
