@@ -57,7 +57,7 @@ def test_other_values_of_the_opt_out_variable_register(monkeypatch, value):
     [
         "import nnunet_attention",
         "import nnunet_attention.doorway",
-        "import nnunet_attention.cli; nnunet_attention.cli.main.build_parser()",
+        "from nnunet_attention.cli.main import build_parser; build_parser()",
     ],
 )
 def test_light_imports_load_neither_torch_nor_nnunetv2_nor_numpy(statement):
