@@ -3,8 +3,6 @@
 Importing this package loads neither torch nor nnunetv2: the names below are imported on first use.
 """
 
-from importlib import import_module
-
 __version__ = "0.1.0"
 
 _HOME_OF = {
@@ -18,6 +16,9 @@ __all__ = ["AttentionGate", "AttentionResidualEncoderUNet", "AttentionUNet", "__
 
 def __getattr__(name: str):
     if name in _HOME_OF:
+        # Here, because this package is imported whenever Python starts.
+        from importlib import import_module
+
         return getattr(import_module(_HOME_OF[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
