@@ -1,1 +1,36 @@
-"""Experiment planners and plans conversion."""
+"""Experiment planners, and conversion of existing plans, for the attention U-Net.
+
+nnU-Net looks for planners in its own folder only: `nnunet-attention plan` hands it these.
+"""
+
+from nnunet_attention.plans.architecture import gated_architecture
+from nnunet_attention.plans.conversion import convert_plans, converted_plans
+from nnunet_attention.plans.datasets import dataset_folder, dataset_name, needs_preprocessing
+from nnunet_attention.plans.files import read_json, read_plans, save_plans, write_json
+from nnunet_attention.plans.planners import (
+    PLANNERS,
+    AttentionResEncUNetPlannerL,
+    AttentionResEncUNetPlannerM,
+    AttentionResEncUNetPlannerXL,
+    AttentionUNetPlanner,
+)
+from nnunet_attention.plans.planning import plan_dataset
+
+__all__ = [
+    "PLANNERS",
+    "AttentionResEncUNetPlannerL",
+    "AttentionResEncUNetPlannerM",
+    "AttentionResEncUNetPlannerXL",
+    "AttentionUNetPlanner",
+    "convert_plans",
+    "converted_plans",
+    "dataset_folder",
+    "dataset_name",
+    "gated_architecture",
+    "needs_preprocessing",
+    "plan_dataset",
+    "read_json",
+    "read_plans",
+    "save_plans",
+    "write_json",
+]

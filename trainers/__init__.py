@@ -19,6 +19,18 @@ from nnunet_attention.trainers.benchmark import (
     AttentionUNetTrainerBenchmark_5epochs_noDataLoading,
 )
 from nnunet_attention.trainers.short import AttentionUNetTrainer_short, nnUNetTrainer_short
+from nnunet_attention.trainers.wide import (
+    WideUNetTrainer,
+    WideUNetTrainer_1epoch,
+    WideUNetTrainer_5epochs,
+    WideUNetTrainer_10epochs,
+    WideUNetTrainer_20epochs,
+    WideUNetTrainer_50epochs,
+    WideUNetTrainer_100epochs,
+    WideUNetTrainer_250epochs,
+    WideUNetTrainer_500epochs,
+    WideUNetTrainer_short,
+)
 
 __all__ = [
     "AttentionUNetTrainer",
@@ -33,5 +45,15 @@ __all__ = [
     "AttentionUNetTrainer_250epochs",
     "AttentionUNetTrainer_500epochs",
     "AttentionUNetTrainer_short",
+    "WideUNetTrainer",
+    "WideUNetTrainer_1epoch",
+    "WideUNetTrainer_5epochs",
+    "WideUNetTrainer_10epochs",
+    "WideUNetTrainer_20epochs",
+    "WideUNetTrainer_50epochs",
+    "WideUNetTrainer_100epochs",
+    "WideUNetTrainer_250epochs",
+    "WideUNetTrainer_500epochs",
+    "WideUNetTrainer_short",
     "nnUNetTrainer_short",
 ]

@@ -1,21 +1,17 @@
 """The wide network: plain, and as large as the gated one."""
 
 import copy
-import json
-from functools import lru_cache
 
 import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from shared_data import PLANS, needs, reference_configurations
 
-from nnunet_attention.cost import count_parameters
 from nnunet_attention.networks import UnsupportedNetworkError, build_attention_network
 from nnunet_attention.networks.wide import (
     build_plain_network,
     build_wide_network,
+    count_parameters,
     nearest_features,
     wide_features_per_stage,
 )
@@ -137,39 +133,3 @@ def test_another_network_is_refused(minimal_plans):
     architecture["network_class_name"] = "torch.nn.Linear"
     with pytest.raises(UnsupportedNetworkError, match=r"torch\.nn\.Linear"):
         wide_features_per_stage(PlansManager(plans).get_configuration("3d_fullres"), 1, 2)
-
-
-@lru_cache
-def real(path):
-    return PlansManager(json.loads(path.read_text())), json.loads(
-        (path.parent / "dataset.json").read_text()
-    )
-
-
-def architectures() -> dict:
-    """One configuration for each architecture, inputs and heads: plans often share one."""
-    first = {}
-    for path, name in reference_configurations():
-        plans, dataset = real(path)
-        configuration = plans.get_configuration(name)
-        channels = (
-            determine_num_input_channels(plans, configuration, dataset),
-            plans.get_label_manager(dataset).num_segmentation_heads,
-        )
-        key = json.dumps([configuration.configuration["architecture"], channels])
-        first.setdefault(key, (configuration, channels))
-    return first
-
-
-@pytest.mark.slow
-@needs(PLANS)
-def test_parameters_are_within_one_percent_of_the_attention_network_on_all_real_plans():
-    found = architectures()
-    assert len(found) > 30
-    for configuration, channels in found.values():
-        with torch.device("meta"):
-            attention = count_parameters(build_attention_network(configuration, *channels))
-            wide = count_parameters(build_wide_network(configuration, *channels))
-            plain = count_parameters(build_plain_network(configuration, *channels))
-        assert abs(wide / attention - 1) < 0.004
-        assert wide > plain

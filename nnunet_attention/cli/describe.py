@@ -1,0 +1,96 @@
+"""`nnunet-attention describe`: what plain, attention and wide network of some plans cost."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_attention.errors import CommandError
+
+HELP = (
+    "show parameters, FLOPs, saved activations and estimated GPU memory of the plain, the "
+    "attention and the wide U-Net of a plans file, and what each gate costs"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The plans, and which of their configurations."""
+    parser.add_argument(
+        "plans_file",
+        nargs="?",
+        type=Path,
+        metavar="PLANS.json",
+        help="a plans file, with the data set's dataset.json beside it; or give -d",
+    )
+    parser.add_argument(
+        "-d", metavar="ID", dest="dataset", help="a planned data set, by number or name"
+    )
+    parser.add_argument(
+        "-p", metavar="PLANS", dest="plans_name", default="nnUNetPlans",
+        help="with -d: the name of its plans (default: nnUNetPlans)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-c", nargs="+", metavar="CONFIG", dest="configurations", help="(default: all)"
+    )
+    parser.add_argument(
+        "-o", type=Path, metavar="FILE.json", dest="output", help="write the numbers here too"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures, and prints two tables for each configuration."""
+    from dataclasses import asdict
+
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    from nnunet_attention.cost import configuration_cost
+    from nnunet_attention.networks import UnsupportedNetworkError
+    from nnunet_attention.plans import (
+        dataset_folder,
+        dataset_name,
+        read_json,
+        read_plans,
+        write_json,
+    )
+
+    if (arguments.plans_file is None) == (arguments.dataset is None):
+        raise CommandError("give either a plans file or a data set with -d")
+    path = arguments.plans_file
+    if path is None:
+        folder = dataset_folder(dataset_name(arguments.dataset))
+        path = folder / f"{arguments.plans_name}.json"
+    plans = read_plans(path)
+    dataset_json = read_json(path.with_name("dataset.json"))
+    names = arguments.configurations or list(plans["configurations"])
+    for name in names:
+        if name not in plans["configurations"]:
+            raise CommandError(
+                f"-c {name}: {path} has no such configuration, but "
+                f"{', '.join(plans['configurations'])}"
+            )
+    manager = PlansManager(plans)
+    try:
+        costs = [configuration_cost(manager, name, dataset_json) for name in names]
+    except (UnsupportedNetworkError, ValueError) as error:
+        raise CommandError(f"{path}: {error}") from error
+    print_costs(costs)
+    if arguments.output is not None:
+        write_json({cost.configuration: asdict(cost) for cost in costs}, arguments.output)
+    return 0
+
+
+def print_costs(costs: Sequence) -> None:
+    """Prints the tables of `nnunet_attention.cost.tables` for each configuration."""
+    from rich.console import Console
+
+    from nnunet_attention.cost.tables import gate_table, network_table
+
+    console = Console()
+    for cost in costs:
+        console.print(network_table(cost))
+        console.print(gate_table(cost))
+    console.print(
+        "FLOPs: one forward pass, 2 for a multiply-add. Activations: what a batch keeps for the "
+        "backward pass, in 32-bit numbers; mixed precision keeps about half. VRAM: nnU-Net's "
+        "estimate for a batch.",
+        style="dim",
+    )

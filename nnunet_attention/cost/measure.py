@@ -1,0 +1,225 @@
+"""What plain, attention and wide network of a plans file cost: size, computation, memory."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nnunet_attention.cost.vram import vram_reference
+from nnunet_attention.networks import attention_class_path, build_attention_network
+from nnunet_attention.networks.wide import (
+    build_plain_network,
+    build_wide_network,
+    count_parameters,
+)
+
+_BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "plain": build_plain_network,
+    "attention": build_attention_network,
+    "wide": build_wide_network,
+}
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """One network.
+
+    Args:
+        features_per_stage: channels of the encoder's stages, highest resolution first.
+        parameters: all of them are trained.
+        flops: of one forward pass of one patch; a multiplication and the addition after it are
+            two. Counted are convolutions, which are nearly all.
+        saved_bytes: what a forward pass of a batch keeps for the backward pass, in 32-bit numbers,
+            deep supervision on, without parameters. Mixed precision keeps about half.
+        vram_gb: the planner's estimate for the batch.
+    """
+
+    features_per_stage: tuple[int, ...]
+    parameters: int
+    flops: int
+    saved_bytes: int
+    vram_gb: float
+
+
+@dataclass(frozen=True)
+class GateCost:
+    """One gate of the attention network.
+
+    Args:
+        stage: the encoder's stage whose skip is gated; 0 is the full resolution.
+        skip_channels: channels that are gated.
+        gating_channels: channels of the gating signal, from one level below.
+        inter_channels: channels inside the gate.
+        stride: from the skip's grid to the gating signal's, an axis each, (z, y, x) or (y, x).
+        parameters: of the gate.
+        parameter_share: of the network's parameters, 0 to 1.
+        flops: as in `NetworkCost`.
+        flop_share: of the network's, 0 to 1.
+    """
+
+    stage: int
+    skip_channels: int
+    gating_channels: int
+    inter_channels: int
+    stride: tuple[int, ...]
+    parameters: int
+    parameter_share: float
+    flops: int
+    flop_share: float
+
+
+@dataclass(frozen=True)
+class ConfigurationCost:
+    """All networks of one configuration, by name: plain, attention and wide.
+
+    Args:
+        configuration: its name in the plans.
+        patch_size: in voxels, an axis each, (z, y, x) or (y, x).
+        batch_size: of the plans.
+        networks: the cost of each.
+        gates: of the attention network, highest resolution first.
+    """
+
+    configuration: str
+    patch_size: tuple[int, ...]
+    batch_size: int
+    networks: dict[str, NetworkCost]
+    gates: tuple[GateCost, ...]
+
+
+@dataclass(frozen=True)
+class _Measurement:
+    """What does not depend on batch size and planner."""
+
+    features_per_stage: tuple[int, ...]
+    parameters: int
+    flops: int
+    saved_bytes_per_case: int
+    values_per_case: int
+    gates: tuple[GateCost, ...]
+
+
+def configuration_cost(plans: PlansManager, name: str, dataset_json: Mapping) -> ConfigurationCost:
+    """Measures the networks of one configuration on torch's meta device, without computing.
+
+    Args:
+        plans: plain or gated; the wide network matches the attention network in either case.
+        name: a configuration of the plans.
+        dataset_json: nnU-Net's, for the channels and labels.
+
+    Raises:
+        UnsupportedNetworkError: if there is no attention U-Net for the network of the plans.
+        ValueError: if the network has no skip connection to gate.
+    """
+    configuration = plans.get_configuration(name)
+    attention_class_path(configuration.network_arch_class_name)
+    channels = (
+        determine_num_input_channels(plans, configuration, dataset_json),
+        plans.get_label_manager(dataset_json).num_segmentation_heads,
+    )
+    patch_size = tuple(int(size) for size in configuration.patch_size)
+    architecture = json.dumps(configuration.configuration["architecture"], sort_keys=True)
+    measured = {kind: _measure(kind, architecture, *channels, patch_size) for kind in _BUILDERS}
+    reference = vram_reference(plans.experiment_planner_name, configuration.network_arch_class_name)
+    batch_size = int(configuration.batch_size)
+    return ConfigurationCost(
+        name,
+        patch_size,
+        batch_size,
+        {
+            kind: NetworkCost(
+                found.features_per_stage,
+                found.parameters,
+                found.flops,
+                found.saved_bytes_per_case * batch_size,
+                reference.vram_gb(found.values_per_case, batch_size, len(patch_size)),
+            )
+            for kind, found in measured.items()
+        },
+        measured["attention"].gates,
+    )
+
+
+@lru_cache(maxsize=256)
+def _measure(
+    kind: str,
+    architecture: str,
+    num_input_channels: int,
+    num_output_channels: int,
+    patch_size: tuple[int, ...],
+) -> _Measurement:
+    configuration = ConfigurationManager({"architecture": json.loads(architecture)})
+    with torch.device("meta"):
+        network = _BUILDERS[kind](configuration, num_input_channels, num_output_channels)
+        patch = torch.empty(1, num_input_channels, *patch_size)
+    flops, saved_bytes, flops_of_gates = _forward(network, patch)
+    parameters = count_parameters(network)
+    return _Measurement(
+        tuple(network.encoder.output_channels),
+        parameters,
+        flops,
+        saved_bytes,
+        int(network.compute_conv_feature_map_size(patch_size)),
+        tuple(
+            GateCost(
+                # Gates are counted from the bottleneck up, stages from the full resolution down.
+                stage=len(network.encoder.strides) - 2 - number,
+                skip_channels=gate.skip_channels,
+                gating_channels=gate.gating_channels,
+                inter_channels=gate.inter_channels,
+                stride=gate.stride,
+                parameters=count_parameters(gate),
+                parameter_share=count_parameters(gate) / parameters,
+                flops=flops_of_gates[number],
+                flop_share=flops_of_gates[number] / flops,
+            )
+            for number, gate in reversed(list(enumerate(_gates(network))))
+        ),
+    )
+
+
+def _gates(network: nn.Module) -> list[nn.Module]:
+    return list(getattr(network.decoder, "gates", ()))
+
+
+def _forward(network: nn.Module, patch: torch.Tensor) -> tuple[int, int, list[int]]:
+    """FLOPs, saved bytes, and the FLOPs of each gate of one training forward pass."""
+    parameters = {_storage_id(parameter) for parameter in network.parameters()}
+    # Holding the storages keeps their addresses from being used again.
+    saved: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if _storage_id(tensor) not in parameters:
+            saved[_storage_id(tensor)] = tensor.untyped_storage()
+        return tensor
+
+    marks: list[list[int]] = []
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+    ):
+        hooks = []
+        for gate in _gates(network):
+            marks.append([])
+            for register in (gate.register_forward_pre_hook, gate.register_forward_hook):
+                hooks.append(
+                    register(lambda *_, mark=marks[-1]: mark.append(counter.get_total_flops()))
+                )
+        outputs = network(patch)
+        for hook in hooks:
+            hook.remove()
+    # The graph, and with it the saved tensors, lives as long as the outputs.
+    saved_bytes = sum(storage.nbytes() for storage in saved.values())
+    del outputs
+    return counter.get_total_flops(), saved_bytes, [after - before for before, after in marks]
+
+
+def _storage_id(tensor: torch.Tensor) -> int:
+    """Names the memory of a tensor; on the meta device there is no address to go by."""
+    return tensor.untyped_storage()._cdata

@@ -1,0 +1,67 @@
+"""What a demo run is asked to do."""
+
+from dataclasses import asdict, dataclass
+
+from nnunet_attention import __version__
+
+DEFAULT_CASES = 20
+CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres")
+DEVICES = ("cpu", "cuda", "mps")
+FOLDS = ("0", "1", "2", "3", "4", "all")
+# nnU-Net splits into five folds, so fewer training cases leave one without a case.
+FEWEST_CASES_FOR_FOLDS = 5
+DEFAULT_EPOCHS = 8
+# Enough for the phantom's organs, in a minute on two CPU cores. Real images are larger, a step
+# takes some seconds: fewer of them keep Task04_Hippocampus below ten minutes.
+DEFAULT_ITERATIONS = 25
+DEFAULT_ITERATIONS_ON_DATA = 15
+# Validation patches after each epoch: nnU-Net only logs them.
+VALIDATION_ITERATIONS = 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """One of the networks that the demo compares."""
+
+    trainer: str
+    name: str
+
+
+MODELS = (
+    Model("nnUNetTrainer_short", "U-Net"),
+    Model("AttentionUNetTrainer_short", "Attention U-Net"),
+)
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Everything that a demo folder's content depends on.
+
+    Attributes:
+        data: absolute path of an MSD task folder; None for the phantom.
+        cases: how many cases to use, held-out ones included; None: 20, or all where fewer.
+        folds: of nnU-Net's five-fold split, or ("all",).
+        configuration: one of `CONFIGURATIONS`.
+        device: one of `DEVICES`.
+        epochs: of each training.
+        iterations: training steps an epoch.
+        seed: of the phantom and of the choice of cases.
+    """
+
+    data: str | None = None
+    cases: int | None = None
+    folds: tuple[str, ...] = ("0",)
+    configuration: str = "3d_fullres"
+    device: str = "cpu"
+    epochs: int = DEFAULT_EPOCHS
+    iterations: int = DEFAULT_ITERATIONS
+    seed: int = 0
+
+    def as_stored(self) -> dict:
+        """For JSON, with the version of this package."""
+        return {**asdict(self), "folds": list(self.folds), "version": __version__}
+
+    @property
+    def schedule(self) -> str:
+        """The length of a training, as the short trainers read it."""
+        return f"{self.epochs},{self.iterations},{VALIDATION_ITERATIONS}"

@@ -1,0 +1,164 @@
+"""The plain network of the plans, and a wider one with as many parameters as the gated network."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from math import sqrt
+
+import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+from torch import nn
+
+from nnunet_attention.networks.from_plans import attention_class_path, build_attention_network
+
+_PLAIN_PATH_OF = {
+    "nnunet_attention.networks.AttentionUNet": (
+        "dynamic_network_architectures.architectures.unet.PlainConvUNet"
+    ),
+    "nnunet_attention.networks.AttentionResidualEncoderUNet": (
+        "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+    ),
+}
+# The arguments that the gated networks have and the plain ones have not.
+GATE_OPTIONS = ("gate_full_resolution", "output_transform")
+
+
+def build_plain_network(
+    configuration: ConfigurationManager,
+    num_input_channels: int,
+    num_output_channels: int,
+    deep_supervision: bool = True,
+    features_per_stage: Sequence[int] | None = None,
+    initialize: bool = True,
+) -> nn.Module:
+    """Builds and initialises the network of the plans without gates.
+
+    Args:
+        configuration: its network may be plain or gated.
+        num_input_channels: image channels, plus those of the previous stage in a cascade.
+        num_output_channels: segmentation heads.
+        deep_supervision: whether to return the logits of all resolutions.
+        features_per_stage: other channels than the plans' own.
+        initialize: False leaves the weights as torch's layers have them; it is five times faster.
+
+    Raises:
+        UnsupportedNetworkError: see `attention_class_path`.
+    """
+    arguments = {
+        name: value
+        for name, value in configuration.network_arch_init_kwargs.items()
+        if name not in GATE_OPTIONS
+    }
+    if features_per_stage is not None:
+        arguments["features_per_stage"] = list(features_per_stage)
+    return get_network_from_plans(
+        _PLAIN_PATH_OF[attention_class_path(configuration.network_arch_class_name)],
+        arguments,
+        configuration.network_arch_init_kwargs_req_import,
+        num_input_channels,
+        num_output_channels,
+        allow_init=initialize,
+        deep_supervision=deep_supervision,
+    )
+
+
+def build_wide_network(
+    configuration: ConfigurationManager,
+    num_input_channels: int,
+    num_output_channels: int,
+    deep_supervision: bool = True,
+) -> nn.Module:
+    """Builds and initialises the plain network, widened to the size of the gated one.
+
+    Arguments and errors as for `build_attention_network`; the channels are those of
+    `wide_features_per_stage`.
+    """
+    return build_plain_network(
+        configuration,
+        num_input_channels,
+        num_output_channels,
+        deep_supervision,
+        wide_features_per_stage(configuration, num_input_channels, num_output_channels),
+    )
+
+
+def wide_features_per_stage(
+    configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int
+) -> tuple[int, ...]:
+    """Channels per stage that give the plain network the parameters of the gated one.
+
+    All stages are widened in proportion. Stages of equal width stay equal, as a residual encoder
+    has a projection wherever the width changes. The result depends on nothing but the arguments:
+    training and prediction build the same network.
+
+    Raises:
+        UnsupportedNetworkError: see `attention_class_path`.
+    """
+    return _matching_features(
+        json.dumps(configuration.configuration["architecture"], sort_keys=True),
+        num_input_channels,
+        num_output_channels,
+    )
+
+
+@lru_cache(maxsize=128)
+def _matching_features(
+    architecture: str, num_input_channels: int, num_output_channels: int
+) -> tuple[int, ...]:
+    configuration = ConfigurationManager({"architecture": json.loads(architecture)})
+    channels = (num_input_channels, num_output_channels)
+
+    def plain_parameters(features: Sequence[int]) -> int:
+        with torch.device("meta"):
+            network = build_plain_network(
+                configuration, *channels, features_per_stage=features, initialize=False
+            )
+        return count_parameters(network)
+
+    with torch.device("meta"):
+        target = count_parameters(build_attention_network(configuration, *channels))
+        plain = build_plain_network(configuration, *channels, initialize=False)
+    return nearest_features(target, plain.encoder.output_channels, plain_parameters)
+
+
+def nearest_features(
+    target: int, features: Sequence[int], parameters: Callable[[Sequence[int]], int]
+) -> tuple[int, ...]:
+    """Widens `features` in proportion until `parameters(features)` is next to `target`.
+
+    One channel more in the widest stages, the others in proportion, is a step; the step nearest to
+    the target is taken. Then each width, the widest first, gets one channel more where that comes
+    nearer.
+
+    Args:
+        target: parameters wanted, at least those of `features`.
+        features: channels per stage to begin with.
+        parameters: the size of the network with these features; grows with each of them.
+    """
+    widest = max(features)
+
+    @cache
+    def error(candidate: tuple[int, ...]) -> int:
+        return parameters(candidate) - target
+
+    def widened(extra: int) -> tuple[int, ...]:
+        # Whole numbers, rounded half up: no platform's floats decide over a width.
+        return tuple((2 * width * (widest + extra) + widest) // (2 * widest) for width in features)
+
+    # Parameters grow about with the square of the width: a first guess that is seldom far off.
+    extra = int(widest * (sqrt(target / parameters(features)) - 1))
+    while extra > 0 and error(widened(extra)) > 0:
+        extra -= 1
+    while error(widened(extra + 1)) <= 0:
+        extra += 1
+    nearest = min(widened(extra), widened(extra + 1), key=lambda found: abs(error(found)))
+    for width in sorted(set(nearest), reverse=True):
+        wider = tuple(found + (found == width) for found in nearest)
+        nearest = min(nearest, wider, key=lambda found: abs(error(found)))
+    return nearest
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Numbers in all parameters, each tensor once."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,72 @@
+"""Gives the networks of existing plans gates and leaves all else as it is."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.networks import UnsupportedNetworkError, build_attention_network
+from nnunet_attention.plans.architecture import gated_architecture
+from nnunet_attention.plans.files import read_plans, save_plans
+
+
+def converted_plans(
+    plans: Mapping,
+    plans_name: str,
+    *,
+    gate_full_resolution: bool = False,
+    output_transform: bool = False,
+) -> dict:
+    """A copy of the plans with gated networks, under another name.
+
+    Patch, batch, spacing and preprocessed data stay those of `plans`, so that a difference between
+    models trained with the two is the gates'. Configurations that inherit their network inherit
+    the gated one.
+
+    Raises:
+        UnsupportedNetworkError: if there is no attention U-Net for a network of the plans.
+        ValueError: if a network has no skip connection to gate.
+    """
+    converted = {**copy.deepcopy(dict(plans)), "plans_name": plans_name}
+    for configuration in converted["configurations"].values():
+        if "architecture" in configuration:
+            configuration["architecture"] = gated_architecture(
+                configuration["architecture"],
+                gate_full_resolution=gate_full_resolution,
+                output_transform=output_transform,
+            )
+    manager = PlansManager(converted)
+    for name in converted["configurations"]:
+        # Built once, so that plans of which no network can be made are not written.
+        with torch.device("meta"):
+            build_attention_network(manager.get_configuration(name), 1, 2)
+    return converted
+
+
+def convert_plans(folder: Path, source: str, target: str, **options: bool) -> dict:
+    """Converts a plans file of a data set.
+
+    Args:
+        folder: the data set's, in nnUNet_preprocessed.
+        source: the name of the plans to convert.
+        target: the name of the plans to write.
+        **options: of `converted_plans`.
+
+    Raises:
+        CommandError: if `source` is absent or cannot be converted, or `target` exists with
+            another content.
+    """
+    path = folder / f"{source}.json"
+    if not path.is_file():
+        names = sorted(found.stem for found in folder.glob("*Plans*.json"))
+        there = f"there are: {', '.join(names)}" if names else "there are no plans; plan first"
+        raise CommandError(f"--from {source}: no {path}; {there}")
+    try:
+        plans = converted_plans(read_plans(path), target, **options)
+    except (UnsupportedNetworkError, ValueError) as error:
+        raise CommandError(f"{path}: {error}") from error
+    save_plans(plans, folder / f"{target}.json")
+    return plans

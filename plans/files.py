@@ -1,0 +1,91 @@
+"""Reads and writes plans files."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from nnunet_attention.errors import CommandError
+
+
+def read_json(path: Path) -> dict:
+    """Reads a JSON file that holds an object.
+
+    Raises:
+        CommandError: if there is no such file, or it holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CommandError(f"{path}: there is no such file") from error
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise CommandError(f"{path} holds no JSON object")
+    return content
+
+
+def read_plans(path: Path) -> dict:
+    """Reads a plans file of nnU-Net.
+
+    Raises:
+        CommandError: if it is absent, no plans file, or one from before nnU-Net 2.4, which does
+            not say how the network is built.
+    """
+    plans = read_json(path)
+    configurations = plans.get("configurations")
+    if not isinstance(configurations, dict) or not configurations:
+        raise CommandError(f"{path} is not a plans file of nnU-Net v2: it has no configurations")
+    for name, configuration in configurations.items():
+        if "architecture" not in configuration and "inherits_from" not in configuration:
+            raise CommandError(
+                f"{path}: configuration {name} has no architecture, as in plans of an old nnU-Net; "
+                "plan again with nnUNetv2_plan_experiment"
+            )
+    return plans
+
+
+def save_plans(plans: Mapping, path: Path) -> None:
+    """Writes a plans file; where the same content is there already, nothing happens.
+
+    Configurations that stand in the existing file only were added by its owner. They are kept, as
+    nnU-Net's planner keeps them.
+
+    Raises:
+        CommandError: if the file there has another content.
+    """
+    wanted = json.loads(json.dumps(plans))
+    if path.exists():
+        existing = read_plans(path)
+        wanted["configurations"] = {**existing["configurations"], **wanted["configurations"]}
+        if existing == wanted:
+            return
+        different = [
+            key
+            for key in sorted({*existing, *wanted})
+            if key != "configurations" and existing.get(key) != wanted.get(key)
+        ]
+        different += [
+            f"configuration {name}"
+            for name, configuration in wanted["configurations"].items()
+            if existing["configurations"].get(name) != configuration
+        ]
+        raise CommandError(
+            f"{path} exists with another content ({', '.join(different)}); models may depend on "
+            "it. Choose another name with -overwrite_plans_name, or remove the file"
+        )
+    # In nnU-Net's order of keys, which is easier to read than the alphabet's.
+    write_json(wanted, path, sort_keys=False)
+
+
+def write_json(content: Mapping, path: Path, sort_keys: bool = True) -> None:
+    """Writes JSON beside its target and renames it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_text(
+            json.dumps(content, indent=4, sort_keys=sort_keys) + "\n", encoding="utf-8"
+        )
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

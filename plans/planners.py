@@ -1,0 +1,166 @@
+"""nnU-Net's experiment planners, planning the attention U-Net."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import (
+    ExperimentPlanner,
+)
+from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import (  # noqa: E501 the module's name is that long
+    nnUNetPlannerResEncL,
+    nnUNetPlannerResEncM,
+    nnUNetPlannerResEncXL,
+)
+from nnunetv2.paths import nnUNet_preprocessed
+from nnunetv2.utilities.json_export import recursive_fix_for_json_export
+
+from nnunet_attention.plans.architecture import gated_architecture
+from nnunet_attention.plans.files import save_plans
+
+
+class _GatedNetworks:
+    """Puts gates into the networks of the planner that follows in the method resolution order.
+
+    The rule for patch and batch is nnU-Net's, with its own reference values: the patch shrinks
+    until the smallest batch fits into the memory target, then the batch grows to the nearest whole
+    number. As the gates are counted, a patch that only just fits without them may become smaller;
+    where patch and batch fit with gates too, they are the stock planner's.
+
+    Args:
+        dataset_name_or_id: see nnU-Net.
+        gpu_memory_target_in_gb: None for that of the stock planner.
+        preprocessor_name: see nnU-Net.
+        plans_name: None for the planner's own.
+        overwrite_target_spacing: see nnU-Net.
+        suppress_transpose: see nnU-Net.
+        gate_full_resolution: option of the network, written into the plans.
+        output_transform: likewise.
+    """
+
+    default_plans_name: str
+
+    def __init__(
+        self,
+        dataset_name_or_id: str | int,
+        gpu_memory_target_in_gb: float | None = None,
+        preprocessor_name: str = "DefaultPreprocessor",
+        plans_name: str | None = None,
+        overwrite_target_spacing: Sequence[float] | None = None,
+        suppress_transpose: bool = False,
+        *,
+        gate_full_resolution: bool = False,
+        output_transform: bool = False,
+    ):
+        target = {}
+        if gpu_memory_target_in_gb is not None:
+            target["gpu_memory_target_in_gb"] = gpu_memory_target_in_gb
+        super().__init__(
+            dataset_name_or_id,
+            preprocessor_name=preprocessor_name,
+            plans_name=plans_name or self.default_plans_name,
+            overwrite_target_spacing=overwrite_target_spacing,
+            suppress_transpose=suppress_transpose,
+            **target,
+        )
+        self.gate_options = {
+            "gate_full_resolution": gate_full_resolution,
+            "output_transform": output_transform,
+        }
+
+    def generate_data_identifier(self, configuration_name: str) -> str:
+        """Names the preprocessed data: the stock data where preprocessing is the same.
+
+        It is for 2d and 3d_fullres. The spacing of 3d_lowres follows from the patch, and the patch
+        from the network, so those data are the plans' own, as with nnU-Net's residual presets.
+        """
+        as_stock = (
+            configuration_name in ("2d", "3d_fullres")
+            and self.overwrite_target_spacing is None
+            and self.preprocessor_name == "DefaultPreprocessor"
+            and not self.suppress_transpose
+        )
+        return f"{'nnUNetPlans' if as_stock else self.plans_identifier}_{configuration_name}"
+
+    def static_estimate_VRAM_usage(  # noqa: N802 nnU-Net's name
+        self,
+        patch_size: Sequence[int],
+        input_channels: int,
+        output_channels: int,
+        arch_class_name: str,
+        arch_kwargs: dict,
+        arch_kwargs_req_import: Sequence[str],
+    ):
+        """nnU-Net's measure of the gated network: values in the feature maps of a case.
+
+        No static method as in nnU-Net, which calls it on the planner, since the gates' options
+        count.
+        """
+        gated = gated_architecture(
+            {"network_class_name": arch_class_name, "arch_kwargs": arch_kwargs}, **self.gate_options
+        )
+        # Sizes are all that is wanted: on the meta device there are no weights to allocate.
+        with torch.device("meta"):
+            return super().static_estimate_VRAM_usage(
+                patch_size,
+                input_channels,
+                output_channels,
+                gated["network_class_name"],
+                gated["arch_kwargs"],
+                arch_kwargs_req_import,
+            )
+
+    def get_plans_for_configuration(self, *args, **kwargs) -> dict:
+        """Plans one configuration; it names the gated network by its import path."""
+        plan = super().get_plans_for_configuration(*args, **kwargs)
+        return {
+            **plan,
+            "architecture": gated_architecture(plan["architecture"], **self.gate_options),
+        }
+
+    def save_plans(self, plans: dict) -> None:
+        """Writes the plans file; configurations added to an existing one are kept.
+
+        Raises:
+            CommandError: if there is a plans file of another content.
+        """
+        recursive_fix_for_json_export(plans)
+        save_plans(
+            plans,
+            Path(nnUNet_preprocessed, self.dataset_name, f"{self.plans_identifier}.json"),
+        )
+
+
+class AttentionUNetPlanner(_GatedNetworks, ExperimentPlanner):
+    """Plans `AttentionUNet`, for 8 GB unless told otherwise."""
+
+    default_plans_name = "AttentionUNetPlans"
+
+
+class AttentionResEncUNetPlannerM(_GatedNetworks, nnUNetPlannerResEncM):
+    """Plans `AttentionResidualEncoderUNet` as nnU-Net's preset M, for 8 GB."""
+
+    default_plans_name = "AttentionResEncUNetMPlans"
+
+
+class AttentionResEncUNetPlannerL(_GatedNetworks, nnUNetPlannerResEncL):
+    """Plans `AttentionResidualEncoderUNet` as nnU-Net's preset L, for 24 GB."""
+
+    default_plans_name = "AttentionResEncUNetLPlans"
+
+
+class AttentionResEncUNetPlannerXL(_GatedNetworks, nnUNetPlannerResEncXL):
+    """Plans `AttentionResidualEncoderUNet` as nnU-Net's preset XL, for 40 GB."""
+
+    default_plans_name = "AttentionResEncUNetXLPlans"
+
+
+PLANNERS = {
+    planner.__name__: planner
+    for planner in (
+        AttentionUNetPlanner,
+        AttentionResEncUNetPlannerM,
+        AttentionResEncUNetPlannerL,
+        AttentionResEncUNetPlannerXL,
+    )
+}

@@ -1,0 +1,63 @@
+"""Runs a planner of ours on a data set through nnU-Net's Python API."""
+
+import contextlib
+import sys
+from functools import partial
+
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import (
+    ExperimentPlanner,
+)
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprint_dataset,
+    plan_experiment_dataset,
+)
+from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.plans.datasets import dataset_folder, raw_folder
+
+
+def plan_dataset(
+    name: str,
+    planner_class: type[ExperimentPlanner],
+    *,
+    gpu_memory_target_gb: float | None = None,
+    plans_name: str | None = None,
+    num_processes: int = 8,
+    **options: bool,
+) -> tuple[dict, str]:
+    """Plans a data set, extracting its fingerprint first if there is none.
+
+    nnU-Net prints while it plans: that goes to stderr.
+
+    Args:
+        name: DatasetXXX_Name, in nnUNet_raw.
+        planner_class: one of `PLANNERS`.
+        gpu_memory_target_gb: None for the planner's own.
+        plans_name: None for the planner's own.
+        num_processes: for the fingerprint.
+        **options: `gate_full_resolution` and `output_transform` of the network.
+
+    Returns:
+        the plans, and their name.
+
+    Raises:
+        CommandError: if the data set is absent, no network with gates can be planned, or a plans
+            file of that name exists with another content.
+    """
+    raw_folder(name)
+    folder = dataset_folder(name)
+    with contextlib.redirect_stdout(sys.stderr):
+        if not (folder / "dataset_fingerprint.json").is_file():
+            extract_fingerprint_dataset(
+                convert_dataset_name_to_id(name), num_processes=num_processes, verbose=False
+            )
+        try:
+            return plan_experiment_dataset(
+                name,
+                partial(planner_class, **options),
+                gpu_memory_target_in_gb=gpu_memory_target_gb,
+                overwrite_plans_name=plans_name,
+            )
+        except ValueError as error:
+            raise CommandError(f"{name} cannot be planned: {error}") from error

@@ -1,0 +1,82 @@
+"""The capacity-matched baseline: the plain U-Net with the attention U-Net's number of parameters.
+
+One trainer serves both kinds of plans: where they name the residual encoder, that is widened.
+"""
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (
+    nnUNetTrainer_1epoch,
+    nnUNetTrainer_5epochs,
+    nnUNetTrainer_10epochs,
+    nnUNetTrainer_20epochs,
+    nnUNetTrainer_50epochs,
+    nnUNetTrainer_100epochs,
+    nnUNetTrainer_250epochs,
+    nnUNetTrainer_500epochs,
+)
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from nnunet_attention.networks.wide import build_wide_network
+from nnunet_attention.trainers.short import nnUNetTrainer_short
+
+
+class WideUNetTrainer(nnUNetTrainer):
+    """Trains the plans' U-Net without gates, widened until it has as many parameters as with them.
+
+    With plans that name the attention U-Net, that one, with its options, is matched.
+    """
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """The widened counterpart of the network that the plans name.
+
+        Raises:
+            UnsupportedNetworkError: if the plans name neither PlainConvUNet nor
+                ResidualEncoderUNet.
+        """
+        return build_wide_network(
+            configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        )
+
+
+class WideUNetTrainer_1epoch(WideUNetTrainer, nnUNetTrainer_1epoch):
+    """One epoch."""
+
+
+class WideUNetTrainer_5epochs(WideUNetTrainer, nnUNetTrainer_5epochs):
+    """Five epochs."""
+
+
+class WideUNetTrainer_10epochs(WideUNetTrainer, nnUNetTrainer_10epochs):
+    """Ten epochs."""
+
+
+class WideUNetTrainer_20epochs(WideUNetTrainer, nnUNetTrainer_20epochs):
+    """20 epochs."""
+
+
+class WideUNetTrainer_50epochs(WideUNetTrainer, nnUNetTrainer_50epochs):
+    """50 epochs."""
+
+
+class WideUNetTrainer_100epochs(WideUNetTrainer, nnUNetTrainer_100epochs):
+    """100 epochs."""
+
+
+class WideUNetTrainer_250epochs(WideUNetTrainer, nnUNetTrainer_250epochs):
+    """250 epochs."""
+
+
+class WideUNetTrainer_500epochs(WideUNetTrainer, nnUNetTrainer_500epochs):
+    """500 epochs."""
+
+
+class WideUNetTrainer_short(WideUNetTrainer, nnUNetTrainer_short):
+    """A few short epochs, as long as `nnUNetTrainer_short`."""
