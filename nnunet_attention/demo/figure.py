@@ -147,9 +147,9 @@ def draw(
 
     columns = len(titles[0])
     heights = [_PANEL_INCHES * _height_over_width(row) for row in rows]
-    header = 0.75
+    header_inches, title_inches = 0.45, 0.25
     figure = Figure(
-        figsize=(columns * _PANEL_INCHES, sum(heights) + 0.3 * len(rows) + header),
+        figsize=(columns * _PANEL_INCHES, sum(heights) + title_inches * len(rows) + header_inches),
         facecolor=_BACKGROUND,
         layout="constrained",
     )

@@ -172,7 +172,8 @@ def _testing(folder: DemoFolder, task: MsdTask, settings: DemoSettings, model: M
                 *("nnUNetv2_predict", "-i", str(folder.raw / task.dataset_name / "imagesTs")),
                 *("-o", str(predictions), "-d", str(task.number), "-tr", model.trainer),
                 *("-c", settings.configuration, "-f", *settings.folds),
-                *("-npp", _PROCESSES, "-nps", _PROCESSES, "-device", settings.device),
+                # Each process more starts torch anew, which takes longer than a small case.
+                *("-npp", "1", "-nps", "1", "-device", settings.device),
                 "--disable_progress_bar",
             ],
             makes=(predictions,),

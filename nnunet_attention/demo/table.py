@@ -23,7 +23,7 @@ def table_rows(results: Results) -> list[list[str]]:
     rows.append(["training (s)", *(f"{model.training_seconds:.0f}" for model in models)])
     rows.append(
         [
-            "prediction (s a case)",
+            "prediction (s a case, start included)",
             *(f"{model.prediction_seconds_per_case:.1f}" for model in models),
         ]
     )

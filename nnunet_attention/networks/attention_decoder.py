@@ -45,7 +45,8 @@ class AttentionDecoder(UNetDecoder):
         number_of_gates = len(self.stages) if gate_full_resolution else len(self.stages) - 1
         if number_of_gates < 1:
             remedy = (
-                "set gate_full_resolution to true in the plans' arch_kwargs, or use a plain U-Net"
+                "gate the skip of full resolution (--gate_full_resolution of nnunet-attention plan, "
+                "or gate_full_resolution in the plans' arch_kwargs), or use a plain U-Net"
                 if len(self.stages) == 1
                 else "use a plain network"
             )
