@@ -44,12 +44,12 @@ class AttentionDecoder(UNetDecoder):
 
         number_of_gates = len(self.stages) if gate_full_resolution else len(self.stages) - 1
         if number_of_gates < 1:
-            remedy = (
-                "gate the skip of full resolution (--gate_full_resolution of nnunet-attention plan, "
-                "or gate_full_resolution in the plans' arch_kwargs), or use a plain U-Net"
-                if len(self.stages) == 1
-                else "use a plain network"
-            )
+            remedy = "use a plain network"
+            if len(self.stages) == 1:
+                remedy = (
+                    "gate the skip of full resolution (--gate_full_resolution of nnunet-attention "
+                    "plan, or gate_full_resolution in the plans' arch_kwargs), or use a plain U-Net"
+                )
             raise ValueError(
                 f"a network of {len(self.stages) + 1} stages has no skip connection to gate "
                 f"(gate_full_resolution={gate_full_resolution}); {remedy}"
