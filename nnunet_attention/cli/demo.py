@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the demo; prints the table and where everything is."""
     from rich.console import Console
 
-    from nnunet_attention.demo import run_demo
+    from nnunet_attention.demo.pipeline import run_demo
     from nnunet_attention.demo.table import caption, rich_table
 
     settings = DemoSettings(

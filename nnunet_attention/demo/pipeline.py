@@ -18,7 +18,8 @@ from nnunet_attention.demo.settings import DEFAULT_CASES, MODELS, DemoSettings, 
 from nnunet_attention.demo.task import Division, MsdTask, divide, lay_out, read_msd_task
 from nnunet_attention.errors import CommandError
 
-_PROCESSES = "2"
+# Keeps up with a CPU: augmenting a batch takes a tenth of a training step.
+_AUGMENTATION_PROCESSES = "2"
 # nnU-Net's three folders, in version 2 and in version 1.
 _FOLDER_VARIABLES = (
     "nnUNet_raw",
@@ -116,7 +117,13 @@ def nnunet_steps(folder: DemoFolder, task: MsdTask, settings: DemoSettings) -> l
         Step(
             "convert",
             "convert the data set",
-            lambda: ["nnUNetv2_convert_MSD_dataset", "-i", str(task.folder), "-np", _PROCESSES],
+            lambda: [
+                "nnUNetv2_convert_MSD_dataset",
+                "-i",
+                str(task.folder),
+                "-np",
+                settings.processes,
+            ],
             makes=(folder.raw / data_set,),
         ),
         Step(
@@ -124,7 +131,13 @@ def nnunet_steps(folder: DemoFolder, task: MsdTask, settings: DemoSettings) -> l
             "plan and preprocess",
             lambda: [
                 *("nnUNetv2_plan_and_preprocess", "-d", number, "-c", settings.configuration),
-                *("-npfp", _PROCESSES, "-np", _PROCESSES, "--verify_dataset_integrity"),
+                *(
+                    "-npfp",
+                    settings.processes,
+                    "-np",
+                    settings.processes,
+                    "--verify_dataset_integrity",
+                ),
             ],
             makes=(folder.preprocessed / data_set,),
         ),
@@ -184,7 +197,7 @@ def _testing(folder: DemoFolder, task: MsdTask, settings: DemoSettings, model: M
             lambda: [
                 *("nnUNetv2_evaluate_folder", str(task.folder / "labelsTs"), str(predictions)),
                 *("-djfile", str(folder.raw / task.dataset_name / "dataset.json")),
-                *("-pfile", str(folder.plans(task.dataset_name)), "-np", _PROCESSES),
+                *("-pfile", str(folder.plans(task.dataset_name)), "-np", settings.processes),
             ],
         ),
     ]
@@ -202,8 +215,8 @@ def subprocess_environment(folder: DemoFolder, settings: DemoSettings) -> dict[s
         "nnUNet_results": str(folder.nnunet_results),
         # Ours alone: a broken module in a user's folder would stop the trainer search.
         doorway.SEARCH_PATH_VARIABLE: doorway.directory(),
-        "nnUNet_n_proc_DA": _PROCESSES,
-        "nnUNet_def_n_proc": _PROCESSES,
+        "nnUNet_n_proc_DA": _AUGMENTATION_PROCESSES,
+        "nnUNet_def_n_proc": settings.processes,
         "nnUNet_wandb_enabled": "0",
         SCHEDULE_VARIABLE: settings.schedule,
         "MPLBACKEND": "Agg",

@@ -118,6 +118,14 @@ def test_the_environment_holds_the_length_of_the_training(folder):
     assert short_schedule(environment[SCHEDULE_VARIABLE])[:2] == (7, 9)
 
 
+@pytest.mark.parametrize(("data", "processes"), [(None, "1"), ("/data/Task07_Tiny", "2")])
+def test_pools_are_small(folder, msd_task, data, processes):
+    settings = DemoSettings(data=data)
+    assert subprocess_environment(folder, settings)["nnUNet_def_n_proc"] == processes
+    plan = nnunet_steps(folder, read_msd_task(msd_task), settings)[1].command()
+    assert plan[plan.index("-npfp") + 1] == plan[plan.index("-np") + 1] == processes
+
+
 def test_both_trainers_run_every_fold_and_predict_with_all_of_them(folder, msd_task):
     settings = DemoSettings(folds=("0", "2"), device="cuda", configuration="2d")
     plans = folder.plans("Dataset007_Tiny")
