@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="DIR",
-        help="an MSD task folder such as Task04_Hippocampus; it is only read "
-        "(default: a made-up data set)",
+        help="an MSD task folder such as Task04_Hippocampus; it is only read; with --device cpu "
+        "nnU-Net is asked to plan small patches (default: a made-up data set)",
     )
     parser.add_argument(
         "--cases",

@@ -113,17 +113,13 @@ def run_steps(
 def nnunet_steps(folder: DemoFolder, task: MsdTask, settings: DemoSettings) -> list[Step]:
     """The commands from the task folder to both networks' summaries, in order."""
     number, data_set = str(task.number), task.dataset_name
+    processes = settings.processes
+    memory = settings.planned_memory_gb
     steps = [
         Step(
             "convert",
             "convert the data set",
-            lambda: [
-                "nnUNetv2_convert_MSD_dataset",
-                "-i",
-                str(task.folder),
-                "-np",
-                settings.processes,
-            ],
+            lambda: ["nnUNetv2_convert_MSD_dataset", "-i", str(task.folder), "-np", processes],
             makes=(folder.raw / data_set,),
         ),
         Step(
@@ -131,13 +127,8 @@ def nnunet_steps(folder: DemoFolder, task: MsdTask, settings: DemoSettings) -> l
             "plan and preprocess",
             lambda: [
                 *("nnUNetv2_plan_and_preprocess", "-d", number, "-c", settings.configuration),
-                *(
-                    "-npfp",
-                    settings.processes,
-                    "-np",
-                    settings.processes,
-                    "--verify_dataset_integrity",
-                ),
+                *("-npfp", processes, "-np", processes, "--verify_dataset_integrity"),
+                *(() if memory is None else ("-gpu_memory_target", str(memory))),
             ],
             makes=(folder.preprocessed / data_set,),
         ),

@@ -34,12 +34,14 @@ def caption(results: Results) -> str:
     """What the numbers are good for."""
     settings = results.settings
     cases = len(results.held_out_cases)
+    memory_gb = settings["planned_memory_gb"]
+    patches = "" if memory_gb is None else f", patches planned for {memory_gb} GB instead of 8"
     return (
         f"Mean over {cases} held-out case{'s' if cases > 1 else ''} of {results.data}; "
         f"{results.training_cases} cases for training (fold {', '.join(settings['folds'])}), "
-        f"{settings['epochs']} epochs of {settings['iterations']} steps, where nnU-Net takes 1000 "
-        "of 250. These short runs show that everything works; differences between the two networks "
-        "mean nothing. Full length: nnUNetv2_train DATASET "
+        f"{settings['epochs']} epochs of {settings['iterations']} steps where nnU-Net takes 1000 "
+        f"of 250{patches}. These short runs show that everything works; differences "
+        "between the two networks mean nothing. Full length: nnUNetv2_train DATASET "
         f"{settings['configuration']} FOLD -tr AttentionUNetTrainer"
     )
 

@@ -126,6 +126,23 @@ def test_pools_are_small(folder, msd_task, data, processes):
     assert plan[plan.index("-npfp") + 1] == plan[plan.index("-np") + 1] == processes
 
 
+@pytest.mark.parametrize(
+    ("data", "device", "memory"),
+    [
+        (None, "cpu", None),
+        ("/data/Task07_Tiny", "cpu", "0.05"),
+        ("/data/Task07_Tiny", "cuda", None),
+    ],
+)
+def test_patches_are_planned_small_for_real_data_on_a_cpu_only(
+    folder, msd_task, data, device, memory
+):
+    settings = DemoSettings(data=data, device=device)
+    plan = nnunet_steps(folder, read_msd_task(msd_task), settings)[1].command()
+    assert ("-gpu_memory_target" in plan) == (memory is not None)
+    assert memory is None or plan[plan.index("-gpu_memory_target") + 1] == memory
+
+
 def test_both_trainers_run_every_fold_and_predict_with_all_of_them(folder, msd_task):
     settings = DemoSettings(folds=("0", "2"), device="cuda", configuration="2d")
     plans = folder.plans("Dataset007_Tiny")

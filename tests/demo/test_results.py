@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -93,7 +94,13 @@ def test_the_caption_says_how_short_the_runs_are_and_what_they_do_not_show(resul
     text = caption(results)
     assert "4 held-out cases" in text
     assert "3 epochs of 7 steps" in text
+    assert "patches" not in text
     assert "differences between the two networks mean nothing" in text
+
+
+def test_the_caption_names_small_patches(results):
+    small = replace(results, settings=DemoSettings(data="/data/Task90_X").as_stored())
+    assert "patches planned for 0.05 GB instead of 8" in caption(small)
 
 
 def test_the_terminal_and_markdown_tables_agree_with_the_rows(results):
