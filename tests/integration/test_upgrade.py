@@ -138,8 +138,9 @@ def test_attention_training_starts_from_an_upgraded_checkpoint(workplace, upgrad
 
 def test_the_trainer_resumes_from_an_upgraded_checkpoint(workplace, upgrade, tmp_path, monkeypatch):
     """What `--c` and `--val` do first, and a step of training."""
+    environment = workplace.environment()
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_n_proc_DA"):
-        monkeypatch.setenv(name, workplace.environment[name])
+        monkeypatch.setenv(name, environment[name])
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
     upgrade(workplace.plain / "fold_0/checkpoint_final.pth", tmp_path / "start.pth")
     checkpoint = load_checkpoint(tmp_path / "start.pth")
