@@ -1,0 +1,1 @@
+"""Attention maps: recorded in a forward pass, stitched over the image, drawn."""

@@ -1,0 +1,29 @@
+"""What a picture or a page of one case shows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """One case in image space, arrays in nnU-Net's order (z, y, x); a 2-D image has one slice.
+
+    Attributes:
+        name: of the case.
+        image: grey values, (Z, Y, X), or (Z, Y, X, 3) for colour images of 0 to 255.
+        spacing_mm: of z, y, x; in 2-D that of z means nothing.
+        labels: names to the value, or for a region the values, that prediction and reference have.
+        prediction: (Z, Y, X)
+        maps: attention coefficients in [0, 1] by name, each (Z, Y, X), in the order of display.
+        reference: (Z, Y, X), or None where there is none.
+    """
+
+    name: str
+    image: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    labels: Mapping[str, int | list[int]]
+    prediction: np.ndarray
+    maps: Mapping[str, np.ndarray]
+    reference: np.ndarray | None = None
