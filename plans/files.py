@@ -6,23 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-
-
-def read_json(path: Path) -> dict:
-    """Reads a JSON file that holds an object.
-
-    Raises:
-        CommandError: if there is no such file, or it holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CommandError(f"{path}: there is no such file") from error
-    except (OSError, ValueError) as error:
-        raise CommandError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CommandError(f"{path} holds no JSON object")
-    return content
+from nnunet_attention.files import read_json
 
 
 def read_plans(path: Path) -> dict:

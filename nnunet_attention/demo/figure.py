@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,16 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnunet_attention.demo.task import MsdTask
+from nnunet_attention.drawing import (
+    CT_WINDOW_HU,
+    FAINT_TEXT,
+    TEXT,
+    draw_labels,
+    fullest_slice,
+    label_styles,
+    legend_patches,
+    new_figure,
+    save_png,
+)
 
 if TYPE_CHECKING:
     from nnunet_attention.demo.results import Results
 
-# Okabe and Ito's colours, told apart by colour-blind people too; those far apart come first.
-ORGAN_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2")
-_BACKGROUND, _TEXT, _FAINT_TEXT = "#0e1116", "#f0f3f6", "#9aa4af"
 _MOST_CASES = 3
-# A soft-tissue window in Hounsfield units.
-_CT_WINDOW_HU = (-160.0, 240.0)
 _PANEL_INCHES = 3.1
 # Slices are cut across the thick axis where one spacing is this much above the finest.
 _ANISOTROPY = 1.5
@@ -74,7 +79,7 @@ def write_comparison(
         ]
         for case, row in zip(cases, rows, strict=True)
     ]
-    draw(path, rows, titles, task.organs, _CT_WINDOW_HU if task.is_ct else None)
+    draw(path, rows, titles, task.organs, CT_WINDOW_HU if task.is_ct else None)
 
 
 def cut_slice(image_path: Path, label_paths: list[Path]) -> Slice:
@@ -113,18 +118,6 @@ def cut_slice(image_path: Path, label_paths: list[Path]) -> Slice:
     )
 
 
-def fullest_slice(labels: np.ndarray) -> int:
-    """Index along the first axis where the organs, each relative to its largest area, sum highest.
-
-    Without any organ it is the middle.
-    """
-    score = np.zeros(labels.shape[0])
-    for label in np.unique(labels[labels != 0]):
-        area = (labels == label).sum(axis=(1, 2))
-        score += area / area.max()
-    return int(score.argmax()) if score.any() else labels.shape[0] // 2
-
-
 def draw(
     path: Path,
     rows: list[Slice],
@@ -141,19 +134,15 @@ def draw(
         organs: names by label.
         window: grey values of black and white; None: from the image's own percentiles.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
-
+    styles = label_styles({name: label for label, name in organs.items()})
     columns = len(titles[0])
     heights = [_PANEL_INCHES * _height_over_width(row) for row in rows]
     header_inches, title_inches = 0.45, 0.25
-    figure = Figure(
-        figsize=(columns * _PANEL_INCHES, sum(heights) + title_inches * len(rows) + header_inches),
-        facecolor=_BACKGROUND,
+    figure = new_figure(
+        columns * _PANEL_INCHES,
+        sum(heights) + title_inches * len(rows) + header_inches,
         layout="constrained",
     )
-    FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.05, wspace=0, hspace=0.02)
     axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for row, row_titles, row_axes in zip(rows, titles, axes, strict=True):
@@ -167,44 +156,19 @@ def draw(
                 interpolation="bicubic",
                 aspect=row.spacing_mm[0] / row.spacing_mm[1],
             )
-            panel.set_title(title, color=_TEXT if number else _FAINT_TEXT, fontsize=10, pad=4)
+            panel.set_title(title, color=TEXT if number else FAINT_TEXT, fontsize=10, pad=4)
             panel.set_axis_off()
             if number:
-                _outline(panel, row.labels[number - 1], organs)
+                draw_labels(panel, row.labels[number - 1], styles)
     figure.legend(
-        handles=[
-            Patch(facecolor=colour + "66", edgecolor=colour, linewidth=1.5, label=organs[label])
-            for label, colour in _colours(organs).items()
-        ],
+        handles=legend_patches(styles),
         loc="outside upper center",
         ncols=min(len(organs), 6),
         frameon=False,
-        labelcolor=_TEXT,
+        labelcolor=TEXT,
         fontsize=11,
     )
-    beside = path.with_name(path.name + ".part")
-    figure.savefig(beside, dpi=150, format="png")
-    os.replace(beside, path)
-
-
-def _outline(panel, labels: np.ndarray, organs: dict[int, str]) -> None:
-    for label, colour in _colours(organs).items():
-        # A frame of background closes the outline of an organ that leaves the image.
-        mask = np.pad((labels == label).astype(float), 1)
-        if not mask.any():
-            continue
-        rows, columns = (np.arange(-1, n - 1) for n in mask.shape)
-        panel.contourf(columns, rows, mask, levels=(0.5, 1.5), colors=colour, alpha=0.3)
-        panel.contour(columns, rows, mask, levels=(0.5,), colors=colour, linewidths=1.6)
-    height, width = labels.shape
-    panel.set_xlim(-0.5, width - 0.5)
-    panel.set_ylim(height - 0.5, -0.5)
-
-
-def _colours(organs: dict[int, str]) -> dict[int, str]:
-    return {
-        label: ORGAN_COLOURS[number % len(ORGAN_COLOURS)] for number, label in enumerate(organs)
-    }
+    save_png(figure, path)
 
 
 def _height_over_width(row: Slice) -> float:

@@ -5,9 +5,9 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_attention.demo.files import write_json
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import write_json
 
 # Tells a demo folder from any other folder that holds a demo.json.
 _MADE_BY = "nnunet-attention demo"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from nnunet_attention.demo.files import write_json
+from nnunet_attention.files import write_json
 
 TASK_NAME = "Task90_AbdomenPhantom"
 SHAPE = (10, 32, 40)

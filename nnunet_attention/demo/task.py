@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_attention.demo.files import write_json
 from nnunet_attention.demo.settings import DEFAULT_CASES, FEWEST_CASES_FOR_FOLDS
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import write_json
 
 _MOST_HELD_OUT = 10
 _ENDING = ".nii.gz"

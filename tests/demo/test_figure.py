@@ -4,7 +4,8 @@ import SimpleITK
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from nnunet_attention.demo.figure import ORGAN_COLOURS, Slice, cut_slice, draw, fullest_slice
+from nnunet_attention.demo.figure import Slice, cut_slice, draw
+from nnunet_attention.drawing import LABEL_COLOURS
 
 
 def write(path, array, spacing_mm, direction=None):
@@ -26,17 +27,6 @@ def labels():
     array[1, 3, 4] = 2
     array[2, 3, 4] = 2
     return array
-
-
-def test_the_fullest_slice_counts_small_organs_like_large_ones(labels):
-    assert fullest_slice(labels) == 1
-    labels[0, :, :3] = 1
-    # Now slice 0 has most voxels by far: 1.0 against 4/12 + 1.0.
-    assert fullest_slice(labels) == 1
-
-
-def test_without_organs_the_middle_slice_is_shown():
-    assert fullest_slice(np.zeros((5, 2, 2))) == 2
 
 
 def test_thick_slices_are_cut_along_their_axis(tmp_path, labels):
@@ -92,7 +82,7 @@ def test_the_picture_has_the_aspect_of_the_body_and_the_organs_colour(tmp_path):
     row = Slice(np.zeros((20, 30)), (labels,), spacing_mm=(3.0, 1.0), number=1, slices=1)
     draw(tmp_path / "p.png", [row], [["image", "reference"]], {1: "liver"}, (0.0, 1.0))
     pixels = imread(tmp_path / "p.png")[..., :3]
-    outline = np.abs(pixels - to_rgb(ORGAN_COLOURS[0])).max(axis=-1) < 0.02
+    outline = np.abs(pixels - to_rgb(LABEL_COLOURS[0])).max(axis=-1) < 0.02
     # Below the legend, which shows the colour too.
     outline[: len(outline) // 4] = False
     rows, columns = np.nonzero(outline)
