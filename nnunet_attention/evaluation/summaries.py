@@ -1,0 +1,396 @@
+"""nnU-Net's `summary.json` files as one long table, a row for a case, a label and a metric."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PureWindowsPath
+
+import pandas as pd
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.metrics import METRICS
+from nnunet_attention.files import read_json
+
+COLUMNS = (
+    "dataset",
+    "configuration",
+    "model",
+    "fold",
+    "case",
+    "label",
+    "metric",
+    "value",
+    "reference_voxels",
+    "prediction_voxels",
+)
+# Longest first, so that .nii.gz is not taken for .gz.
+FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl", ".png", ".bmp", ".tiff", ".tif")
+_COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")
+_OF_NNUNET = ("Dice", "IoU", *_COUNTS)
+_NAME_OF_KEY = {metric.key: metric.name for metric in METRICS.values()}
+_DATASET = re.compile(r"Dataset(\d{3})_.+")
+_REMEDY = (
+    "repeat nnU-Net's validation of this fold (nnUNetv2_train ... --val), or write the file again "
+    "with nnunet-attention evaluate"
+)
+
+
+class MissingFoldsError(CommandError):
+    """Folds without a summary.json.
+
+    Attributes:
+        missing: the absent files.
+        frame: what the other folds hold, for whoever allows incomplete results; may be empty.
+    """
+
+    def __init__(self, model: str, missing: Sequence[Path], frame: pd.DataFrame):
+        self.missing = tuple(missing)
+        self.frame = frame
+        super().__init__(
+            f"{model}: {len(missing)} fold(s) without results: {', '.join(map(str, missing))}; "
+            "finish them, leave them out with -f, or give --allow-incomplete"
+        )
+
+
+def read_nnunet_results(
+    results_dir: Path,
+    dataset: str | int,
+    trainer: str,
+    plans: str,
+    configuration: str,
+    folds: Iterable[int | str],
+    model_name: str | None = None,
+    dataset_folders: Sequence[Path] | None = None,
+) -> pd.DataFrame:
+    """Reads `DATASET/TRAINER__PLANS__CONFIGURATION/fold_k/validation/summary.json`.
+
+    Args:
+        results_dir: nnU-Net's nnUNet_results.
+        dataset: full name or number.
+        trainer: class name, as given to -tr.
+        plans: name, as given to -p.
+        configuration: such as 3d_fullres.
+        folds: their numbers.
+        model_name: in the table; None: the trainer, and the plans unless they are nnUNetPlans.
+        dataset_folders: see `label_names`; the model's own dataset.json comes first.
+
+    Raises:
+        MissingFoldsError: if folds have no summary.json; it holds the others.
+        CommandError: if a file is damaged, or files contradict each other.
+    """
+    results_dir = Path(results_dir)
+    name = find_dataset(results_dir, dataset)
+    model_folder = results_dir / name / f"{trainer}__{plans}__{configuration}"
+    if not model_folder.is_dir():
+        raise CommandError(
+            f"{model_folder}: there is no such model; in {model_folder.parent} there are: "
+            f"{_listed(path.name for path in model_folder.parent.iterdir() if path.is_dir())}"
+        )
+    if model_name is None:
+        model_name = trainer if plans == "nnUNetPlans" else f"{trainer} {plans}"
+    names = label_names(name, [model_folder, *_dataset_folders(dataset_folders)])
+    frame, missing = _read_folds(model_folder, folds, names, name, configuration, model_name)
+    if missing:
+        raise MissingFoldsError(f"{model_name}, {name} {configuration}", missing, frame)
+    return frame
+
+
+def read_named_results(
+    root: Path,
+    name: str,
+    datasets: Iterable[str | int] | None,
+    configurations: Iterable[str] | None,
+    folds: Iterable[int | str],
+    dataset_folders: Sequence[Path] | None = None,
+) -> pd.DataFrame:
+    """Reads `DATASET/CONFIGURATION/fold_k/validation/summary.json` below any folder.
+
+    Args:
+        root: the folder.
+        name: of the model in the table.
+        datasets: full names or numbers; None: all that are there.
+        configurations: such as 3d_fullres; None: all that a data set has there.
+        folds: their numbers.
+        dataset_folders: see `label_names`; the folders of configuration and data set come first.
+
+    Raises:
+        MissingFoldsError: if folds have no summary.json; it holds the others.
+        CommandError: if a file is damaged, or files contradict each other.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise CommandError(f"{root}: there is no such folder; check --results {name}=DIR")
+    if datasets is None:
+        found = [path.name for path in sorted(root.iterdir()) if _DATASET.fullmatch(path.name)]
+    else:
+        found = [find_dataset(root, dataset) for dataset in datasets]
+    if not found:
+        raise CommandError(f"{root} has no folder DatasetXXX_NAME")
+    folds = list(folds)
+    configurations = None if configurations is None else list(configurations)
+    frames, missing = [], []
+    for dataset in found:
+        wanted = configurations or sorted(
+            path.name for path in (root / dataset).iterdir() if any(path.glob("fold_*"))
+        )
+        if not wanted:
+            raise CommandError(
+                f"{root / dataset} has no results; wanted CONFIGURATION/fold_k/validation/"
+                "summary.json below it"
+            )
+        for configuration in wanted:
+            folder = root / dataset / configuration
+            names = label_names(
+                dataset, [folder, folder.parent, *_dataset_folders(dataset_folders)]
+            )
+            frame, absent = _read_folds(folder, folds, names, dataset, configuration, name)
+            frames.append(frame)
+            missing += absent
+    frame = concatenate(frames)
+    if missing:
+        raise MissingFoldsError(name, missing, frame)
+    return frame
+
+
+def read_summary(
+    path: Path, names: Mapping[str, str], dataset: str, configuration: str, model: str, fold: int
+) -> pd.DataFrame:
+    """Reads one summary.json.
+
+    Args:
+        path: of the file.
+        names: of labels by key, from `label_names`; a key that is not there is its own name.
+        dataset: for the column of this name, as the three that follow.
+        configuration: see dataset.
+        model: see dataset.
+        fold: see dataset.
+
+    Raises:
+        CommandError: if it is no complete summary, or holds a case twice.
+    """
+    content = read_json(path)
+    entries = content.get("metric_per_case")
+    if not isinstance(entries, list) or not entries:
+        raise CommandError(f"{path} is no summary of nnU-Net: no metric_per_case; {_REMEDY}")
+    rows, seen, labels = [], set(), None
+    for number, entry in enumerate(entries):
+        case, metrics = _case_and_metrics(path, number, entry)
+        if case in seen:
+            raise CommandError(f"{path} holds case {case} twice; {_REMEDY}")
+        seen.add(case)
+        if labels is None:
+            labels = set(metrics)
+        elif labels != set(metrics):
+            raise CommandError(
+                f"{path}: case {case} has labels {_listed(metrics)}, but those before it have "
+                f"{_listed(labels)}; {_REMEDY}"
+            )
+        for key, values in metrics.items():
+            where = f"{path}: case {case}, label {key}"
+            numbers = _checked_numbers(where, values)
+            reference, prediction = int(numbers["n_ref"]), int(numbers["n_pred"])
+            label = names.get(_canonical(key), key)
+            for metric, value in _values(numbers).items():
+                rows.append((case, label, metric, value, reference, prediction))
+    frame = pd.DataFrame(rows, columns=["case", "label", *COLUMNS[6:]])
+    frame = frame.assign(dataset=dataset, configuration=configuration, model=model, fold=fold)
+    return frame[list(COLUMNS)].astype(_types())
+
+
+def concatenate(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One table of several, in their order; an empty one of none."""
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else empty_frame()
+
+
+def empty_frame() -> pd.DataFrame:
+    """A table without rows."""
+    return pd.DataFrame({column: [] for column in COLUMNS}).astype(_types())
+
+
+def find_dataset(folder: Path, dataset: str | int) -> str:
+    """The full name of a data set that has a folder in `folder`, by name or number.
+
+    Raises:
+        CommandError: if there is none, or several have the number.
+    """
+    if not folder.is_dir():
+        raise CommandError(f"{folder}: there is no such folder; check nnUNet_results")
+    wanted = str(dataset)
+    if (folder / wanted).is_dir() and _DATASET.fullmatch(wanted):
+        return wanted
+    present = sorted(
+        path.name for path in folder.iterdir() if _DATASET.fullmatch(path.name) and path.is_dir()
+    )
+    found = []
+    if wanted.isdecimal():
+        found = [name for name in present if int(_DATASET.fullmatch(name)[1]) == int(wanted)]
+    if len(found) != 1:
+        raise CommandError(
+            f"data set {wanted}: {'several' if found else 'no'} such data sets in {folder}; give "
+            f"one of: {_listed(found or present)}"
+        )
+    return found[0]
+
+
+def label_names(dataset: str, folders: Iterable[Path]) -> dict[str, str]:
+    """Names of labels and regions by their key in summary.json, from the first dataset.json found.
+
+    Args:
+        dataset: full name.
+        folders: each is looked at for dataset.json and for DATASET/dataset.json.
+
+    Returns:
+        E.g. {"1": "liver", "(1, 2)": "whole tumour"}; empty where there is no dataset.json.
+    """
+    for folder in folders:
+        for path in (Path(folder, "dataset.json"), Path(folder, dataset, "dataset.json")):
+            if path.is_file():
+                labels = read_json(path).get("labels")
+                if not isinstance(labels, dict):
+                    raise CommandError(f"{path} has no labels; it is no dataset.json of nnU-Net v2")
+                return {_canonical(value): str(name) for name, value in labels.items()}
+    return {}
+
+
+def case_name(file: str, file_ending: str | None = None) -> str:
+    """The case of a file of either system: its name without folder and ending."""
+    name = PureWindowsPath(file).name
+    for ending in (file_ending,) if file_ending else FILE_ENDINGS:
+        if name.lower().endswith(ending.lower()) and len(name) > len(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def _read_folds(
+    folder: Path,
+    folds: Iterable[int | str],
+    names: Mapping[str, str],
+    dataset: str,
+    configuration: str,
+    model: str,
+) -> tuple[pd.DataFrame, list[Path]]:
+    """The table of the folds that are there, and the summaries that are absent."""
+    frames, missing = [], []
+    fold_of_case: dict[str, Path] = {}
+    first_labels: tuple[Path, set[str]] | None = None
+    for fold in folds:
+        path = folder / f"fold_{fold}" / "validation" / "summary.json"
+        if not path.is_file():
+            missing.append(path)
+            continue
+        frame = read_summary(path, names, dataset, configuration, model, _fold_number(fold))
+        labels = set(frame["label"])
+        if first_labels is None:
+            first_labels = (path, labels)
+        elif labels != first_labels[1]:
+            raise CommandError(
+                f"{path} has labels {_listed(labels)}, but {first_labels[0]} has "
+                f"{_listed(first_labels[1])}; validate the folds with one and the same dataset.json"
+            )
+        for case in frame["case"].unique():
+            if case in fold_of_case:
+                raise CommandError(
+                    f"case {case} is both in {fold_of_case[case]} and in {path}; folds must not "
+                    "overlap: check splits_final.json, and validate these folds again"
+                )
+            fold_of_case[case] = path
+        frames.append(frame)
+    return concatenate(frames), missing
+
+
+def _case_and_metrics(path: Path, number: int, entry) -> tuple[str, dict]:
+    """Case name and metrics by label of an entry of metric_per_case."""
+    if not isinstance(entry, dict):
+        raise CommandError(f"{path}: entry {number} of metric_per_case is no object; {_REMEDY}")
+    file, metrics = entry.get("reference_file"), entry.get("metrics")
+    if not isinstance(file, str) or not file:
+        raise CommandError(
+            f"{path}: entry {number} of metric_per_case has no reference_file; {_REMEDY}"
+        )
+    if not isinstance(metrics, dict) or not metrics:
+        raise CommandError(f"{path}: {file} has no metrics; {_REMEDY}")
+    return case_name(file), metrics
+
+
+def _checked_numbers(where: str, values) -> dict[str, float]:
+    """The metrics of one case and label as numbers; null, which some exports write, is NaN."""
+    if not isinstance(values, dict):
+        raise CommandError(f"{where} has no metrics; {_REMEDY}")
+    unknown = [key for key in values if key not in _OF_NNUNET and key not in _NAME_OF_KEY]
+    absent = [key for key in _OF_NNUNET if key not in values]
+    if unknown:
+        raise CommandError(
+            f"{where} has an unknown metric {_listed(unknown)}; known are "
+            f"{', '.join((*_OF_NNUNET, *sorted(set(_NAME_OF_KEY) - set(_OF_NNUNET))))}; remove it, "
+            "or write the file again with nnunet-attention evaluate"
+        )
+    if absent:
+        raise CommandError(f"{where} lacks the metric {_listed(absent)}; {_REMEDY}")
+    numbers = {}
+    for key, value in values.items():
+        if value is None:
+            value = math.nan
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise CommandError(f"{where}: {key} is {json.dumps(value)}, no number; {_REMEDY}")
+        if key in _COUNTS and not (math.isfinite(value) and value >= 0 and value == int(value)):
+            raise CommandError(f"{where}: {key} is {value}, no count of voxels; {_REMEDY}")
+        numbers[key] = float(value)
+    return numbers
+
+
+def _values(numbers: Mapping[str, float]) -> dict[str, float]:
+    """All metrics that one case and label has, by our names."""
+    true_positive = numbers["TP"]
+    reference, prediction = numbers["n_ref"], numbers["n_pred"]
+    values = {
+        "dice": numbers["Dice"],
+        "iou": numbers["IoU"],
+        "precision": true_positive / prediction if prediction else math.nan,
+        "recall": true_positive / reference if reference else math.nan,
+        "volume_difference": abs(prediction - reference) / reference if reference else math.nan,
+    }
+    for key, name in _NAME_OF_KEY.items():
+        if name not in values and key in numbers:
+            values[name] = numbers[key]
+    return values
+
+
+def _canonical(label) -> str:
+    """The key that nnU-Net gives a label or region of dataset.json, or its own key again."""
+    if isinstance(label, str):
+        numbers = [int(number) for number in re.findall(r"-?\d+", label)]
+        return str(tuple(numbers)) if "," in label else label.strip()
+    if isinstance(label, (list, tuple)):
+        return str(tuple(int(number) for number in label))
+    return str(label)
+
+
+def _fold_number(fold: int | str) -> int:
+    # nnU-Net's fold "all" has one validation folder too.
+    return -1 if str(fold) == "all" else int(fold)
+
+
+def _dataset_folders(folders: Sequence[Path] | None) -> list[Path]:
+    """The given ones; None: nnU-Net's preprocessed and raw data, where its variables are set."""
+    if folders is not None:
+        return [Path(folder) for folder in folders]
+    variables = ("nnUNet_preprocessed", "nnUNet_raw")
+    return [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
+
+
+def _types() -> dict[str, str]:
+    return {
+        "fold": "int64",
+        "value": "float64",
+        "reference_voxels": "int64",
+        "prediction_voxels": "int64",
+    }
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
