@@ -16,6 +16,8 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
+from nnunet_attention.evaluation.resampling import draw_counts
+
 RANK_RESAMPLES = 1000
 CONFIDENCE = 0.95
 TEST_LEVEL = 0.05
@@ -96,7 +98,7 @@ def rank_cases(
     """
     n = values.shape[1]
     goodness = (values if higher_is_better else -values).astype(float)
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    drawn = draw_counts(n, resamples, np.random.default_rng(seed))
     # The cases as they are, then the resamples: how often each case counts, (1 + resamples, cases).
     counts = np.concatenate([np.ones((1, n)), drawn])
     case_ranks = smallest_ranks(goodness.T).T

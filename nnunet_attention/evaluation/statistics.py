@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
+
+from nnunet_attention.evaluation.resampling import resampled_means
 
 CONFIDENCE = 0.95
 INTERVAL_RESAMPLES = 9999
-# Resamples held in memory at a time, times models, times cases: 80 MB of doubles.
-_NUMBERS_AT_A_TIME = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -64,25 +64,55 @@ class Comparison:
     effect_size: float
 
 
-def summarise(
-    values: np.ndarray, seed: int | Sequence[int], resamples: int = INTERVAL_RESAMPLES
-) -> list[Summary]:
-    """Describes each model.
+def summarise_and_compare(
+    values: np.ndarray,
+    higher_is_better: bool,
+    seed: int | Sequence[int],
+    resamples: int = INTERVAL_RESAMPLES,
+) -> tuple[list[Summary], dict[tuple[int, int], Comparison]]:
+    """Describes each model, and compares each two case by case.
+
+    The test is Wilcoxon's signed-rank test, two-sided. Cases without a difference are left out, as
+    Wilcoxon did. Of what is left the distribution is exact up to 50 cases where no two differences
+    are of the same size, and up to 13 cases in any event; else it is normal, corrected for ties.
 
     Args:
         values: (models, cases), all defined.
-        seed: of the bootstrap.
+        higher_is_better: of the metric.
+        seed: of the bootstrap; all models and pairs see the same resamples.
         resamples: of the bootstrap.
+
+    Returns:
+        Summaries by model; comparisons by the two models' indices, smaller one first.
+
+    References:
+        Wilcoxon: Individual comparisons by ranking methods. 1945, https://doi.org/10.2307/3001968.
+        Kerby: The simple difference formula. 2014, https://doi.org/10.2466/11.IT.3.1
     """
-    n = values.shape[1]
-    low, high = bootstrap_interval(values, seed, resamples)
-    sd = values.std(axis=1, ddof=1) if n > 1 else np.full(len(values), np.nan)
-    return [
-        Summary(n, float(mean), _defined(one_sd), float(median), _defined(one_low), _defined(one))
-        for mean, one_sd, median, one_low, one in zip(
-            values.mean(axis=1), sd, np.median(values, axis=1), low, high, strict=True
+    values = np.asarray(values, dtype=float)
+    pairs = list(combinations(range(len(values)), 2))
+    differences = [values[first] - values[second] for first, second in pairs]
+    models, n = values.shape
+    low, high = bootstrap_interval(np.array([*values, *differences]), seed, resamples)
+    sd = values.std(axis=1, ddof=1) if n > 1 else np.full(models, np.nan)
+    summaries = [
+        Summary(
+            n=n,
+            mean=float(values[model].mean()),
+            sd=_defined(sd[model]),
+            median=float(np.median(values[model])),
+            low=_defined(low[model]),
+            high=_defined(high[model]),
         )
+        for model in range(models)
     ]
+    comparisons = {
+        pair: _comparison(
+            differences[number], higher_is_better, low[models + number], high[models + number]
+        )
+        for number, pair in enumerate(pairs)
+    }
+    return summaries, comparisons
 
 
 def bootstrap_interval(
@@ -91,10 +121,11 @@ def bootstrap_interval(
     resamples: int = INTERVAL_RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bias-corrected and accelerated bootstrap interval of each row's mean.
+    """Bias-corrected and accelerated (BCa) bootstrap interval of each row's mean.
 
-    Cases are drawn with replacement, the same for all rows. Where all values of a row are equal
-    the interval is that value; with a single case it is NaN.
+    As `scipy.stats.bootstrap` has it, but all rows share the resamples and cost one product of
+    matrices. Where all values of a row are equal the interval is that value; with a single case it
+    is NaN.
 
     Args:
         values: (rows, cases), all defined.
@@ -103,75 +134,27 @@ def bootstrap_interval(
         confidence: of the interval.
 
     References:
-        Efron: Better bootstrap confidence intervals. JASA 1987, https://doi.org/10.2307/2289144
+        Efron: Better bootstrap confidence intervals. 1987, https://doi.org/10.2307/2289144
     """
+    values = np.asarray(values, dtype=float)
     rows, n = values.shape
-    low, high = values[:, 0].astype(float), values[:, 0].astype(float)
     if n == 1:
         return np.full(rows, np.nan), np.full(rows, np.nan)
-    varied = np.ptp(values, axis=1) > 0
-    if not varied.any():
-        return low, high
-    with warnings.catch_warnings():
-        # Says that an interval is NaN; such rows get the percentile interval below.
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            (values[varied],),
-            np.mean,
-            axis=1,
-            n_resamples=resamples,
-            batch=max(1, _NUMBERS_AT_A_TIME // (int(varied.sum()) * n)),
-            confidence_level=confidence,
-            method="BCa",
-            rng=np.random.default_rng(seed),
-        )
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    percentile = np.quantile(found.bootstrap_distribution, tails, axis=-1)
-    interval = found.confidence_interval
-    low[varied] = np.where(np.isfinite(interval.low), interval.low, percentile[0])
-    high[varied] = np.where(np.isfinite(interval.high), interval.high, percentile[1])
-    return low, high
-
-
-def compare(
-    first: np.ndarray,
-    second: np.ndarray,
-    higher_is_better: bool,
-    seed: int | Sequence[int],
-    resamples: int = INTERVAL_RESAMPLES,
-) -> Comparison:
-    """Compares two models case by case.
-
-    The test is Wilcoxon's signed-rank test, two-sided. Cases without a difference are left out, as
-    Wilcoxon did. Of what is left the distribution is exact up to 50 cases where no two differences
-    are of the same size, and up to 13 cases in any event; else it is normal, corrected for ties.
-
-    Args:
-        first: (cases,), all defined.
-        second: of the same cases in the same order.
-        higher_is_better: of the metric.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
-
-    References:
-        Wilcoxon: Individual comparisons by ranking methods. 1945, https://doi.org/10.2307/3001968.
-        Kerby: The simple difference formula. 2014, https://doi.org/10.2466/11.IT.3.1
-    """
-    differences = np.asarray(first, dtype=float) - second
-    differing = differences[differences != 0]
-    gains = differing if higher_is_better else -differing
-    low, high = bootstrap_interval(differences[None], seed, resamples)
-    return Comparison(
-        n=len(differences),
-        zeros=len(differences) - len(differing),
-        wins=int((gains > 0).sum()),
-        losses=int((gains < 0).sum()),
-        mean_difference=float(differences.mean()),
-        low=_defined(low[0]),
-        high=_defined(high[0]),
-        p_value=float(stats.wilcoxon(differing).pvalue) if len(differing) else 1.0,
-        effect_size=_rank_biserial(gains),
-    )
+    means = values.mean(axis=1, keepdims=True)
+    deviations = values - means
+    constant = np.ptp(values, axis=1) == 0
+    squares = np.where(constant, 1, (deviations**2).sum(axis=1))
+    acceleration = np.where(constant, 0, (deviations**3).sum(axis=1) / (6 * squares**1.5))
+    resampled = np.sort(resampled_means(values, resamples, seed), axis=1)
+    below = (resampled < means).mean(axis=1) + (resampled == means).mean(axis=1) / 2
+    bias = special.ndtri(np.clip(below, 1 / (resamples + 1), resamples / (resamples + 1)))
+    ends = []
+    for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
+        shifted = bias + special.ndtri(tail)
+        level = special.ndtr(bias + shifted / (1 - acceleration * shifted))
+        quantiles = [np.quantile(row, one) for row, one in zip(resampled, level, strict=True)]
+        ends.append(np.where(constant, values[:, 0], quantiles))
+    return ends[0], ends[1]
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -187,6 +170,24 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     adjusted = np.empty_like(p_values)
     adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1)
     return adjusted
+
+
+def _comparison(
+    differences: np.ndarray, higher_is_better: bool, low: float, high: float
+) -> Comparison:
+    differing = differences[differences != 0]
+    gains = differing if higher_is_better else -differing
+    return Comparison(
+        n=len(differences),
+        zeros=len(differences) - len(differing),
+        wins=int((gains > 0).sum()),
+        losses=int((gains < 0).sum()),
+        mean_difference=float(differences.mean()),
+        low=_defined(low),
+        high=_defined(high),
+        p_value=float(stats.wilcoxon(differing).pvalue) if len(differing) else 1.0,
+        effect_size=_rank_biserial(gains),
+    )
 
 
 def _rank_biserial(gains: np.ndarray) -> float:
