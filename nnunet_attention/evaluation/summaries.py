@@ -13,6 +13,12 @@ import pandas as pd
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.metrics import METRICS
+from nnunet_attention.evaluation.overlap import (
+    OverlapCounts,
+    precision,
+    recall,
+    volume_difference,
+)
 from nnunet_attention.files import read_json
 
 COLUMNS = (
@@ -193,6 +199,13 @@ def read_summary(
             where = f"{path}: case {case}, label {key}"
             numbers = _checked_numbers(where, values)
             reference, prediction = int(numbers["n_ref"]), int(numbers["n_pred"])
+            if (reference, prediction) != (
+                numbers["TP"] + numbers["FN"],
+                numbers["TP"] + numbers["FP"],
+            ):
+                raise CommandError(
+                    f"{where}: n_ref and n_pred are not TP + FN and TP + FP; {_REMEDY}"
+                )
             label = names.get(_canonical(key), key)
             for metric, value in _values(numbers).items():
                 rows.append((case, label, metric, value, reference, prediction))
@@ -345,14 +358,13 @@ def _checked_numbers(where: str, values) -> dict[str, float]:
 
 def _values(numbers: Mapping[str, float]) -> dict[str, float]:
     """All metrics that one case and label has, by our names."""
-    true_positive = numbers["TP"]
-    reference, prediction = numbers["n_ref"], numbers["n_pred"]
+    counts = OverlapCounts(*(int(numbers[key]) for key in ("TP", "FP", "FN", "TN")))
     values = {
         "dice": numbers["Dice"],
         "iou": numbers["IoU"],
-        "precision": true_positive / prediction if prediction else math.nan,
-        "recall": true_positive / reference if reference else math.nan,
-        "volume_difference": abs(prediction - reference) / reference if reference else math.nan,
+        "precision": precision(counts),
+        "recall": recall(counts),
+        "volume_difference": volume_difference(counts),
     }
     for key, name in _NAME_OF_KEY.items():
         if name not in values and key in numbers:
