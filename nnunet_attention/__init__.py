@@ -7,11 +7,20 @@ __version__ = "0.1.0"
 
 _HOME_OF = {
     "AttentionGate": "nnunet_attention.gates",
+    "AttentionPredictor": "nnunet_attention.maps.predictor",
     "AttentionResidualEncoderUNet": "nnunet_attention.networks",
     "AttentionUNet": "nnunet_attention.networks",
+    "record_attention": "nnunet_attention.maps.recorder",
 }
 
-__all__ = ["AttentionGate", "AttentionResidualEncoderUNet", "AttentionUNet", "__version__"]
+__all__ = [
+    "AttentionGate",
+    "AttentionPredictor",
+    "AttentionResidualEncoderUNet",
+    "AttentionUNet",
+    "__version__",
+    "record_attention",
+]
 
 
 def __getattr__(name: str):

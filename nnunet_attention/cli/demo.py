@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from nnunet_attention.cli.numbers import not_negative, positive
 from nnunet_attention.demo.settings import (
     CONFIGURATIONS,
     DEFAULT_CASES,
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cases",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="cases to use; a fifth of them, 1 to 10, is held out for testing "
         f"(default: {DEFAULT_CASES}, or all where there are fewer)",
@@ -53,16 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", "-device", choices=DEVICES, default="cpu", help="(default: cpu)"
     )
     parser.add_argument(
-        "--epochs", type=_positive, default=DEFAULT_EPOCHS, metavar="N",
+        "--epochs", type=positive, default=DEFAULT_EPOCHS, metavar="N",
         help=f"of each training (default: {DEFAULT_EPOCHS})",
     )  # fmt: skip
     parser.add_argument(
-        "--iterations", type=_positive, metavar="N",
+        "--iterations", type=positive, metavar="N",
         help=f"training steps an epoch (default: {DEFAULT_ITERATIONS}, "
         f"and {DEFAULT_ITERATIONS_ON_DATA} with --data)",
     )  # fmt: skip
     parser.add_argument(
-        "--seed", type=_not_negative, default=0, metavar="N",
+        "--seed", type=not_negative, default=0, metavar="N",
         help="of the made-up data and of the choice of cases; training itself is not seeded by "
         "nnU-Net (default: 0)",
     )  # fmt: skip
@@ -120,17 +121,3 @@ def _folds(names: list[str]) -> tuple[str, ...]:
             f"--folds {' '.join(names)}: all is a training of its own, give it alone"
         )
     return tuple(sorted(set(names)))
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
-
-
-def _not_negative(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
-    return number

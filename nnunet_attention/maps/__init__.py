@@ -1,1 +1,18 @@
 """Attention maps: recorded in a forward pass, stitched over the image, drawn."""
+
+from nnunet_attention.maps.export import MapOptions
+from nnunet_attention.maps.predictor import AttentionPrediction, AttentionPredictor
+from nnunet_attention.maps.recorder import (
+    AttentionRecord,
+    NoAttentionGatesError,
+    record_attention,
+)
+
+__all__ = [
+    "AttentionPrediction",
+    "AttentionPredictor",
+    "AttentionRecord",
+    "MapOptions",
+    "NoAttentionGatesError",
+    "record_attention",
+]

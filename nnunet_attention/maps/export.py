@@ -1,0 +1,314 @@
+"""Brings one predicted case to disk: segmentation, maps, statistics, picture and page."""
+
+import json
+import os
+import platform
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from nnunetv2.configuration import default_num_processes
+from nnunetv2.inference.export_prediction import export_prediction_from_logits
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.maps.case_view import CaseView
+from nnunet_attention.maps.image_space import (
+    PNG_SCALE,
+    can_be_written,
+    map_ending,
+    seen_by_network,
+    to_image_space,
+    write_map,
+)
+from nnunet_attention.maps.statistics import gate_statistics
+
+SIDECAR = "maps.json"
+_RAW = "raw.npy"
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """What is written for a case besides the maps.
+
+    Attributes:
+        features: also the skip's activation before and after each gate.
+        picture: a PNG.
+        page: an HTML page to scroll through.
+        full_range: colour scales of the picture from 0 to 1.
+        reference_folder: with label images named as the segmentations, shown beside them.
+    """
+
+    features: bool = False
+    picture: bool = True
+    page: bool = False
+    full_range: bool = False
+    reference_folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """Where a model came from; empty for a network handed over in memory."""
+
+    folder: str | None = None
+    checkpoint: str | None = None
+    folds: tuple[str, ...] = ()
+    configuration: str | None = None
+
+
+def maps_folder(output: Path) -> Path:
+    """Where the maps of a case go whose segmentation is `output` with the data set's ending."""
+    return output.parent / "maps" / output.name
+
+
+def is_complete(output: Path, file_ending: str, save_probabilities: bool = False) -> bool:
+    """Whether a case has its segmentation and its maps, none of which is ever half there."""
+    files = [Path(f"{output}{file_ending}"), maps_folder(output) / SIDECAR]
+    if save_probabilities:
+        files.append(Path(f"{output}.npz"))
+    return all(path.is_file() for path in files)
+
+
+@dataclass(frozen=True)
+class CaseExport:
+    """One case on its way to disk; goes to another process without its maps.
+
+    Everything is written into a hidden folder beside the target. At the end the maps' folder is
+    renamed into its place, and then the segmentation: whoever sees the segmentation has it all.
+
+    Attributes:
+        output: path of the segmentation without ending.
+        image_files: of the case, one a channel; empty where there are none to show.
+        map_names: of the maps put aside, the gates' first, `mean` last.
+        grids: size of each map's own grid in a patch, by name.
+        properties: what nnU-Net's preprocessor noted.
+        plans_manager: of the model.
+        configuration_manager: of the model.
+        dataset_json: of the model.
+        model: for the sidecar.
+        settings: of the prediction, for the sidecar.
+        options: what is written besides.
+        save_probabilities: also nnU-Net's .npz and .pkl.
+    """
+
+    output: Path
+    image_files: tuple[str, ...]
+    map_names: tuple[str, ...]
+    grids: dict[str, tuple[int, ...]]
+    properties: dict
+    plans_manager: PlansManager
+    configuration_manager: ConfigurationManager
+    dataset_json: dict
+    model: ModelDescription = field(default_factory=ModelDescription)
+    settings: dict = field(default_factory=dict)
+    options: MapOptions = field(default_factory=MapOptions)
+    save_probabilities: bool = False
+
+    @property
+    def case(self) -> str:
+        return self.output.name
+
+    @property
+    def _unfinished(self) -> Path:
+        return maps_folder(self.output).with_name(f".{self.case}.partial")
+
+    @property
+    def _ending(self) -> str:
+        return self.dataset_json["file_ending"]
+
+    def put_aside(self, maps: np.ndarray) -> None:
+        """Writes the stitched maps, (N, *S) on the network's grid, for `run` to find.
+
+        Raises:
+            CommandError: if there is no room, or the image's reader is not known.
+        """
+        if not can_be_written(self.properties, self._ending):
+            raise CommandError(
+                f"{self.case}: its reader {self.plans_manager.plans['image_reader_writer']} keeps "
+                "the geometry in a way that maps cannot be written with; supported are nnU-Net's "
+                "own readers"
+            )
+        try:
+            # What an interrupted run left.
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+            self._unfinished.mkdir(parents=True)
+            np.save(self._unfinished / _RAW, maps)
+        except OSError as error:
+            raise CommandError(f"{self.case}: cannot write {self._unfinished}: {error}") from error
+
+    def run(self, logits: np.ndarray) -> None:
+        """Exports the case.
+
+        Raises:
+            CommandError: if a file cannot be read or written; nothing of the case is left then.
+        """
+        try:
+            self._run(logits)
+        except (OSError, RuntimeError, ValueError) as error:  # ITK raises RuntimeError
+            raise CommandError(f"{self.case}: cannot write its maps: {error}") from error
+        finally:
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+
+    def _run(self, logits: np.ndarray) -> None:
+        segmentation_folder = self._unfinished / "segmentation"
+        segmentation_folder.mkdir()
+        export_prediction_from_logits(
+            logits,
+            self.properties,
+            self.configuration_manager,
+            self.plans_manager,
+            self.dataset_json,
+            str(segmentation_folder / self.case),
+            self.save_probabilities,
+            num_threads_torch=default_num_processes,
+        )
+        del logits
+        segmentation_path = segmentation_folder / f"{self.case}{self._ending}"
+        prediction = self._read_labels(segmentation_path)
+        folder = self._unfinished / "maps"
+        folder.mkdir()
+        maps = self._write_maps(folder)
+        self._write_sidecar(folder, maps, prediction)
+        if self.options.picture or self.options.page:
+            self._draw(folder, maps, prediction)
+        # Closed before the folder moves: Windows moves none that holds an open file.
+        del maps
+        self._move_into_place(folder, segmentation_folder)
+
+    def _write_maps(self, folder: Path) -> dict[str, np.ndarray]:
+        """One at a time; what comes back lies on disk and is read where it is looked at."""
+        raw = np.load(self._unfinished / _RAW, mmap_mode="r")
+        maps = {}
+        for number, name in enumerate(self.map_names):
+            one_map = to_image_space(
+                np.array(raw[number]),
+                self.plans_manager,
+                self.configuration_manager,
+                self.properties,
+            )
+            write_map(one_map, folder / self._file_of(name), self.properties)
+            aside = self._unfinished / f"{name}.npy"
+            np.save(aside, one_map)
+            maps[name] = np.load(aside, mmap_mode="r")
+        return maps
+
+    def _file_of(self, name: str) -> str:
+        return name + map_ending(self._ending, features=not _is_coefficients(name))
+
+    def _write_sidecar(self, folder: Path, maps: dict, prediction: np.ndarray) -> None:
+        import torch
+
+        from nnunet_attention import __version__
+
+        seen = seen_by_network(self.plans_manager, self.properties)
+        entries = {}
+        for name, one_map in maps.items():
+            entry = {"file": self._file_of(name)}
+            if name in self.grids:
+                patch_size = self.configuration_manager.patch_size
+                entry["downsampling"] = [
+                    size / grid for size, grid in zip(patch_size, self.grids[name], strict=True)
+                ]
+                entry["module"] = f"decoder.gates.{name.rpartition('_')[2]}"
+            if _is_coefficients(name):
+                entry.update(gate_statistics(one_map, prediction, self._labels, seen))
+                if entry["file"].endswith(".png"):
+                    entry["stored_as"] = f"coefficient times {PNG_SCALE}"
+            entries[name] = entry
+        sidecar = {
+            "case": self.case,
+            "images": [str(Path(path).absolute()) for path in self.image_files],
+            "model": {
+                "folder": self.model.folder,
+                "dataset": self.plans_manager.plans.get("dataset_name"),
+                "plans": self.plans_manager.plans.get("plans_name"),
+                "configuration": self.model.configuration,
+                "checkpoint": self.model.checkpoint,
+                "folds": list(self.model.folds),
+            },
+            "prediction": self.settings,
+            "maps": entries,
+            "outside_of_nnunets_cropping": {"value": 0, "share": float(1 - seen.mean())},
+            "versions": {
+                "nnunet-attention": __version__,
+                "nnunetv2": _version_of("nnunetv2"),
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+            },
+        }
+        text = json.dumps(sidecar, indent=4, sort_keys=True) + "\n"
+        (folder / SIDECAR).write_text(text, encoding="utf-8")
+
+    @property
+    def _labels(self) -> dict[str, int | list[int]]:
+        """Names to values in the segmentation, without background and what is ignored."""
+        return {
+            name: value
+            for name, value in self.dataset_json["labels"].items()
+            if name != "ignore" and value not in (0, [0])
+        }
+
+    def _draw(self, folder: Path, maps: dict, prediction: np.ndarray) -> None:
+        view = CaseView(
+            name=self.case,
+            image=self._read_image(),
+            spacing_mm=tuple(float(step) for step in self.properties["spacing"]),
+            labels=self._labels,
+            prediction=prediction,
+            maps={name: one_map for name, one_map in maps.items() if _is_coefficients(name)},
+            reference=self._read_reference(),
+        )
+        if self.options.picture:
+            from nnunet_attention.maps.figure import write_case_figure
+
+            write_case_figure(view, folder / f"{self.case}.png", self.options.full_range)
+        if self.options.page:
+            from nnunet_attention.maps.page import write_case_page
+
+            write_case_page(view, folder / f"{self.case}.html")
+
+    def _read_image(self) -> np.ndarray:
+        """The first channel, or the colours."""
+        image, _ = self.plans_manager.image_reader_writer_class().read_images(self.image_files)
+        is_colour = len(self.image_files) == 1 and image.shape[0] in (3, 4) and image.shape[1] == 1
+        return np.moveaxis(image[:3], 0, -1) if is_colour else image[0]
+
+    def _read_reference(self) -> np.ndarray | None:
+        folder = self.options.reference_folder
+        if folder is None:
+            return None
+        path = folder / f"{self.case}{self._ending}"
+        if not path.is_file():
+            raise CommandError(f"-gt: there is no {path}; wanted is a label image for every case")
+        return self._read_labels(path)
+
+    def _read_labels(self, path: Path) -> np.ndarray:
+        labels, _ = self.plans_manager.image_reader_writer_class().read_seg(str(path))
+        # nnU-Net's readers make floats of labels.
+        return labels[0].astype(np.int16)
+
+    def _move_into_place(self, folder: Path, segmentation_folder: Path) -> None:
+        target = maps_folder(self.output)
+        if target.exists():
+            os.rename(target, self._unfinished / "replaced")
+        os.rename(folder, target)
+        files = sorted(
+            segmentation_folder.iterdir(), key=lambda path: path.name.endswith(self._ending)
+        )
+        for path in files:
+            os.replace(path, self.output.parent / path.name)
+
+
+def _is_coefficients(name: str) -> bool:
+    return name == "mean" or name.startswith("gate_")
+
+
+def _version_of(distribution: str) -> str | None:
+    from importlib import metadata
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,67 @@
+"""The processes in which predicted cases are exported while the network goes on."""
+
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+
+import numpy as np
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.maps.export import CaseExport
+
+# As in nnU-Net: more would fill the memory where the network is faster than the export.
+_MOST_WAITING = 2
+
+
+class Exporters:
+    """A context manager that runs exports, at its end waits for all, and raises the first error.
+
+    Args:
+        processes: how many at a time; 0 exports in this process.
+    """
+
+    def __init__(self, processes: int):
+        self._most_under_way = processes + _MOST_WAITING
+        self._pool = None
+        if processes > 0:
+            # A forked process must not touch CUDA.
+            self._pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+        self._under_way: dict[Future, str] = {}
+
+    def __enter__(self) -> "Exporters":
+        return self
+
+    def __exit__(self, error_type, error, traceback) -> None:
+        if self._pool is None:
+            return
+        try:
+            if error is None:
+                while self._under_way:
+                    self._collect()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, export: CaseExport, logits: np.ndarray) -> None:
+        """Exports a case, after waiting for room.
+
+        Raises:
+            CommandError: if an earlier export failed.
+        """
+        if self._pool is None:
+            export.run(logits)
+            return
+        while len(self._under_way) >= self._most_under_way:
+            self._collect()
+        self._under_way[self._pool.submit(export.run, logits)] = export.case
+
+    def _collect(self) -> None:
+        done, _ = wait(self._under_way, return_when=FIRST_COMPLETED)
+        for future in done:
+            case = self._under_way.pop(future)
+            try:
+                future.result()
+            except BrokenProcessPool as error:
+                raise CommandError(
+                    f"{case}: the process that exported it died, most likely for want of memory; "
+                    "run again with --continue_prediction and fewer processes (-nps 1)"
+                ) from error

@@ -1,0 +1,439 @@
+"""nnU-Net's predictor, which in the same pass stitches the attention maps."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from acvl_utils.cropping_and_padding.padding import pad_nd_image
+from nnunetv2.configuration import default_num_processes
+from nnunetv2.inference.data_iterators import PreprocessAdapter, PreprocessAdapterFromNpy
+from nnunetv2.inference.export_prediction import (
+    convert_predicted_logits_to_segmentation_with_correct_shape,
+)
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from nnunetv2.utilities.helpers import empty_cache
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import Tensor
+from torch._dynamo import OptimizedModule
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.maps.export import CaseExport, MapOptions, ModelDescription, is_complete
+from nnunet_attention.maps.exporters import Exporters
+from nnunet_attention.maps.image_space import to_image_space
+from nnunet_attention.maps.recorder import attention_gates, map_names, record_attention
+from nnunet_attention.maps.stitching import MapStitcher, on_grid_of_patch
+from nnunet_attention.plans.files import read_json, read_plans
+from nnunet_attention.weights import load_checkpoint
+
+
+class AttentionPrediction(NamedTuple):
+    """A segmentation, (Z, Y, X), and maps by name, each (Z, Y, X), in the image's space.
+
+    The names are `gate_0` (the coarsest) and so on, and `mean` for the mean of the gates.
+    """
+
+    segmentation: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
+class AttentionPredictor(nnUNetPredictor):
+    """Predicts as nnUNetPredictor does, and writes each case's attention maps beside it.
+
+    Every patch's coefficients, those of mirrored passes flipped back, are brought linearly onto the
+    patch's grid and joined with the weights of nnU-Net's logits; folds are averaged. The
+    segmentation is computed by nnU-Net's own code from the same passes.
+
+    `predict_from_files` writes `OUT/CASE.nii.gz` and `OUT/maps/CASE/`; the case's maps appear there
+    complete, before its segmentation does.
+
+    Args:
+        *arguments: those of nnUNetPredictor.
+        options: what is written besides.
+        **named_arguments: those of nnUNetPredictor.
+
+    Examples:
+        >>> predictor = AttentionPredictor(device=torch.device("cpu"))
+        >>> predictor.initialize_from_trained_model_folder(model_folder, use_folds=(0,))
+        >>> predictor.predict_from_files(images_folder, output_folder)
+        >>> segmentation, maps = predictor.predict_image(image, {"spacing": (3.0, 2.0, 1.0)})
+        >>> maps["gate_0"].shape == segmentation.shape
+        True
+
+    References:
+        Oktay et al., Attention U-Net, MIDL 2018, figures 3 and 4, https://arxiv.org/abs/1804.03999
+    """
+
+    def __init__(self, *arguments, options: MapOptions = MapOptions(), **named_arguments):  # noqa: B008 it is immutable
+        super().__init__(*arguments, **named_arguments)
+        self.options = options
+        self.map_names: list[str] = []
+        self._gate_count = 0
+        self._model = ModelDescription()
+        self._image_files: dict[str, Sequence[str]] = {}
+        self._sums: Tensor | None = None
+        self._stitcher: MapStitcher | None = None
+        self._tiles: Iterable[tuple] = iter(())
+        self._grids: dict[str, tuple[int, ...]] = {}
+
+    def initialize_from_trained_model_folder(
+        self,
+        model_training_output_dir: str | Path,
+        use_folds: Sequence[int | str] | str | int | None,
+        checkpoint_name: str = "checkpoint_final.pth",
+    ):
+        """Loads the model; unlike nnU-Net's, without executing what the checkpoints hold.
+
+        Args:
+            model_training_output_dir: `.../TRAINER__PLANS__CONFIGURATION`.
+            use_folds: to average; None for all that have the checkpoint.
+            checkpoint_name: in each fold's folder.
+
+        Raises:
+            CommandError: if folder, fold or checkpoint is missing or damaged.
+            NoAttentionGatesError: if the network has no gates.
+        """
+        folder = Path(model_training_output_dir)
+        if not folder.is_dir():
+            raise CommandError(f"{folder}: there is no such model folder")
+        plans = read_plans(folder / "plans.json")
+        dataset_json = read_json(folder / "dataset.json")
+        folds = _folds_to_use(folder, use_folds, checkpoint_name)
+        checkpoints = [load_checkpoint(folder / f"fold_{fold}" / checkpoint_name) for fold in folds]
+        trainer_name = checkpoints[0]["trainer_name"]
+        trainer_class = recursive_find_trainer_class_by_name(trainer_name)
+        if trainer_class is None:
+            raise CommandError(
+                f"{folder}: nnU-Net does not find its trainer {trainer_name}; see "
+                "`nnunet-attention doctor`, or for a trainer of your own, nnUNet_extTrainer"
+            )
+        plans_manager = PlansManager(plans)
+        configuration_name = checkpoints[0]["init_args"]["configuration"]
+        configuration_manager = plans_manager.get_configuration(configuration_name)
+        network = trainer_class.build_network_architecture(
+            plans_manager,
+            configuration_manager,
+            determine_num_input_channels(plans_manager, configuration_manager, dataset_json),
+            plans_manager.get_label_manager(dataset_json).num_segmentation_heads,
+            enable_deep_supervision=False,
+        )
+        try:
+            network.load_state_dict(checkpoints[0]["network_weights"])
+        except RuntimeError as error:
+            raise CommandError(
+                f"{folder}: the weights of fold {folds[0]} do not fit the network of its plans: "
+                f"{error}"
+            ) from error
+        self.manual_initialization(
+            network,
+            plans_manager,
+            configuration_manager,
+            [checkpoint["network_weights"] for checkpoint in checkpoints],
+            dataset_json,
+            trainer_name,
+            checkpoints[0].get("inference_allowed_mirroring_axes"),
+        )
+        self._model = ModelDescription(
+            str(folder.absolute()), checkpoint_name, tuple(map(str, folds)), configuration_name
+        )
+
+    def manual_initialization(self, network, *arguments, **named_arguments):
+        """As nnU-Net's. The network is not compiled, as a compiled one cannot be listened to.
+
+        Raises:
+            NoAttentionGatesError: if the network has no gates.
+        """
+        if isinstance(network, OptimizedModule):
+            network = network._orig_mod
+        self._gate_count = len(attention_gates(network))
+        self.map_names = [*map_names(self._gate_count, self.options.features), "mean"]
+        super().manual_initialization(network, *arguments, **named_arguments)
+        # nnUNet_compile has it compiled.
+        if isinstance(self.network, OptimizedModule):
+            self.network = self.network._orig_mod
+
+    def predict_image(
+        self, image: np.ndarray, properties: dict, previous: np.ndarray | None = None
+    ) -> AttentionPrediction:
+        """Predicts one image in memory.
+
+        Args:
+            image: (C, Z, Y, X), not preprocessed, as nnU-Net's reader returns it.
+            properties: a dictionary with `spacing`, in mm, of z, y, x.
+            previous: for a cascade the previous stage's segmentation, (1, Z, Y, X).
+        """
+        case = next(
+            PreprocessAdapterFromNpy(
+                [image],
+                [previous],
+                [properties],
+                [None],
+                self.plans_manager,
+                self.dataset_json,
+                self.configuration_manager,
+                num_threads_in_multithreaded=1,
+                verbose=self.verbose_preprocessing,
+            )
+        )
+        logits, maps = self.predict_logits_and_maps(case["data"])
+        return self._in_image_space(logits, maps, case["data_properties"])
+
+    @torch.inference_mode()
+    def predict_logits_and_maps(self, data: Tensor) -> tuple[Tensor, np.ndarray]:
+        """Predicts a preprocessed image on the network's grid.
+
+        Shape:
+            - data: (C, *S)
+            - returns: nnU-Net's logits, (classes, *S), and the maps, float32, (N, *S), in the order
+              of `map_names`.
+        """
+        self._sums = None
+        self._grids = {}
+        logits = self.predict_logits_from_preprocessed_data(data).cpu()
+        sums, self._sums = self._sums, None
+        maps = MapStitcher.average(sums, self._gate_count)
+        return logits, maps[self._without_padding(data.shape[1:])].numpy()
+
+    def predict_from_files_sequential(
+        self,
+        list_of_lists_or_source_folder,
+        output_folder_or_list_of_truncated_output_files,
+        save_probabilities: bool = False,
+        overwrite: bool = True,
+        folder_with_segs_from_prev_stage: str | None = None,
+    ):
+        """As nnU-Net's: everything in this process."""
+        return self.predict_from_files(
+            list_of_lists_or_source_folder,
+            output_folder_or_list_of_truncated_output_files,
+            save_probabilities,
+            overwrite,
+            num_processes_preprocessing=0,
+            num_processes_segmentation_export=0,
+            folder_with_segs_from_prev_stage=folder_with_segs_from_prev_stage,
+        )
+
+    def predict_from_data_iterator(
+        self,
+        data_iterator,
+        save_probabilities: bool = False,
+        num_processes_segmentation_export: int = default_num_processes,
+    ) -> list:
+        """Predicts preprocessed cases, each a dictionary with `data`, `ofile`, `data_properties`.
+
+        The maps of a case go to disk as soon as it is predicted, and from there, one at a time,
+        into the image's space, in processes of their own.
+
+        Returns:
+            For a case without `ofile` an AttentionPrediction, for the others None.
+
+        Raises:
+            CommandError: if a case cannot be exported; the others under way are finished first.
+        """
+        results: list = []
+        with Exporters(num_processes_segmentation_export) as exporters:
+            for case in data_iterator:
+                properties = case["data_properties"]
+                logits, maps = self.predict_logits_and_maps(case["data"])
+                if case["ofile"] is None:
+                    results.append(self._in_image_space(logits, maps, properties))
+                    continue
+                export = CaseExport(
+                    output=Path(case["ofile"]),
+                    image_files=tuple(self._image_files.get(case["ofile"], ())),
+                    map_names=tuple(self.map_names),
+                    grids=dict(self._grids),
+                    properties=properties,
+                    plans_manager=self.plans_manager,
+                    configuration_manager=self.configuration_manager,
+                    dataset_json=self.dataset_json,
+                    model=self._model,
+                    settings=self._settings(),
+                    options=self.options,
+                    save_probabilities=save_probabilities,
+                )
+                export.put_aside(maps)
+                # Held until the next case is done, they would raise the peak memory.
+                del maps
+                exporters.submit(export, logits.numpy())
+                del logits
+                results.append(None)
+        compute_gaussian.cache_clear()
+        empty_cache(self.device)
+        return results
+
+    def predict_sliding_window_return_logits(self, input_image: Tensor):
+        """As nnU-Net's; the maps add up in passing."""
+        try:
+            return super().predict_sliding_window_return_logits(input_image)
+        finally:
+            self._stitcher = None
+
+    @torch.inference_mode()
+    def _internal_predict_sliding_window_return_logits(self, data, slicers, do_on_device=True):
+        device = self.device if do_on_device else torch.device("cpu")
+        self._stitcher = MapStitcher(
+            data.shape[1:],
+            self.configuration_manager.patch_size,
+            len(self.map_names) - 1,
+            device,
+            self.use_gaussian,
+            # On the CPU the folds add up in place: no second set of maps is held.
+            sums=self._sums if device.type == "cpu" else None,
+        )
+        self._tiles = iter(slicers)
+        logits = super()._internal_predict_sliding_window_return_logits(data, slicers, do_on_device)
+        # Reached only by a pass without error: nnU-Net repeats on the CPU one that runs out of
+        # memory on the GPU.
+        sums = self._stitcher.sums
+        if device.type == "cpu" or self._sums is None:
+            self._sums = sums.cpu()
+        else:
+            self._sums += sums.cpu()
+        return logits
+
+    @torch.inference_mode()
+    def _internal_maybe_mirror_and_predict(self, x: Tensor) -> Tensor:
+        if self._stitcher is None:
+            return super()._internal_maybe_mirror_and_predict(x)
+        with record_attention(self.network, self.options.features) as record:
+            prediction = super()._internal_maybe_mirror_and_predict(x)
+        maps = self._average_of_mirrored(record.passes)
+        self._grids = {name: tuple(one.shape[2:]) for name, one in maps.items()}
+        names = self.map_names[:-1]
+        on_patch = on_grid_of_patch([maps[name] for name in names], x.shape[2:])
+        self._stitcher.add(next(self._tiles), on_patch.to(self._stitcher.sums.device))
+        return prediction
+
+    def _average_of_mirrored(self, passes: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Flips each pass's maps back and averages them; linear upsampling may follow as well."""
+        axes = self.allowed_mirroring_axes if self.use_mirroring else None
+        axes = [axis + 2 for axis in axes or ()]
+        # The order of nnU-Net's passes.
+        flips = [
+            flip for count in range(len(axes) + 1) for flip in itertools.combinations(axes, count)
+        ]
+        if len(passes) != len(flips):
+            raise RuntimeError(
+                f"nnU-Net ran the network {len(passes)} times for {len(flips)} mirrored patches; "
+                "this version of nnU-Net is not supported"
+            )
+        return {
+            name: sum(
+                torch.flip(one_pass[name].float(), flip)
+                for one_pass, flip in zip(passes, flips, strict=True)
+            )
+            / len(flips)
+            for name in passes[0]
+        }
+
+    def _without_padding(self, shape: Sequence[int]) -> tuple[slice, ...]:
+        """What nnU-Net's padding of an image smaller than a patch left, all maps included."""
+        _, inside = pad_nd_image(
+            torch.empty(1).expand(1, *shape),
+            self.configuration_manager.patch_size,
+            return_slicer=True,
+        )
+        return (slice(None), *inside[1:])
+
+    def _in_image_space(
+        self, logits: Tensor, maps: np.ndarray, properties: dict
+    ) -> AttentionPrediction:
+        managers = (self.plans_manager, self.configuration_manager)
+        segmentation = convert_predicted_logits_to_segmentation_with_correct_shape(
+            logits, *managers, self.label_manager, properties
+        )
+        return AttentionPrediction(
+            segmentation,
+            {
+                name: to_image_space(one_map, *managers, properties)
+                for name, one_map in zip(self.map_names, maps, strict=True)
+            },
+        )
+
+    def _settings(self) -> dict:
+        axes = self.allowed_mirroring_axes if self.use_mirroring else None
+        return {
+            "trainer": self.trainer_name,
+            "network": type(self.network).__name__,
+            "step_size": self.tile_step_size,
+            "gaussian": self.use_gaussian,
+            "mirroring_axes": list(axes or ()),
+            "device": self.device.type,
+        }
+
+    def _manage_input_and_output_lists(
+        self,
+        list_of_lists_or_source_folder,
+        output_folder_or_list_of_truncated_output_files,
+        folder_with_segs_from_prev_stage=None,
+        overwrite: bool = True,
+        part_id: int = 0,
+        num_parts: int = 1,
+        save_probabilities: bool = False,
+    ):
+        # nnU-Net would take a case for done that has its segmentation and no maps.
+        lists = super()._manage_input_and_output_lists(
+            list_of_lists_or_source_folder,
+            output_folder_or_list_of_truncated_output_files,
+            folder_with_segs_from_prev_stage,
+            True,
+            part_id,
+            num_parts,
+            save_probabilities,
+        )
+        if overwrite or lists[1] is None:
+            return lists
+        ending = self.dataset_json["file_ending"]
+        missing = [
+            number
+            for number, output in enumerate(lists[1])
+            if not is_complete(Path(output), ending, save_probabilities)
+        ]
+        print(f"{len(missing)} of {len(lists[1])} cases have not been predicted yet")
+        return tuple([one[number] for number in missing] for one in lists)
+
+    def _internal_get_data_iterator_from_lists_of_filenames(
+        self, image_files, previous_files, outputs, num_processes: int
+    ) -> Iterator[dict]:
+        if outputs is not None:
+            self._image_files = dict(zip(outputs, image_files, strict=True))
+        if num_processes > 0:
+            return super()._internal_get_data_iterator_from_lists_of_filenames(
+                image_files, previous_files, outputs, num_processes
+            )
+        return PreprocessAdapter(
+            image_files,
+            previous_files,
+            self.configuration_manager.preprocessor_class(verbose=self.verbose_preprocessing),
+            outputs,
+            self.plans_manager,
+            self.dataset_json,
+            self.configuration_manager,
+        )
+
+
+def _folds_to_use(
+    folder: Path, wanted: Sequence[int | str] | str | int | None, checkpoint_name: str
+) -> list[str]:
+    """Raises a CommandError that names the folds there are, if a wanted one is missing."""
+    present = [
+        path.parent.name.removeprefix("fold_")
+        for path in sorted(folder.glob(f"fold_*/{checkpoint_name}"))
+    ]
+    if wanted is None:
+        folds = [fold for fold in present if fold != "all"]
+    else:
+        folds = [str(wanted)] if isinstance(wanted, (str, int)) else [str(fold) for fold in wanted]
+    missing = [fold for fold in folds if fold not in present]
+    if missing or not folds:
+        raise CommandError(
+            f"{folder} has no {checkpoint_name} of fold {' '.join(missing) or '0 to 4'}; "
+            + (f"those that have one: -f {' '.join(present)}" if present else "no fold has one")
+        )
+    return folds

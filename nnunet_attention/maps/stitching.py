@@ -1,0 +1,87 @@
+"""Joins the maps of overlapping patches into one map of the whole image."""
+
+from collections.abc import Sequence
+
+import torch
+from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+from torch import Tensor
+from torch.nn import functional
+
+_LINEAR_INTERPOLATION = {2: "bilinear", 3: "trilinear"}
+
+
+class MapStitcher:
+    """Averages maps over the patches that cover a voxel, with the weights of nnU-Net's logits.
+
+    Sums are kept in 32 bits, where nnU-Net's are in 16: a coefficient that all patches agree on
+    comes out as it went in.
+
+    Args:
+        image_shape: *S of the padded image on the network's grid, always three axes.
+        patch_size: two or three axes, as the configuration has it.
+        number_of_maps: that each patch gives.
+        device: where the sums are kept.
+        use_gaussian: weight by nnU-Net's Gaussian; else all alike.
+        sums: those of an earlier stitcher, to go on adding to.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        patch_size: Sequence[int],
+        number_of_maps: int,
+        device: torch.device,
+        use_gaussian: bool = True,
+        sums: Tensor | None = None,
+    ):
+        self._weight = torch.ones((), device=device)
+        if use_gaussian:
+            # nnU-Net's own call, so that its cache is shared.
+            gaussian = compute_gaussian(
+                tuple(patch_size), sigma_scale=1.0 / 8, value_scaling_factor=10, device=device
+            )
+            self._weight = gaussian.float()
+        # The last one sums the weights; at the end it is free for the mean of the others, so that
+        # nothing but the maps themselves is ever held.
+        self.sums = sums
+        if sums is None:
+            self.sums = torch.zeros((number_of_maps + 1, *image_shape), device=device)
+
+    def add(self, tile: tuple, maps: Tensor) -> None:
+        """Adds one patch.
+
+        Args:
+            tile: nnU-Net's slicer of the patch: channels, then axes, in 2-D with a slice number.
+            maps: (number_of_maps, *patch_size) on the stitcher's device.
+        """
+        place = self.sums[(slice(None), *tile[1:])]
+        place[:-1] += maps * self._weight
+        place[-1] += self._weight
+
+    @staticmethod
+    def average(sums: Tensor, averaged: int) -> Tensor:
+        """Turns sums into maps, in place; the last one becomes the mean of the first `averaged`.
+
+        Sums of several stitchers (folds) may be added before.
+        """
+        sums[:-1] /= sums[-1]
+        torch.mean(sums[:averaged], 0, out=sums[-1])
+        return sums
+
+
+def on_grid_of_patch(maps: Sequence[Tensor], patch_size: Sequence[int]) -> Tensor:
+    """Brings maps (1, 1, *G), each on a grid of its own, linearly onto the patch's: (N, *S).
+
+    The same interpolation as in the gate (`align_corners=False`).
+    """
+    upsampled = []
+    for one in maps:
+        if one.shape[2:] != tuple(patch_size):
+            one = functional.interpolate(
+                one,
+                size=tuple(patch_size),
+                mode=_LINEAR_INTERPOLATION[len(patch_size)],
+                align_corners=False,
+            )
+        upsampled.append(one[0, 0])
+    return torch.stack(upsampled)
