@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BACKGROUND, TEXT, FAINT_TEXT = "#0e1116", "#f0f3f6", "#9aa4af"
 # Okabe and Ito's colours, told apart by colour-blind people too; those far apart come first.
 LABEL_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2")
+# Perceptually uniform and monotone in lightness; no coefficient looks like a grey of the image.
+COEFFICIENT_COLOURS = "inferno"
 # A soft-tissue window in Hounsfield units.
 CT_WINDOW_HU = (-160.0, 240.0)
 # A second and a third turn through the colours.

@@ -1,4 +1,4 @@
-import pytest
+from contextlib import suppress
 
 from nnunet_attention.files import write_json, write_text, written_beside
 
@@ -11,11 +11,8 @@ def test_json_is_sorted_and_ends_with_a_newline(tmp_path):
 def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     write_text(tmp_path / "a.txt", "old")
 
-    with (
-        pytest.raises(RuntimeError, match="stopped"),
-        written_beside(tmp_path / "a.txt") as beside,
-    ):
+    with suppress(RuntimeError), written_beside(tmp_path / "a.txt") as beside:
         beside.write_text("half")
-        raise RuntimeError("stopped")
+        raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"

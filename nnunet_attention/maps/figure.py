@@ -1,0 +1,276 @@
+"""The picture of a case: image, labels, and each attention map as a transparent overlay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nnunet_attention.drawing import (
+    COEFFICIENT_COLOURS,
+    FAINT_TEXT,
+    TEXT,
+    LabelStyle,
+    draw_labels,
+    label_styles,
+    legend_patches,
+    new_figure,
+    save_png,
+)
+from nnunet_attention.maps.case_view import CaseView
+from nnunet_attention.maps.limits import grey_limits, map_limits
+from nnunet_attention.maps.planes import Plane, planes_of, shown_foreground
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+OVERLAY_OPACITY = 0.55
+# Inches. The picture is about as large as a slide, unless its panels were then too small.
+_WIDTH, _HEIGHT = 15.0, 9.5
+_NARROWEST_PANEL, _WIDEST_PANEL, _LOWEST_PANEL = 1.6, 4.0, 0.3
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.55, 0.2, 0.95, 0.5
+_GAP, _COLOUR_BAR = 0.08, 0.1
+_NAME_DEPTH, _LEGEND_ROW = 0.32, 0.27
+_NAME_POINTS, _LEGEND_POINTS = 15, 11
+_DOTS_PER_INCH = 200
+
+
+def write_case_figure(view: CaseView, path: Path, full_range: bool = False) -> None:
+    """Draws the slices with most foreground and writes a PNG beside its target.
+
+    Args:
+        view: of the case.
+        path: of the PNG.
+        full_range: colour every map from 0 to 1; else from its 1st to its 99th percentile.
+    """
+    planes = planes_of(view)
+    foreground = shown_foreground(view)
+    indices = [plane.fullest_index(foreground) for plane in planes]
+    labels = {"reference": view.reference, "prediction": view.prediction}
+    label_slices = {
+        title: [plane.cut(volume, index) for plane, index in zip(planes, indices, strict=True)]
+        for title, volume in labels.items()
+        if volume is not None
+    }
+    styles = _styles_that_occur(label_styles(view.labels), chain(*label_slices.values()))
+    titles = ("image", *label_slices, *view.maps)
+    first_map = 1 + len(label_slices)
+    greys = None if view.image.ndim == 4 else grey_limits(view.image)
+    sheet = _Sheet(view, planes, titles, styles)
+    for row, (plane, index) in enumerate(zip(planes, indices, strict=True)):
+        for panel in sheet.panels[row]:
+            _draw_image(panel, plane.cut(view.image, index), greys)
+        if len(planes) > 1:
+            sheet.name_row(row, f"slice {index + 1} of {view.image.shape[plane.axis]}")
+    for column, slices in enumerate(label_slices.values(), 1):
+        for row, one_slice in enumerate(slices):
+            draw_labels(sheet.panels[row][column], one_slice, styles)
+    for column, one_map in enumerate(view.maps.values(), first_map):
+        limits = (0.0, 1.0) if full_range else map_limits(one_map)
+        for row, (plane, index) in enumerate(zip(planes, indices, strict=True)):
+            _draw_map(sheet.panels[row][column], plane.cut(one_map, index), limits)
+        sheet.draw_colour_bar(column, limits)
+    if view.maps:
+        sheet.name_colour_bars(first_map - 1)
+    save_png(sheet.figure, path, _DOTS_PER_INCH)
+
+
+def _styles_that_occur(styles: list[LabelStyle], slices: Iterable[np.ndarray]) -> list[LabelStyle]:
+    values = {value for one_slice in slices for value in np.unique(one_slice).tolist()}
+    return [style for style in styles if values.intersection(style.values)]
+
+
+class _Sheet:
+    """A figure with a row for each plane; all panels have the same scale of inches per mm."""
+
+    def __init__(
+        self,
+        view: CaseView,
+        planes: tuple[Plane, ...],
+        titles: tuple[str, ...],
+        styles: list[LabelStyle],
+    ):
+        self._planes = planes
+        size_mm = [n * mm for n, mm in zip(view.image.shape[:3], view.spacing_mm, strict=True)]
+        panels_mm = [plane.of_rows_and_columns(size_mm) for plane in planes]
+        widest_mm = max(width for _, width in panels_mm)
+        fitting = (_WIDTH - _LEFT - _RIGHT) / len(titles) - _GAP
+        inches_per_mm = min(
+            min(max(fitting, _NARROWEST_PANEL), _WIDEST_PANEL) / widest_mm,
+            (_HEIGHT - _TOP - _BOTTOM) / sum(height for height, _ in panels_mm),
+        )
+        self._column = max(widest_mm * inches_per_mm, _NARROWEST_PANEL)
+        self._rows = [max(height * inches_per_mm, _LOWEST_PANEL) for height, _ in panels_mm]
+        self._width = _LEFT + len(titles) * (self._column + _GAP) - _GAP + _RIGHT
+        self._usable = self._width - _LEFT - _RIGHT
+        beside_name = self._usable - _text_inches(view.name, _NAME_POINTS) - _GAP
+        legend = _legend_inches(styles)
+        # The legend stands beside the name of the case or, if there is no room, below the panels.
+        self._legend_columns = 0
+        if legend * len(styles) > beside_name:
+            self._legend_columns = max(1, int(self._usable // legend))
+        legend_rows = math.ceil(len(styles) / (self._legend_columns or math.inf))
+        self._bottom = _BOTTOM + legend_rows * _LEGEND_ROW
+        panels = sum(self._rows) + _GAP * (len(planes) - 1)
+        self._height = _TOP + panels + self._bottom
+        self.figure = new_figure(self._width, self._height)
+        self.panels = [
+            [
+                self._axes(self._x(column), self._y(row), self._column, self._rows[row])
+                for column in range(len(titles))
+            ]
+            for row in range(len(planes))
+        ]
+        for row, plane in enumerate(planes):
+            rows_mm, columns_mm = plane.of_rows_and_columns(view.spacing_mm)
+            for panel in self.panels[row]:
+                panel.set_axis_off()
+                # Images that are drawn later keep it.
+                panel.set_aspect(rows_mm / columns_mm)
+        self._write_titles(view.name, titles)
+        if styles:
+            self._draw_legend(styles)
+
+    def name_row(self, row: int, detail: str) -> None:
+        """Writes the plane's name and a detail at the left of its panels."""
+        middle = self._y(row) + self._rows[row] / 2
+        plane = self._planes[row].name
+        centred = {"rotation": "vertical", "ha": "center"}
+        self._write(0.2, middle, plane, TEXT, fontsize=12, **centred)
+        self._write(0.4, middle, detail, FAINT_TEXT, fontsize=9, **centred)
+
+    def draw_colour_bar(self, column: int, limits: tuple[float, float]) -> None:
+        """Draws the scale of a column's map below it, with numbers at both ends and between."""
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        low, high = limits
+        scale = ScalarMappable(Normalize(low, high), COEFFICIENT_COLOURS)
+        inset = 0.04 * self._column
+        axes = self._axes(
+            self._x(column) + inset, self._bottom - 0.22, self._column - 2 * inset, _COLOUR_BAR
+        )
+        bar = self.figure.colorbar(scale, cax=axes, orientation="horizontal")
+        bar.outline.set_visible(False)
+        # Two digits tell both ends apart, however near they are.
+        decimals = max(2, 1 - math.floor(round(math.log10(high - low), 3)))
+        ticks = (low, (low + high) / 2, high)
+        bar.set_ticks(ticks, labels=[f"{tick:.{decimals}f}" for tick in ticks])
+        axes.tick_params(colors=TEXT, labelsize=9, length=2)
+        for label, side in zip(axes.get_xticklabels(), ("left", "center", "right"), strict=True):
+            label.set_horizontalalignment(side)
+
+    def name_colour_bars(self, column: int) -> None:
+        """Says in the column left of the first colour bar what they measure."""
+        self._write(
+            *(self._x(column) + self._column, self._bottom - 0.17, "attention coefficient"),
+            FAINT_TEXT,
+            fontsize=9,
+            ha="right",
+        )
+
+    def _write_titles(self, name: str, titles: tuple[str, ...]) -> None:
+        self._write(
+            *(_LEFT, self._height - _NAME_DEPTH, name, TEXT),
+            fontsize=_fitting_points(name, self._usable, _NAME_POINTS),
+            weight="bold",
+        )
+        for column, title in enumerate(titles):
+            self._write(
+                self._x(column) + self._column / 2,
+                self._height - _TOP + 0.17,
+                title,
+                TEXT if column else FAINT_TEXT,
+                fontsize=_fitting_points(title, self._column, 12),
+                ha="center",
+            )
+
+    def _draw_legend(self, styles: list[LabelStyle]) -> None:
+        below = bool(self._legend_columns)
+        x, y = (_LEFT, 0.1) if below else (self._width - _RIGHT, self._height - _NAME_DEPTH)
+        self.figure.legend(
+            handles=legend_patches(styles),
+            loc="lower left" if below else "center right",
+            bbox_to_anchor=(x / self._width, y / self._height),
+            ncols=self._legend_columns or len(styles),
+            frameon=False,
+            labelcolor=TEXT,
+            fontsize=_LEGEND_POINTS,
+            borderaxespad=0,
+            borderpad=0,
+        )
+
+    def _write(self, x: float, y: float, text: str, colour: str, **options) -> None:
+        self.figure.text(
+            *(x / self._width, y / self._height, text),
+            color=colour,
+            va="center",
+            # A dollar sign in a name begins no formula.
+            parse_math=False,
+            **options,
+        )
+
+    def _axes(self, left: float, bottom: float, width: float, height: float) -> Axes:
+        return self.figure.add_axes(
+            (
+                left / self._width,
+                bottom / self._height,
+                width / self._width,
+                height / self._height,
+            )
+        )
+
+    def _x(self, column: int) -> float:
+        return _LEFT + column * (self._column + _GAP)
+
+    def _y(self, row: int) -> float:
+        return self._height - _TOP - sum(self._rows[: row + 1]) - row * _GAP
+
+
+def _text_inches(text: str, points: float) -> float:
+    # The mean width of a letter, as bold or capital as names can be, relative to its height.
+    return 0.68 * points / 72 * len(text)
+
+
+def _fitting_points(text: str, inches: float, points: float) -> float:
+    return min(points, points * inches / _text_inches(text or " ", points))
+
+
+def _legend_inches(styles: list[LabelStyle]) -> float:
+    """Width of a legend's column; matplotlib gives the patch and its margins 5 letters' height."""
+    names = [_text_inches(style.name, _LEGEND_POINTS) for style in styles]
+    return max(names) + 5 * _LEGEND_POINTS / 72 if names else 0.0
+
+
+def _draw_image(panel: Axes, image: np.ndarray, greys: tuple[float, float] | None) -> None:
+    if greys is None:
+        panel.imshow(
+            np.clip(image, 0, 255).astype(np.uint8),
+            interpolation="bicubic",
+            aspect=panel.get_aspect(),
+        )
+        return
+    panel.imshow(
+        image.astype(np.float32),
+        cmap="gray",
+        vmin=greys[0],
+        vmax=greys[1],
+        interpolation="bicubic",
+        aspect=panel.get_aspect(),
+    )
+
+
+def _draw_map(panel: Axes, one_map: np.ndarray, limits: tuple[float, float]) -> None:
+    panel.imshow(
+        one_map.astype(np.float32),
+        cmap=COEFFICIENT_COLOURS,
+        vmin=limits[0],
+        vmax=limits[1],
+        alpha=OVERLAY_OPACITY,
+        interpolation="bilinear",
+        aspect=panel.get_aspect(),
+    )

@@ -1,0 +1,59 @@
+"""Axial, sagittal and coronal planes through a volume, as a radiologist's screen shows them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnunet_attention.drawing import fullest_slice
+from nnunet_attention.maps.case_view import CaseView
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Slices across one axis of arrays (z, y, x) that begin at the patient's right, front, feet.
+
+    Attributes:
+        name: axial, sagittal or coronal.
+        axis: across the plane: 0 is z.
+        head_up: whether rows count from the feet and are shown from the head.
+    """
+
+    name: str
+    axis: int
+    head_up: bool
+
+    def cut(self, volume: np.ndarray, index: int) -> np.ndarray:
+        """A slice of (Z, Y, X) or (Z, Y, X, 3): rows from the top of the screen, columns."""
+        plane = volume.take(index, self.axis)
+        return plane[::-1] if self.head_up else plane
+
+    def of_rows_and_columns(self, of_axes: tuple) -> tuple:
+        """From what z, y and x have, such as spacing or size, what rows and columns have."""
+        rows, columns = (value for axis, value in enumerate(of_axes) if axis != self.axis)
+        return rows, columns
+
+    def fullest_index(self, labels: np.ndarray) -> int:
+        """The slice that shows most of the labels; without any, the middle."""
+        return fullest_slice(np.moveaxis(labels, self.axis, 0))
+
+
+AXIAL = Plane("axial", 0, head_up=False)
+SAGITTAL = Plane("sagittal", 2, head_up=True)
+CORONAL = Plane("coronal", 1, head_up=True)
+
+
+def planes_of(view: CaseView) -> tuple[Plane, ...]:
+    """The planes in which the case has an area: all three, in 2-D one."""
+    return (AXIAL,) if view.image.shape[0] == 1 else (AXIAL, SAGITTAL, CORONAL)
+
+
+def shown_foreground(view: CaseView) -> np.ndarray:
+    """Labels by which slices are chosen: the reference's, or the prediction's where it has none."""
+    ignored = view.labels.get("ignore")
+    for labels in (view.reference, view.prediction):
+        if labels is None:
+            continue
+        labels = np.where(labels == ignored, 0, labels) if ignored is not None else labels
+        if labels.any():
+            return labels
+    return np.zeros_like(view.prediction)
