@@ -1,11 +1,28 @@
 """Fixtures for all tests."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
+from browser import Browser, started_browser
 
 # Before nnU-Net is imported: torch.compile workers and figures that ask for a display do harm here.
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+# Not for the whole session: other tests fork, and its driver runs beside a thread of ours.
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser for a module's tests; use `browser`."""
+    with started_browser() as running:
+        yield running
+
+
+@pytest.fixture
+def browser(chromium) -> Iterator[Browser]:
+    """`browser.open(path)` opens a page; the test fails on errors in it and on any request."""
+    yield chromium
+    assert chromium.close_pages() == []
 
 
 @pytest.fixture
