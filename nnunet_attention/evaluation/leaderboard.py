@@ -45,6 +45,7 @@ class Settings:
         interval_resamples: for confidence intervals.
         rank_resamples: for the stability of ranks.
         allow_incomplete: models need not have the same cases; only common ones are compared.
+        tolerance_mm: of the normalised surface Dice, in words; None where it is not known.
     """
 
     metrics: tuple[str, ...]
@@ -53,6 +54,7 @@ class Settings:
     interval_resamples: int = INTERVAL_RESAMPLES
     rank_resamples: int = RANK_RESAMPLES
     allow_incomplete: bool = False
+    tolerance_mm: str | None = None
 
 
 @dataclass(frozen=True)
