@@ -57,7 +57,7 @@ METRICS: dict[str, Metric] = {
             "Recall (sensitivity): TP / (TP + FN), in voxels.",
         ),
         Metric(
-            "volume_difference", "Relative volume difference", "VolumeDifference", False, 0.0,
+            "volume_difference", "Relative volume difference", "RVD", False, 0.0,
             False,
             "Relative volume difference: |prediction - reference| / reference, in voxels.",
         ),

@@ -12,6 +12,7 @@ from pathlib import Path, PureWindowsPath
 import pandas as pd
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.labels import canonical_key, label_names
 from nnunet_attention.evaluation.metrics import METRICS
 from nnunet_attention.evaluation.overlap import (
     OverlapCounts,
@@ -206,7 +207,7 @@ def read_summary(
                 raise CommandError(
                     f"{where}: n_ref and n_pred are not TP + FN and TP + FP; {_REMEDY}"
                 )
-            label = names.get(_canonical(key), key)
+            label = names.get(canonical_key(key), key)
             for metric, value in _values(numbers).items():
                 rows.append((case, label, metric, value, reference, prediction))
     frame = pd.DataFrame(rows, columns=["case", "label", *COLUMNS[6:]])
@@ -248,26 +249,6 @@ def find_dataset(folder: Path, dataset: str | int) -> str:
             f"one of: {_listed(found or present)}"
         )
     return found[0]
-
-
-def label_names(dataset: str, folders: Iterable[Path]) -> dict[str, str]:
-    """Names of labels and regions by their key in summary.json, from the first dataset.json found.
-
-    Args:
-        dataset: full name.
-        folders: each is looked at for dataset.json and for DATASET/dataset.json.
-
-    Returns:
-        E.g. {"1": "liver", "(1, 2)": "whole tumour"}; empty where there is no dataset.json.
-    """
-    for folder in folders:
-        for path in (Path(folder, "dataset.json"), Path(folder, dataset, "dataset.json")):
-            if path.is_file():
-                labels = read_json(path).get("labels")
-                if not isinstance(labels, dict):
-                    raise CommandError(f"{path} has no labels; it is no dataset.json of nnU-Net v2")
-                return {_canonical(value): str(name) for name, value in labels.items()}
-    return {}
 
 
 def case_name(file: str, file_ending: str | None = None) -> str:
@@ -370,16 +351,6 @@ def _values(numbers: Mapping[str, float]) -> dict[str, float]:
         if name not in values and key in numbers:
             values[name] = numbers[key]
     return values
-
-
-def _canonical(label) -> str:
-    """The key that nnU-Net gives a label or region of dataset.json, or its own key again."""
-    if isinstance(label, str):
-        numbers = [int(number) for number in re.findall(r"-?\d+", label)]
-        return str(tuple(numbers)) if "," in label else label.strip()
-    if isinstance(label, (list, tuple)):
-        return str(tuple(int(number) for number in label))
-    return str(label)
 
 
 def _fold_number(fold: int | str) -> int:

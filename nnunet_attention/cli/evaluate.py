@@ -1,0 +1,158 @@
+"""`nnunet-attention evaluate`: overlap and surface metrics of a folder of segmentations."""
+
+import argparse
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from nnunet_attention.cli.numbers import positive
+from nnunet_attention.errors import CommandError
+
+HELP = (
+    "compare a folder of predicted segmentations with their references: Dice, IoU, precision, "
+    "recall, volume difference, ASSD, HD95 and normalised surface Dice, in nnU-Net's summary.json"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The folders and the labels, with the letters of nnUNetv2_evaluate_folder."""
+    parser.add_argument(
+        "-gt", type=Path, required=True, metavar="DIR", dest="ground_truth",
+        help="folder of the references, e.g. labelsTr or gt_segmentations",
+    )  # fmt: skip
+    parser.add_argument(
+        "-pred", type=Path, required=True, metavar="DIR", dest="prediction",
+        help="folder of the predictions, with the names of the references",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", type=Path, metavar="FILE.json", dest="output",
+        help="what to write (default: summary.json in the folder of the predictions)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-djfile", type=Path, metavar="FILE",
+        help="the data set's dataset.json (default: looked for in the two folders and above the "
+        "references)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-pfile", type=Path, metavar="FILE",
+        help="plans.json; not needed, only checked for a label manager other than nnU-Net's own",
+    )  # fmt: skip
+    parser.add_argument(
+        "-np", type=positive, metavar="N", dest="processes",
+        help="processes that work at a time (default: nnUNet_def_n_proc, or 8)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance", nargs="+", default=[], metavar="MM", dest="tolerances",
+        help="of normalised surface Dice in mm: a number for all labels, LABEL=MM for one "
+        "(default: 2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--chill", action="store_true",
+        help="leave out references without a prediction, instead of stopping",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluates, and prints the means."""
+    from nnunet_attention.cli.progress import progress_bar
+    from nnunet_attention.evaluation import (
+        DEFAULT_TOLERANCE_MM,
+        LabelScheme,
+        evaluate_folder,
+        find_dataset_json,
+        tolerances_mm,
+    )
+
+    ground_truth, prediction = arguments.ground_truth, arguments.prediction
+    if arguments.pfile is not None:
+        check_label_manager(arguments.pfile)
+    scheme = LabelScheme.from_file(
+        arguments.djfile or find_dataset_json([prediction, ground_truth, ground_truth.parent])
+    )
+    default_mm, by_label = parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM)
+    tolerances = tolerances_mm(scheme, default_mm, by_label)
+    output = arguments.output or prediction / "summary.json"
+    if output.suffix != ".json":
+        raise CommandError(f"-o {output}: the name must end with .json")
+    with progress_bar("evaluating cases") as on_progress:
+        summary = evaluate_folder(
+            ground_truth,
+            prediction,
+            output,
+            scheme,
+            tolerances,
+            arguments.processes or default_processes(),
+            arguments.chill,
+            on_progress,
+        )
+    print_means(summary, {str(label): name for label, name in scheme.names.items()}, output)
+    return 0
+
+
+def parse_tolerances(texts: Iterable[str], default_mm: float) -> tuple[float, dict[str, float]]:
+    """The tolerance for all labels, and those of single ones, from `MM` and `LABEL=MM`."""
+    by_label = {}
+    for text in texts:
+        label, separator, number = text.rpartition("=")
+        try:
+            tolerance = float(number)
+        except ValueError:
+            tolerance = math.nan
+        if not 0 <= tolerance < math.inf or (separator and not label):
+            raise CommandError(
+                f"--tolerance {text}: give MM or LABEL=MM, with a number of mm that is not negative"
+            )
+        if separator:
+            by_label[label] = tolerance
+        else:
+            default_mm = tolerance
+    return default_mm, by_label
+
+
+def check_label_manager(path: Path) -> None:
+    """Stops where plans ask for labels that are not read as nnU-Net's own LabelManager does."""
+    from nnunet_attention.files import read_json
+
+    manager = read_json(path).get("label_manager", "LabelManager")
+    if manager != "LabelManager":
+        raise CommandError(
+            f"{path} has the label manager {manager}; only nnU-Net's own LabelManager is known here"
+        )
+
+
+def default_processes() -> int:
+    """How many processes nnU-Net itself would use."""
+    import os
+
+    text = os.environ.get("nnUNet_def_n_proc", "8")  # noqa: SIM112 - nnU-Net spells it so
+    return int(text) if text.isdecimal() and int(text) else 8
+
+
+def print_means(summary: dict, names: dict[str, str], output: Path) -> None:
+    """Prints a table of means over cases, and of how many cases each leaves out."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    from nnunet_attention.evaluation import METRICS
+
+    cases = summary["metric_per_case"]
+    table = Table(
+        title=f"means over {len(cases)} cases; in brackets: how many are undefined and left out",
+        box=SIMPLE,
+    )
+    table.add_column("label", overflow="fold")
+    for metric in METRICS.values():
+        table.add_column(metric.key.replace("_", " "), justify="right", no_wrap=True)
+    for key, means in summary["mean"].items():
+        cells = []
+        for metric in METRICS.values():
+            values = [case["metrics"][key][metric.key] for case in cases]
+            undefined = sum(math.isnan(value) for value in values)
+            cells.append(f"{means[metric.key]:.3f}" + (f" ({undefined})" if undefined else ""))
+        table.add_row(names[key], *cells)
+    console = Console()
+    console.print(table)
+    tolerances = ", ".join(f"{names[k]} {mm:g}" for k, mm in summary["tolerance_mm"].items())
+    console.print(f"tolerance of NSD, normalised surface Dice, in mm: {tolerances}", style="dim")
+    console.print(f"wrote {output}", soft_wrap=True)

@@ -1,0 +1,84 @@
+"""Results of cases that were computed before, in a file beside the summary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+# Part of every key; counts up when a metric changes its meaning.
+VERSION = 1
+
+
+def cache_path(summary: Path) -> Path:
+    """Where the results that make up a summary are kept."""
+    return summary.with_name(f"{summary.name}.cache")
+
+
+def file_identity(path: Path | None) -> list[int] | None:
+    """Size in bytes and time of change in nanoseconds; None if there is no such file."""
+    if path is None or not path.is_file():
+        return None
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+class ResultCache:
+    """A file of lines, one a case; it grows while a computation runs, so that this can resume.
+
+    Lines that are not whole, or were changed, are left out and computed again. Where the file
+    cannot be written, everything works but the resuming.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._results: dict[str, dict] = {}
+        self._writable = True
+        self._read()
+
+    def get(self, identity) -> dict | None:
+        """The result of a case, if it was computed from the very same."""
+        return self._results.get(_digest(identity))
+
+    def put(self, identity, result: dict) -> None:
+        """Keeps a result."""
+        key = _digest(identity)
+        self._results[key] = result
+        if not self._writable:
+            return
+        entry = {"key": key, "result": result, "check": _digest([key, result])}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                # A line that an interruption left half written ends here.
+                file.write(f"\n{json.dumps(entry)}\n")
+        except OSError as error:
+            logger.warning("%s cannot be written, so results are not kept: %s", self.path, error)
+            self._writable = False
+
+    def _read(self) -> None:
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            logger.warning("%s cannot be read, so all is computed again: %s", self.path, error)
+            return
+        for line in filter(None, lines):
+            try:
+                entry = json.loads(line)
+                intact = entry["check"] == _digest([entry["key"], entry["result"]])
+                if intact:
+                    self._results[entry["key"]] = entry["result"]
+            except (KeyError, TypeError, ValueError):
+                intact = False
+            if not intact:
+                logger.info("%s: a damaged entry is computed again", self.path)
+
+
+def _digest(content) -> str:
+    # NaN is written as such, and reads back as such.
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

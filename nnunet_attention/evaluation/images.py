@@ -1,0 +1,155 @@
+"""Reads segmentations with their spacing, and checks that two of them lie on one grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json
+
+_ITK_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl")
+_TIFF_ENDINGS = (".tif", ".tiff")
+_PICTURE_ENDINGS = (".png", ".bmp")
+# Headers are rounded to 32 bits, quaternions worse; whoever shifts an image shifts it by more.
+_SPACING_TOLERANCE = 1e-3
+_ORIGIN_TOLERANCE_VOX = 0.1
+_DIRECTION_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A label image.
+
+    Attributes:
+        labels: whole numbers, (z, y, x) or (y, x).
+        spacing_mm: of the axes, in the array's order; 1 where the format has no spacing.
+        origin_mm: of the first voxel, (x, y, z), or empty where the format has none.
+        direction: cosines, row by row, or empty.
+    """
+
+    labels: np.ndarray
+    spacing_mm: tuple[float, ...]
+    origin_mm: tuple[float, ...] = ()
+    direction: tuple[float, ...] = ()
+
+
+def read_segmentation(path: Path) -> Segmentation:
+    """Reads a label image of any format that nnU-Net reads.
+
+    The spacing of .tif comes from the .json beside it, as nnU-Net writes it.
+
+    Raises:
+        CommandError: if the file cannot be read, or is no label image.
+    """
+    name = path.name.lower()
+    if not path.is_file():
+        raise CommandError(f"{path}: there is no such file")
+    try:
+        if name.endswith(_ITK_ENDINGS):
+            segmentation = _read_with_itk(path)
+        elif name.endswith(_TIFF_ENDINGS + _PICTURE_ENDINGS):
+            segmentation = _read_picture(path)
+        else:
+            endings = ", ".join(_ITK_ENDINGS + _TIFF_ENDINGS + _PICTURE_ENDINGS)
+            raise CommandError(f"{path}: unknown file ending; known are {endings}")
+    except (OSError, RuntimeError, SyntaxError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise CommandError(f"{path} cannot be read as an image: {reason}") from error
+    if segmentation.labels.ndim not in (2, 3):
+        raise CommandError(
+            f"{path}: a segmentation has 2 or 3 axes, but this has shape "
+            f"{segmentation.labels.shape}"
+        )
+    return Segmentation(
+        _whole_numbers(segmentation.labels, path),
+        segmentation.spacing_mm,
+        segmentation.origin_mm,
+        segmentation.direction,
+    )
+
+
+def check_same_grid(
+    case: str, reference: Segmentation, prediction: Segmentation, remedy: str = ""
+) -> None:
+    """Checks shape, spacing, origin and direction.
+
+    Raises:
+        CommandError: if they differ by more than the rounding of headers.
+    """
+    pairs = {
+        "shape": (reference.labels.shape, prediction.labels.shape),
+        "spacing_mm": (reference.spacing_mm, prediction.spacing_mm),
+        "origin_mm": (reference.origin_mm, prediction.origin_mm),
+        "direction": (reference.direction, prediction.direction),
+    }
+    scale = max(reference.spacing_mm)
+    tolerance = {
+        "shape": 0.0,
+        "spacing_mm": _SPACING_TOLERANCE * min(reference.spacing_mm),
+        "origin_mm": _ORIGIN_TOLERANCE_VOX * scale,
+        "direction": _DIRECTION_TOLERANCE,
+    }
+    for name, (wanted, got) in pairs.items():
+        if len(wanted) != len(got) or not np.allclose(wanted, got, rtol=0, atol=tolerance[name]):
+            raise CommandError(
+                f"case {case}: the reference has {name} {_short(wanted)}, but the prediction has "
+                f"{_short(got)}; {remedy or 'resample the prediction to the grid of the reference'}"
+            )
+
+
+def sidecar(path: Path) -> Path | None:
+    """The file that holds a .tif's spacing; None for other formats."""
+    return path.with_suffix(".json") if path.name.lower().endswith(_TIFF_ENDINGS) else None
+
+
+def _read_with_itk(path: Path) -> Segmentation:
+    import SimpleITK
+
+    image = SimpleITK.ReadImage(str(path))
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise ValueError(f"it has {image.GetNumberOfComponentsPerPixel()} channels, wanted one")
+    return Segmentation(
+        SimpleITK.GetArrayFromImage(image),
+        tuple(abs(step) for step in image.GetSpacing()[::-1]),
+        image.GetOrigin(),
+        image.GetDirection(),
+    )
+
+
+def _read_picture(path: Path) -> Segmentation:
+    from skimage.io import imread
+
+    labels = imread(path)
+    of_spacing = sidecar(path)
+    if of_spacing is None and labels.ndim != 2:
+        raise ValueError(f"it has shape {labels.shape}, wanted one channel of labels")
+    if of_spacing is None or not of_spacing.is_file():
+        return Segmentation(labels, (1.0,) * labels.ndim)
+    spacing = read_json(of_spacing).get("spacing")
+    if not isinstance(spacing, list) or len(spacing) < labels.ndim:
+        raise ValueError(f"{of_spacing} has no spacing for shape {labels.shape}")
+    spacing = tuple(float(step) for step in spacing[-labels.ndim :])
+    if not all(step > 0 for step in spacing):
+        raise ValueError(f"{of_spacing} has spacing {spacing}, wanted positive numbers")
+    return Segmentation(labels, spacing)
+
+
+def _whole_numbers(labels: np.ndarray, path: Path) -> np.ndarray:
+    if labels.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            whole = labels.astype(np.int32)
+        if not np.array_equal(whole, labels):
+            raise CommandError(f"{path} holds fractions or NaN; a segmentation holds whole labels")
+        labels = whole
+    if labels.dtype.kind not in "bui":
+        raise CommandError(f"{path} holds {labels.dtype}; a segmentation holds whole labels")
+    if labels.size and labels.min() < 0:
+        raise CommandError(f"{path} holds the label {labels.min()}; labels start at 0")
+    return labels
+
+
+def _short(numbers: tuple[float, ...]) -> str:
+    return f"({', '.join(f'{number:g}' for number in numbers)})"
