@@ -14,11 +14,16 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunet_attention.maps.training_record import epochs_to_record, record_epoch
 from nnunet_attention.networks import build_attention_network
 
 
 class AttentionUNetTrainer(nnUNetTrainer):
-    """Trains the plans' U-Net with attention gates; all else is stock nnU-Net."""
+    """Trains the plans' U-Net with attention gates; all else is stock nnU-Net.
+
+    With the environment variable `nnUNet_attention_epochs` set, such as to 3,6,10,60,150, the
+    coefficients on fixed patches are recorded after those epochs, for `nnunet-attention evolution`.
+    """
 
     @staticmethod
     def build_network_architecture(
@@ -37,6 +42,25 @@ class AttentionUNetTrainer(nnUNetTrainer):
         return build_attention_network(
             configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
+
+    def on_train_start(self):
+        """As nnU-Net's, after a look at what is to be recorded: an error is best made now.
+
+        Raises:
+            CommandError: if nnUNet_attention_epochs is malformed.
+        """
+        epochs_to_record()
+        super().on_train_start()
+
+    def on_epoch_end(self):
+        """As nnU-Net's, and records the coefficients if this epoch is asked for."""
+        super().on_epoch_end()
+        if self.local_rank == 0 and self.current_epoch in epochs_to_record():
+            try:
+                self.print_to_log_file("attention maps:", record_epoch(self))
+            except OSError as error:
+                # A full disk must not end a training for a picture's sake.
+                self.print_to_log_file(f"attention maps could not be recorded: {error}")
 
 
 class AttentionUNetTrainer_1epoch(AttentionUNetTrainer, nnUNetTrainer_1epoch):

@@ -22,6 +22,7 @@ from nnunet_attention.maps.image_space import (
     to_image_space,
     write_map,
 )
+from nnunet_attention.maps.orientation import axis_codes, in_lps, spacing_in_lps
 from nnunet_attention.maps.statistics import gate_statistics
 
 SIDECAR = "maps.json"
@@ -112,6 +113,10 @@ class CaseExport:
     @property
     def _unfinished(self) -> Path:
         return maps_folder(self.output).with_name(f".{self.case}.partial")
+
+    @property
+    def _gates(self) -> list[str]:
+        return [name for name in self.map_names if name.startswith("gate_")]
 
     @property
     def _ending(self) -> str:
@@ -251,14 +256,21 @@ class CaseExport:
         }
 
     def _draw(self, folder: Path, maps: dict, prediction: np.ndarray) -> None:
+        codes = axis_codes(self.properties)
+        reference = self._read_reference()
         view = CaseView(
             name=self.case,
-            image=self._read_image(),
-            spacing_mm=tuple(float(step) for step in self.properties["spacing"]),
+            image=in_lps(self._read_image(), codes),
+            spacing_mm=spacing_in_lps(tuple(map(float, self.properties["spacing"])), codes),
             labels=self._labels,
-            prediction=prediction,
-            maps={name: one_map for name, one_map in maps.items() if _is_coefficients(name)},
-            reference=self._read_reference(),
+            prediction=in_lps(prediction, codes),
+            maps={
+                name: in_lps(one_map, codes)
+                for name, one_map in maps.items()
+                # The mean of a single gate is that gate.
+                if _is_coefficients(name) and (name != "mean" or len(self._gates) > 1)
+            },
+            reference=None if reference is None else in_lps(reference, codes),
         )
         if self.options.picture:
             from nnunet_attention.maps.figure import write_case_figure

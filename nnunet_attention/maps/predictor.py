@@ -23,12 +23,13 @@ from torch import Tensor
 from torch._dynamo import OptimizedModule
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json
 from nnunet_attention.maps.export import CaseExport, MapOptions, ModelDescription, is_complete
 from nnunet_attention.maps.exporters import Exporters
 from nnunet_attention.maps.image_space import to_image_space
 from nnunet_attention.maps.recorder import attention_gates, map_names, record_attention
 from nnunet_attention.maps.stitching import MapStitcher, on_grid_of_patch
-from nnunet_attention.plans.files import read_json, read_plans
+from nnunet_attention.plans.files import read_plans
 from nnunet_attention.weights import load_checkpoint
 
 

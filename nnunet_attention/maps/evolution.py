@@ -1,0 +1,143 @@
+"""Draws how the gates' coefficients change while the network learns (figure 3 of the paper)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_attention.drawing import (
+    COEFFICIENT_COLOURS,
+    FAINT_TEXT,
+    TEXT,
+    draw_labels,
+    fullest_slice,
+    label_styles,
+    legend_patches,
+    new_figure,
+    save_png,
+)
+from nnunet_attention.errors import CommandError
+from nnunet_attention.maps.limits import grey_limits, map_limits
+from nnunet_attention.maps.training_record import RecordedEpoch, read_recorded_epochs
+
+_PANEL_INCHES = 2.0
+_OPACITY = 0.6
+
+
+def draw_evolution(fold: Path, folder: Path, labels: dict[str, int | list[int]]) -> list[Path]:
+    """Draws a grid of gates by epochs for each recorded patch.
+
+    Every row has one scale of colours, from the 1st to the 99th percentile of what it shows.
+
+    Args:
+        fold: `MODEL_FOLDER/fold_0`, with recordings.
+        folder: for `evolution_CASE.png`.
+        labels: of the data set.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        CommandError: if there is nothing recorded, or the recordings are of different patches.
+    """
+    epochs = read_recorded_epochs(fold)
+    first = epochs[0]
+    for other in epochs[1:]:
+        if _signature(other) != _signature(first):
+            raise CommandError(
+                f"{fold}: epoch {other.epoch} was recorded on other patches or with other gates "
+                f"than epoch {first.epoch}; remove the files of one of the two trainings"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, patch in enumerate(first.patches):
+        path = folder / f"evolution_{patch.case}.png"
+        _draw(path, epochs, number, labels)
+        paths.append(path)
+    return paths
+
+
+def _signature(epoch: RecordedEpoch) -> list:
+    return [
+        (patch.case, patch.image.shape, [one.shape for one in patch.coefficients])
+        for patch in epoch.patches
+    ]
+
+
+def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) -> None:
+    first = epochs[0].patches[number]
+    spacing_mm = epochs[0].spacing_mm[-2:]
+    is_volume = first.image.ndim == 3
+    index = fullest_slice(first.reference) if is_volume else 0
+
+    def cut(volume: np.ndarray) -> np.ndarray:
+        return volume[index] if is_volume else volume
+
+    image, reference = cut(first.image).astype(np.float32), cut(first.reference)
+    gates = range(len(first.coefficients))
+    rows = [
+        [
+            cut(_on_patch(one.patches[number].coefficients[gate], first.image.shape))
+            for one in epochs
+        ]
+        for gate in gates
+    ]
+    height = _PANEL_INCHES * image.shape[0] * spacing_mm[0] / (image.shape[1] * spacing_mm[1])
+    columns = len(epochs) + 1
+    figure = new_figure(
+        columns * _PANEL_INCHES + 1.1, len(rows) * (height + 0.12) + 1.0, layout="constrained"
+    )
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+    panels = figure.subplots(len(rows), columns, squeeze=False)
+    greys = grey_limits(first.image.astype(np.float32))
+    options = {"aspect": spacing_mm[0] / spacing_mm[1], "interpolation": "bilinear"}
+    for panel in panels.flat:
+        panel.imshow(image, cmap="gray", vmin=greys[0], vmax=greys[1], **options)
+        panel.set_axis_off()
+    styles = [style for style in label_styles(labels) if np.isin(reference, style.values).any()]
+    for gate, row in zip(gates, rows, strict=True):
+        low, high = map_limits(np.stack(row))
+        for panel, coefficients in zip(panels[gate, 1:], row, strict=True):
+            drawn = panel.imshow(
+                coefficients,
+                cmap=COEFFICIENT_COLOURS,
+                vmin=low,
+                vmax=high,
+                alpha=_OPACITY,
+                **options,
+            )
+        draw_labels(panels[gate, 0], reference, styles)
+        downsampling = [
+            f"{size / grid:g}"
+            for size, grid in zip(first.image.shape, first.coefficients[gate].shape, strict=True)
+        ]
+        panels[gate, 0].text(
+            *(-0.06, 0.5, f"gate {gate}\n1/{' x 1/'.join(downsampling)}"),
+            transform=panels[gate, 0].transAxes,
+            **{"color": TEXT, "rotation": 90, "ha": "right", "va": "center", "fontsize": 9},
+        )
+        bar = figure.colorbar(drawn, ax=panels[gate, -1], fraction=0.08, pad=0.04)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(colors=TEXT, labelsize=8)
+    titles = ["reference", *(f"epoch {one.epoch}" for one in epochs)]
+    for panel, title in zip(panels[0], titles, strict=True):
+        panel.set_title(title, color=TEXT if panel is not panels[0, 0] else FAINT_TEXT, fontsize=11)
+    figure.suptitle(f"{first.case}: attention coefficients while learning", color=TEXT, fontsize=12)
+    if styles:
+        figure.legend(
+            handles=legend_patches(styles),
+            loc="outside lower center",
+            ncols=min(len(styles), 6),
+            frameon=False,
+            labelcolor=TEXT,
+            fontsize=10,
+        )
+    save_png(figure, path)
+
+
+def _on_patch(coefficients: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    import torch
+
+    from nnunet_attention.maps.stitching import on_grid_of_patch
+
+    one = torch.from_numpy(coefficients.astype(np.float32))[None, None]
+    return on_grid_of_patch([one], shape)[0].numpy()

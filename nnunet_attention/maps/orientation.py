@@ -1,0 +1,57 @@
+"""Turns arrays so that they begin at the patient's right, front and feet, for people to look at."""
+
+import numpy as np
+
+# The directions in which x, y and z grow in such an array, as in DICOM: left, back, head.
+_WANTED = "LPS"
+_OPPOSITE = {"L": "R", "P": "A", "S": "I"}
+
+
+def axis_codes(properties: dict) -> str | None:
+    """Where x, y and z of a case's arrays point, such as "RAS"; None where nothing says so.
+
+    Args:
+        properties: those of nnU-Net's reader.
+    """
+    if "nibabel_stuff" in properties:
+        import nibabel
+
+        geometry = properties["nibabel_stuff"]
+        affine = geometry.get("reoriented_affine", geometry["original_affine"])
+        return "".join(nibabel.aff2axcodes(affine))
+    direction = properties.get("sitk_stuff", {}).get("direction", ())
+    if len(direction) != 9:
+        return None
+    import SimpleITK
+
+    return SimpleITK.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(direction)
+
+
+def in_lps(volume: np.ndarray, codes: str | None) -> np.ndarray:
+    """A view of the volume, (Z, Y, X) and possibly colours, with its axes in DICOM's order.
+
+    Args:
+        volume: as read.
+        codes: those of `axis_codes`; None leaves it as it is.
+    """
+    if codes is None:
+        return volume
+    order = _order(codes)
+    turned = volume.transpose((*order, *range(3, volume.ndim)))
+    for axis, letter in enumerate(_WANTED[::-1]):
+        if codes[2 - order[axis]] == _OPPOSITE[letter]:
+            turned = np.flip(turned, axis)
+    return turned
+
+
+def spacing_in_lps(spacing_mm: tuple[float, ...], codes: str | None) -> tuple[float, ...]:
+    """The spacing of z, y and x after `in_lps`."""
+    return tuple(spacing_mm) if codes is None else tuple(spacing_mm[axis] for axis in _order(codes))
+
+
+def _order(codes: str) -> list[int]:
+    """For z, y, x as wanted, the axis of the array that it comes from."""
+    return [
+        2 - next(x for x, code in enumerate(codes) if code in (letter, _OPPOSITE[letter]))
+        for letter in _WANTED[::-1]
+    ]
