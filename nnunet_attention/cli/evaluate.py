@@ -140,6 +140,7 @@ def print_means(summary: dict, names: dict[str, str], output: Path) -> None:
     table = Table(
         title=f"means over {len(cases)} cases; in brackets: how many are undefined and left out",
         box=SIMPLE,
+        collapse_padding=True,
     )
     table.add_column("label", overflow="fold")
     for metric in METRICS.values():

@@ -179,7 +179,10 @@ def read_summary(
     Raises:
         CommandError: if it is no complete summary, or holds a case twice.
     """
-    content = read_json(path)
+    try:
+        content = read_json(path)
+    except CommandError as error:
+        raise CommandError(f"{error}; {_REMEDY}") from error
     entries = content.get("metric_per_case")
     if not isinstance(entries, list) or not entries:
         raise CommandError(f"{path} is no summary of nnU-Net: no metric_per_case; {_REMEDY}")
@@ -368,6 +371,7 @@ def _dataset_folders(folders: Sequence[Path] | None) -> list[Path]:
 
 def _types() -> dict[str, str]:
     return {
+        **dict.fromkeys(("dataset", "configuration", "model", "case", "label", "metric"), "str"),
         "fold": "int64",
         "value": "float64",
         "reference_voxels": "int64",

@@ -136,4 +136,6 @@ def _distances(origin: np.ndarray, target: np.ndarray, spacing: Sequence[float])
     """From each voxel of one surface to the nearest of another."""
     if not target.any():
         return np.full(np.count_nonzero(origin), np.inf, dtype=np.float32)
-    return edt.edt(~target, anisotropy=spacing)[origin]
+    # Of a line, edt takes the spacing as a number.
+    anisotropy = spacing if len(spacing) > 1 else spacing[0]
+    return edt.edt(~target, anisotropy=anisotropy)[origin]
