@@ -1,0 +1,186 @@
+"""`nnunet-attention maps` predicts a model's images, or says in one line why it cannot."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+import torch
+from nnunet_commands import voxels
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from plain_checkpoints import DATASET_JSON, plain_checkpoint
+from pointwise_network import pointwise_plans
+
+from nnunet_attention.cli import main
+from nnunet_attention.trainers import AttentionUNetTrainer
+from nnunet_attention.weights import save_checkpoint
+
+# nnU-Net's search for a trainer imports all of its own, and warnings of their dependencies.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+
+
+@pytest.fixture
+def plans(minimal_plans) -> dict:
+    two_channels = {
+        "normalization_schemes": ["NoNormalization"] * 2,
+        "use_mask_for_norm": [False, False],
+    }
+    plans = pointwise_plans(minimal_plans)
+    plans["configurations"]["3d_fullres"].update(two_channels)
+    plans["foreground_intensity_properties_per_channel"] = {"0": {}, "1": {}}
+    return plans
+
+
+@pytest.fixture
+def model(tmp_path, plans, monkeypatch) -> Path:
+    """In nnUNet_results, folds 0 and 1 of other weights."""
+    results = tmp_path / "results"
+    monkeypatch.setenv("nnUNet_results", str(results))
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    folder = results / "Dataset900_Minimal" / "AttentionUNetTrainer__nnUNetPlans__3d_fullres"
+    write_model(folder, plans, AttentionUNetTrainer)
+    return folder
+
+
+def write_model(folder: Path, plans: dict, trainer) -> None:
+    for fold in (0, 1):
+        checkpoint = plain_checkpoint(plans, trainer=trainer)
+        for values in checkpoint["network_weights"].values():
+            values += 0.01 * fold
+        (folder / f"fold_{fold}").mkdir(parents=True)
+        save_checkpoint(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
+    (folder / "plans.json").write_text(json.dumps(plans))
+    (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ("one_0000", "one_0001", "two_0000", "two_0001"):
+        image = SimpleITK.GetImageFromArray(generator.normal(size=(5, 9, 18)).astype(np.float32))
+        image.SetSpacing((1.0, 2.0, 3.0))
+        SimpleITK.WriteImage(image, str(folder / f"{name}.nii.gz"))
+    return folder
+
+
+def run(*arguments) -> int:
+    common = ("-device", "cpu", "-npp", 0, "-nps", 0, "--no_pictures", "--disable_progress_bar")
+    return main(["maps", *map(str, (*arguments, *common))])
+
+
+def error_of(capsys, *arguments) -> str:
+    """The only line of an error."""
+    capsys.readouterr()
+    assert run(*arguments) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len([line for line in lines if line.startswith("nnunet-attention maps:")]) == 1
+    return lines[-1]
+
+
+def test_by_folder_and_by_name_the_same_maps_are_written(model, images, tmp_path, capsys):
+    assert run("-i", images, "-o", tmp_path / "by_folder", "-m", model, "-f", 0, 1) == 0
+    assert f"maps: {tmp_path / 'by_folder' / 'maps'}" in capsys.readouterr().out
+    # -tr and -p are the defaults.
+    by_name = ("-d", "Dataset900_Minimal", "-c", "3d_fullres", "-f", 0, 1)
+    assert run("-i", images, "-o", tmp_path / "by_name", *by_name) == 0
+    for case in ("one", "two"):
+        first, second = (
+            voxels(tmp_path / out / "maps" / case / "gate_0.nii.gz")
+            for out in ("by_folder", "by_name")
+        )
+        np.testing.assert_array_equal(first, second)
+    sidecar = json.loads((tmp_path / "by_name" / "maps" / "one" / "maps.json").read_text())
+    assert sidecar["model"]["folds"] == ["0", "1"]
+    assert sidecar["model"]["folder"] == str(model)
+
+
+@pytest.mark.parametrize("flag", ["--no-mirroring", "--disable_tta"])
+def test_mirroring_is_turned_off(model, images, tmp_path, flag):
+    assert run("-i", images, "-o", tmp_path / "out", "-m", model, "-f", 0, flag) == 0
+    sidecar = json.loads((tmp_path / "out" / "maps" / "one" / "maps.json").read_text())
+    assert sidecar["prediction"]["mirroring_axes"] == []
+
+
+def test_a_model_without_gates_names_the_remedy(model, plans, images, tmp_path, capsys):
+    plain = tmp_path / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    write_model(plain, plans, nnUNetTrainer)
+    message = error_of(capsys, "-i", images, "-o", tmp_path / "out", "-m", plain, "-f", 0)
+    assert "PlainConvUNet has no attention gates" in message
+    assert "nnunet-attention upgrade" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_folds_are_named_with_those_that_are_there(model, images, tmp_path, capsys):
+    message = error_of(capsys, "-i", images, "-o", tmp_path / "out", "-m", model)
+    assert "no checkpoint_final.pth of fold 2 3 4" in message
+    assert "-f 0 1" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("-m", "nowhere", "-f", 0), "nowhere: there is no such model folder"),
+        (("-f", 0), "give either the model's folder with -m, or -d and -c"),
+        (("-d", 900), "-d wants -c too"),
+        (("-d", 900, "-c", "3d_fullres", "-m", "x"), "give either"),
+        (("-m", "x", "-gt", "nowhere"), "-gt nowhere: there is no such folder"),
+        (("-m", "x", "-num_parts", 2, "-part_id", 2), "the parts are 0 to 1"),
+    ],
+)
+def test_wrong_usage_is_one_line(model, images, tmp_path, capsys, arguments, wanted):
+    assert wanted in error_of(capsys, "-i", images, "-o", tmp_path / "out", *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_images_channels_and_references_are_named(model, images, tmp_path, capsys):
+    common = ("-o", tmp_path / "out", "-m", model, "-f", 0)
+    assert "there is no such folder" in error_of(capsys, "-i", tmp_path / "none", *common)
+    (tmp_path / "empty").mkdir()
+    assert "wanted are files CASE_0000.nii.gz" in error_of(
+        capsys, "-i", tmp_path / "empty", *common
+    )
+    (images / "one_0001.nii.gz").unlink()
+    assert "one_0001.nii.gz missing" in error_of(capsys, "-i", images, *common)
+    shutil.copy(images / "one_0000.nii.gz", images / "one_0001.nii.gz")
+    message = error_of(capsys, "-i", images, *common, "-gt", tmp_path / "empty")
+    assert "2 of 2 label images missing, the first is one.nii.gz" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cascade_asks_for_the_previous_stage(model, plans, images, tmp_path, capsys):
+    plans["configurations"]["3d_fullres"]["previous_stage"] = "3d_lowres"
+    plans["configurations"]["3d_lowres"] = plans["configurations"]["3d_fullres"] | {
+        "previous_stage": None
+    }
+    cascade = tmp_path / "cascade"
+    manager = PlansManager(plans)
+    # Two channels of the image, and one for each of the two labels.
+    network = AttentionUNetTrainer.build_network_architecture(
+        manager, manager.get_configuration("3d_fullres"), 4, 3, False
+    )
+    checkpoint = plain_checkpoint(plans, trainer=AttentionUNetTrainer)
+    checkpoint["network_weights"] = network.state_dict()
+    (cascade / "fold_0").mkdir(parents=True)
+    save_checkpoint(checkpoint, cascade / "fold_0" / "checkpoint_final.pth")
+    (cascade / "plans.json").write_text(json.dumps(plans))
+    (cascade / "dataset.json").write_text(json.dumps(DATASET_JSON))
+    common = ("-i", images, "-o", tmp_path / "out", "-m", cascade, "-f", 0)
+    assert "predict 3d_lowres first" in error_of(capsys, *common)
+    previous = tmp_path / "previous"
+    previous.mkdir()
+    for case in ("one", "two"):
+        labels = SimpleITK.ReadImage(str(images / f"{case}_0000.nii.gz")) > 0.5
+        SimpleITK.WriteImage(labels, str(previous / f"{case}.nii.gz"))
+    assert run(*common, "-prev_stage_predictions", previous) == 0
+    assert voxels(tmp_path / "out" / "maps" / "two" / "gate_0.nii.gz").shape == (5, 9, 18)
