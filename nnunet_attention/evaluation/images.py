@@ -120,10 +120,16 @@ def _read_with_itk(path: Path) -> Segmentation:
 
 
 def _read_picture(path: Path) -> Segmentation:
-    from skimage.io import imread
-
-    labels = imread(path)
     of_spacing = sidecar(path)
+    if of_spacing is None:
+        from skimage.io import imread
+
+        labels = imread(path)
+    else:
+        # scikit-image takes a stack of three slices for a colour image.
+        from tifffile import imread
+
+        labels = imread(path)
     if of_spacing is None and labels.ndim != 2:
         raise ValueError(f"it has shape {labels.shape}, wanted one channel of labels")
     if of_spacing is None or not of_spacing.is_file():
