@@ -77,6 +77,10 @@ if __name__ == "__main__":
             "nnunet_attention.trainers": "trainers",
             "nnunet_attention.plans": "plans",
         },
-        package_data={"nnunet_attention": ["py.typed"]},
+        package_data={
+            "nnunet_attention": ["py.typed"],
+            "nnunet_attention.evaluation.report": ["*.html", "*.css", "*.js"],
+            "nnunet_attention.maps": ["*.html"],
+        },
         cmdclass={"build_py": BuildWithStartUpFile, "editable_wheel": EditableWithStartUpFile},
     )

@@ -223,6 +223,14 @@ def test_start_up_survives_a_broken_package_and_says_nothing(from_wheel):
         module.write_text(text)
 
 
+def test_the_wheel_holds_the_templates_of_pages(from_wheel):
+    package = from_wheel.site_packages / "nnunet_attention"
+    templates = (REPOSITORY / "nnunet_attention").rglob("*.html")
+    names = [path.relative_to(REPOSITORY / "nnunet_attention") for path in templates]
+    assert Path("maps/page.html") in names
+    assert all((package / name).is_file() for name in names)
+
+
 def test_the_wheel_leaves_no_generic_names_in_site_packages(from_wheel):
     names = {path.name for path in from_wheel.site_packages.iterdir()}
     assert not names & {"trainers", "plans", "tests", "benchmarks", "docs"}

@@ -1,0 +1,130 @@
+"""One page a case, in which a person scrolls through its slices and attention maps offline."""
+
+import html
+import json
+import re
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_attention.drawing import COEFFICIENT_COLOURS, label_styles
+from nnunet_attention.files import write_text
+from nnunet_attention.maps.case_view import CaseView
+from nnunet_attention.maps.embedding import coarsening, embed_colours, embed_labels, embed_values
+from nnunet_attention.maps.figure import OVERLAY_OPACITY
+from nnunet_attention.maps.limits import grey_limits, looks_like_ct, map_limits
+from nnunet_attention.maps.planes import planes_of, shown_foreground
+
+# The image and the labels; a map has half as many, since gates are coarser than the image.
+MOST_VOXELS = 2**22
+MOST_MAP_VOXELS = 2**21
+# Level and width in Hounsfield units, as they are usual on a radiologist's screen.
+_CT_WINDOWS_HU = {"lung": (-600, 1500), "bone": (400, 1800), "brain": (40, 80)}
+_TEMPLATE = "page.html"
+
+
+def write_case_page(view: CaseView, path: Path) -> None:
+    """Writes one self-contained HTML file beside its target and renames it.
+
+    Large volumes are embedded coarser, and the page says so.
+
+    Raises:
+        CommandError: if prediction or reference has more than 256 different labels.
+    """
+    content = {"title": html.escape(view.name), "case": _script_json(_page_data(view))}
+    template = resources.files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    # In one pass: what is put in may look like a mark itself.
+    page = re.sub(r"\{\{(\w+)\}\}", lambda mark: content[mark[1]], template)
+    write_text(path, page)
+
+
+def _page_data(view: CaseView) -> dict:
+    shape = view.image.shape[:3]
+    factors = coarsening(shape, view.spacing_mm, MOST_VOXELS)
+    map_factors = coarsening(shape, view.spacing_mm, MOST_MAP_VOXELS)
+    foreground = shown_foreground(view)
+    is_colour = view.image.ndim == 4
+    greys = (0.0, 255.0) if is_colour else grey_limits(view.image)
+    limits = {name: map_limits(one_map) for name, one_map in view.maps.items()}
+    return {
+        "name": view.name,
+        "shape": shape,
+        "spacing_mm": [float(mm) for mm in view.spacing_mm],
+        "planes": [
+            {
+                "name": plane.name,
+                "axis": plane.axis,
+                "head_up": plane.head_up,
+                "index": plane.fullest_index(foreground),
+            }
+            for plane in planes_of(view)
+        ],
+        "image": embed_colours(view.image, factors)
+        if is_colour
+        else embed_values(view.image, greys, factors),
+        "windows": _windows(view.image, greys),
+        "labels": [
+            {"name": style.name, "values": style.values, "colour": style.colour}
+            for style in label_styles(view.labels)
+        ],
+        "prediction": embed_labels(view.prediction, factors),
+        "reference": None if view.reference is None else embed_labels(view.reference, factors),
+        "maps": [
+            {
+                "name": name,
+                "limits": limits[name],
+                **embed_values(one_map, limits[name], map_factors),
+            }
+            for name, one_map in view.maps.items()
+        ],
+        "colours": _colour_table(),
+        "opacity": OVERLAY_OPACITY,
+        "note": _note(factors, map_factors if view.maps else factors),
+    }
+
+
+def _windows(image: np.ndarray, greys: tuple[float, float]) -> list[dict]:
+    """Grey values of black and white to choose from; the first is shown at the beginning."""
+    if image.ndim == 4:
+        return [{"name": "as it is", "limits": greys}]
+    everything = (float(image.min()), float(image.max()))
+    if not looks_like_ct(image):
+        return [
+            {"name": "automatic", "limits": greys},
+            {"name": "all values", "limits": everything},
+        ]
+    return [
+        {"name": "soft tissue", "limits": greys},
+        *(
+            {"name": name, "limits": (level - width / 2, level + width / 2)}
+            for name, (level, width) in _CT_WINDOWS_HU.items()
+        ),
+        {"name": "all values", "limits": everything},
+    ]
+
+
+def _colour_table() -> list[list[int]]:
+    from matplotlib import colormaps
+
+    return colormaps[COEFFICIENT_COLOURS](np.arange(256), bytes=True)[:, :3].tolist()
+
+
+def _note(factors: tuple[int, ...], map_factors: tuple[int, ...]) -> str:
+    if max(*factors, *map_factors) == 1:
+        return ""
+    parts = [
+        f"{what} in blocks of {' x '.join(map(str, sizes))} voxels"
+        for what, sizes in (("the image", factors), ("the maps", map_factors))
+        if max(sizes) > 1
+    ]
+    return (
+        f"To keep this page small it shows {' and '.join(parts)} (z, y, x): values are means over "
+        "a block, labels those in its middle."
+    )
+
+
+def _script_json(content: dict) -> str:
+    """JSON that can stand inside a script element whatever names it holds."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
