@@ -8,7 +8,18 @@ from nnunet_attention import __version__
 from nnunet_attention.errors import CommandError
 
 # A command is a module beside this one with HELP, add_arguments(parser) and run(arguments).
-COMMANDS = ("where", "doctor", "demo", "upgrade", "plan", "describe", "evaluate", "maps", "evolution")
+COMMANDS = (
+    "where",
+    "doctor",
+    "demo",
+    "upgrade",
+    "plan",
+    "describe",
+    "evaluate",
+    "maps",
+    "evolution",
+    "leaderboard",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -75,6 +75,8 @@ class Results:
 
 def collect_results(folder: DemoFolder, task: MsdTask, settings: DemoSettings) -> Results:
     """Reads what nnU-Net has written and counts the networks' parameters."""
+    from nnunet_attention.cost.parameters import count_parameters
+
     held_out = tuple(
         sorted(Path(entry).name.removesuffix(".nii.gz") for entry in task.description["test"])
     )
@@ -133,31 +135,6 @@ def read_summary(
         None if None in means else _mean(means),
         {case: _mean(_defined(scores.values())) for case, scores in of_case.items()},
     )
-
-
-def count_parameters(trainer: str, plans: dict, dataset_json: Path, configuration: str) -> int:
-    """Numbers that the trainer's network learns; nothing is allocated.
-
-    A checkpoint cannot tell: nnU-Net's state dicts hold the same tensor under several names.
-    """
-    import torch
-    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-    from nnunet_attention import trainers
-
-    description = json.loads(dataset_json.read_text(encoding="utf-8"))
-    manager = PlansManager(plans)
-    configuration_manager = manager.get_configuration(configuration)
-    with torch.device("meta"):
-        network = getattr(trainers, trainer).build_network_architecture(
-            manager,
-            configuration_manager,
-            determine_num_input_channels(manager, configuration_manager, description),
-            manager.get_label_manager(description).num_segmentation_heads,
-            True,
-        )
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def write_results(folder: DemoFolder, task: MsdTask, results: Results) -> None:

@@ -8,7 +8,13 @@ from nnunet_attention.evaluation.leaderboard import RANKING_METHODS, Leaderboard
 from nnunet_attention.evaluation.methods import REFERENCES, methods_paragraphs
 from nnunet_attention.evaluation.metrics import METRICS
 from nnunet_attention.evaluation.policies import POLICIES
-from nnunet_attention.evaluation.tables import Cell, consensus_table, main_table
+from nnunet_attention.evaluation.tables import (
+    Cell,
+    consensus_standings,
+    interval,
+    main_table,
+    percent,
+)
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -67,8 +73,8 @@ def _main_table(board: Leaderboard, metric: str) -> str:
 
 
 def _ranks_table(board: Leaderboard, metric: str) -> str:
-    _, rows = consensus_table(board, metric)
-    if not rows:
+    count, found = consensus_standings(board, metric)
+    if not found:
         return ""
     first = "".join(f" & \\multicolumn{{3}}{{c}}{{{name}}}" for name in RANKING_METHODS.values())
     rules = "".join(
@@ -79,12 +85,13 @@ def _ranks_table(board: Leaderboard, metric: str) -> str:
     for _ in RANKING_METHODS:
         heading += ["rank", "$P(1)$", "95\\,\\%"]
     lines = [f"{first} \\\\\n", f"{rules}\n", _line(heading), "\\midrule\n"]
-    for model, *cells in rows:
-        # Of each method's four texts all but the second, the mean rank.
-        kept = [cell for number, cell in enumerate(cells) if number % 4 != 1]
-        lines.append(_line([escaped(model), *(_math(cell) for cell in kept)]))
-    consensus = next(one for one in board.consensus if one.metric == metric)
-    count = len(consensus.datasets)
+    for model, standings in found:
+        cells = [
+            text
+            for one in standings.values()
+            for text in (str(one.rank), percent(one.first), interval(one.low, one.high))
+        ]
+        lines.append(_line([escaped(model), *map(_math, cells)]))
     caption = (
         f"Ranks by {escaped(METRICS[metric].title)}"
         f"{f' over {count} data sets' if count > 1 else ''}, by three methods: rank, share of "

@@ -46,6 +46,7 @@ class Settings:
         rank_resamples: for the stability of ranks.
         allow_incomplete: models need not have the same cases; only common ones are compared.
         tolerance_mm: of the normalised surface Dice, in words; None where it is not known.
+        missing_distance_mm: ASSD and HD95 where just one mask is empty; None: left out.
     """
 
     metrics: tuple[str, ...]
@@ -55,6 +56,7 @@ class Settings:
     rank_resamples: int = RANK_RESAMPLES
     allow_incomplete: bool = False
     tolerance_mm: str | None = None
+    missing_distance_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ class Leaderboard:
 def build_leaderboard(
     frame: pd.DataFrame,
     settings: Settings,
-    costs: Mapping[tuple[str, str], Cost] | None = None,
+    costs: Mapping[tuple[str, str, str], Cost] | None = None,
     missing: tuple[str, ...] = (),
 ) -> Leaderboard:
     """Computes all statistics and rankings.
@@ -215,7 +217,7 @@ def build_leaderboard(
         frame: with the columns of `summaries.COLUMNS`. Where it has several configurations, each
             is a model of its own.
         settings: see `Settings`.
-        costs: by data set and model.
+        costs: by data set, configuration and model.
         missing: to be named in the outputs.
 
     Raises:
@@ -223,11 +225,17 @@ def build_leaderboard(
             `allow_incomplete`, or a metric is not there, or nothing is left to compare.
     """
     check_metrics(settings.metrics)
-    frame = _one_model_a_configuration(frame)
+    several = frame["configuration"].nunique() > 1
+    if several:
+        frame = frame.assign(model=_contestant(frame["model"], frame["configuration"]))
+    known = {
+        (dataset, _contestant(model, configuration) if several else model): cost
+        for (dataset, configuration, model), cost in (costs or {}).items()
+    }
     frame = frame[frame["metric"].isin(settings.metrics)].reset_index(drop=True)
     _check_metrics_are_there(frame, settings.metrics)
     _check_same_labels_and_cases(frame, settings.allow_incomplete)
-    counted, undefined = apply_policy(frame, settings.policy)
+    counted, undefined = apply_policy(frame, settings.policy, settings.missing_distance_mm)
     shared, dropped = common_cases(counted)
     if shared.empty:
         raise CommandError(
@@ -257,7 +265,7 @@ def build_leaderboard(
         undefined=undefined,
         dropped=dropped,
         cases=_with_used(frame, shared),
-        costs=dict(costs or {}),
+        costs=known,
         missing=missing,
     )
 
@@ -267,10 +275,9 @@ def mark_of(p_value: float) -> str:
     return next((mark for limit, mark in _MARKS if p_value < limit), "")
 
 
-def _one_model_a_configuration(frame: pd.DataFrame) -> pd.DataFrame:
-    if frame["configuration"].nunique() < 2:
-        return frame
-    return frame.assign(model=frame["model"] + " " + frame["configuration"])
+def _contestant(model, configuration):
+    """Where configurations are compared each is a model of its own."""
+    return model + " " + configuration
 
 
 def _check_metrics_are_there(frame: pd.DataFrame, metrics: tuple[str, ...]) -> None:

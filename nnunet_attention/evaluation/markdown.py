@@ -7,6 +7,7 @@ import re
 from nnunet_attention.evaluation.leaderboard import Leaderboard
 from nnunet_attention.evaluation.methods import REFERENCES, methods_paragraphs
 from nnunet_attention.evaluation.tables import (
+    CONSENSUS_EXPLAINED,
     DASH,
     FOLD_MEANS_EXPLAINED,
     MARKS_EXPLAINED,
@@ -33,6 +34,7 @@ def markdown(board: Leaderboard) -> str:
         parts.append(f"{escaped(MARKS_EXPLAINED)}\n")
         if len(board.models) > 1:
             parts += ["### Ranks over data sets\n", _table(*consensus_table(board, metric))]
+            parts.append(f"{CONSENSUS_EXPLAINED}\n")
             parts += ["### Paired comparisons\n", _table(*pair_table(board, metric))]
         heading, rows = undefined_table(board, metric)
         if rows:

@@ -72,7 +72,7 @@ def _metrics(board: Leaderboard) -> str:
     if any(metric.is_surface for metric in metrics):
         text += f" {SURFACE_DEFINITION}"
     if "nsd" in board.settings.metrics and board.settings.tolerance_mm is not None:
-        text += f" The tolerance was {board.settings.tolerance_mm} mm."
+        text += f" The tolerance was {board.settings.tolerance_mm}."
     if any(row.label == MEAN_OF_LABELS for row in board.rows):
         text += (
             " A data set with several labels is represented by each case's mean over those of its "
@@ -89,11 +89,16 @@ def _undefined(board: Leaderboard) -> str:
         f"{int(one.cases)} values"
         for name, one in counts.iterrows()
     ]
+    distance = ""
+    if any(name in board.settings.metrics for name in ("assd_mm", "hd95_mm")):
+        chosen = board.settings.missing_distance_mm
+        meaning = "left out" if chosen is None else f"set to {chosen:g} mm"
+        distance = f" Distances of cases where just one mask is empty were {meaning}."
     dropped = board.dropped.groupby("metric", sort=False)["dropped"].sum()
     primary = board.settings.metrics[0]
     return (
-        f"Undefined values were treated by the policy '{policy}': {POLICIES[policy]} Over all "
-        f"models, labels and cases ({'; '.join(told)}). Models were compared on the same cases, "
+        f"Undefined values were treated by the policy '{policy}': {POLICIES[policy]}"
+        f"{distance} Over all models, labels and cases ({'; '.join(told)}). Models were compared on the same cases, "
         f"paired by name: where a value was left out for one model, the case was left out for all "
         f"({METRICS[primary].title}: {_counted(int(dropped.get(primary, 0)), 'case')} of a label)."
     )

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnunet_attention.evaluation.leaderboard import RANKING_METHODS, Leaderboard, Pair, Row
+from nnunet_attention.evaluation.leaderboard import (
+    RANKING_METHODS,
+    Leaderboard,
+    Pair,
+    Row,
+    Standing,
+)
 from nnunet_attention.evaluation.metrics import METRICS
 
 DASH = "\N{EN DASH}"
@@ -17,6 +23,10 @@ MARKS_EXPLAINED = (
 FOLD_MEANS_EXPLAINED = (
     "As nnU-Net has it in summary.json: mean over folds of the mean over labels of the mean over "
     "cases where the metric is defined."
+)
+CONSENSUS_EXPLAINED = (
+    "In brackets: mean of the ranks on the data sets; bootstrap resamples of cases with rank 1; "
+    "95 % interval of the rank."
 )
 UNDEFINED_EXPLAINED = (
     "Cases with empty masks: both / only the reference / only the prediction; then how many values "
@@ -74,29 +84,33 @@ def main_table(board: Leaderboard, metric: str) -> list[MainRow]:
     ]
 
 
-def consensus_table(board: Leaderboard, metric: str) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows: each model's standing over all data sets, by each method; best first."""
+def consensus_standings(
+    board: Leaderboard, metric: str
+) -> tuple[int, list[tuple[str, dict[str, Standing]]]]:
+    """How many data sets; then models, best mean first, each with its standings by method."""
     consensus = next(one for one in board.consensus if one.metric == metric)
-    heading = ["model"]
-    for name in RANKING_METHODS.values():
-        heading += [f"rank by {name}", "mean rank", "rank 1 in", "95 % interval"]
     if not consensus.standings:
-        return heading, []
-    by_mean = consensus.standings["mean"]
-    models = sorted(board.models, key=lambda model: by_mean[model].rank)
-    rows = []
-    for model in models:
-        cells = [model]
-        for method in RANKING_METHODS:
-            standing = consensus.standings[method][model]
-            cells += [
-                str(standing.rank),
-                f"{standing.score:.2f}",
-                percent(standing.first),
-                interval(standing.low, standing.high),
-            ]
-        rows.append(cells)
-    return heading, rows
+        return 0, []
+    models = sorted(board.models, key=lambda model: consensus.standings["mean"][model].rank)
+    return len(consensus.datasets), [
+        (model, {method: consensus.standings[method][model] for method in RANKING_METHODS})
+        for model in models
+    ]
+
+
+def consensus_table(board: Leaderboard, metric: str) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows: each model's rank over all data sets by each method."""
+    _, found = consensus_standings(board, metric)
+    return ["model", *(f"rank by {name}" for name in RANKING_METHODS.values())], [
+        [
+            model,
+            *(
+                f"{one.rank} ({one.score:.2f}; {percent(one.first)}; {interval(one.low, one.high)})"
+                for one in standings.values()
+            ),
+        ]
+        for model, standings in found
+    ]
 
 
 def pair_table(board: Leaderboard, metric: str) -> tuple[list[str], list[list[str]]]:
@@ -194,8 +208,10 @@ def value_text(value: float, metric: str) -> str:
 
 
 def signed(value: float, metric: str) -> str:
-    """As `value_text`, with a sign."""
+    """As `value_text`, with a sign unless it is zero when rounded."""
     text = f"{value:+.{_decimals(metric)}f}"
+    if not text.strip("+-0."):
+        return text[1:]
     return text.replace("-", MINUS)
 
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from nnunet_attention.evaluation.leaderboard import Leaderboard
 from nnunet_attention.evaluation.metrics import METRICS
 from nnunet_attention.evaluation.tables import (
+    CONSENSUS_EXPLAINED,
     DASH,
     MARKS_EXPLAINED,
     PLUS_MINUS,
     UNDEFINED_EXPLAINED,
     Cell,
+    consensus_standings,
     consensus_table,
     cost_table,
     main_table,
@@ -30,11 +32,11 @@ def print_leaderboard(board: Leaderboard, console: Console) -> None:
     metric = board.settings.metrics[0]
     console.print(_main_table(board, metric))
     console.print(MARKS_EXPLAINED, style="dim", highlight=False)
-    consensus = next(one for one in board.consensus if one.metric == metric)
-    if len(board.models) > 1 and consensus.datasets:
-        count = len(consensus.datasets)
+    count, _ = consensus_standings(board, metric)
+    if len(board.models) > 1 and count:
         title = f"Ranks over {count} data sets" if count > 1 else "Ranks"
-        console.print(_standings_table(title, *consensus_table(board, metric)))
+        console.print(_plain_table(title, *consensus_table(board, metric)))
+        console.print(CONSENSUS_EXPLAINED, style="dim", highlight=False)
     heading, rows = cost_table(board)
     if rows:
         console.print(_plain_table("Costs", heading, rows))
@@ -73,25 +75,13 @@ def _cell(cell: Cell | None) -> Text:
     return Text.assemble(text, spread, cell.mark.ljust(3))
 
 
-def _standings_table(title: str, heading: list[str], rows: list[list[str]]) -> Table:
-    """A line for each model; its four numbers by one method stand in one column."""
-    joined = [
-        [row[0], *(f"{row[n]}  ({row[n + 2]}, {row[n + 3]})" for n in range(1, len(row), 4))]
-        for row in rows
-    ]
-    columns = [heading[0], *heading[1::4]]
-    table = _plain_table(title, columns, joined)
-    table.caption = "in brackets: resamples with rank 1, and 95 % interval of the rank"
-    return table
-
-
 def _plain_table(title: str, heading: list[str], rows: list[list[str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text(title))
     for number, name in enumerate(heading):
-        is_number = rows and rows[0][number][:1].isdigit()
+        is_number = any(row[number][:1].isdigit() for row in rows)
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from nnunet_attention.cost.parameters import count_parameters
 from nnunet_attention.demo.results import (
     Dice,
     ModelResults,
     Results,
-    count_parameters,
     read_summary,
 )
 from nnunet_attention.demo.settings import DemoSettings

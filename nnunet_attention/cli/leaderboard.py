@@ -1,0 +1,244 @@
+"""`nnunet-attention leaderboard`: compares cross-validated models, with statistics for a paper."""
+
+import argparse
+import os
+from pathlib import Path
+
+from nnunet_attention.cli.numbers import not_negative, positive
+from nnunet_attention.errors import CommandError
+
+HELP = (
+    "compare cross-validated models: tables, confidence intervals, paired tests, rankings and "
+    "figures, in the terminal and as JSON, CSV, Markdown, LaTeX and a web page"
+)
+POLICIES = ("nnunet", "reference-present", "empty-correct-is-one")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is compared, and how; nnU-Net's letters mean what they mean there."""
+    parser.add_argument(
+        "-d", nargs="+", required=True, metavar="ID", dest="datasets",
+        help="data sets, by number or name",
+    )  # fmt: skip
+    parser.add_argument(
+        "-tr", nargs="+", default=[], metavar="TRAINER", dest="trainers",
+        help="trainers with results in nnUNet_results; TRAINER__PLANS names the plans too",
+    )  # fmt: skip
+    parser.add_argument(
+        "-p", nargs="+", default=["nnUNetPlans"], metavar="PLANS", dest="plans",
+        help="plans of each trainer given without (default: nnUNetPlans)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-c", nargs="+", default=["3d_fullres"], metavar="CONFIG", dest="configurations",
+        help="configurations; several are compared with each other (default: 3d_fullres)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-f", nargs="+", default=["0", "1", "2", "3", "4"], metavar="FOLD", dest="folds",
+        help="folds (default: 0 1 2 3 4)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--results", nargs="+", default=[], metavar="NAME=DIR",
+        help="other results: DIR/DATASET/CONFIG/fold_k/validation/summary.json",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-incomplete", action="store_true",
+        help="compare what is there, on the cases that all models have; the missing is named",
+    )  # fmt: skip
+    parser.add_argument(
+        "--undefined", choices=POLICIES, default=POLICIES[0], metavar="POLICY",
+        help="where a label is in neither or only one of reference and prediction: "
+        f"{', '.join(POLICIES)} (default: {POLICIES[0]}, as nnU-Net's own means)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metrics", nargs="+", metavar="METRIC",
+        help="the first one leads (default: dice iou precision recall volume_difference, and with "
+        "--surface assd_mm hd95_mm nsd)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--surface", action="store_true",
+        help="measure surface distances too, from nnU-Net's validation predictions",
+    )  # fmt: skip
+    parser.add_argument(
+        "-gt", type=Path, metavar="DIR", dest="ground_truth",
+        help="with --surface: references, in DIR/DATASET/gt_segmentations, DIR/DATASET/labelsTr "
+        "or, for one data set, DIR (default: nnUNet_preprocessed, then nnUNet_raw)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance", nargs="+", default=[], metavar="MM", dest="tolerances",
+        help="with --surface: of normalised surface Dice in mm, a number for all labels or "
+        "LABEL=MM for one (default: 2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--missing-distance", type=float, metavar="MM",
+        help="with --surface: ASSD and HD95 where just one mask is empty, e.g. the images' "
+        "diagonal (default: such cases are left out of them)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--label-names", nargs="+", type=Path, default=[], metavar="DIR",
+        help="folders with DATASET/dataset.json, for the names of labels (default: the models' "
+        "own, nnUNet_preprocessed and nnUNet_raw)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=not_negative, default=0, metavar="N", help="of all bootstraps (default: 0)"
+    )
+    parser.add_argument(
+        "-np", type=positive, metavar="N", dest="processes",
+        help="with --surface: processes (default: nnUNet_def_n_proc, or 8)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", type=Path, required=True, metavar="DIR", dest="output",
+        help="folder for leaderboard.json, .csv, .md, .tex and .html",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Reads, computes, writes and prints."""
+    from rich.console import Console
+
+    from nnunet_attention.evaluation.collect import Request, collect_results
+    from nnunet_attention.evaluation.leaderboard import Settings, build_leaderboard
+    from nnunet_attention.evaluation.metrics import OVERLAP_METRICS, SURFACE_METRICS, check_metrics
+    from nnunet_attention.evaluation.outputs import write_leaderboard
+    from nnunet_attention.evaluation.terminal import print_leaderboard
+
+    metrics = check_metrics(
+        dict.fromkeys(
+            arguments.metrics or (*OVERLAP_METRICS, *(SURFACE_METRICS if arguments.surface else ()))
+        )
+    )
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise CommandError(f"-o {arguments.output}: there is a file of this name; give a folder")
+    request = Request(
+        datasets=tuple(arguments.datasets),
+        configurations=tuple(arguments.configurations),
+        folds=tuple(arguments.folds),
+        trained=trained_models(arguments.trainers, arguments.plans),
+        named=named_results(arguments.results),
+        allow_incomplete=arguments.allow_incomplete,
+        label_folders=tuple(arguments.label_names),
+    )
+    check_folds(request.folds)
+    results = os.environ.get("nnUNet_results")  # noqa: SIM112 - nnU-Net spells it so
+    collected = collect_results(request, Path(results) if results else None, known_parameters)
+    frame, tolerance = collected.frame, None
+    if arguments.surface:
+        frame, tolerance = with_surface_metrics(arguments, collected)
+    board = build_leaderboard(
+        frame,
+        Settings(
+            metrics=metrics,
+            policy=arguments.undefined,
+            seed=arguments.seed,
+            allow_incomplete=arguments.allow_incomplete,
+            tolerance_mm=tolerance,
+            missing_distance_mm=arguments.missing_distance,
+        ),
+        collected.costs,
+        collected.missing,
+    )
+    paths = write_leaderboard(board, arguments.output)
+    print_leaderboard(board, Console())
+    for path in paths:
+        print(f"wrote {path}")
+    return 0
+
+
+def trained_models(trainers: list[str], plans: list[str]) -> tuple[tuple[str, str], ...]:
+    """Trainer and plans of each model: TRAINER__PLANS as it is, else each trainer with each."""
+    found = []
+    for trainer in trainers:
+        name, separator, own = trainer.partition("__")
+        found += [(name, own)] if separator else [(trainer, one) for one in plans]
+    return tuple(found)
+
+
+def named_results(texts: list[str]) -> dict[str, Path]:
+    """Folders by name, from NAME=DIR."""
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, separator, folder = text.partition("=")
+        if not (name and separator and folder):
+            raise CommandError(f"--results {text}: give NAME=DIR")
+        if name in found:
+            raise CommandError(f"--results {text}: the name {name} is given twice")
+        found[name] = Path(folder)
+    return found
+
+
+def check_folds(folds: tuple[str, ...]) -> None:
+    """Numbers, or "all" by itself."""
+    if folds == ("all",):
+        return
+    unknown = [fold for fold in folds if not fold.isdecimal()]
+    if unknown:
+        raise CommandError(f"-f {' '.join(unknown)}: give numbers of folds, or all by itself")
+
+
+def known_parameters(
+    trainer: str, plans: Path, dataset_json: Path, configuration: str
+) -> int | None:
+    """Of the trainer's network; None where the trainer or its files are not here."""
+    if not (plans.is_file() and dataset_json.is_file()):
+        return None
+    import logging
+
+    from nnunet_attention.cost.parameters import count_parameters
+    from nnunet_attention.files import read_json
+
+    try:
+        return count_parameters(trainer, read_json(plans), dataset_json, configuration)
+    except Exception as error:
+        # Other people's trainers raise what they like; a column of costs must not stop the tests.
+        logging.getLogger(__name__).info("parameters of %s: %s", trainer, error)
+        return None
+
+
+def with_surface_metrics(arguments: argparse.Namespace, collected):
+    """The table with surface metrics, and the tolerance in words."""
+    from nnunet_attention.cli.evaluate import default_processes, parse_tolerances
+    from nnunet_attention.cli.progress import progress_bar
+    from nnunet_attention.evaluation import DEFAULT_TOLERANCE_MM, add_surface_metrics
+
+    default_mm, by_label = parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM)
+    datasets = [str(name) for name in collected.frame["dataset"].unique()]
+    references = {
+        name: references_of(name, arguments.ground_truth, len(datasets) == 1) for name in datasets
+    }
+    with progress_bar("measuring surfaces") as on_progress:
+        frame = add_surface_metrics(
+            collected.frame,
+            references,
+            collected.validations,
+            None,
+            default_mm,
+            by_label,
+            arguments.processes or default_processes(),
+            on_progress,
+        )
+    words = [f"{default_mm:g} mm", *(f"{one:g} mm for {label}" for label, one in by_label.items())]
+    return frame, ", ".join(words)
+
+
+def references_of(dataset: str, folder: Path | None, alone: bool) -> Path:
+    """The folder of a data set's references.
+
+    Raises:
+        CommandError: if there is none.
+    """
+    variables = ("nnUNet_preprocessed", "nnUNet_raw")
+    roots = [Path(os.environ[one]) for one in variables if os.environ.get(one)]
+    if folder is not None:
+        roots = [folder]
+    candidates = [
+        root / dataset / name for root in roots for name in ("gt_segmentations", "labelsTr")
+    ]
+    if folder is not None and alone:
+        candidates += [folder / "gt_segmentations", folder / "labelsTr", folder]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    looked = ", ".join(map(str, candidates)) or "no folder, as neither variable is set"
+    raise CommandError(
+        f"--surface: no references of {dataset} (looked in {looked}); name them with -gt, or set "
+        "nnUNet_preprocessed"
+    )
