@@ -87,7 +87,9 @@ def _page_data(view: CaseView) -> dict:
 def _windows(image: np.ndarray, greys: tuple[float, float]) -> list[dict]:
     """Grey values of black and white to choose from; the first is shown at the beginning."""
     if image.ndim == 4:
-        return [{"name": "as it is", "limits": greys}]
+        # Fluorescence is often dark: the brightest colour can become the screen's.
+        brightest = (0.0, max(1.0, min(255.0, float(image.max()))))
+        return [{"name": "as it is", "limits": greys}, {"name": "bright", "limits": brightest}]
     everything = (float(image.min()), float(image.max()))
     if not looks_like_ct(image):
         return [

@@ -304,6 +304,10 @@ def test_colour_images_keep_their_colours(opened):
     np.testing.assert_allclose(page.pixel(2, 3, 4, 5), image[0, 2, 3], atol=2)
     page.point(2, 3, 4, 5)
     assert page.fact("intensity") == "156 160 164"
+    page.page.locator("#window").select_option("bright")
+    page.settle()
+    # The brightest is 59 * 4.
+    np.testing.assert_allclose(page.pixel(2, 3, 4, 5), image[0, 2, 3] * 255 / 236, atol=2)
 
 
 def test_without_reference_foreground_and_maps_the_page_still_works(opened):
