@@ -10,6 +10,7 @@ import pytest
 import SimpleITK
 from shared_data import HIPPOCAMPUS, SARCOMA, needs
 
+from nnunet_attention.evaluation import surface
 from nnunet_attention.evaluation.surface import (
     average_symmetric_surface_distance,
     hausdorff_distance,
@@ -144,8 +145,12 @@ def test_empty_space_around_does_not_matter():
     assert padded == metrics(one, other, SPACING_MM)
 
 
+# Every point by the transform, by the tree, and by the tree if it is near.
+@pytest.mark.parametrize("ways", [(math.inf, 16), (0, math.inf), (0, 3)])
 @pytest.mark.parametrize("seed", range(20))
-def test_random_masks_give_what_the_slow_implementation_gives(seed):
+def test_random_masks_give_what_the_slow_implementation_gives(seed, ways, monkeypatch):
+    monkeypatch.setattr(surface, "_VOXELS_PER_POINT", ways[0])
+    monkeypatch.setattr(surface, "_NEAR_VOX", ways[1])
     rng = np.random.default_rng(seed)
     dimensions = rng.integers(1, 4)
     shape = rng.integers(2, 9, dimensions)
@@ -172,6 +177,19 @@ def test_random_masks_give_what_the_slow_implementation_gives(seed):
 def test_a_spacing_that_does_not_fit_is_refused(shape, spacing_mm):
     with pytest.raises(ValueError, match="spacing_mm must be"):
         surface_distances(np.ones(shape), np.ones(shape), spacing_mm)
+
+
+def test_an_island_far_off_is_as_far_as_it_is():
+    # Large enough for the tree, which does not look as far as the island.
+    one = mask((40, 40, 60), (slice(5, 15), slice(5, 15), slice(5, 15)))
+    other = one.copy()
+    other[30, 30, 50] = True
+    distances = surface_distances(one, other, SPACING_MM)
+    # From the corner (14, 14, 14): 16 of 3 mm, 16 of 2 mm, 36 of 1 mm.
+    farthest = math.hypot(48, 32, 36)
+    assert hausdorff_distance(distances, percentile=100) == pytest.approx(farthest)
+    assert np.count_nonzero(distances.prediction_to_reference_mm) == 1
+    assert not distances.reference_to_prediction_mm.any()
 
 
 def test_masks_of_different_shape_are_refused():

@@ -1,0 +1,102 @@
+"""`nnunet-attention evaluate` writes a summary and prints its means, or fails in one line."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from nnunet_attention.cli import main
+from nnunet_attention.cli.evaluate import parse_tolerances
+from nnunet_attention.errors import CommandError
+
+LABELS = {"background": 0, "liver": 1, "cancer": 2}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One case: a liver of 12 voxels of which 8 are predicted, and a cancer nobody has."""
+    reference, prediction = np.zeros((2, 3, 4, 5), dtype=np.uint8)
+    reference[0, :3, :4] = prediction[0, :2, :4] = 1
+    for kind, labels in (("labelsTr", reference), ("pred", prediction)):
+        (tmp_path / kind).mkdir()
+        image = SimpleITK.GetImageFromArray(labels)
+        image.SetSpacing((1.0, 2.0, 3.0))
+        SimpleITK.WriteImage(image, str(tmp_path / kind / "a.nii.gz"))
+    content = {"labels": LABELS, "file_ending": ".nii.gz"}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def command(folder, *options):
+    return main(
+        ["evaluate", "-gt", f"{folder / 'labelsTr'}", "-pred", f"{folder / 'pred'}", *options]
+    )
+
+
+def test_the_summary_stands_beside_the_predictions_and_its_means_are_printed(folder, capsys):
+    assert command(folder, "-np", "1") == 0
+    summary = json.loads((folder / "pred" / "summary.json").read_text())
+    assert summary["mean"]["1"]["Dice"] == 0.8
+    assert summary["tolerance_mm"] == {"1": 2.0, "2": 2.0}
+    output = capsys.readouterr()
+    assert "0.800" in output.out
+    assert "nan (1)" in output.out
+    assert f"wrote {folder / 'pred' / 'summary.json'}" in output.out
+    assert output.err == ""
+
+
+def test_output_and_tolerances_can_be_named(folder):
+    target = folder / "new" / "scores.json"
+    assert command(folder, "-o", f"{target}", "--tolerance", "3", "cancer=1.5") == 0
+    assert json.loads(target.read_text())["tolerance_mm"] == {"1": 3.0, "2": 1.5}
+
+
+def test_dataset_json_can_be_named(folder, tmp_path):
+    (folder / "dataset.json").rename(tmp_path / "other.json")
+    assert command(folder) == 1
+    assert command(folder, "-djfile", f"{tmp_path / 'other.json'}") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-o", "summary.txt"), "-o summary.txt: the name must end with .json"),
+        (("--tolerance", "spleen=2"), "unknown label 'spleen'; known are: liver, cancer"),
+        (("--tolerance", "much"), "--tolerance much: give MM or LABEL=MM"),
+        (("-djfile", "absent.json"), "absent.json: there is no such file"),
+        (("-pfile", "absent.json"), "absent.json: there is no such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(folder, capsys, options, message):
+    assert command(folder, *options) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(f"nnunet-attention evaluate: {message}")
+    assert output.err.count("\n") == 1
+    assert not (folder / "pred" / "summary.json").exists()
+
+
+def test_another_label_manager_is_refused(folder, capsys):
+    (folder / "plans.json").write_text(json.dumps({"label_manager": "OddLabelManager"}))
+    assert command(folder, "-pfile", f"{folder / 'plans.json'}") == 1
+    assert "OddLabelManager" in capsys.readouterr().err
+
+
+def test_tolerances_are_for_all_or_for_a_label():
+    assert parse_tolerances([], 2.0) == (2.0, {})
+    assert parse_tolerances(["1", "a=b=3", "c=0"], 2.0) == (1.0, {"a=b": 3.0, "c": 0.0})
+    for text in ("-1", "inf", "nan", "=3", "liver="):
+        with pytest.raises(CommandError, match="--tolerance"):
+            parse_tolerances([text], 2.0)
+
+
+def test_the_command_loads_neither_torch_nor_nnunetv2(folder):
+    script = (
+        "import sys; from nnunet_attention.cli import main; code = main(sys.argv[1:]);"
+        "sys.exit(code or int('torch' in sys.modules) or int('nnunetv2' in sys.modules))"
+    )
+    options = ["evaluate", "-gt", f"{folder / 'labelsTr'}", "-pred", f"{folder / 'pred'}"]
+    subprocess.run([sys.executable, "-c", script, *options], check=True, capture_output=True)
