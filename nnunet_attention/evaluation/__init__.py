@@ -33,6 +33,7 @@ from nnunet_attention.evaluation.summaries import (
     read_named_results,
     read_nnunet_results,
     read_summary,
+    recorded_tolerances,
 )
 
 __all__ = [
@@ -59,5 +60,6 @@ __all__ = [
     "read_named_results",
     "read_nnunet_results",
     "read_summary",
+    "recorded_tolerances",
     "tolerances_mm",
 ]

@@ -29,7 +29,7 @@ from nnunet_attention.evaluation.overlap import (
     recall,
     volume_difference,
 )
-from nnunet_attention.evaluation.summaries import COLUMNS, concatenate
+from nnunet_attention.evaluation.summaries import COLUMNS, concatenate, record_tolerances
 from nnunet_attention.evaluation.surface import (
     average_symmetric_surface_distance,
     hausdorff_distance,
@@ -296,6 +296,7 @@ def add_surface_metrics(
     group = ["dataset", "configuration", "model", "fold"]
     rows = frame[frame["metric"] == "dice"]
     pairs, caches, schemes, places = [], [], [], []
+    tolerances: dict[str, dict[str, float]] = {}
     for names, of_fold in rows.groupby(group, sort=False):
         dataset = names[0]
         references = _chosen(ground_truth_dir, dataset)
@@ -307,6 +308,9 @@ def add_surface_metrics(
         known = {*scheme.names.values(), *map(str, scheme.names)}
         special = {k: v for k, v in (tolerance_mm_of_label or {}).items() if k in known}
         tolerance = tolerances_mm(scheme, default_tolerance_mm, special)
+        tolerances[dataset] = {
+            label: tolerance[scheme.label(label)] for label in of_fold["label"].unique()
+        }
         cache = ResultCache(cache_path(predictions / "summary.json"))
         for case, of_case in of_fold.groupby("case", sort=False):
             pair = Pair(
@@ -335,7 +339,9 @@ def add_surface_metrics(
             of_case.assign(metric=name, value=[values[METRICS[name].key] for values in of_label])
             for name in SURFACE_METRICS
         ]
-    return concatenate(added)[list(COLUMNS)]
+    joined = concatenate(added)[list(COLUMNS)]
+    record_tolerances(joined, tolerances)
+    return joined
 
 
 def _check_counts(pair: Pair, rows: pd.DataFrame, of_label: Sequence[Mapping[str, float]]) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.metrics import METRICS, check_metrics
+from nnunet_attention.evaluation.summaries import recorded_tolerances
 
 POLICIES: dict[str, str] = {
     "nnunet": (
@@ -50,11 +51,13 @@ def apply_policy(
         among them); replaced (values given by the policy); left_out; used.
 
     Raises:
-        CommandError: if there is no such policy or metric.
+        CommandError: if there is no such policy or metric, or normalised surface Dice was computed
+            with several tolerances.
     """
     if policy not in POLICIES:
         raise CommandError(f"unknown policy {policy!r}; choose from: {', '.join(POLICIES)}")
-    check_metrics(frame["metric"].unique())
+    if "nsd" in check_metrics(frame["metric"].unique()):
+        recorded_tolerances(frame)
     no_reference = frame["reference_voxels"] == 0
     no_prediction = frame["prediction_voxels"] == 0
     both_empty = no_reference & no_prediction

@@ -40,6 +40,8 @@ _COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")
 _OF_NNUNET = ("Dice", "IoU", *_COUNTS)
 _NAME_OF_KEY = {metric.key: metric.name for metric in METRICS.values()}
 _DATASET = re.compile(r"Dataset(\d{3})_.+")
+# Where a table notes the tolerances of normalised surface Dice: by data set, by label, a set.
+_TOLERANCES = "nsd_tolerance_mm"
 _REMEDY = (
     "repeat nnU-Net's validation of this fold (nnUNetv2_train ... --val), or write the file again "
     "with nnunet-attention evaluate"
@@ -215,13 +217,66 @@ def read_summary(
                 rows.append((case, label, metric, value, reference, prediction))
     frame = pd.DataFrame(rows, columns=["case", "label", *COLUMNS[6:]])
     frame = frame.assign(dataset=dataset, configuration=configuration, model=model, fold=fold)
-    return frame[list(COLUMNS)].astype(_types())
+    frame = frame[list(COLUMNS)].astype(_types())
+    if (frame["metric"] == "nsd").any():
+        written = content.get("tolerance_mm")
+        written = written if isinstance(written, dict) else {}
+        of_label = {names.get(canonical_key(key), key): written.get(key) for key in labels}
+        record_tolerances(frame, {dataset: of_label})
+    return frame
 
 
 def concatenate(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """One table of several, in their order; an empty one of none."""
     filled = [frame for frame in frames if len(frame)]
-    return pd.concat(filled, ignore_index=True) if filled else empty_frame()
+    if not filled:
+        return empty_frame()
+    tolerances: dict[str, dict[str, set]] = {}
+    for frame in filled:
+        for dataset, of_label in frame.attrs.get(_TOLERANCES, {}).items():
+            for label, found in of_label.items():
+                tolerances.setdefault(dataset, {}).setdefault(label, set()).update(found)
+    # pandas joins no attributes that differ.
+    joined = pd.concat(filled, ignore_index=True)
+    joined.attrs = {_TOLERANCES: tolerances} if tolerances else {}
+    return joined
+
+
+def record_tolerances(
+    frame: pd.DataFrame, tolerances_mm: Mapping[str, Mapping[str, float | None]]
+) -> None:
+    """Notes at a table with what tolerance its normalised surface Dice was computed.
+
+    Args:
+        frame: gets the note.
+        tolerances_mm: by data set and label; None where it is not known.
+    """
+    frame.attrs[_TOLERANCES] = {
+        dataset: {label: {tolerance} for label, tolerance in of_label.items()}
+        for dataset, of_label in tolerances_mm.items()
+    }
+
+
+def recorded_tolerances(frame: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """The tolerance of normalised surface Dice in mm, by data set and label.
+
+    Raises:
+        CommandError: if results of a data set were computed with different ones.
+    """
+    tolerances: dict[str, dict[str, float | None]] = {}
+    for dataset, of_label in frame.attrs.get(_TOLERANCES, {}).items():
+        for label, found in of_label.items():
+            if len(found) > 1:
+                values = ", ".join(
+                    sorted("unknown" if one is None else f"{one:g}" for one in found)
+                )
+                raise CommandError(
+                    f"{dataset}, {label}: normalised surface Dice was computed with several "
+                    f"tolerances in mm: {values}; compute all results alike with nnunet-attention "
+                    "evaluate --tolerance, or leave this metric out"
+                )
+            tolerances.setdefault(dataset, {})[label] = next(iter(found))
+    return tolerances
 
 
 def empty_frame() -> pd.DataFrame:

@@ -18,6 +18,7 @@ from nnunet_attention.evaluation import (
     evaluate,
     evaluate_folder,
     read_named_results,
+    recorded_tolerances,
     tolerances_mm,
 )
 from nnunet_attention.evaluation.cache import cache_path
@@ -313,6 +314,7 @@ def test_surface_metrics_are_added_to_the_table(validation):
     added = add_surface_metrics(frame, gt, target, tolerance_mm_of_label={"cancer": 1, "lung": 5})
     pd.testing.assert_frame_equal(frame, before)
     assert len(added) == len(frame) + 4 * 2 * 3
+    assert recorded_tolerances(added) == {"Dataset001_A": {"liver": 2.0, "cancer": 1}}
     values = added.set_index(["case", "label", "metric"])["value"]
     for case in summary["metric_per_case"]:
         name = case["reference_file"].split("/")[-1].removesuffix(".nii.gz")

@@ -10,9 +10,12 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation import (
     COLUMNS,
     MissingFoldsError,
+    apply_policy,
+    concatenate,
     find_dataset,
     read_named_results,
     read_nnunet_results,
+    recorded_tolerances,
 )
 from nnunet_attention.evaluation.summaries import case_name, empty_frame
 
@@ -118,6 +121,35 @@ def test_surface_metrics_are_read_where_they_are(root):
     assert rows["assd_mm"] == 1.5
     assert math.isnan(rows["hd95_mm"])
     assert rows["nsd"] == 0.9
+
+
+def with_tolerance(path, tolerance_mm):
+    content = json.loads(path.read_text())
+    for case in content["metric_per_case"]:
+        case["metrics"]["1"]["NSD"] = 0.9
+    path.write_text(json.dumps(content | {"tolerance_mm": tolerance_mm}))
+
+
+def test_the_tolerance_of_surface_dice_is_known(root):
+    for fold in (0, 1):
+        path = root / DATASET / CONFIGURATION / f"fold_{fold}/validation/summary.json"
+        with_tolerance(path, {"1": 2.0, "2": 1.0})
+    frame = read(root)
+    assert recorded_tolerances(frame) == {DATASET: {"1": 2.0, "2": 1.0}}
+    assert recorded_tolerances(frame[frame["metric"] == "nsd"]) == recorded_tolerances(frame)
+    apply_policy(concatenate([frame, frame]), "nnunet")
+
+
+@pytest.mark.parametrize("other", [{"1": 3.0, "2": 1.0}, {}])
+def test_surface_dice_of_several_tolerances_is_not_compared(root, other):
+    folder = root / DATASET / CONFIGURATION
+    with_tolerance(folder / "fold_0/validation/summary.json", {"1": 2.0, "2": 1.0})
+    with_tolerance(folder / "fold_1/validation/summary.json", other)
+    frame = read(root)
+    with pytest.raises(CommandError, match=r"Dataset007_Two, 1: .* several tolerances in mm: 2, "):
+        apply_policy(frame, "nnunet")
+    # Other metrics have no tolerance.
+    apply_policy(frame[frame["metric"] == "dice"], "nnunet")
 
 
 def test_labels_and_regions_get_the_names_of_dataset_json(root):
