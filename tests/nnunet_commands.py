@@ -41,11 +41,13 @@ class NnunetFolders:
             SCHEDULE_VARIABLE: schedule,
         }
 
-    def run(self, command: str, *arguments, schedule: str = "1,2,1") -> str:
+    def run(
+        self, command: str, *arguments, schedule: str = "1,2,1", variables: dict | None = None
+    ) -> str:
         """Returns the command's output; fails with its end if it ends badly."""
         done = subprocess.run(
             [SCRIPTS / command, *map(str, arguments)],
-            env=self.environment(schedule),
+            env={**self.environment(schedule), **(variables or {})},
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -47,7 +47,8 @@ def interrupted_and_continued(nnunet, model):
     nnunet.start_and_kill(*train, when=second_epoch_has_begun, schedule="2,4,1")
     epochs_before = checkpoint(fold / "checkpoint_latest.pth")["current_epoch"]
     assert not (fold / "checkpoint_final.pth").exists()
-    nnunet.run(*train, "--c", "--npz", schedule="2,4,1")
+    recorded = {"nnUNet_attention_epochs": "1,2"}
+    nnunet.run(*train, "--c", "--npz", schedule="2,4,1", variables=recorded)
     return epochs_before
 
 
@@ -130,6 +131,35 @@ def test_model_folder_predicts_the_same(predicted, nnunet, trained, images):
         *("-i", images, "-o", output, "-m", trained, "-f", 0, *ON_CPU),
     )
     assert_same_segmentations(predicted[0], output)
+
+
+def test_maps_come_with_the_same_segmentations(predicted, nnunet, trained, images, tmp_path):
+    nnunet.run(
+        "nnunet-attention",
+        *("maps", "-i", images, "-o", tmp_path, *SELECT, "-f", 0, *ON_CPU, "--html"),
+        *("-gt", nnunet.raw / DATASET / "labelsTr", "-npp", 1, "-nps", 1),
+    )
+    assert_same_segmentations(predicted[0], tmp_path)
+    weights = checkpoint(trained / "fold_0" / "checkpoint_final.pth")["network_weights"]
+    number_of_gates = sum("gates" in name and name.endswith("psi.weight") for name in weights)
+    assert number_of_gates >= 2
+    for path in sorted(images.glob("*.nii.gz")):
+        case = path.name.removesuffix("_0000.nii.gz")
+        folder = tmp_path / "maps" / case
+        gates = sorted(folder.glob("gate_*.nii.gz"))
+        assert len(gates) == number_of_gates
+        for one_map in (*gates, folder / "mean.nii.gz"):
+            assert_same_geometry(path, one_map)
+            assert 0 < voxels(one_map).min() < voxels(one_map).max() < 1
+        assert (folder / f"{case}.png").stat().st_size > 10_000
+        assert (folder / f"{case}.html").stat().st_size > 10_000
+
+
+def test_attention_is_recorded_while_learning_and_drawn(nnunet, trained, tmp_path):
+    output = nnunet.run("nnunet-attention", "evolution", trained / "fold_0", "-o", tmp_path)
+    drawn = sorted(tmp_path.glob("evolution_*.png"))
+    assert len(drawn) >= 1
+    assert str(drawn[0]) in output
 
 
 def assert_same_segmentations(first, second):

@@ -1,0 +1,212 @@
+"""What attention maps add to a prediction: time, and memory for a volume of 512 x 512 x 300 voxels.
+
+    python benchmarks/maps.py time MODEL_FOLDER IMAGES [--rounds 3] [-f 0] [-o FILE.json]
+    python benchmarks/maps.py memory [--shape 300 512 512] [-o FILE.json]
+
+`time` runs nnUNetv2_predict_from_modelfolder and `nnunet-attention maps`, with and without
+pictures, in turn on the CPU (A B C A B C), each as a whole command, and prints medians and ratios.
+`memory` predicts a made-up volume with a network of five gates and few channels in one process,
+preprocessing and export included, with nnU-Net's predictor and with ours, and prints the peaks of
+resident memory.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+GIB = 2**30
+
+
+def main() -> None:
+    """Runs one of the two."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    what = parser.add_subparsers(dest="what", required=True)
+    timing = what.add_parser("time")
+    timing.add_argument("model_folder", type=Path)
+    timing.add_argument("images", type=Path)
+    timing.add_argument("--rounds", type=int, default=3)
+    timing.add_argument("-f", default="0")
+    memory = what.add_parser("memory")
+    memory.add_argument("--shape", type=int, nargs=3, default=(300, 512, 512), metavar="N")
+    for one in (timing, memory):
+        one.add_argument("-o", type=Path, metavar="FILE.json")
+    child = what.add_parser("predict")
+    child.add_argument("kind", choices=("stock", "maps"))
+    child.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    if arguments.what == "predict":
+        predict(arguments.kind, arguments.folder)
+        return
+    measured = measure_time(arguments) if arguments.what == "time" else measure_memory(arguments)
+    measured["machine"] = f"{os.cpu_count()} CPU cores, {platform.machine()}"
+    text = json.dumps(measured, indent=4, sort_keys=True)
+    print(text)
+    if arguments.o is not None:
+        arguments.o.write_text(text + "\n", encoding="utf-8")
+
+
+def measure_time(arguments: argparse.Namespace) -> dict:
+    """Seconds of whole commands."""
+    common = ["-i", str(arguments.images), "-m", str(arguments.model_folder), "-f", arguments.f]
+    common += ["-device", "cpu", "--disable_progress_bar"]
+    commands = {
+        "nnUNetv2_predict": [BIN / "nnUNetv2_predict_from_modelfolder", *common],
+        "maps_without_pictures": [BIN / "nnunet-attention", "maps", *common, "--no_pictures"],
+        "maps": [BIN / "nnunet-attention", "maps", *common],
+    }
+    seconds = {name: [] for name in commands}
+    for _ in range(arguments.rounds):
+        for name, command in commands.items():
+            with tempfile.TemporaryDirectory() as out:
+                began = time.perf_counter()
+                subprocess.run([*command, "-o", out], check=True, stdout=subprocess.DEVNULL)
+                seconds[name].append(time.perf_counter() - began)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    stock = medians["nnUNetv2_predict"]
+    return {
+        "cases": len(list(arguments.images.glob("*_0000*"))),
+        "seconds": seconds,
+        "median_seconds": medians,
+        "ratio_to_nnUNetv2_predict": {name: value / stock for name, value in medians.items()},
+    }
+
+
+def measure_memory(arguments: argparse.Namespace) -> dict:
+    """Peaks of resident memory, in GiB; each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_model_and_image(Path(folder), tuple(arguments.shape))
+        peaks, seconds = {}, {}
+        for kind in ("stock", "maps"):
+            command = [sys.executable, __file__, "predict", kind, folder]
+            began = time.perf_counter()
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            if status:
+                sys.exit(f"{kind} ended with {status}")
+            peaks[kind] = usage.ru_maxrss * 1024 / GIB
+            seconds[kind] = time.perf_counter() - began
+    voxels = arguments.shape[0] * arguments.shape[1] * arguments.shape[2]
+    maps_gib = 6 * 4 * voxels / GIB
+    return {
+        "shape": list(arguments.shape),
+        "peak_gib": peaks,
+        "maps_own_size_gib": maps_gib,
+        "growth_over_maps_own_size": (peaks["maps"] - peaks["stock"]) / maps_gib,
+        "seconds": seconds,
+    }
+
+
+def write_model_and_image(folder: Path, shape: tuple[int, int, int]) -> None:
+    """An untrained network of seven stages, so five gates, and noise."""
+    import numpy as np
+    import SimpleITK
+    import torch
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    from nnunet_attention.trainers import AttentionUNetTrainer
+
+    stages = 7
+    resampling = "resample_data_or_seg_to_shape"
+    options = {"is_seg": False, "order": 1, "force_separate_z": None}
+    plans = {
+        "dataset_name": "Dataset900_Large",
+        "plans_name": "nnUNetPlans",
+        "label_manager": "LabelManager",
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "foreground_intensity_properties_per_channel": {"0": {}},
+        "configurations": {
+            "3d_fullres": {
+                "data_identifier": "nnUNetPlans_3d_fullres",
+                "preprocessor_name": "DefaultPreprocessor",
+                "batch_size": 2,
+                "patch_size": [64, 192, 192],
+                "spacing": [1.0, 1.0, 1.0],
+                "normalization_schemes": ["NoNormalization"],
+                "use_mask_for_norm": [False],
+                **{
+                    f"resampling_fn_{what}": resampling for what in ("data", "seg", "probabilities")
+                },
+                "resampling_fn_data_kwargs": options,
+                "resampling_fn_seg_kwargs": {**options, "is_seg": True},
+                "resampling_fn_probabilities_kwargs": options,
+                "architecture": {
+                    "network_class_name": "dynamic_network_architectures.architectures.unet."
+                    "PlainConvUNet",
+                    "arch_kwargs": {
+                        "n_stages": stages,
+                        "features_per_stage": [2, 4, 8, 8, 8, 8, 8],
+                        "conv_op": "torch.nn.modules.conv.Conv3d",
+                        "kernel_sizes": [[3, 3, 3]] * stages,
+                        "strides": [[1, 1, 1], *[[2, 2, 2]] * 5, [1, 2, 2]],
+                        "n_conv_per_stage": [1] * stages,
+                        "n_conv_per_stage_decoder": [1] * (stages - 1),
+                        "conv_bias": True,
+                        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+                        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+                        "dropout_op": None,
+                        "dropout_op_kwargs": None,
+                        "nonlin": "torch.nn.LeakyReLU",
+                        "nonlin_kwargs": {"inplace": True},
+                    },
+                    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+                },
+            }
+        },
+    }
+    dataset_json = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "organ": 1},
+        "file_ending": ".nii.gz",
+        "numTraining": 1,
+    }
+    manager = PlansManager(plans)
+    torch.manual_seed(0)
+    network = AttentionUNetTrainer.build_network_architecture(
+        manager, manager.get_configuration("3d_fullres"), 1, 2, False
+    )
+    fold = folder / "model" / "fold_0"
+    fold.mkdir(parents=True)
+    checkpoint = {
+        "network_weights": network.state_dict(),
+        "trainer_name": "AttentionUNetTrainer",
+        "init_args": {"plans": plans, "configuration": "3d_fullres", "dataset_json": dataset_json},
+        "inference_allowed_mirroring_axes": (0, 1, 2),
+    }
+    torch.save(checkpoint, fold / "checkpoint_final.pth")
+    (folder / "model" / "plans.json").write_text(json.dumps(plans))
+    (folder / "model" / "dataset.json").write_text(json.dumps(dataset_json))
+    (folder / "images").mkdir()
+    noise = np.random.default_rng(0).normal(0, 300, shape).astype(np.int16)
+    image = SimpleITK.GetImageFromArray(noise)
+    SimpleITK.WriteImage(image, str(folder / "images" / "case_0000.nii.gz"))
+
+
+def predict(kind: str, folder: Path) -> None:
+    """One case in this process; every other patch position, no mirroring, to be done soon."""
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    from nnunet_attention import AttentionPredictor
+
+    predictor_class = nnUNetPredictor if kind == "stock" else AttentionPredictor
+    predictor = predictor_class(
+        tile_step_size=1.0, use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False
+    )
+    predictor.initialize_from_trained_model_folder(str(folder / "model"), (0,))
+    out = folder / kind
+    out.mkdir()
+    predictor.predict_from_files_sequential(str(folder / "images"), str(out))
+
+
+if __name__ == "__main__":
+    main()
