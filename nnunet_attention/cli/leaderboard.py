@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "LABEL=MM for one (default: 2)",
     )  # fmt: skip
     parser.add_argument(
-        "--missing-distance", type=float, metavar="MM",
+        "--missing-distance", type=_distance, metavar="MM",
         help="with --surface: ASSD and HD95 where just one mask is empty, e.g. the images' "
         "diagonal (default: such cases are left out of them)",
     )  # fmt: skip
@@ -242,3 +242,10 @@ def references_of(dataset: str, folder: Path | None, alone: bool) -> Path:
         f"--surface: no references of {dataset} (looked in {looked}); name them with -gt, or set "
         "nnUNet_preprocessed"
     )
+
+
+def _distance(text: str) -> float:
+    distance_mm = float(text)
+    if not 0 <= distance_mm < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no distance in mm")
+    return distance_mm

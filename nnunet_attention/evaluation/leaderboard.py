@@ -232,8 +232,8 @@ def build_leaderboard(
         (dataset, _contestant(model, configuration) if several else model): cost
         for (dataset, configuration, model), cost in (costs or {}).items()
     }
-    frame = frame[frame["metric"].isin(settings.metrics)].reset_index(drop=True)
     _check_metrics_are_there(frame, settings.metrics)
+    frame = frame[frame["metric"].isin(settings.metrics)].reset_index(drop=True)
     _check_same_labels_and_cases(frame, settings.allow_incomplete)
     counted, undefined = apply_policy(frame, settings.policy, settings.missing_distance_mm)
     shared, dropped = common_cases(counted)
@@ -292,7 +292,7 @@ def _check_metrics_are_there(frame: pd.DataFrame, metrics: tuple[str, ...]) -> N
             )
             raise CommandError(f"{model}, {dataset}: no {', '.join(absent)}; {remedy}")
     if found.empty:
-        raise CommandError(f"there are no results with {', '.join(metrics)}")
+        raise CommandError("there are no results to compare; check -d, -c, -f and -tr")
 
 
 def _check_same_labels_and_cases(frame: pd.DataFrame, allow_incomplete: bool) -> None:

@@ -23,7 +23,7 @@ from nnunet_attention.evaluation.tables import (
     undefined_table,
 )
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&$])")
 
 
 def markdown(board: Leaderboard) -> str:
@@ -76,7 +76,7 @@ def _cell(cell: Cell | None) -> str:
 
 
 def _table(heading: list[str], rows: list[list[str]]) -> str:
-    lines = [heading, ["---"] * len(heading)]
+    lines = [[escaped(cell) for cell in heading], ["---"] * len(heading)]
     return "".join(map(_line, lines)) + "".join(
         _line([escaped(cell) for cell in row]) for row in rows
     )

@@ -98,8 +98,9 @@ def _undefined(board: Leaderboard) -> str:
     primary = board.settings.metrics[0]
     return (
         f"Undefined values were treated by the policy '{policy}': {POLICIES[policy]}"
-        f"{distance} Over all models, labels and cases ({'; '.join(told)}). Models were compared on the same cases, "
-        f"paired by name: where a value was left out for one model, the case was left out for all "
+        f"{distance} Over all models, labels and cases: {'; '.join(told)}. Models were compared on "
+        "the same cases, paired by name: where a value was left out for one model, the case was "
+        "left out for all "
         f"({METRICS[primary].title}: {_counted(int(dropped.get(primary, 0)), 'case')} of a label)."
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -149,8 +150,9 @@ def critical_difference(goodness: np.ndarray, level: float = TEST_LEVEL) -> Crit
     models, blocks = goodness.shape
     ranks = stats.rankdata(-np.round(goodness, _DECIMALS), axis=0)
     mean_ranks = ranks.mean(axis=1)
-    quantile = stats.studentized_range.ppf(1 - level, models, np.inf) / np.sqrt(2)
-    difference = float(quantile * np.sqrt(models * (models + 1) / (6 * blocks)))
+    difference = float(
+        _nemenyi_quantile(models, level) * np.sqrt(models * (models + 1) / (6 * blocks))
+    )
     friedman = None
     if models > 2:
         alike = (ranks == ranks[0]).all()
@@ -203,6 +205,11 @@ def _one_sided_wilcoxon(
     variance = n * (n + 1) * (2 * n + 1) / 24 - (tied**3 - tied).sum(axis=1) / 48
     spread = np.sqrt(np.where(variance > 0, variance, np.inf))
     return stats.norm.sf((excess - 0.5) / spread), stats.norm.sf((-excess - 0.5) / spread)
+
+
+@cache
+def _nemenyi_quantile(models: int, level: float) -> float:
+    return stats.studentized_range.ppf(1 - level, models, np.inf) / np.sqrt(2)
 
 
 def _cliques(mean_ranks: np.ndarray, difference: float) -> tuple[tuple[int, ...], ...]:

@@ -136,7 +136,7 @@
     const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const row of allRows) {
-      const text = row.textContent.toLowerCase();
+      const text = [...row.cells].slice(0, 3).map((cell) => cell.textContent).join(" ").toLowerCase();
       const fits = row.dataset.metric === metric().name && (byId("labels").checked || row.classList.contains("overall"))
         && words.every((word) => text.includes(word));
       row.hidden = !fits;

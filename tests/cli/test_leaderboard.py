@@ -1,0 +1,259 @@
+"""`nnunet-attention leaderboard` writes everything, or says in one line why not."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from results_folders import write_folds
+from shared_data import ROOT, needs
+
+from nnunet_attention.cli import main
+from nnunet_attention.cli.leaderboard import known_parameters, trained_models
+
+REFERENCE = ROOT / "msd_cv_reference"
+NAMES = {f"leaderboard.{ending}" for ending in ("json", "csv", "md", "tex", "html")}
+CASES = {f"case_{n}": {"1": round(0.5 + n / 40, 3), "2": 0.4} for n in range(10)}
+BETTER = {case: {"1": value["1"] + 0.1, "2": 0.5} for case, value in CASES.items()}
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch) -> Path:
+    """nnUNet_results with two trainers on one data set, two folds each."""
+    folder = tmp_path / "results"
+    monkeypatch.setenv("nnUNet_results", str(folder))
+    for variable in ("nnUNet_preprocessed", "nnUNet_raw"):
+        monkeypatch.delenv(variable, raising=False)
+    for trainer, cases in (("nnUNetTrainer", CASES), ("AttentionUNetTrainer", BETTER)):
+        write_folds(folder / "Dataset001_One" / f"{trainer}__nnUNetPlans__3d_fullres", cases)
+    return folder
+
+
+def leaderboard(tmp_path, *more) -> list[str]:
+    return [
+        *("leaderboard", "-d", "1", "-tr", "nnUNetTrainer", "AttentionUNetTrainer"),
+        *("-f", "0", "1", "-o", str(tmp_path / "out"), *more),
+    ]
+
+
+def test_everything_is_written_and_the_table_printed(results, tmp_path, capsys):
+    assert main(leaderboard(tmp_path)) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == NAMES
+    output = capsys.readouterr().out
+    assert "AttentionUNetTrainer" in output
+    assert "Ranks" in output
+    assert f"wrote {tmp_path / 'out' / 'leaderboard.html'}" in output.replace("\n", "")
+    record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    row = next(row for row in record["rows"] if row["label"] == "1")
+    assert row["models"]["AttentionUNetTrainer"]["mean"] == pytest.approx(0.7125)
+    assert row["comparisons"][0]["losses"] == 10
+
+
+def test_flags_reach_the_result(results, tmp_path):
+    arguments = ["--seed", "7", "--undefined", "reference-present", "--metrics", "iou", "dice"]
+    assert main(leaderboard(tmp_path, *arguments)) == 0
+    settings = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["settings"]
+    assert (settings["seed"], settings["policy"]) == (7, "reference-present")
+    assert settings["metrics"] == ["iou", "dice"]
+
+
+def test_other_results_are_compared_too(results, tmp_path):
+    write_folds(tmp_path / "paper" / "Dataset001_One" / "3d_fullres", BETTER)
+    assert main(leaderboard(tmp_path, "--results", f"Paper={tmp_path / 'paper'}")) == 0
+    record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    assert record["models"] == ["nnUNetTrainer", "AttentionUNetTrainer", "Paper"]
+
+
+def test_training_logs_give_costs(results, tmp_path):
+    fold = results / "Dataset001_One" / "nnUNetTrainer__nnUNetPlans__3d_fullres" / "fold_0"
+    (fold / "training_log_2026_1_1_00_00_00.txt").write_text(
+        "2026-01-01 10:00:00.0: Epoch 0 \n2026-01-01 11:00:00.0: Epoch time: 3600.0 s \n"
+    )
+    assert main(leaderboard(tmp_path)) == 0
+    (cost,) = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["costs"]
+    assert (cost["model"], cost["training_hours"]) == ("nnUNetTrainer", 1.0)
+
+
+def test_missing_folds_are_an_error_unless_allowed(results, tmp_path, capsys):
+    path = next(results.rglob("nnUNetTrainer__*/fold_1/validation/summary.json"))
+    path.unlink()
+    assert main(leaderboard(tmp_path)) == 1
+    output = capsys.readouterr()
+    assert f"1 fold(s) without results: {path}" in output.err
+    assert output.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert main(leaderboard(tmp_path, "--allow-incomplete")) == 0
+    record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    assert record["missing"] == [str(path)]
+    # Fold 0's five cases, for both models.
+    assert {one["n"] for row in record["rows"] for one in row["models"].values()} == {5}
+    assert str(path) in (tmp_path / "out" / "leaderboard.html").read_text()
+
+
+def truncate(results: Path) -> None:
+    path = next(results.rglob("summary.json"))
+    path.write_text(path.read_text()[:100])
+
+
+def drop_a_case(results: Path) -> None:
+    path = next(results.rglob("AttentionUNetTrainer__*/fold_0/validation/summary.json"))
+    summary = json.loads(path.read_text())
+    del summary["metric_per_case"][0]
+    path.write_text(json.dumps(summary))
+
+
+def repeat_a_fold(results: Path) -> None:
+    one, other = sorted(results.rglob("AttentionUNetTrainer__*/fold_*/validation/summary.json"))
+    other.write_text(one.read_text())
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (truncate, "summary.json cannot be read as JSON"),
+        (drop_a_case, "different cases"),
+        (repeat_a_fold, "folds must not overlap"),
+    ],
+)
+def test_damaged_results_give_one_line_and_no_output(damage, message, results, tmp_path, capsys):
+    damage(results)
+    assert main(leaderboard(tmp_path)) == 1
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--metrics", "dize"), "unknown metric 'dize'"),
+        (("--metrics", "hd95_mm"), "no hd95_mm; measure them with --surface"),
+        (("--results", "Paper"), "--results Paper: give NAME=DIR"),
+        (("--results", "A=x", "A=y"), "the name A is given twice"),
+        (("-f", "0", "all"), "give numbers of folds, or all by itself"),
+        (("--surface",), "no references of Dataset001_One"),
+    ],
+)
+def test_bad_arguments_give_one_line_and_exit_code_1(arguments, message, results, tmp_path, capsys):
+    assert main(leaderboard(tmp_path, *arguments)) == 1
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_named(results, tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    assert main(leaderboard(tmp_path)) == 1
+    assert "there is a file of this name" in capsys.readouterr().err
+
+
+def test_plans_belong_to_a_trainer_or_to_all():
+    assert trained_models(["A", "B__P3"], ["P1", "P2"]) == (
+        ("A", "P1"),
+        ("A", "P2"),
+        ("B", "P3"),
+    )
+
+
+def test_parameters_are_unknown_without_plans_and_known_with(tmp_path, minimal_plans):
+    plans, dataset = tmp_path / "plans.json", tmp_path / "dataset.json"
+    assert known_parameters("nnUNetTrainer", plans, dataset, "3d_fullres") is None
+    plans.write_text(json.dumps(minimal_plans))
+    dataset.write_text(
+        json.dumps({"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1}})
+    )
+    plain = known_parameters("nnUNetTrainer", plans, dataset, "3d_fullres")
+    gated = known_parameters("AttentionUNetTrainer", plans, dataset, "3d_fullres")
+    assert 0 < plain < gated
+    assert known_parameters("NoSuchTrainer", plans, dataset, "3d_fullres") is None
+
+
+def write_mask(path: Path, mask: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
+    image.SetSpacing((1.0, 2.0, 3.0))
+    SimpleITK.WriteImage(image, str(path))
+
+
+def test_surfaces_are_measured_from_the_validation_predictions(tmp_path, monkeypatch):
+    """The prediction lies one slice of 3 mm above the reference."""
+    folder = tmp_path / "results" / "Dataset001_One" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+    reference = np.zeros((4, 5, 6))
+    reference[1, 1:3, 1:4] = 1
+    for fold in range(2):
+        case = f"case_{fold}"
+        write_mask(tmp_path / "gt" / f"{case}.nii.gz", reference)
+        write_mask(
+            folder / f"fold_{fold}" / "validation" / f"{case}.nii.gz", np.roll(reference, 1, 0)
+        )
+        counts = {"TP": 0, "FP": 6, "FN": 6, "TN": 108, "n_pred": 6, "n_ref": 6}
+        metrics = {"1": {"Dice": 0.0, "IoU": 0.0, **counts}}
+        (folder / f"fold_{fold}" / "validation" / "summary.json").write_text(
+            json.dumps(
+                {
+                    "metric_per_case": [
+                        {
+                            "reference_file": f"{case}.nii.gz",
+                            "prediction_file": f"{case}.nii.gz",
+                            "metrics": metrics,
+                        }
+                    ]
+                }
+            )
+        )
+    (folder / "dataset.json").write_text(
+        json.dumps(
+            {
+                "channel_names": {"0": "CT"},
+                "labels": {"background": 0, "organ": 1},
+                "file_ending": ".nii.gz",
+            }
+        )
+    )
+    arguments = [
+        *("leaderboard", "-d", "1", "-tr", "nnUNetTrainer", "-f", "0", "1", "--surface"),
+        *("-gt", str(tmp_path / "gt"), "-np", "1", "--tolerance", "3", "-o", str(tmp_path / "out")),
+    ]
+    assert main(arguments) == 0
+    record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    means = {row["metric"]: row["models"]["nnUNetTrainer"]["mean"] for row in record["rows"]}
+    assert (means["assd_mm"], means["hd95_mm"], means["nsd"]) == (3.0, 3.0, 1.0)
+    assert "The tolerance was 3 mm" in " ".join(record["methods"])
+
+
+def test_the_installed_script_needs_no_torch_for_other_results(tmp_path):
+    write_folds(tmp_path / "a" / "Dataset001_One" / "3d_fullres", CASES)
+    script = Path(sys.executable).with_name("nnunet-attention")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-X", "importtime", script, "leaderboard", "-d", "1", "-f", "0", "1"),
+            *("--results", f"A={tmp_path / 'a'}", "-o", tmp_path / "out"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "pandas" in imported
+    assert not {"torch", "nnunetv2"} & imported
+
+
+@pytest.mark.slow
+@needs(REFERENCE)
+def test_the_decathlon_is_compared(tmp_path):
+    arguments = ["leaderboard", "-d", *map(str, range(1, 11)), "-o", str(tmp_path)]
+    results = [f"{name}={REFERENCE / name}" for name in ("PlainConvUNet", "ResEncM")]
+    assert main([*arguments, "--results", *results]) == 0
+    record = json.loads((tmp_path / "leaderboard.json").read_text())
+    means = record["nnunet_fold_means"]
+    assert round(means["Dataset010_Colon"]["dice"]["PlainConvUNet"], 4) == 0.4603
+    with (tmp_path / "leaderboard.csv").open(newline="") as file:
+        cases = {(row["dataset"], row["case"]) for row in csv.DictReader(file)}
+    assert len(cases) == 1741

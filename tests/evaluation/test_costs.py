@@ -1,0 +1,44 @@
+"""Hours and seconds from logs as nnU-Net writes them."""
+
+import pytest
+
+from nnunet_attention.evaluation.costs import Cost, read_cost
+
+# nnU-Net ends its lines with a space, here _.
+FIRST = """
+2026-01-01 10:00:00.000000: Epoch 0_
+2026-01-01 10:30:00.000000: Epoch time: 1800.0 s
+2026-01-01 10:30:00.000000: Epoch 1_
+2026-01-01 10:40:00.000000: Epoch time: 600.0 s
+"""
+CONTINUED = """
+2026-01-02 10:00:00.000000: Epoch 1_
+2026-01-02 10:30:00.000000: Epoch time: 1200.0 s_
+2026-01-02 10:30:00.000000: Epoch 2_
+2026-01-02 10:30:00.000000: Epoch time: 600.0 s_
+2026-01-02 11:00:00.250000: predicting case_1_
+2026-01-02 11:00:00.300000: case_1, shape torch.Size([1, 38, 49, 34]), rank 0_
+2026-01-02 11:00:02.250000: predicting case_2_
+2026-01-02 11:00:06.250000: predicting case_3_
+2026-01-02 11:00:09.250000: Validation complete_
+"""
+
+
+def as_logged(text: str) -> str:
+    return text.replace("_\n", " \n")
+
+
+def test_epochs_count_once_and_cases_from_start_to_start(tmp_path):
+    (tmp_path / "fold_0").mkdir()
+    (tmp_path / "fold_0" / "training_log_2026_1_1_10_00_00.txt").write_text(as_logged(FIRST))
+    (tmp_path / "fold_0" / "training_log_2026_1_2_10_00_00.txt").write_text(as_logged(CONTINUED))
+    (tmp_path / "fold_1").mkdir()
+    (tmp_path / "fold_1" / "training_log_2026_1_1_10_00_00.txt").write_text(as_logged(FIRST))
+    # Fold 0: 1800 + 1200 + 600 s; fold 1: 1800 + 600 s. Cases: 2 s and 4 s.
+    cost = read_cost(tmp_path, [0, 1, 2], parameters=7)
+    assert cost == Cost(7, pytest.approx((1 + 2 / 3) / 2), pytest.approx(3.0))
+
+
+def test_without_logs_nothing_is_known(tmp_path):
+    assert read_cost(tmp_path, [0]) == Cost(None, None, None)
+    assert not read_cost(tmp_path, [0]).is_known
