@@ -10,6 +10,8 @@ import numpy as np
 class CaseView:
     """One case in image space, arrays in nnU-Net's order (z, y, x); a 2-D image has one slice.
 
+    Arrays of a patient begin at the right, the front and the feet (DICOM's LPS).
+
     Attributes:
         name: of the case.
         image: grey values, (Z, Y, X), or (Z, Y, X, 3) for colour images of 0 to 255.
