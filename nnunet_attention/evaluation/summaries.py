@@ -35,7 +35,7 @@ COLUMNS = (
     "prediction_voxels",
 )
 # Longest first, so that .nii.gz is not taken for .gz.
-FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl", ".png", ".bmp", ".tiff", ".tif")
+_FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl", ".png", ".bmp", ".tiff", ".tif")
 _COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")
 _OF_NNUNET = ("Dice", "IoU", *_COUNTS)
 _NAME_OF_KEY = {metric.key: metric.name for metric in METRICS.values()}
@@ -309,11 +309,11 @@ def find_dataset(folder: Path, dataset: str | int) -> str:
     return found[0]
 
 
-def case_name(file: str, file_ending: str | None = None) -> str:
+def case_name(file: str) -> str:
     """The case of a file of either system: its name without folder and ending."""
     name = PureWindowsPath(file).name
-    for ending in (file_ending,) if file_ending else FILE_ENDINGS:
-        if name.lower().endswith(ending.lower()) and len(name) > len(ending):
+    for ending in _FILE_ENDINGS:
+        if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
     return name
 
@@ -391,6 +391,8 @@ def _checked_numbers(where: str, values) -> dict[str, float]:
             raise CommandError(f"{where}: {key} is {json.dumps(value)}, no number; {_REMEDY}")
         if key in _COUNTS and not (math.isfinite(value) and value >= 0 and value == int(value)):
             raise CommandError(f"{where}: {key} is {value}, no count of voxels; {_REMEDY}")
+        if key in ("Dice", "IoU") and not (math.isnan(value) or 0 <= value <= 1):
+            raise CommandError(f"{where}: {key} is {value}, not between 0 and 1; {_REMEDY}")
         numbers[key] = float(value)
     return numbers
 

@@ -221,6 +221,7 @@ def damage(entry_, **changes):
         pytest.param([damage(entry("d"), ASD=1.0)], "unknown metric ASD", id="unknown metric"),
         pytest.param([damage(entry("d"), Dice="absent")], "lacks the metric Dice", id="no Dice"),
         pytest.param([damage(entry("d"), Dice="0.5")], 'Dice is "0.5", no number', id="text"),
+        pytest.param([damage(entry("d"), Dice=1.5)], "Dice is 1.5, not between", id="range"),
         pytest.param([damage(entry("d"), TP=-1)], "TP is -1, no count", id="negative"),
         pytest.param([damage(entry("d"), TP=math.nan)], "TP is nan, no count", id="NaN count"),
         pytest.param([damage(entry("d"), n_ref=9)], "n_ref and n_pred are not", id="sum"),
