@@ -13,8 +13,8 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
 )
 from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
 
+from nnunet_attention.datasets import dataset_folder, raw_folder
 from nnunet_attention.errors import CommandError
-from nnunet_attention.plans.datasets import dataset_folder, raw_folder
 
 
 def plan_dataset(

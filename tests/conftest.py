@@ -1,10 +1,13 @@
 """Fixtures for all tests."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 from browser import Browser, started_browser
+
+from nnunet_attention import process
 
 # Before nnU-Net is imported: torch.compile workers and figures that ask for a display do harm here.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -69,3 +72,18 @@ def minimal_plans() -> dict:
             }
         },
     }
+
+
+@pytest.fixture
+def install_command(tmp_path, monkeypatch):
+    """Returns a function that installs a Python script as a command found first."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setattr(process, "script_folders", lambda: [folder])
+
+    def install(name: str, source: str) -> None:
+        script = folder / name
+        script.write_text(f"#!{sys.executable}\n{source}\n")
+        script.chmod(0o755)
+
+    return install

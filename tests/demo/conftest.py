@@ -1,14 +1,11 @@
 """A small MSD task folder and a stand-in for nnU-Net's commands."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK
-
-from nnunet_attention.demo import process
 
 
 def write_nifti(path: Path, array: np.ndarray, spacing_mm=(3.0, 2.0, 1.0)) -> None:
@@ -47,18 +44,3 @@ def msd_task(tmp_path) -> Path:
         )
     )
     return folder
-
-
-@pytest.fixture
-def install_command(tmp_path, monkeypatch):
-    """Returns a function that installs a Python script as a command found first."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setattr(process, "script_folders", lambda: [folder])
-
-    def install(name: str, source: str) -> None:
-        script = folder / name
-        script.write_text(f"#!{sys.executable}\n{source}\n")
-        script.chmod(0o755)
-
-    return install

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from nnunet_attention.demo import process
-from nnunet_attention.demo.process import find_command, last_epoch, run_command
+from nnunet_attention import process
 from nnunet_attention.errors import CommandError
+from nnunet_attention.process import find_command, last_epoch, run_command
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are POSIX scripts")
 

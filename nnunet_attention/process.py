@@ -1,0 +1,206 @@
+"""Runs installed commands to the end, with their output in a log and no child left behind."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nnunet_attention.errors import CommandError
+
+# For commands that stand elsewhere, such as wrappers that start a container.
+COMMANDS_VARIABLE = "NNUNET_ATTENTION_COMMANDS"
+_SHOWN_LOG_LINES = 15
+_GRACE_SECONDS = 10.0
+_POLL_SECONDS = 0.2
+
+
+def script_folders() -> list[Path]:
+    """Where this Python environment has its commands, or the folder that a person names instead."""
+    named = os.environ.get(COMMANDS_VARIABLE)
+    if named:
+        return [Path(named)]
+    return [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
+
+
+def find_command(name: str) -> str:
+    """Path of an installed command: of this Python environment first, then of the search path.
+
+    Raises:
+        CommandError: if it is not installed.
+    """
+    file_name = name + (".exe" if os.name == "nt" else "")
+    for folder in script_folders():
+        if (folder / file_name).is_file():
+            return str(folder / file_name)
+    found = shutil.which(name)
+    if found is None:
+        raise CommandError(
+            f"the command {name} is not installed beside {sys.executable}; "
+            "install nnU-Net with: pip install nnunetv2"
+        )
+    return found
+
+
+class LoggedProcess:
+    """An installed command that runs in a process group of its own, with its output in a log.
+
+    Attributes:
+        log: the file.
+        pid: of the command, which leads the group.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path):
+        """Starts it.
+
+        Args:
+            command: name of an installed command and its arguments.
+            environment: the whole environment of the command.
+            log: gets the command line and all output, appended.
+
+        Raises:
+            CommandError: if the command is not installed.
+        """
+        arguments = [find_command(command[0]), *command[1:]]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        own_group = (
+            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+            if os.name == "nt"
+            else {"start_new_session": True}
+        )
+        self.log = log
+        with log.open("ab") as output:
+            output.write(f"$ {shlex.join(command)}\n".encode())
+            output.flush()
+            self._process = subprocess.Popen(
+                arguments,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                **own_group,
+            )
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs; minus the signal's number after a signal."""
+        return self._process.poll()
+
+    def stop(self, grace_seconds: float = _GRACE_SECONDS) -> int:
+        """Ends the whole group, which a command that has ended may have left; the exit code.
+
+        Args:
+            grace_seconds: from the request to end to the kill.
+        """
+        _stop_group(self._process, grace_seconds)
+        return self._process.returncode
+
+
+def run_command(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    while_waiting: Callable[[], None] = lambda: None,
+) -> None:
+    """Runs a command to its end; whatever stops us stops it and its children.
+
+    Args:
+        command: name of an installed command and its arguments.
+        environment: the whole environment of the command.
+        log: gets the command line and all output, appended.
+        while_waiting: called about five times a second.
+
+    Raises:
+        CommandError: with the end of the log, if the exit code is not 0.
+    """
+    process = LoggedProcess(command, environment, log)
+    try:
+        while process.poll() is None:
+            while_waiting()
+            time.sleep(_POLL_SECONDS)
+    finally:
+        # Also after a normal end: a crashed command may leave workers behind.
+        exit_code = process.stop()
+    if exit_code != 0:
+        raise CommandError(
+            f"{command[0]} failed with exit code {exit_code}; "
+            f"the command and all it said: {log}\n{last_lines(log)}"
+        )
+
+
+@contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """Lets SIGTERM and a closed terminal end this process as Ctrl-C does: `finally` clauses run.
+
+    Python handles signals in the main thread alone; in another one this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(signal_number, frame):
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    # A process started with nohup ignores the closed terminal, and shall go on doing so.
+    numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def last_epoch(log: Path) -> int | None:
+    """The number of the epoch that nnU-Net's training last announced in a log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4000))
+            found = re.findall(rb": Epoch (\d+)\s", file.read())
+    except OSError:
+        return None
+    return int(found[-1]) if found else None
+
+
+def last_lines(log: Path, number: int = _SHOWN_LOG_LINES) -> str:
+    """The end of a log, indented; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 200 * number))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join("    " + line for line in lines[-number:])
+
+
+def _stop_group(process: subprocess.Popen, grace_seconds: float) -> None:
+    if os.name == "nt":
+        if process.poll() is None:
+            subprocess.run(
+                ["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False
+            )
+        process.wait()
+        return
+    _signal_group(process.pid, signal.SIGTERM)
+    try:
+        process.wait(grace_seconds)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _signal_group(leader: int, number: int) -> None:
+    # Nobody may be left; macOS then answers with a permission error for zombies.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, number)
