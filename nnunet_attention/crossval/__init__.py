@@ -1,0 +1,16 @@
+"""Cross-validation from a data set to a leaderboard: what is missing, and running it."""
+
+from nnunet_attention.crossval.folders import Folders
+from nnunet_attention.crossval.folds import FoldRun, FoldState
+from nnunet_attention.crossval.runs import CrossvalPlan, Step, all_runs, missing_steps, state_of
+
+__all__ = [
+    "CrossvalPlan",
+    "FoldRun",
+    "FoldState",
+    "Folders",
+    "Step",
+    "all_runs",
+    "missing_steps",
+    "state_of",
+]

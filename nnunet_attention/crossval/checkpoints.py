@@ -1,0 +1,51 @@
+"""Tells whole checkpoints from damaged ones without loading them.
+
+nnU-Net writes checkpoints in place. They are zip archives, whose table of contents comes last: a
+kill in the middle of the writing leaves an archive without one.
+"""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
+
+
+def is_whole(path: Path, every_byte: bool = False) -> bool:
+    """Whether a checkpoint was written to its end.
+
+    Args:
+        path: need not exist.
+        every_byte: compare all check sums too, which takes about a second for a large network;
+            finds what a crash of the machine may leave.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            has_content = any(name.endswith("data.pkl") for name in archive.namelist())
+            return has_content and not (every_byte and archive.testzip())
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError):
+        return False
+
+
+def damaged_checkpoints(fold: Path, every_byte: bool = False) -> tuple[Path, ...]:
+    """Of a fold's checkpoints those that cannot be loaded."""
+    present = [fold / name for name in (FINAL, LATEST, BEST) if (fold / name).is_file()]
+    return tuple(path for path in present if not is_whole(path, every_byte))
+
+
+def set_aside(paths: Iterable[Path]) -> dict[Path, Path]:
+    """Renames files so that nnU-Net no longer finds them; nothing is deleted.
+
+    Returns:
+        the new path of each.
+    """
+    moved = {}
+    for path in paths:
+        number = 1
+        while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
+            number += 1
+        os.replace(path, target)
+        moved[path] = target
+    return moved
