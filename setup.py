@@ -79,6 +79,7 @@ if __name__ == "__main__":
         },
         package_data={
             "nnunet_attention": ["py.typed"],
+            "nnunet_attention.crossval": ["*.json"],
             "nnunet_attention.evaluation.report": ["*.html", "*.css", "*.js"],
             "nnunet_attention.maps": ["*.html"],
         },

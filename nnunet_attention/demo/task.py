@@ -78,23 +78,23 @@ def read_msd_task(folder: Path) -> MsdTask:
     """
     folder = folder.absolute()
     if not folder.is_dir():
-        raise CommandError(f"--data {folder} is not a folder; give an MSD task folder")
+        raise CommandError(f"{folder} is not a folder; give an MSD task folder")
     match = re.fullmatch(r"Task(\d{1,3})_(\w+)", folder.name)
     if match is None:
         raise CommandError(
-            f"--data {folder}: its name must be like Task04_Hippocampus; nnU-Net takes the data "
+            f"{folder}: its name must be like Task04_Hippocampus; nnU-Net takes the data "
             "set's number and name from it"
         )
     description = _read_description(folder / "dataset.json")
     cases = []
     for file_name in _image_names(folder, description):
         if not file_name.endswith(_ENDING):
-            raise CommandError(f"--data {folder}: {file_name} is not a {_ENDING} file")
+            raise CommandError(f"{folder}: {file_name} is not a {_ENDING} file")
         case = file_name[: -len(_ENDING)]
         for path in (folder / "imagesTr" / file_name, folder / "labelsTr" / file_name):
             if not path.is_file():
                 raise CommandError(
-                    f"--data {folder}: {path.parent.name}/{path.name} is missing although "
+                    f"{folder}: {path.parent.name}/{path.name} is missing although "
                     "dataset.json lists it; unpack the task anew"
                 )
         cases.append(case)
@@ -112,11 +112,11 @@ def _image_names(folder: Path, description: dict) -> list[str]:
         names = [Path(entry["image"]).name for entry in description["training"]]
     except (KeyError, TypeError) as error:
         raise CommandError(
-            f"--data {folder}: dataset.json must list its training cases as pairs of image and "
+            f"{folder}: dataset.json must list its training cases as pairs of image and "
             f"label, as MSD's do; got {str(description['training'])[:80]}"
         ) from error
     if not names:
-        raise CommandError(f"--data {folder}: dataset.json lists no training cases")
+        raise CommandError(f"{folder}: dataset.json lists no training cases")
     return names
 
 
@@ -125,7 +125,7 @@ def _read_description(path: Path) -> dict:
         description = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CommandError(
-            f"--data {path.parent} has no readable dataset.json; give an MSD task folder such as "
+            f"{path.parent} has no readable dataset.json; give an MSD task folder such as "
             "Task04_Hippocampus"
         ) from error
     except ValueError as error:
