@@ -19,6 +19,7 @@ COMMANDS = (
     "maps",
     "evolution",
     "leaderboard",
+    "crossval",
 )
 
 

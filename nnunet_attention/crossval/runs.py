@@ -173,10 +173,8 @@ class _Dataset:
     def cases(self) -> tuple[str, ...] | None:
         """Of training, sorted; None where neither raw nor preprocessed data tell."""
         raw = self._folders.raw_dataset(self._name)
-        if (raw / "dataset.json").is_file() and (raw / "imagesTr").is_dir():
-            from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
-
-            return tuple(sorted(get_filenames_of_train_images_and_targets(str(raw))))
+        if (raw / "dataset.json").is_file():
+            return training_cases(raw)
         for plans, configuration in self._data_configurations:
             identifier = self._identifier(plans, configuration)
             if identifier is not None and self._folders.data(self._name, identifier).is_dir():
@@ -494,6 +492,19 @@ class _Dataset:
         made = summary.stat().st_mtime
         validations = [run.folder(self._folders) / "validation" / "summary.json" for run in runs]
         return any(path.stat().st_mtime > made for path in validations)
+
+
+def training_cases(raw: Path) -> tuple[str, ...]:
+    """The names of a raw data set's cases for training, sorted."""
+    # Not the function that nnU-Net calls, which starts a pool of processes to find their files.
+    from nnunetv2.utilities.utils import get_identifiers_from_splitted_dataset_folder
+
+    description = read_json(raw / "dataset.json")
+    if "dataset" in description:
+        return tuple(sorted(description["dataset"]))
+    ending = description["file_ending"]
+    names = get_identifiers_from_splitted_dataset_folder(str(raw / "imagesTr"), ending)
+    return tuple(sorted(map(str, names)))
 
 
 def _preprocessing(plans: str, configuration: str) -> str:

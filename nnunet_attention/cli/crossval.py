@@ -1,0 +1,279 @@
+"""`nnunet-attention crossval`: from data sets to a leaderboard, resuming whatever was begun."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_attention.cli.leaderboard import check_folds, trained_models
+from nnunet_attention.cli.numbers import positive
+from nnunet_attention.errors import CommandError
+
+if TYPE_CHECKING:
+    from nnunet_attention.crossval import CrossvalPlan, Folders
+    from nnunet_attention.crossval.launch import Outcome
+
+HELP = (
+    "cross-validate models on data sets: makes what is missing of fingerprint, plans, "
+    "preprocessing, splits, folds and accumulation, on this machine or on SLURM, and then a "
+    "leaderboard; started again, it goes on"
+)
+DEVICES = ("cuda", "cpu", "mps")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is trained, and where; nnU-Net's letters mean what they mean there."""
+    parser.add_argument(
+        "-d", nargs="+", required=True, metavar="ID", dest="datasets",
+        help="data sets, by number or name",
+    )  # fmt: skip
+    parser.add_argument(
+        "-c", nargs="+", default=["3d_fullres"], metavar="CONFIG", dest="configurations",
+        help="configurations; 3d_cascade_fullres brings 3d_lowres along (default: 3d_fullres)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-tr", nargs="+", required=True, metavar="TRAINER", dest="trainers",
+        help="trainers, such as nnUNetTrainer AttentionUNetTrainer; TRAINER__PLANS names the "
+        "plans too",
+    )  # fmt: skip
+    parser.add_argument(
+        "-p", nargs="+", default=["nnUNetPlans"], metavar="PLANS", dest="plans",
+        help="plans of each trainer given without (default: nnUNetPlans)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-f", nargs="+", default=["0", "1", "2", "3", "4"], metavar="FOLD", dest="folds",
+        help="folds, or all by itself (default: 0 1 2 3 4)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-pretrained_weights", type=Path, metavar="FILE", help="where every fold starts from"
+    )
+    parser.add_argument(
+        "--npz", action="store_true", help="keep the validations' probabilities, for ensembles"
+    )
+    parser.add_argument("-device", choices=DEVICES, default="cuda", help="(default: cuda)")
+    add_execution_arguments(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
+    )
+    parser.add_argument(
+        "--no-leaderboard",
+        action="store_true",
+        help="stop before the leaderboard, for instance where other folds run elsewhere",
+    )
+    parser.add_argument(
+        "-o", type=Path, metavar="DIR", dest="output",
+        help="folder for logs, manifest.json and leaderboard (default: crossval/DATASETS in "
+        "nnUNet_results)",
+    )  # fmt: skip
+
+
+def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where and how much at a time; the same for all commands that cross-validate."""
+    parser.add_argument(
+        "-num_gpus", type=positive, default=1, metavar="N",
+        help="GPUs of each fold (default: 1). One fold at a time runs on each GPU, or group of "
+        "them, of CUDA_VISIBLE_DEVICES",
+    )  # fmt: skip
+    parser.add_argument(
+        "--at-once", type=positive, default=1, metavar="N",
+        help="folds side by side where the device is no GPU (default: 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-np", type=positive, default=8, metavar="N", dest="processes",
+        help="processes of fingerprint and preprocessing (default: 8)",
+    )  # fmt: skip
+    slurm = parser.add_argument_group(
+        "SLURM", "with the extra: pip install nnunet-attention[slurm]"
+    )
+    slurm.add_argument(
+        "--slurm", action="store_true", help="submit everything as jobs, folds as a job array"
+    )
+    slurm.add_argument("--partition", metavar="NAME", help="of the jobs")
+    slurm.add_argument(
+        "--time", type=positive, default=24 * 60, metavar="MINUTES",
+        help="of each job; a fold that needs longer is requeued and goes on (default: 1440)",
+    )  # fmt: skip
+    slurm.add_argument(
+        "--mem", type=positive, default=32, metavar="GB", help="of each job (default: 32)"
+    )
+    slurm.add_argument(
+        "--cpus", type=positive, default=12, metavar="N", help="of each job (default: 12)"
+    )
+    slurm.add_argument(
+        "--gres", metavar="GRES", help="of a fold (default: gpu:N with -num_gpus N on cuda)"
+    )
+    slurm.add_argument(
+        "--jobs-at-once", type=positive, default=256, metavar="N",
+        help="folds of a job array that run at the same time (default: 256)",
+    )  # fmt: skip
+    slurm.add_argument(
+        "--sbatch", nargs="+", default=[], metavar="NAME=VALUE",
+        help="further options of sbatch, such as account=lab qos=long",
+    )  # fmt: skip
+    slurm.add_argument(
+        "--signal-seconds", type=positive, default=120, metavar="S",
+        help="how long before the end of its time a job is told, to stop training in good order "
+        "(default: 120)",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Makes what is missing, then the leaderboard."""
+    from nnunet_attention.crossval import Folders
+
+    folders = Folders.from_environment()
+    plan = plan_of(arguments)
+    root = arguments.output or default_output(plan, folders)
+    if arguments.dry_run:
+        print_missing(plan, folders, root)
+        return 0
+    outcome = execute(arguments, plan, folders, root)
+    if outcome is None:
+        return 130
+    if not outcome.ok:
+        print_failures(outcome, root)
+        return 1
+    return 0 if arguments.no_leaderboard else make_leaderboard(plan, root)
+
+
+def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
+    """What is wanted, with full names of data sets.
+
+    Raises:
+        CommandError: if a data set is unknown, a fold is none, or something is given twice.
+    """
+    from nnunet_attention.crossval import CrossvalPlan
+    from nnunet_attention.datasets import dataset_name
+
+    folds = tuple(arguments.folds)
+    check_folds(folds)
+    if folds != ("all",):
+        folds = tuple(str(int(fold)) for fold in folds)
+    weights = arguments.pretrained_weights
+    if weights is not None and not weights.is_file():
+        raise CommandError(f"-pretrained_weights {weights}: there is no such file")
+    plan = CrossvalPlan(
+        datasets=tuple(dataset_name(one) for one in arguments.datasets),
+        configurations=tuple(arguments.configurations),
+        models=trained_models(arguments.trainers, arguments.plans),
+        folds=folds,
+        npz=arguments.npz,
+        num_gpus=arguments.num_gpus,
+        device=arguments.device,
+        processes=arguments.processes,
+        pretrained_weights=None if weights is None else weights.absolute(),
+    )
+    for letter, values in (
+        ("-d", plan.datasets),
+        ("-c", plan.configurations),
+        ("-tr", plan.models),
+        ("-f", plan.folds),
+    ):
+        twice = [str(value) for value in dict.fromkeys(values) if values.count(value) > 1]
+        if twice:
+            raise CommandError(f"{letter}: {', '.join(twice)} given twice")
+    return plan
+
+
+def default_output(plan: CrossvalPlan, folders: Folders) -> Path:
+    """Beside the results, by data sets."""
+    name = plan.datasets[0]
+    if len(plan.datasets) > 1:
+        name = f"Datasets_{'_'.join(dataset[7:10] for dataset in plan.datasets)}"
+    return folders.results / "crossval" / name
+
+
+def print_missing(plan: CrossvalPlan, folders: Folders, root: Path) -> None:
+    """The run list: a line for each step with its command."""
+    from nnunet_attention.crossval import missing_steps
+
+    steps = missing_steps(plan, folders)
+    for number, step in enumerate(steps, 1):
+        command = shlex.join(step.command) if step.command else "(written by this command)"
+        state = "" if step.state is None else f" [{step.state.value}]"
+        print(f"{number:3d}  {step.name}{state}\n     {command}")
+    leaderboard = shlex.join(["nnunet-attention", *leaderboard_arguments(plan, root)])
+    print(f"{len(steps) + 1:3d}  leaderboard\n     {leaderboard}")
+
+
+def execute(
+    arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path
+) -> Outcome | None:
+    """Runs everything that is missing where the arguments say; None if it was interrupted."""
+    from nnunet_attention.crossval.launch import launch
+    from nnunet_attention.crossval.local import LocalRunner, devices
+    from nnunet_attention.crossval.output import Output
+    from nnunet_attention.crossval.view import Status
+    from nnunet_attention.process import termination_as_interrupt
+
+    output = Output(root.absolute())
+    if arguments.slurm:
+        from nnunet_attention.crossval.slurm import SlurmRunner
+
+        runner = SlurmRunner(plan, folders, output, slurm_settings(arguments))
+    else:
+        runner = LocalRunner(folders, output, devices(plan, arguments.at_once))
+    try:
+        with termination_as_interrupt(), Status(folders) as view:
+            return launch(plan, folders, output, runner, view)
+    except KeyboardInterrupt:
+        again = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        where = "the jobs go on; watch them again" if arguments.slurm else "go on"
+        print(f"stopped; what is finished is kept, {where} with: {again}", file=sys.stderr)
+        return None
+
+
+def slurm_settings(arguments: argparse.Namespace):
+    """Of the jobs."""
+    from nnunet_attention.crossval.slurm import SlurmSettings
+
+    options = {}
+    for text in arguments.sbatch:
+        name, separator, value = text.partition("=")
+        if not (name and separator):
+            raise CommandError(f"--sbatch {text}: give NAME=VALUE, such as account=lab")
+        options[name.lstrip("-").replace("-", "_")] = value
+    return SlurmSettings(
+        partition=arguments.partition,
+        minutes=arguments.time,
+        memory_gb=arguments.mem,
+        cpus=arguments.cpus,
+        gres=arguments.gres,
+        jobs_at_once=arguments.jobs_at_once,
+        signal_seconds=arguments.signal_seconds,
+        options=options,
+    )
+
+
+def print_failures(outcome: Outcome, root: Path) -> None:
+    """What failed, and what could not be done without it."""
+    for message in outcome.failed.values():
+        # Its log's last lines were shown when it failed.
+        print(f"nnunet-attention crossval: {message.splitlines()[0]}", file=sys.stderr)
+    if outcome.left:
+        print(f"not done, as they need it: {', '.join(outcome.left)}", file=sys.stderr)
+    again = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    print(
+        f"{len(outcome.failed)} step(s) failed, {len(outcome.done)} done; the logs are in "
+        f"{root / 'logs'}. What is finished is kept; go on with: {again}",
+        file=sys.stderr,
+    )
+
+
+def leaderboard_arguments(plan: CrossvalPlan, root: Path) -> list[str]:
+    """Of `nnunet-attention`."""
+    models = [f"{trainer}__{plans}" for trainer, plans in plan.models]
+    return [
+        *("leaderboard", "-d", *plan.datasets, "-c", *plan.configurations, "-tr", *models),
+        *("-f", *plan.folds, "-o", str(root / "leaderboard")),
+    ]
+
+
+def make_leaderboard(plan: CrossvalPlan, root: Path) -> int:
+    """Of all models, from their finished folds."""
+    from nnunet_attention.cli.main import main
+
+    return main(leaderboard_arguments(plan, root))

@@ -1,0 +1,307 @@
+"""Runs one step once: locks, clears up after earlier attempts, starts, watches and records."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+import psutil
+
+from nnunet_attention.crossval.checkpoints import damaged_checkpoints, set_aside
+from nnunet_attention.crossval.folders import Folders
+from nnunet_attention.crossval.folds import FoldState
+from nnunet_attention.crossval.lock import Lock, slurm_job_of_this
+from nnunet_attention.crossval.output import Output, file_name_of, full_disk_note
+from nnunet_attention.crossval.runs import (
+    ACCUMULATION,
+    DESCRIPTION,
+    FOLD,
+    PLANS,
+    PREPROCESSING,
+    SPLITS,
+    Step,
+    state_of,
+    with_state,
+)
+from nnunet_attention.crossval.splits import write_splits
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json, write_json, written_beside
+from nnunet_attention.process import LoggedProcess, last_lines
+
+# Set for a step's processes: what a killed launcher has left is known by it.
+STEP_VARIABLE = "NNUNET_ATTENTION_CROSSVAL_STEP"
+# A checkpoint of a large network takes seconds to write to a slow disk.
+_CHECKPOINT_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an attempt ended.
+
+    Attributes:
+        ok: the command ended without an error.
+        message: of a failure, with the end of the log.
+        seconds: wall time.
+        exit_code: None where there was no command.
+    """
+
+    ok: bool
+    message: str
+    seconds: float
+    exit_code: int | None = None
+
+
+@dataclass
+class Attempt:
+    """One attempt at a step, in a process of its own.
+
+    Attributes:
+        step: as it was listed.
+        folders: nnU-Net's.
+        output: for log and record.
+        environment: whole, of the step's command.
+        device: for people, such as "GPU 1".
+        notes: what was found and done before the start.
+    """
+
+    step: Step
+    folders: Folders
+    output: Output
+    environment: Mapping[str, str]
+    device: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.started = time.time()
+        self._process: LoggedProcess | None = None
+        self._result: Result | None = None
+        self._lock = step_lock(self.step, self.folders)
+        self._record: dict = {}
+        self._record_path: Path | None = None
+
+    def start(self) -> None:
+        """Starts the step's command, or does the step where it has none; `poll` tells failures."""
+        try:
+            self._lock.take()
+            self._end_left_processes()
+            step = self._cleared()
+            if step is None:
+                self._end(Result(True, "", 0.0))
+                return
+            self._begin_record(step)
+            if not step.command:
+                self._do(step)
+                self._end(Result(True, "", time.time() - self.started))
+                return
+            if step.kind == PREPROCESSING and step.data is not None:
+                self.folders.unfinished_data(step.dataset, step.data).touch()
+            environment = {**self.environment, STEP_VARIABLE: _mark(self.step, self.folders)}
+            self._process = LoggedProcess(step.command, environment, self.output.log(step.name))
+        except (CommandError, OSError) as error:
+            message = f"{self.step.name} cannot be started: {error}"
+            self._end(Result(False, message, time.time() - self.started))
+
+    def poll(self) -> Result | None:
+        """How it ended; None while it runs."""
+        if self._result is None and self._process.poll() is not None:
+            # A crashed command may leave workers behind.
+            exit_code = self._process.stop()
+            if exit_code == 0 and self.step.kind == PREPROCESSING and self.step.data is not None:
+                self.folders.unfinished_data(self.step.dataset, self.step.data).unlink(
+                    missing_ok=True
+                )
+            message = "" if exit_code == 0 else self.failure(exit_code)
+            self._end(Result(exit_code == 0, message, time.time() - self.started, exit_code))
+        return self._result
+
+    def stop(self) -> None:
+        """Ends the step's processes; a checkpoint that is being written is waited for."""
+        if self._process is not None and self._result is None:
+            self._wait_for_checkpoint()
+            exit_code = self._process.stop()
+            seconds = time.time() - self.started
+            self._end(Result(False, "stopped", seconds, exit_code))
+
+    def failure(self, exit_code: int) -> str:
+        """What is said of a command that failed: how, where the log is, and its end."""
+        how = f"failed with exit code {exit_code}"
+        if exit_code < 0:
+            how = f"was ended by {signal.Signals(-exit_code).name}"
+            if exit_code == -signal.SIGKILL:
+                how += " (by somebody, or by the system where memory ran out)"
+        log = self.output.log(self.step.name)
+        folders = [self.output.root, self.folders.results, self.folders.preprocessed]
+        note = full_disk_note(folders)
+        return "\n".join(
+            [f"{self.step.name} {how}; all it said: {log}", last_lines(log), *([note] * bool(note))]
+        )
+
+    def _cleared(self) -> Step | None:
+        """The step as it is to be run; None where it turns out to be done."""
+        step = self.step
+        if step.kind == PLANS and step.plans_file is not None and step.plans_file.exists():
+            # nnU-Net reads an existing plans file first; this one is half written.
+            self._note_set_aside([step.plans_file])
+        if step.run is None:
+            return step
+        fold = step.run.folder(self.folders)
+        self._note_set_aside(damaged_checkpoints(fold, every_byte=True))
+        state = state_of(step.run, self.folders)
+        return None if state is FoldState.FINISHED else with_state(step, state)
+
+    def _note_set_aside(self, damaged) -> None:
+        for path, target in set_aside(damaged).items():
+            self.notes.append(
+                f"{path} is damaged, probably half written when a process was killed; kept as "
+                f"{target.name}"
+            )
+
+    def _end_left_processes(self) -> None:
+        left = processes_of(_mark(self.step, self.folders))
+        if left:
+            self.notes.append(
+                f"{self.step.name}: {len(left)} process(es) left by a killed launcher ended: "
+                f"{', '.join(str(process.pid) for process in left)}"
+            )
+            end_processes(left)
+
+    def _do(self, step: Step) -> None:
+        if step.kind == SPLITS:
+            write_splits(self.folders, step.dataset, cases_with_data(self.folders, step.dataset))
+        elif step.kind == DESCRIPTION:
+            target = self.folders.dataset_json(step.dataset)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with written_beside(target) as beside:
+                shutil.copyfile(self.folders.raw_dataset(step.dataset) / "dataset.json", beside)
+
+    def _wait_for_checkpoint(self) -> None:
+        """nnU-Net writes in place; stopped in the middle it would lose what it writes over."""
+        if self.step.run is None:
+            return
+        fold = self.step.run.folder(self.folders)
+        deadline = time.monotonic() + _CHECKPOINT_SECONDS
+        while (
+            damaged_checkpoints(fold)
+            and self._process.poll() is None
+            and time.monotonic() < deadline
+        ):
+            time.sleep(_POLL_SECONDS)
+
+    def _begin_record(self, step: Step) -> None:
+        moment = datetime.fromtimestamp(self.started, timezone.utc)
+        name = f"{file_name_of(step.name)}.{moment:%Y%m%dT%H%M%S}.{os.getpid()}.json"
+        self._record_path = self.output.attempts / name
+        self._record = {
+            "step": step.name,
+            "kind": step.kind,
+            "command": list(step.command),
+            "state_before": None if step.state is None else step.state.value,
+            "started": moment.isoformat(timespec="seconds"),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "slurm_job": slurm_job_of_this(),
+            "device": self.device,
+            "notes": list(self.notes),
+            "log": str(self.output.log(step.name)),
+            "ended": None,
+            "ok": None,
+            "exit_code": None,
+            "seconds": None,
+        }
+        self._write_record()
+
+    def _end(self, result: Result) -> None:
+        self._result = result
+        self._lock.release()
+        if self._record:
+            self._record |= {
+                "ended": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "ok": result.ok,
+                "exit_code": result.exit_code,
+                "seconds": round(result.seconds, 2),
+                "message": result.message,
+            }
+            self._write_record()
+
+    def _write_record(self) -> None:
+        try:
+            self._record_path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self._record_path, self._record)
+        except OSError as error:
+            # A disk that is full for a moment must not end a training of days.
+            self.notes.append(f"{self._record_path} cannot be written: {error}")
+
+
+def step_lock(step: Step, folders: Folders) -> Lock:
+    """What nobody else may do while a step runs."""
+    place = _place(step, folders)
+    if step.kind == FOLD:
+        return Lock(place.with_name(f".{place.name}.lock"), str(place))
+    if step.kind == ACCUMULATION:
+        return Lock(place / ".accumulation.lock", f"the accumulation in {place}")
+    return Lock(place / ".crossval.lock", str(place))
+
+
+def _place(step: Step, folders: Folders) -> Path:
+    """The folder that a step works in: of the fold, of the model, or of the prepared data set."""
+    if step.kind == FOLD:
+        return step.run.folder(folders)
+    if step.kind == ACCUMULATION:
+        trainer, plans, configuration = (
+            step.command[step.command.index(letter) + 1] for letter in ("-tr", "-p", "-c")
+        )
+        return folders.model(step.dataset, trainer, plans, configuration)
+    return folders.dataset(step.dataset)
+
+
+def cases_with_data(folders: Folders, dataset: str) -> list[str]:
+    """Cases of the first preprocessed data that a plans file names; nnU-Net splits these."""
+    for path in sorted(folders.dataset(dataset).glob("*.json")):
+        try:
+            configurations = read_json(path).get("configurations")
+        except CommandError:
+            continue
+        for configuration in (configurations or {}).values():
+            identifier = configuration.get("data_identifier")
+            if identifier is None or folders.unfinished_data(dataset, identifier).exists():
+                continue
+            cases = sorted(case.stem for case in folders.data(dataset, identifier).glob("*.pkl"))
+            if cases:
+                return cases
+    raise CommandError(f"{dataset} has no preprocessed cases in {folders.dataset(dataset)}")
+
+
+def processes_of(mark: str) -> list[psutil.Process]:
+    """The processes of this machine that were started for a step, whoever started them."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(STEP_VARIABLE) == mark:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue  # Ended, or another person's.
+    return found
+
+
+def end_processes(processes: list[psutil.Process], grace_seconds: float = 5.0) -> None:
+    """Asks processes to end, and kills those that do not."""
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        for process in processes:
+            try:
+                ask(process)
+            except psutil.Error:
+                continue
+        _, processes = psutil.wait_procs(processes, grace_seconds)
+
+
+def _mark(step: Step, folders: Folders) -> str:
+    """The same for all steps that must not run at the same time."""
+    return f"{ACCUMULATION if step.kind == ACCUMULATION else ''}{_place(step, folders)}"

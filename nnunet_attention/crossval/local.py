@@ -1,0 +1,120 @@
+"""Runs steps on this machine: folds on its GPUs or side by side on the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nnunet_attention.crossval.attempt import Attempt
+from nnunet_attention.crossval.folders import Folders
+from nnunet_attention.crossval.output import Output
+from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step
+from nnunet_attention.errors import CommandError
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+@dataclass(frozen=True)
+class Device:
+    """What one fold gets.
+
+    Attributes:
+        name: for people.
+        variables: that show a process this device alone.
+    """
+
+    name: str
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+def devices(plan: CrossvalPlan, at_once: int = 1) -> list[Device]:
+    """The devices that folds are given to, one fold each.
+
+    Args:
+        plan: says what device, and how many GPUs a fold takes.
+        at_once: folds side by side on the CPU.
+
+    Raises:
+        CommandError: if there are too few GPUs.
+    """
+    if plan.device != "cuda":
+        # nnU-Net takes all cores for each training; Python 3.13 and later heeds the variable.
+        cores = str(max(1, (os.cpu_count() or 1) // at_once))
+        shared = (("PYTHON_CPU_COUNT", cores),) if at_once > 1 else ()
+        return [Device(plan.device, shared) for _ in range(at_once)]
+    gpus = visible_gpus()
+    if len(gpus) < plan.num_gpus:
+        wanted = f"{plan.num_gpus} GPUs are" if plan.num_gpus > 1 else "a GPU is"
+        raise CommandError(
+            f"-device cuda: {wanted} wanted, and {len(gpus)} found ({_VISIBLE}="
+            f"{os.environ.get(_VISIBLE, 'unset')}); give -device cpu, or run where the GPUs are"
+        )
+    groups = [
+        gpus[first : first + plan.num_gpus]
+        for first in range(0, len(gpus) - plan.num_gpus + 1, plan.num_gpus)
+    ]
+    return [Device(f"GPU {','.join(one)}", ((_VISIBLE, ",".join(one)),)) for one in groups]
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them."""
+    named = os.environ.get(_VISIBLE)
+    if named is not None:
+        found = [name.strip() for name in named.split(",")]
+        # CUDA takes those before the first that is none.
+        end = next((i for i, name in enumerate(found) if name in ("", "-1")), len(found))
+        return found[:end]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+class LocalRunner:
+    """Gives each fold a device; preparation and accumulation run one at a time beside them."""
+
+    def __init__(self, folders: Folders, output: Output, places: Sequence[Device]):
+        self._folders = folders
+        self._output = output
+        self._free = list(places)
+        self._several = len(places) > 1
+        self._other: Attempt | None = None
+        self._folds: list[tuple[Attempt, Device]] = []
+
+    def start(self, ready: Sequence[Step]) -> list[Attempt]:
+        """Starts as many of the steps as there are free devices."""
+        self._take_back()
+        started = []
+        for step in ready:
+            if step.kind != FOLD:
+                if self._other is None:
+                    self._other = self._attempt(step, Device("cpu"))
+                    started.append(self._other)
+            elif self._free:
+                device = self._free.pop(0)
+                attempt = self._attempt(step, device)
+                self._folds.append((attempt, device))
+                started.append(attempt)
+        for attempt in started:
+            attempt.start()
+        return started
+
+    def _take_back(self) -> None:
+        if self._other is not None and self._other.poll() is not None:
+            self._other = None
+        for attempt, device in list(self._folds):
+            if attempt.poll() is not None:
+                self._folds.remove((attempt, device))
+                self._free.append(device)
+
+    def _attempt(self, step: Step, device: Device) -> Attempt:
+        environment = command_environment() | dict(device.variables)
+        if self._several:
+            # Trainings on several GPUs each find a free port, unless one is named for all.
+            environment.pop("MASTER_PORT", None)
+        return Attempt(step, self._folders, self._output, environment, device.name)
+
+
+def command_environment() -> dict[str, str]:
+    """This process's environment, for nnU-Net's commands: their output in time and in UTF-8."""
+    return os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "MPLBACKEND": "Agg"}

@@ -1,0 +1,157 @@
+"""Shows a running cross-validation: a live table in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from nnunet_attention.crossval.attempt import Result
+from nnunet_attention.crossval.folders import Folders
+from nnunet_attention.crossval.folds import FoldRun
+from nnunet_attention.crossval.launch import Running
+from nnunet_attention.crossval.progress import Progress, read_progress
+from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, all_runs
+
+_REFRESH_SECONDS = 1.0
+# Between two lines about a fold where nobody looks at a table.
+_LINE_SECONDS = 300.0
+_MOST_WAITING = 8
+
+
+class Status:
+    """Prints what begins and ends, and in a terminal keeps a table of the folds below it."""
+
+    def __init__(self, folders: Folders, console: Console | None = None):
+        self._folders = folders
+        self._console = console or Console(stderr=True)
+        self._live: Live | None = None
+        self._last_refresh = self._last_lines = 0.0
+        self._finished: set[str] = set()
+        self._failed: set[str] = set()
+        self._runs: list[FoldRun] = []
+        self._step_count = 0
+
+    def __enter__(self) -> Status:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._last_lines = time.monotonic()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def begin(self, plan: CrossvalPlan, steps: Sequence[Step]) -> None:
+        """Says how much is there already."""
+        self._runs = all_runs(plan, self._folders)
+        unfinished = {step.name for step in steps}
+        self._finished = {run.name for run in self._runs} - unfinished
+        self._say(
+            f"{len(self._finished)} of {len(self._runs)} folds are finished; "
+            f"{len(steps)} steps to do"
+        )
+
+    def started(self, running: Running) -> None:
+        """Says what begins, and what was found before."""
+        for note in running.notes:
+            self._say(f"note: {note}", style="yellow")
+        step = running.step
+        how = "" if step.state is None else f" ({_HOW[step.state.value]})"
+        self._say(f"start {step.name}{how} on {running.device}")
+
+    def ended(self, step: Step, result: Result) -> None:
+        """Says how it ended."""
+        if result.ok:
+            if step.kind == FOLD:
+                self._finished.add(step.name)
+            self._say(f"done  {step.name} in {duration(result.seconds)}", style="green")
+        else:
+            if step.kind == FOLD:
+                self._failed.add(step.name)
+            self._say(f"FAILED {result.message}", style="red")
+
+    def update(self, waiting: Sequence[Step], running: Sequence[Running]) -> None:
+        """Draws the table anew, or now and then prints a line for each running fold."""
+        now = time.monotonic()
+        if self._live is not None and now - self._last_refresh >= _REFRESH_SECONDS:
+            self._last_refresh = now
+            self._live.update(self._table(waiting, running), refresh=True)
+        elif self._live is None and now - self._last_lines >= _LINE_SECONDS:
+            self._last_lines = now
+            for one in running:
+                if one.step.run is not None:
+                    cells = _cells(read_progress(one.step.run, self._folders, one.started))
+                    self._say(f"      {one.step.name}: {', '.join(filter(None, cells))}")
+
+    def _table(self, waiting: Sequence[Step], running: Sequence[Running]) -> Table:
+        table = Table(
+            title=f"{len(self._finished)} of {len(self._runs)} folds finished"
+            + (f", {len(self._failed)} failed" if self._failed else "")
+        )
+        for name in ("data set", "model", "fold", "state"):
+            table.add_column(name, overflow="fold")
+        for name in ("epoch", "pseudo Dice", "s/epoch", "left"):
+            table.add_column(name, justify="right")
+        table.add_column("device")
+        for one in running:
+            step = one.step
+            if step.run is None:
+                elapsed = duration(time.time() - one.started)
+                what = step.name.removeprefix(step.dataset).strip()
+                table.add_row(step.dataset, what, "", elapsed, "", "", "", "", one.device)
+                continue
+            progress = read_progress(step.run, self._folders, one.started)
+            state, *numbers = _cells(progress)
+            table.add_row(step.dataset, step.run.model, step.run.fold, state, *numbers, one.device)
+        for step in waiting[:_MOST_WAITING]:
+            run = step.run
+            what = step.name.removeprefix(step.dataset).strip() if run is None else run.model
+            fold = "" if run is None else run.fold
+            table.add_row(step.dataset, what, fold, "waiting", style="dim")
+        if len(waiting) > _MOST_WAITING:
+            table.add_row("", f"and {len(waiting) - _MOST_WAITING} more", style="dim")
+        return table
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        line = f"{time.strftime('%H:%M:%S')} {text}"
+        self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+_HOW = {
+    "absent": "new",
+    "interrupted": "goes on",
+    "trained": "validation only",
+    "finished": "finished",
+}
+
+
+def duration(seconds: float | None) -> str:
+    """Such as 45 s, 12:05 min or 3:07 h."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+
+
+def _cells(progress: Progress) -> tuple[str, str, str, str, str]:
+    """State, epoch, pseudo Dice, seconds of an epoch, time left."""
+    state = progress.phase
+    if progress.phase == "validating" and progress.validated_cases:
+        state = f"validating, case {progress.validated_cases}"
+    of = "" if progress.epochs is None else f"/{progress.epochs}"
+    return (
+        state,
+        "" if progress.epoch is None else f"{progress.epoch}{of}",
+        "" if progress.pseudo_dice is None else f"{progress.pseudo_dice:.4f}",
+        "" if progress.epoch_seconds is None else f"{progress.epoch_seconds:.1f}",
+        duration(progress.seconds_left),
+    )
