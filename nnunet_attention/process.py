@@ -58,13 +58,20 @@ class LoggedProcess:
         pid: of the command, which leads the group.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path):
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        ignored_signals: Sequence[signal.Signals] = (),
+    ):
         """Starts it.
 
         Args:
             command: name of an installed command and its arguments.
             environment: the whole environment of the command.
             log: gets the command line and all output, appended.
+            ignored_signals: by the command and its children, unless they handle them.
 
         Raises:
             CommandError: if the command is not installed.
@@ -76,6 +83,15 @@ class LoggedProcess:
             if os.name == "nt"
             else {"start_new_session": True}
         )
+        if ignored_signals:
+
+            def ignore():
+                # The mask of the process that starts it is inherited as well.
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, ignored_signals)
+                for number in ignored_signals:
+                    signal.signal(number, signal.SIG_IGN)
+
+            own_group["preexec_fn"] = ignore
         self.log = log
         with log.open("ab") as output:
             output.write(f"$ {shlex.join(command)}\n".encode())

@@ -69,6 +69,7 @@ class Attempt:
         output: for log and record.
         environment: whole, of the step's command.
         device: for people, such as "GPU 1".
+        ignored_signals: that the command's processes shall not be ended by.
         notes: what was found and done before the start.
     """
 
@@ -77,6 +78,7 @@ class Attempt:
     output: Output
     environment: Mapping[str, str]
     device: str = ""
+    ignored_signals: tuple[signal.Signals, ...] = ()
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self):
@@ -104,7 +106,9 @@ class Attempt:
             if step.kind == PREPROCESSING and step.data is not None:
                 self.folders.unfinished_data(step.dataset, step.data).touch()
             environment = {**self.environment, STEP_VARIABLE: _mark(self.step, self.folders)}
-            self._process = LoggedProcess(step.command, environment, self.output.log(step.name))
+            self._process = LoggedProcess(
+                step.command, environment, self.output.log(step.name), self.ignored_signals
+            )
         except (CommandError, OSError) as error:
             message = f"{self.step.name} cannot be started: {error}"
             self._end(Result(False, message, time.time() - self.started))

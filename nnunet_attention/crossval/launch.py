@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from nnunet_attention.crossval.attempt import Result, step_lock
+from nnunet_attention.crossval.attempt import Result
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.lock import Lock
 from nnunet_attention.crossval.manifest import Manifest
@@ -39,6 +39,9 @@ class Running(Protocol):
 
 class Runner(Protocol):
     """Starts steps somewhere."""
+
+    def check(self, steps: Sequence[Step]) -> None:
+        """Raises LockedError if somebody else is at one of the steps."""
 
     def start(self, ready: Sequence[Step]) -> list[Running]:
         """Starts as many of the steps as there is room for, the first ones first."""
@@ -89,8 +92,7 @@ def launch(
         require_writable(folder)
     with Lock(output.lock, str(output.root)).held():
         steps = missing_steps(plan, folders)
-        for step in steps:
-            step_lock(step, folders).check_free()
+        runner.check(steps)
         manifest = Manifest(output, plan, folders)
         manifest.open()
         view.begin(plan, steps)

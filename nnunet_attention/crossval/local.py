@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnunet_attention.crossval.attempt import Attempt
+from nnunet_attention.crossval.attempt import Attempt, step_lock
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.output import Output
 from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step
@@ -80,6 +80,15 @@ class LocalRunner:
         self._several = len(places) > 1
         self._other: Attempt | None = None
         self._folds: list[tuple[Attempt, Device]] = []
+
+    def check(self, steps: Sequence[Step]) -> None:
+        """Refuses steps that others are at.
+
+        Raises:
+            LockedError: with the owner of the first one.
+        """
+        for step in steps:
+            step_lock(step, self._folders).check_free()
 
     def start(self, ready: Sequence[Step]) -> list[Attempt]:
         """Starts as many of the steps as there are free devices."""

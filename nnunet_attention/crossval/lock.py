@@ -67,7 +67,10 @@ class Owner:
         if self.job is None:
             return False
         # A job that is requeued keeps its number and may come back on another machine.
-        return self.job == slurm_job_of_this() or queued_jobs([self.job]) == set()
+        if self.job == slurm_job_of_this():
+            return True
+        queued = queued_jobs()
+        return queued is not None and self.job not in queued
 
     def _runs_here(self) -> bool:
         try:
@@ -87,8 +90,8 @@ def slurm_job_of_this() -> str | None:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
-def queued_jobs(jobs: list[str]) -> set[str] | None:
-    """Those of the jobs that SLURM runs or will run; None where that cannot be found out."""
+def queued_jobs() -> set[str] | None:
+    """This user's jobs that SLURM runs or will run; None where that cannot be found out."""
     try:
         done = subprocess.run(
             ["squeue", "--noheader", "--array", "--format=%i", "--me"],
@@ -99,7 +102,7 @@ def queued_jobs(jobs: list[str]) -> set[str] | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return set(jobs) & set(done.stdout.split())
+    return set(done.stdout.split())
 
 
 class Lock:
