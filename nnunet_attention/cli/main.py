@@ -20,6 +20,8 @@ COMMANDS = (
     "evolution",
     "leaderboard",
     "crossval",
+    "msd",
+    "experiment",
 )
 
 

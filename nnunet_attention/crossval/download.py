@@ -147,7 +147,7 @@ def _receive(part: _Part, on_progress: OnProgress, waits_seconds: tuple[float, .
                 kept = f"; {part.size_bytes / 1e6:.1f} MB are kept" if part.size_bytes else ""
                 raise CommandError(
                     f"{part.url} cannot be downloaded: {error}{kept}; run the command again when "
-                    "there is a connection, or give a local copy with --from"
+                    "there is a connection, or use a local copy with msd run --from"
                 ) from error
             time.sleep(waits_seconds[failures - 1])
 
@@ -199,7 +199,7 @@ def _continues(answer, part: _Part, known: Version | None) -> bool:
     if answer.status_code not in (200, 206, 416):
         raise CommandError(
             f"{part.url} cannot be downloaded: the server answers {answer.status_code} "
-            f"{answer.reason}; give a local copy with --from"
+            f"{answer.reason}; use a local copy with msd run --from"
         )
     if known is None or answer.status_code != 206:
         return False

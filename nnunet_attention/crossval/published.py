@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.leaderboard import Leaderboard
 from nnunet_attention.evaluation.markdown import escaped
 from nnunet_attention.files import write_json, write_text
 
@@ -76,13 +76,18 @@ def published_results(dataset: str, configuration: str) -> list[PublishedResult]
     ]
 
 
-def write_published(board: Leaderboard, configuration: str, folder: Path) -> list[Path]:
+def write_published(record: Mapping, configurations: Sequence[str], folder: Path) -> list[Path]:
     """Writes `published.json` and `published.md`: each model's Dice beside published ones.
+
+    Args:
+        record: content of leaderboard.json.
+        configurations: whose published results are wanted.
+        folder: for the files.
 
     Raises:
         CommandError: if the folder cannot be written.
     """
-    rows = _rows(board, configuration)
+    rows = _rows(record, configurations)
     paths = [folder / "published.json", folder / "published.md"]
     sources = {row.source: published_sources()[row.source] for row in rows if row.source}
     try:
@@ -101,8 +106,8 @@ def write_published(board: Leaderboard, configuration: str, folder: Path) -> lis
     return paths
 
 
-def published_table(board: Leaderboard, configuration: str) -> Table:
-    """For the terminal."""
+def published_table(record: Mapping, configurations: Sequence[str]) -> Table:
+    """For the terminal; arguments as of `write_published`."""
     from rich.table import Table
     from rich.text import Text
 
@@ -112,7 +117,7 @@ def published_table(board: Leaderboard, configuration: str) -> Table:
     table.add_column("Dice", justify="right")
     table.add_column("source", overflow="fold")
     before = None
-    for row in _rows(board, configuration):
+    for row in _rows(record, configurations):
         if before not in (None, row.dataset):
             table.add_section()
         style = "dim" if row.source else ""
@@ -133,20 +138,26 @@ class _Row:
     source: str | None
 
 
-def _rows(board: Leaderboard, configuration: str) -> list[_Row]:
+def _rows(record: Mapping, configurations: Sequence[str]) -> list[_Row]:
     rows = []
-    for dataset in board.datasets:
-        own = board.fold_means[dataset].get("dice", {})
+    for dataset in record["datasets"]:
+        own = record["nnunet_fold_means"][dataset].get("dice", {})
         rows += [
             _Row(dataset, model, own[model], None)
-            for model in board.models
+            for model in record["models"]
             if own.get(model) is not None
         ]
         rows += [
-            _Row(dataset, one.model, one.dice, one.source)
+            _Row(dataset, _named(one, configurations), one.dice, one.source)
+            for configuration in configurations
             for one in published_results(dataset, configuration)
         ]
     return rows
+
+
+def _named(result: PublishedResult, configurations: Sequence[str]) -> str:
+    """As the leaderboard does: with the configuration where there are several."""
+    return f"{result.model} {result.configuration}" if len(configurations) > 1 else result.model
 
 
 def _markdown(rows: list[_Row], sources: dict[str, Source]) -> str:

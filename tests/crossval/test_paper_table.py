@@ -19,6 +19,7 @@ from nnunet_attention.crossval.paper_table import (
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.costs import Cost
 from nnunet_attention.evaluation.leaderboard import build_leaderboard
+from nnunet_attention.evaluation.tables import DASH
 
 PLAIN = [0.50, 0.52, 0.54, 0.56, 0.58, 0.60, 0.62, 0.64, 0.66, 0.68]
 GAINS = [0.010, 0.021, 0.032, 0.043, 0.054, 0.065, 0.076, 0.087, 0.098, 0.109]
@@ -84,7 +85,7 @@ def test_settings_and_methods_stand_in_rows_and_metrics_in_columns(transfer):
 def test_parameters_of_a_method_hold_in_settings_that_do_not_know_them(transfer):
     rows = texts(transfer.grids()[0])
     assert [row[6] for row in rows] == ["5.88 M", "6.40 M", "5.88 M", "6.40 M"]
-    assert rows[0][7] == "–"
+    assert rows[0][7] == DASH
 
 
 def test_only_what_is_significantly_better_is_bold(transfer):

@@ -13,18 +13,19 @@ from nnunet_attention.crossval.published import (
     write_published,
 )
 from nnunet_attention.evaluation.leaderboard import build_leaderboard
+from nnunet_attention.evaluation.records import leaderboard_record
 
 REFERENCE = ROOT / "msd_cv_reference"
 MODELS = {"nnU-Net": "PlainConvUNet", "nnU-Net ResEnc M": "ResEncM"}
 
 
 @pytest.fixture
-def board():
+def record():
     dice = {
         ("Dataset004_Hippocampus", "Anterior"): {"mine": [0.8, 0.9], "other": [0.5, 0.7]},
         ("Dataset777_Own", "organ"): {"mine": [0.5, 0.5], "other": [0.25, 0.75]},
     }
-    return build_leaderboard(frame_of(dice), small_settings())
+    return leaderboard_record(build_leaderboard(frame_of(dice), small_settings()))
 
 
 def test_every_task_has_two_published_models_each_with_its_source():
@@ -63,8 +64,8 @@ def test_numbers_are_those_of_the_published_summaries(task):
         assert sorted(one.dice_of_label.values()) == sorted(of_label)
 
 
-def test_own_results_stand_above_the_published_ones_of_their_data_set(board, tmp_path):
-    write_published(board, "3d_fullres", tmp_path / "new")
+def test_own_results_stand_above_the_published_ones_of_their_data_set(record, tmp_path):
+    write_published(record, ["3d_fullres"], tmp_path / "new")
     written = json.loads((tmp_path / "new" / "published.json").read_text())
     rows = [(row["dataset"], row["model"], row["dice"]) for row in written["rows"]]
     assert rows == [
@@ -81,7 +82,7 @@ def test_own_results_stand_above_the_published_ones_of_their_data_set(board, tmp
     assert "https://github.com/automl/AutoNNUnet" in text
 
 
-def test_terminal_tells_own_from_published(board):
-    table = published_table(board, "3d_fullres")
+def test_terminal_tells_own_from_published(record):
+    table = published_table(record, ["3d_fullres"])
     sources = [str(cell) for cell in table.columns[3].cells]
     assert sources[:3] == ["this run", "this run", "https://github.com/automl/AutoNNUnet"]

@@ -1,0 +1,176 @@
+"""`nnunet-attention experiment`: the experiments of the paper, each ending in a table as there."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_attention.cli.crossval import (
+    DEVICES,
+    add_execution_arguments,
+    execute,
+    plan_of,
+    print_failures,
+)
+from nnunet_attention.cli.leaderboard import POLICIES, known_parameters
+from nnunet_attention.cli.numbers import not_negative
+
+if TYPE_CHECKING:
+    from nnunet_attention.crossval import CrossvalPlan, Folders
+    from nnunet_attention.crossval.experiments import Experiment
+
+HELP = (
+    "the paper's experiments on your data: capacity (plain, wide and attention U-Net), "
+    "training-size (trained on four fifths and on one fifth of the cases) and transfer (from one "
+    "data set to another), each with a table as in the paper; started again, it goes on"
+)
+# Here and not with the experiments: building the parser must not import what they need.
+NAMES = ("capacity", "training-size", "transfer")
+_ALL_FOLDS = ["0", "1", "2", "3", "4"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which experiment, on what, and where; nnU-Net's letters mean what they mean there."""
+    parser.add_argument("experiment", choices=NAMES, help=f"one of {', '.join(NAMES)}")
+    parser.add_argument(
+        "-d", nargs="+", required=True, metavar="ID", dest="datasets",
+        help="data sets, by number or name; for transfer two: from the first to the second",
+    )  # fmt: skip
+    parser.add_argument(
+        "-c", nargs=1, default=["3d_fullres"], metavar="CONFIG", dest="configurations",
+        help="configuration (default: 3d_fullres)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-tr", nargs="+", metavar="TRAINER", dest="trainers",
+        help="the first is the baseline of all tests (default: nnUNetTrainer AttentionUNetTrainer, "
+        "and for capacity WideUNetTrainer between them); TRAINER__PLANS names the plans too",
+    )  # fmt: skip
+    parser.add_argument(
+        "-p", nargs="+", default=["nnUNetPlans"], metavar="PLANS", dest="plans",
+        help="plans of each trainer given without (default: nnUNetPlans)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-f", nargs="+", metavar="FOLD", dest="folds",
+        help="folds (default: 0 1 2 3 4); for training-size the one whose parts are also swapped "
+        "(default: 0)",
+    )  # fmt: skip
+    parser.add_argument("-device", choices=DEVICES, default="cuda", help="(default: cuda)")
+    add_execution_arguments(parser)
+    parser.add_argument(
+        "--derived-id", type=not_negative, metavar="ID",
+        help="training-size: number of the data set that gets the two splits and links to the "
+        "original's data (default: the first free one from 900 on)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--undefined", choices=POLICIES, default=POLICIES[0], metavar="POLICY",
+        help="where a label is in neither or only one of reference and prediction: "
+        f"{', '.join(POLICIES)} (default: {POLICIES[0]})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=not_negative, default=0, metavar="N", help="of bootstraps (default: 0)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
+    )
+    parser.add_argument(
+        "-o", type=Path, metavar="DIR", dest="output",
+        help="folder for logs, manifests and table.json, .md and .tex (default: "
+        "experiments/EXPERIMENT_DATASETS in nnUNet_results)",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Makes what is missing, then the table."""
+    from rich.console import Console
+
+    from nnunet_attention.cli.progress import progress_bar
+    from nnunet_attention.crossval import Folders
+    from nnunet_attention.crossval.experiments import DEFAULT_TRAINERS, collect, paper_table
+    from nnunet_attention.crossval.paper_table import print_paper_table, write_paper_table
+
+    arguments.trainers = arguments.trainers or list(DEFAULT_TRAINERS[arguments.experiment])
+    arguments.folds = arguments.folds or (
+        ["0"] if arguments.experiment == "training-size" else _ALL_FOLDS
+    )
+    arguments.npz, arguments.pretrained_weights = False, None
+    folders = Folders.from_environment()
+    plan = plan_of(arguments)
+    root = (arguments.output or _default_output(arguments.experiment, plan, folders)).absolute()
+    experiment = _experiment(arguments, plan, folders, root)
+    if arguments.dry_run:
+        print_run_list(experiment, folders, root)
+        return 0
+    code = run_stages(arguments, experiment, folders, root)
+    if code:
+        return code
+    with progress_bar("measuring surfaces") as on_progress:
+        frame, costs = collect(
+            experiment, folders, arguments.processes, known_parameters, on_progress
+        )
+    table = paper_table(experiment, frame, costs, arguments.undefined, arguments.seed)
+    paths = write_paper_table(table, root)
+    print_paper_table(table, Console())
+    for path in paths:
+        print(f"wrote {path}")
+    return 0
+
+
+def run_stages(
+    arguments: argparse.Namespace, experiment: Experiment, folders: Folders, root: Path
+) -> int:
+    """Does all stages that are not done; stops at the first that fails."""
+    from nnunet_attention.crossval import missing_steps
+    from nnunet_attention.crossval.experiments import Own
+    from nnunet_attention.crossval.lock import Lock
+    from nnunet_attention.crossval.output import file_name_of, require_writable
+    from nnunet_attention.process import termination_as_interrupt
+
+    require_writable(root)
+    with Lock(root / ".lock", str(root)).held():
+        for number, stage in enumerate(experiment.stages, 1):
+            print(f"stage {number} of {len(experiment.stages)}: {stage.name}", file=sys.stderr)
+            name = file_name_of(stage.name)
+            if isinstance(stage, Own):
+                if not stage.is_done():
+                    with termination_as_interrupt():
+                        stage.do(root / "logs" / f"{name}.log")
+                continue
+            if not missing_steps(stage.plan, folders):
+                continue
+            outcome = execute(arguments, stage.plan, folders, root / "stages" / name)
+            if outcome is None:
+                return 130
+            if not outcome.ok:
+                print_failures(outcome, root / "stages" / name)
+                return 1
+    return 0
+
+
+def print_run_list(experiment: Experiment, folders: Folders, root: Path) -> None:
+    """Every stage that is not done, with its commands as far as they are known."""
+    from nnunet_attention.crossval.experiments import run_list
+
+    for name, commands in run_list(experiment, folders):
+        print(name)
+        for command in commands:
+            print(f"     {command}")
+    print(f"table\n     {root / 'table.md'}, .tex and .json")
+
+
+def _experiment(
+    arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path
+) -> Experiment:
+    from nnunet_attention.crossval import experiments
+
+    if arguments.experiment == experiments.CAPACITY:
+        return experiments.capacity(plan)
+    if arguments.experiment == experiments.TRAINING_SIZE:
+        return experiments.training_size(plan, folders, arguments.derived_id)
+    return experiments.transfer(plan, folders, root)
+
+
+def _default_output(name: str, plan: CrossvalPlan, folders: Folders) -> Path:
+    numbers = "_".join(dataset[7:10] for dataset in plan.datasets)
+    return folders.results / "experiments" / f"{name}_{numbers}"

@@ -1,0 +1,224 @@
+"""`nnunet-attention msd`: the Medical Segmentation Decathlon, from download to leaderboard."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_attention.cli.crossval import (
+    DEVICES,
+    add_execution_arguments,
+    default_output,
+    execute,
+    make_leaderboard,
+    plan_of,
+    print_failures,
+    print_missing,
+)
+
+if TYPE_CHECKING:
+    from nnunet_attention.crossval import Folders
+    from nnunet_attention.crossval.msd import Task
+
+HELP = (
+    "the Medical Segmentation Decathlon: download its tasks (fetch), or convert, cross-validate "
+    "and compare with published results as well (run)"
+)
+_TASKS_HELP = "tasks by number or name, such as 4 or Task04_Hippocampus"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Two actions."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    text = "download tasks, check and unpack them; started again, it goes on"
+    fetch = actions.add_parser("fetch", help=text, description=text)
+    fetch.add_argument("tasks", nargs="+", metavar="TASK", help=_TASKS_HELP)
+    fetch.add_argument(
+        "-o", type=Path, default=Path("msd"), metavar="DIR", dest="data",
+        help="gets a folder for each task (default: ./msd)",
+    )  # fmt: skip
+    _add_download_arguments(fetch)
+    text = "fetch and convert tasks, cross-validate, and compare; started again, it goes on"
+    run_parser = actions.add_parser("run", help=text, description=text)
+    run_parser.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=_TASKS_HELP)
+    run_parser.add_argument(
+        "--from", type=Path, metavar="DIR", dest="source",
+        help="has the tasks' folders or archives; nothing is downloaded",
+    )  # fmt: skip
+    run_parser.add_argument(
+        "--data", type=Path, default=Path("msd"), metavar="DIR",
+        help="gets what is downloaded or unpacked (default: ./msd)",
+    )  # fmt: skip
+    _add_download_arguments(run_parser)
+    _add_crossval_arguments(run_parser)
+
+
+def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep-archive", action="store_true", help="do not delete an archive once unpacked"
+    )
+    parser.add_argument(
+        "--url", metavar="URL",
+        help="another server with the same archives (default: the public bucket that MONAI uses)",
+    )  # fmt: skip
+
+
+def _add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c", nargs="+", default=["3d_fullres"], metavar="CONFIG", dest="configurations",
+        help="configurations (default: 3d_fullres)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-tr", nargs="+", default=["nnUNetTrainer", "AttentionUNetTrainer"], metavar="TRAINER",
+        dest="trainers",
+        help="trainers, or TRAINER__PLANS (default: nnUNetTrainer AttentionUNetTrainer)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-p", nargs="+", default=["nnUNetPlans"], metavar="PLANS", dest="plans",
+        help="plans of each trainer given without (default: nnUNetPlans)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-f", nargs="+", default=["0", "1", "2", "3", "4"], metavar="FOLD", dest="folds",
+        help="folds (default: 0 1 2 3 4)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--npz", action="store_true", help="keep the validations' probabilities, for ensembles"
+    )
+    parser.add_argument("-device", choices=DEVICES, default="cuda", help="(default: cuda)")
+    add_execution_arguments(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
+    )
+    parser.add_argument(
+        "-o", type=Path, metavar="DIR", dest="output",
+        help="folder for logs, manifest.json and leaderboard (default: crossval/DATASETS in "
+        "nnUNet_results)",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Does the action."""
+    from nnunet_attention.crossval.msd import find_task
+
+    tasks = list(dict.fromkeys(find_task(text) for text in arguments.tasks))
+    return _fetch(arguments, tasks) if arguments.action == "fetch" else _run(arguments, tasks)
+
+
+def _fetch(arguments: argparse.Namespace, tasks: list[Task]) -> int:
+    for task in tasks:
+        print(_fetched(arguments, task))
+    return 0
+
+
+def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
+    from nnunet_attention.crossval import Folders
+
+    arguments.pretrained_weights = None
+    folders = Folders.from_environment()
+    if arguments.dry_run:
+        return _print_missing(arguments, tasks, folders)
+    arguments.datasets = [_converted(arguments, task, folders) for task in tasks]
+    plan = plan_of(arguments)
+    root = arguments.output or default_output(plan, folders)
+    outcome = execute(arguments, plan, folders, root)
+    if outcome is None:
+        return 130
+    if not outcome.ok:
+        print_failures(outcome, root)
+        return 1
+    code = make_leaderboard(plan, root)
+    return code or _show_published(plan.configurations, root / "leaderboard")
+
+
+def _show_published(configurations: tuple[str, ...], folder: Path) -> int:
+    from rich.console import Console
+
+    from nnunet_attention.crossval.published import EXPLAINED, published_table, write_published
+    from nnunet_attention.files import read_json
+
+    record = read_json(folder / "leaderboard.json")
+    console = Console()
+    console.print(published_table(record, configurations))
+    console.print(EXPLAINED, style="dim", markup=False, highlight=False)
+    for path in write_published(record, configurations, folder):
+        print(f"wrote {path}")
+    return 0
+
+
+def _converted(arguments: argparse.Namespace, task: Task, folders: Folders) -> str:
+    """The data set of a task, made if it is not there."""
+    from rich.console import Console
+
+    from nnunet_attention.crossval.local import command_environment
+    from nnunet_attention.crossval.msd import convert, find_local
+
+    if (folders.raw_dataset(task.dataset_name) / "dataset.json").is_file():
+        return task.dataset_name
+    if arguments.source is not None:
+        folder = find_local(task, arguments.source, arguments.data)
+    else:
+        folder = _fetched(arguments, task)
+    console = Console(stderr=True)
+    with console.status(f"converting {task.name}"):
+        log = arguments.data.absolute() / "logs" / f"convert_{task.name}.log"
+        return convert(folder, folders.raw, command_environment(), log, arguments.processes)
+
+
+def _fetched(arguments: argparse.Namespace, task: Task) -> Path:
+    from nnunet_attention.crossval.msd import BASE_URL, fetch
+
+    with _download_bar(task.archive_name) as on_progress:
+        return fetch(
+            task, arguments.data, arguments.url or BASE_URL, arguments.keep_archive, on_progress
+        )
+
+
+@contextmanager
+def _download_bar(name: str):
+    """Gives a function that is told how many bytes are there, and of how many."""
+    from tqdm import tqdm
+
+    # On terminals only; it appears with the first bytes.
+    options = {"unit": "B", "unit_scale": True, "unit_divisor": 1024, "disable": None}
+    bar = None
+
+    def on_progress(done: int, total: int | None) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(desc=name, total=total, initial=done, **options)
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        yield on_progress
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Folders) -> int:
+    from nnunet_attention.crossval.msd import BASE_URL
+
+    absent = [
+        task
+        for task in tasks
+        if not (folders.raw_dataset(task.dataset_name) / "dataset.json").is_file()
+    ]
+    for task in absent:
+        where = arguments.data / task.name
+        if arguments.source is not None:
+            print(f"use {arguments.source} / {task.name}")
+        elif not (where / "dataset.json").is_file():
+            print(f"download {arguments.url or BASE_URL}/{task.archive_name} to {where}")
+        print(f"nnUNetv2_convert_MSD_dataset -i {where}")
+    present = [task.dataset_name for task in tasks if task not in absent]
+    if present:
+        arguments.datasets = present
+        plan = plan_of(arguments)
+        print_missing(plan, folders, arguments.output or default_output(plan, folders))
+    if absent:
+        names = ", ".join(task.dataset_name for task in absent)
+        print(f"cross-validation of {names}: listed when they are converted")
+    return 0
