@@ -39,6 +39,14 @@ def configuration_of(plans: Mapping, name: str, seen: tuple[str, ...] = ()) -> d
     return {**inherited, **own}
 
 
+def data_owner(plans: Mapping, name: str) -> str:
+    """The configuration whose preprocessed data another one trains on; mostly itself."""
+    parent = plans["configurations"][name].get("inherits_from")
+    if parent and "data_identifier" not in plans["configurations"][name]:
+        return data_owner(plans, parent)
+    return name
+
+
 def next_stages(configuration: Mapping) -> tuple[str, ...]:
     """The configurations that are trained on this one's predictions."""
     following = configuration.get("next_stage") or ()

@@ -22,6 +22,7 @@ from nnunet_attention.crossval.folds import (
 from nnunet_attention.crossval.planned import (
     check_unchanged,
     configuration_of,
+    data_owner,
     next_stages,
     relevant,
 )
@@ -317,7 +318,12 @@ class _Dataset:
     @property
     def _data_configurations(self) -> list[tuple[str, str]]:
         """Plans and configuration of all data that are trained on."""
-        return [(plans, one) for one, _ in self._stages for plans in self._plans]
+        found = [
+            (plans, one if content is None else data_owner(content, one))
+            for one, _ in self._stages
+            for plans, content in self._plans.items()
+        ]
+        return list(dict.fromkeys(found))
 
     def _preparation(self) -> list[Step]:
         steps: list[Step] = []

@@ -1,0 +1,154 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from nnunet_attention.crossval import lock as lock_module
+from nnunet_attention.crossval.lock import Lock, LockedError, Owner
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from nnunet_attention.crossval.lock import Lock
+Lock(Path(sys.argv[1]), "the folder").take()
+print("taken", flush=True)
+time.sleep(100)
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "folder" / ".lock"
+
+
+@pytest.fixture
+def holder(path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "taken\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def write_owner(path, **changes):
+    mine = Owner.this_process()
+    owner = {"host": mine.host, "pid": mine.pid, "started": mine.started, "job": None}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(owner | changes))
+
+
+def test_a_free_lock_is_taken_and_given_back(path):
+    with Lock(path, "the folder").held() as lock:
+        assert lock.owner().pid == os.getpid()
+    assert not path.exists()
+
+
+def test_a_lock_in_use_is_refused_with_the_owners_machine_and_process(path, holder):
+    with pytest.raises(LockedError, match=rf"the folder is in use by process {holder.pid} on "):
+        Lock(path, "the folder").take()
+
+
+def test_looking_refuses_as_taking_does_and_takes_nothing(path, holder):
+    with pytest.raises(LockedError):
+        Lock(path, "the folder").check_free()
+    holder.kill()
+    holder.wait()
+    Lock(path, "the folder").check_free()
+    assert Lock(path, "the folder").owner().pid == holder.pid
+
+
+def test_a_refused_lock_stays_with_its_owner(path, holder):
+    lock = Lock(path, "the folder")
+    with pytest.raises(LockedError):
+        lock.take()
+    lock.release()
+    assert lock.owner().pid == holder.pid
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(path, holder):
+    holder.kill()
+    holder.wait()
+    Lock(path, "the folder").take()
+    assert Lock(path, "the folder").owner().pid == os.getpid()
+
+
+def test_another_process_with_the_number_of_the_owner_is_not_the_owner(path):
+    write_owner(path, started=1.0)
+    Lock(path, "the folder").take()
+    assert Lock(path, "the folder").owner().started != 1.0
+
+
+def test_an_owner_on_another_machine_is_never_thought_gone(path):
+    write_owner(path, host="elsewhere", pid=2**22 + 1)
+    with pytest.raises(LockedError, match=r"on elsewhere.*remove .*\.lock"):
+        Lock(path, "the folder").take()
+
+
+def test_a_job_that_left_slurms_queue_is_gone(path, monkeypatch):
+    write_owner(path, host="node7", job="12_3")
+    monkeypatch.setattr(lock_module, "queued_jobs", lambda: {"12_3", "14"})
+    with pytest.raises(LockedError, match=r"on node7, SLURM job 12_3"):
+        Lock(path, "the folder").take()
+    monkeypatch.setattr(lock_module, "queued_jobs", lambda: None)
+    with pytest.raises(LockedError):
+        Lock(path, "the folder").take()
+    monkeypatch.setattr(lock_module, "queued_jobs", lambda: {"14"})
+    Lock(path, "the folder").take()
+
+
+def test_a_requeued_job_takes_over_its_own_lock_on_another_machine(path, monkeypatch):
+    write_owner(path, host="node7", job="12_3")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    Lock(path, "the folder").take()
+    assert Lock(path, "the folder").owner().job == "12_3"
+
+
+def test_without_hard_links_a_lock_is_still_one(path, monkeypatch, holder):
+    def no_links(source, target):
+        raise OSError("not supported")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(LockedError):
+        Lock(path, "the folder").take()
+    with Lock(path.with_name("other"), "the folder").held() as lock:
+        assert lock.owner().pid == os.getpid()
+
+
+TAKERS = """
+import sys, time
+from pathlib import Path
+from nnunet_attention.crossval.lock import Lock, LockedError
+sys.stdin.readline()
+try:
+    Lock(Path(sys.argv[1]), "the folder").take()
+    print("taken", flush=True)
+    sys.stdin.readline()
+except LockedError:
+    print("refused", flush=True)
+"""
+
+
+def test_of_many_that_take_over_a_stale_lock_one_gets_it(path):
+    write_owner(path, started=1.0)
+    takers = [
+        subprocess.Popen(
+            [sys.executable, "-c", TAKERS, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(5)
+    ]
+    for taker in takers:
+        taker.stdin.write("go\n")
+        taker.stdin.flush()
+    answers = [taker.stdout.readline().strip() for taker in takers]
+    for taker in takers:
+        taker.communicate("\n")
+    assert sorted(answers) == ["refused"] * 4 + ["taken"]

@@ -1,0 +1,125 @@
+"""Through submitit on a real SLURM of one node, with fast stand-ins for nnU-Net's commands."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+from fake_nnunet import DATASET, FakeNnunet, kill, wait_for
+from slurm_node import running_slurm
+
+from nnunet_attention.cli import main
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="the stand-ins are POSIX scripts"),
+]
+SLURM = ("--slurm", "--cpus", "1", "--mem", "1", "--sbatch", "mem=100MB")
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    with running_slurm(tmp_path_factory.mktemp("slurm")):
+        yield
+
+
+@pytest.fixture
+def nnunet(tmp_path, slurm):
+    return FakeNnunet(tmp_path)
+
+
+def attempts(nnunet, kind="fold"):
+    manifest = json.loads(
+        (nnunet.folders.results / "crossval" / DATASET / "manifest.json").read_text()
+    )
+    return [one for one in manifest["attempts"] if one["kind"] == kind]
+
+
+def queued() -> list[str]:
+    done = subprocess.run(["squeue", "-h", "-r", "-o", "%i"], capture_output=True, text=True)
+    return done.stdout.split()
+
+
+def test_a_crossval_runs_as_jobs_and_folds_as_an_array(nnunet):
+    code, output = nnunet.run("-f", "0", "1", "--time", "10", *SLURM, timeout=240)
+    assert code == 0, output
+    folds = attempts(nnunet)
+    assert len(folds) == 4
+    assert len({one["slurm_job"].partition("_")[0] for one in folds}) == 1
+    assert {one["slurm_job"].partition("_")[2] for one in folds} == {"0", "1", "2", "3"}
+    assert all(one["ok"] for one in folds)
+    assert nnunet.run("-f", "0", "1", *SLURM)[1].count("0 steps to do") == 1
+
+
+def test_a_fold_stopped_at_its_time_limit_is_requeued_and_goes_on(nnunet):
+    nnunet.prepare()
+    # A minute is SLURM's shortest limit, and it warns up to a minute early: longer than that.
+    code, output = nnunet.run(
+        *("-f", "0", "-tr", "TrainerA", "--time", "2", "--signal-seconds", "30", *SLURM),
+        FAKE_EPOCHS=110,
+        FAKE_SECONDS=0.5,
+        timeout=420,
+    )
+    assert code == 0, output
+    begun = [one["command"] for one in attempts(nnunet)]
+    assert len(begun) >= 2, output
+    assert "--c" not in begun[0]
+    assert all("--c" in one for one in begun[1:])
+    (lines,) = nnunet.journals().values()
+    assert lines.count("trained") == 1
+    assert "overlap" not in lines
+    # Stopped in good order: no epoch was trained again.
+    epochs = [line for line in lines if line.startswith("epoch")]
+    assert len(epochs) - len(set(epochs)) <= len(begun) - 1
+    assert not list(nnunet.folders.results.glob("*/*/fold_0/*.damaged-*"))
+    assert {one["slurm_job"] for one in attempts(nnunet)} == {attempts(nnunet)[0]["slurm_job"]}
+
+
+def test_jobs_outlive_a_killed_launcher_and_are_taken_over(nnunet):
+    nnunet.prepare()
+    first = nnunet.start("-f", "0", *SLURM, FAKE_EPOCHS=20, FAKE_SECONDS=0.2)
+    wait_for(lambda: len(nnunet.journals()) == 2, 120)
+    kill(first)
+    jobs = queued()
+    code, output = nnunet.run("-f", "0", *SLURM, timeout=240)
+    assert code == 0, output
+    assert len(attempts(nnunet)) == 2
+    assert {one["slurm_job"] for one in attempts(nnunet)} == set(jobs)
+    assert all(lines.count("begin") <= 1 for lines in nnunet.journals().values())
+
+
+def test_a_cancelled_job_is_reported_and_its_fold_goes_on_at_the_next_launch(nnunet):
+    nnunet.prepare()
+    first = nnunet.start(*("-f", "0", "-tr", "TrainerA", *SLURM), FAKE_EPOCHS=30, FAKE_SECONDS=0.2)
+    wait_for(lambda: any("epoch 3" in lines for lines in nnunet.journals().values()), 120)
+    subprocess.run(["scancel", *queued()], check=True)
+    output, _ = first.communicate(timeout=240)
+    assert first.returncode == 1, output
+    assert "is gone without a result" in output
+    wait_for(lambda: queued() == [], 60)
+    code, output = nnunet.run("-f", "0", "-tr", "TrainerA", *SLURM, timeout=240)
+    assert code == 0, output
+    assert "--c" in attempts(nnunet)[1]["command"]
+
+
+def test_an_interrupted_launcher_says_that_the_jobs_go_on(nnunet):
+    nnunet.prepare()
+    first = nnunet.start("-f", "0", *SLURM, FAKE_EPOCHS=20, FAKE_SECONDS=0.2)
+    wait_for(lambda: len(nnunet.journals()) == 2, 120)
+    first.send_signal(signal.SIGINT)
+    output, _ = first.communicate(timeout=30)
+    assert first.returncode == 130
+    assert "the jobs go on; watch them again with" in output
+    assert len(queued()) == 2
+    wait_for(lambda: queued() == [], 120)
+    assert nnunet.run("-f", "0", "--no-leaderboard", *SLURM, timeout=240)[0] == 0
+    assert len(attempts(nnunet)) == 2
+
+
+def test_without_slurms_commands_the_remedy_is_named(nnunet, monkeypatch, capsys):
+    for name, value in nnunet.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", str(nnunet.bin))
+    assert main(["crossval", "-d", "901", "-tr", "TrainerA", "--slurm"]) == 1
+    assert "the command srun is not here" in capsys.readouterr().err
