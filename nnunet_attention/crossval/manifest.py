@@ -77,7 +77,10 @@ class Manifest:
             "depends_on": content.get("depends_on", {}),
             "launches": [*content.get("launches", []), launch],
         }
-        self.write()
+        try:
+            self.write()
+        except OSError as error:
+            raise CommandError(f"{self._output.manifest} cannot be written: {error}") from error
 
     def note_dependence(self, dataset: str) -> None:
         """Keeps the plans and splits of a data set whose folds begin now."""

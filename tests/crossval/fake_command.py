@@ -19,6 +19,7 @@ RAW, PREPROCESSED, RESULTS = (
     Path(os.environ[name]) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 )
 EPOCHS = int(os.environ.get("FAKE_EPOCHS", "3"))
+CHECKPOINT_BYTES = int(os.environ.get("FAKE_CHECKPOINT_BYTES", "5000"))
 SECONDS = float(os.environ.get("FAKE_SECONDS", "0.01"))
 
 
@@ -49,10 +50,11 @@ def numbered(arguments) -> str:
 def write_slowly(path: Path, content: bytes) -> None:
     """In two halves, with time for a kill between them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb", buffering=0) as file:
-        file.write(content[: len(content) // 2])
-        time.sleep(SECONDS)
-        file.write(content[len(content) // 2 :])
+    with path.open("wb") as file:
+        for half in (content[: len(content) // 2], content[len(content) // 2 :]):
+            file.write(half)
+            file.flush()
+            time.sleep(SECONDS / 2)
 
 
 def write_json(path: Path, content) -> None:
@@ -119,7 +121,7 @@ def checkpoint(epoch: int) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("checkpoint/data.pkl", json.dumps({"current_epoch": epoch}))
-        archive.writestr("checkpoint/data/0", random.randbytes(5000))
+        archive.writestr("checkpoint/data/0", random.randbytes(CHECKPOINT_BYTES))
     return content.getvalue()
 
 
