@@ -36,8 +36,9 @@ def attempts(nnunet, kind="fold"):
     return [one for one in manifest["attempts"] if one["kind"] == kind]
 
 
-def queued() -> list[str]:
-    done = subprocess.run(["squeue", "-h", "-r", "-o", "%i"], capture_output=True, text=True)
+def queued(*options) -> list[str]:
+    command = ["squeue", "--noheader", "--array", "--format=%i", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
@@ -55,13 +56,17 @@ def test_a_crossval_runs_as_jobs_and_folds_as_an_array(nnunet):
 def test_a_fold_stopped_at_its_time_limit_is_requeued_and_goes_on(nnunet):
     nnunet.prepare()
     # A minute is SLURM's shortest limit, and it warns up to a minute early: longer than that.
-    code, output = nnunet.run(
+    launcher = nnunet.start(
         *("-f", "0", "-tr", "TrainerA", "--time", "2", "--signal-seconds", "30", *SLURM),
         FAKE_EPOCHS=110,
         FAKE_SECONDS=0.5,
-        timeout=420,
     )
-    assert code == 0, output
+    wait_for(lambda: nnunet.journals(), 60)
+    wait_for(lambda: queued("--states=PENDING"), 180)
+    # SLURM would let a requeued job wait for two minutes.
+    subprocess.run(["scontrol", "update", f"JobId={queued()[0]}", "StartTime=now"], check=True)
+    output, _ = launcher.communicate(timeout=300)
+    assert launcher.returncode == 0, output
     begun = [one["command"] for one in attempts(nnunet)]
     assert len(begun) >= 2, output
     assert "--c" not in begun[0]
