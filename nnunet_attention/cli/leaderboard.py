@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folds (default: 0 1 2 3 4)",
     )  # fmt: skip
     parser.add_argument(
-        "--results", nargs="+", default=[], metavar="NAME=DIR",
+        "--results", nargs="+", action="extend", default=[], metavar="NAME=DIR",
         help="other results: DIR/DATASET/CONFIG/fold_k/validation/summary.json",
     )  # fmt: skip
     parser.add_argument(
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or, for one data set, DIR (default: nnUNet_preprocessed, then nnUNet_raw)",
     )  # fmt: skip
     parser.add_argument(
-        "--tolerance", nargs="+", default=[], metavar="MM", dest="tolerances",
+        "--tolerance", nargs="+", action="extend", default=[], metavar="MM", dest="tolerances",
         help="with --surface: of normalised surface Dice in mm, a number for all labels or "
         "LABEL=MM for one (default: 2)",
     )  # fmt: skip
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "diagonal (default: such cases are left out of them)",
     )  # fmt: skip
     parser.add_argument(
-        "--label-names", nargs="+", type=Path, default=[], metavar="DIR",
+        "--label-names", nargs="+", action="extend", type=Path, default=[], metavar="DIR",
         help="folders with DATASET/dataset.json, for the names of labels (default: the models' "
         "own, nnUNet_preprocessed and nnUNet_raw)",
     )  # fmt: skip

@@ -62,10 +62,14 @@ def test_flags_reach_the_result(results, tmp_path):
 
 
 def test_other_results_are_compared_too(results, tmp_path):
-    write_folds(tmp_path / "paper" / "Dataset001_One" / "3d_fullres", BETTER)
-    assert main(leaderboard(tmp_path, "--results", f"Paper={tmp_path / 'paper'}")) == 0
+    others = {name: tmp_path / name for name in ("Paper", "Lab", "Web")}
+    for folder in others.values():
+        write_folds(folder / "Dataset001_One" / "3d_fullres", BETTER)
+    paper, lab, web = (f"{name}={folder}" for name, folder in others.items())
+    # Several after one flag, and a flag given twice.
+    assert main(leaderboard(tmp_path, "--results", paper, lab, "--results", web)) == 0
     record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
-    assert record["models"] == ["nnUNetTrainer", "AttentionUNetTrainer", "Paper"]
+    assert record["models"] == ["nnUNetTrainer", "AttentionUNetTrainer", "Paper", "Lab", "Web"]
 
 
 def test_training_logs_give_costs(results, tmp_path):
