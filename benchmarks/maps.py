@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def measure_time(arguments: argparse.Namespace) -> dict:
-    """Seconds of whole commands."""
+    """Seconds of whole commands: on the clock, and of all processors together."""
     common = ["-i", str(arguments.images), "-m", str(arguments.model_folder), "-f", arguments.f]
     common += ["-device", "cpu", "--disable_progress_bar"]
     commands = {
@@ -63,20 +64,33 @@ def measure_time(arguments: argparse.Namespace) -> dict:
         "maps": [BIN / "nnunet-attention", "maps", *common],
     }
     seconds = {name: [] for name in commands}
+    processor_seconds = {name: [] for name in commands}
     for _ in range(arguments.rounds):
         for name, command in commands.items():
             with tempfile.TemporaryDirectory() as out:
-                began = time.perf_counter()
+                began, used = time.perf_counter(), processor_seconds_of_children()
                 subprocess.run([*command, "-o", out], check=True, stdout=subprocess.DEVNULL)
                 seconds[name].append(time.perf_counter() - began)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    stock = medians["nnUNetv2_predict"]
+                processor_seconds[name].append(processor_seconds_of_children() - used)
     return {
         "cases": len(list(arguments.images.glob("*_0000*"))),
         "seconds": seconds,
-        "median_seconds": medians,
-        "ratio_to_nnUNetv2_predict": {name: value / stock for name, value in medians.items()},
+        "processor_seconds": processor_seconds,
+        "ratio": ratios(seconds),
+        "processor_ratio": ratios(processor_seconds),
     }
+
+
+def processor_seconds_of_children() -> float:
+    """What all ended children took, user and system: other work on the machine counts little."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
+    """Medians over that of nnUNetv2_predict."""
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return {name: value / medians["nnUNetv2_predict"] for name, value in medians.items()}
 
 
 def measure_memory(arguments: argparse.Namespace) -> dict:

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folds (default: 0 1 2 3 4)",
     )  # fmt: skip
     parser.add_argument(
-        "--results", nargs="+", default=[], metavar="NAME=DIR",
+        "--results", nargs="+", action="extend", default=[], metavar="NAME=DIR",
         help="other results: DIR/DATASET/CONFIG/fold_k/validation/summary.json",
     )  # fmt: skip
     parser.add_argument(
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or, for one data set, DIR (default: nnUNet_preprocessed, then nnUNet_raw)",
     )  # fmt: skip
     parser.add_argument(
-        "--tolerance", nargs="+", default=[], metavar="MM", dest="tolerances",
+        "--tolerance", nargs="+", action="extend", default=[], metavar="MM", dest="tolerances",
         help="with --surface: of normalised surface Dice in mm, a number for all labels or "
         "LABEL=MM for one (default: 2)",
     )  # fmt: skip
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "diagonal (default: such cases are left out of them)",
     )  # fmt: skip
     parser.add_argument(
-        "--label-names", nargs="+", type=Path, default=[], metavar="DIR",
+        "--label-names", nargs="+", action="extend", type=Path, default=[], metavar="DIR",
         help="folders with DATASET/dataset.json, for the names of labels (default: the models' "
         "own, nnUNet_preprocessed and nnUNet_raw)",
     )  # fmt: skip
@@ -99,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_attention.evaluation.leaderboard import Settings, build_leaderboard
     from nnunet_attention.evaluation.metrics import OVERLAP_METRICS, SURFACE_METRICS, check_metrics
     from nnunet_attention.evaluation.outputs import write_leaderboard
+    from nnunet_attention.evaluation.summaries import recorded_tolerances
     from nnunet_attention.evaluation.terminal import print_leaderboard
 
     metrics = check_metrics(
@@ -120,9 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_folds(request.folds)
     results = os.environ.get("nnUNet_results")  # noqa: SIM112 - nnU-Net spells it so
     collected = collect_results(request, Path(results) if results else None, known_parameters)
-    frame, tolerance = collected.frame, None
-    if arguments.surface:
-        frame, tolerance = with_surface_metrics(arguments, collected)
+    frame = with_surface_metrics(arguments, collected) if arguments.surface else collected.frame
+    tolerance = tolerance_in_words(recorded_tolerances(frame)) if "nsd" in metrics else None
     board = build_leaderboard(
         frame,
         Settings(
@@ -193,8 +193,25 @@ def known_parameters(
         return None
 
 
+def tolerance_in_words(tolerances: dict[str, dict[str, float | None]]) -> str | None:
+    """Of normalised surface Dice, by data set and label; one number where all are alike.
+
+    None where nothing is known.
+    """
+    found = {one for of_label in tolerances.values() for one in of_label.values()}
+    if found <= {None}:
+        return None
+    if len(found) == 1:
+        return f"{found.pop():g} mm"
+    return ", ".join(
+        f"{'unknown' if one is None else f'{one:g} mm'} for {label} of {dataset}"
+        for dataset, of_label in tolerances.items()
+        for label, one in of_label.items()
+    )
+
+
 def with_surface_metrics(arguments: argparse.Namespace, collected):
-    """The table with surface metrics, and the tolerance in words."""
+    """The table with surface metrics."""
     from nnunet_attention.cli.evaluate import default_processes, parse_tolerances
     from nnunet_attention.cli.progress import progress_bar
     from nnunet_attention.evaluation import DEFAULT_TOLERANCE_MM, add_surface_metrics
@@ -205,7 +222,7 @@ def with_surface_metrics(arguments: argparse.Namespace, collected):
         name: references_of(name, arguments.ground_truth, len(datasets) == 1) for name in datasets
     }
     with progress_bar("measuring surfaces") as on_progress:
-        frame = add_surface_metrics(
+        return add_surface_metrics(
             collected.frame,
             references,
             collected.validations,
@@ -215,8 +232,6 @@ def with_surface_metrics(arguments: argparse.Namespace, collected):
             arguments.processes or default_processes(),
             on_progress,
         )
-    words = [f"{default_mm:g} mm", *(f"{one:g} mm for {label}" for label, one in by_label.items())]
-    return frame, ", ".join(words)
 
 
 def references_of(dataset: str, folder: Path | None, alone: bool) -> Path:

@@ -1,5 +1,7 @@
 """Evaluation of segmentations and cross-validations; needs neither torch nor nnunetv2."""
 
+from importlib import import_module
+
 from nnunet_attention.evaluation.evaluate import (
     DEFAULT_TOLERANCE_MM,
     add_surface_metrics,
@@ -36,6 +38,16 @@ from nnunet_attention.evaluation.summaries import (
     recorded_tolerances,
 )
 
+# Imported on first use: they load scipy, which reading and measuring do without.
+_HOME_OF = {
+    "Leaderboard": "nnunet_attention.evaluation.leaderboard",
+    "Request": "nnunet_attention.evaluation.collect",
+    "Settings": "nnunet_attention.evaluation.leaderboard",
+    "build_leaderboard": "nnunet_attention.evaluation.leaderboard",
+    "collect_results": "nnunet_attention.evaluation.collect",
+    "write_leaderboard": "nnunet_attention.evaluation.outputs",
+}
+
 __all__ = [
     "COLUMNS",
     "DEFAULT_POLICY",
@@ -46,11 +58,16 @@ __all__ = [
     "SURFACE_DEFINITION",
     "SURFACE_METRICS",
     "LabelScheme",
+    "Leaderboard",
     "Metric",
     "MissingFoldsError",
+    "Request",
+    "Settings",
     "add_surface_metrics",
     "apply_policy",
+    "build_leaderboard",
     "check_metrics",
+    "collect_results",
     "common_cases",
     "concatenate",
     "evaluate_folder",
@@ -62,4 +79,15 @@ __all__ = [
     "read_summary",
     "recorded_tolerances",
     "tolerances_mm",
+    "write_leaderboard",
 ]
+
+
+def __getattr__(name: str):
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -55,10 +55,15 @@ def escaped(text: str) -> str:
 
 def _main_table(board: Leaderboard, metric: str) -> str:
     lines = [_line(["Data set", "Label", "$n$", *map(escaped, board.models)]), "\\midrule\n"]
-    for number, row in enumerate(main_table(board, metric)):
+    rows = main_table(board, metric)
+    widths = [
+        max(len(row.cells[column].mark) if row.cells[column] else 0 for row in rows)
+        for column in range(len(board.models))
+    ]
+    for number, row in enumerate(rows):
         if number and row.is_overall:
             lines.append("\\addlinespace\n")
-        cells = [_cell(cell) for cell in row.cells]
+        cells = [_cell(cell, width) for cell, width in zip(row.cells, widths, strict=True)]
         lines.append(_line([escaped(row.dataset), escaped(row.label), str(row.n), *cells]))
     way = "higher" if METRICS[metric].higher_is_better else "lower"
     policy = POLICIES[board.settings.policy].split(":")[0].split(";")[0].split(",")[0]
@@ -111,13 +116,15 @@ def _float(body: str, columns: str, caption: str, label: str) -> str:
     )
 
 
-def _cell(cell: Cell | None) -> str:
+def _cell(cell: Cell | None, width: int) -> str:
     if cell is None:
         return "--"
     mean = f"\\mathbf{{{cell.mean}}}" if cell.best else cell.mean
     spread = f" \\pm {cell.sd}" if cell.sd else ""
-    mark = f"^{{{cell.mark}}}" if cell.mark else ""
-    return f"${mean}{spread}{mark}$"
+    # As wide as the column's widest mark, so that the numbers stand in line.
+    missing = "*" * (width - len(cell.mark))
+    phantom = f"\\phantom{{{missing}}}" if missing else ""
+    return f"${mean}{spread}" + (f"^{{{cell.mark}{phantom}}}$" if width else "$")
 
 
 def _math(text: str) -> str:

@@ -189,20 +189,21 @@ def _one_sided_wilcoxon(
         differences: (cases,).
         counts: (resamples, cases), how often each case counts.
     """
-    sizes, group_of_case = np.unique(np.abs(differences), return_inverse=True)
-    order = group_of_case.argsort(kind="stable")
-    starts = np.searchsorted(group_of_case[order], np.arange(len(sizes)))
-    # How often each distinct size occurs in a resample above and below zero, (resamples, sizes).
-    above, below = (
-        np.add.reduceat(counts[:, order] * (signed[order] > 0), starts, axis=1)
-        for signed in (differences, -differences)
-    )
-    tied = above + below
+    differs = differences != 0
+    if not differs.any():
+        return np.ones(len(counts)), np.ones(len(counts))
+    order = np.flatnonzero(differs)[np.abs(differences[differs]).argsort(kind="stable")]
+    starts = np.unique(np.abs(differences[order]), return_index=True)[1]
+    drawn = counts[:, order]
+    # How often each distinct size occurs in a resample, and how often above zero.
+    tied = np.add.reduceat(drawn, starts, axis=1)
+    above = np.add.reduceat(drawn * (differences[order] > 0), starts, axis=1)
     upto = tied.cumsum(axis=1)
     middle_ranks = upto - (tied - 1) / 2
     n = upto[:, -1]
-    excess = (middle_ranks * above).sum(axis=1) - n * (n + 1) / 4
-    variance = n * (n + 1) * (2 * n + 1) / 24 - (tied**3 - tied).sum(axis=1) / 48
+    excess = np.einsum("rs,rs->r", middle_ranks, above) - n * (n + 1) / 4
+    ties = np.einsum("rs,rs,rs->r", tied, tied, tied) - n
+    variance = n * (n + 1) * (2 * n + 1) / 24 - ties / 48
     spread = np.sqrt(np.where(variance > 0, variance, np.inf))
     return stats.norm.sf((excess - 0.5) / spread), stats.norm.sf((-excess - 0.5) / spread)
 

@@ -265,7 +265,8 @@ def recorded_tolerances(frame: pd.DataFrame) -> dict[str, dict[str, float | None
     """
     tolerances: dict[str, dict[str, float | None]] = {}
     for dataset, of_label in frame.attrs.get(_TOLERANCES, {}).items():
-        for label, found in of_label.items():
+        # Sets were on the way: their order changes from process to process.
+        for label, found in sorted(of_label.items()):
             if len(found) > 1:
                 values = ", ".join(
                     sorted("unknown" if one is None else f"{one:g}" for one in found)

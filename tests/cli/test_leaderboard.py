@@ -13,7 +13,7 @@ from results_folders import write_folds
 from shared_data import ROOT, needs
 
 from nnunet_attention.cli import main
-from nnunet_attention.cli.leaderboard import known_parameters, trained_models
+from nnunet_attention.cli.leaderboard import known_parameters, tolerance_in_words, trained_models
 
 REFERENCE = ROOT / "msd_cv_reference"
 NAMES = {f"leaderboard.{ending}" for ending in ("json", "csv", "md", "tex", "html")}
@@ -62,10 +62,14 @@ def test_flags_reach_the_result(results, tmp_path):
 
 
 def test_other_results_are_compared_too(results, tmp_path):
-    write_folds(tmp_path / "paper" / "Dataset001_One" / "3d_fullres", BETTER)
-    assert main(leaderboard(tmp_path, "--results", f"Paper={tmp_path / 'paper'}")) == 0
+    others = {name: tmp_path / name for name in ("Paper", "Lab", "Web")}
+    for folder in others.values():
+        write_folds(folder / "Dataset001_One" / "3d_fullres", BETTER)
+    paper, lab, web = (f"{name}={folder}" for name, folder in others.items())
+    # Several after one flag, and a flag given twice.
+    assert main(leaderboard(tmp_path, "--results", paper, lab, "--results", web)) == 0
     record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
-    assert record["models"] == ["nnUNetTrainer", "AttentionUNetTrainer", "Paper"]
+    assert record["models"] == ["nnUNetTrainer", "AttentionUNetTrainer", "Paper", "Lab", "Web"]
 
 
 def test_training_logs_give_costs(results, tmp_path):
@@ -159,6 +163,20 @@ def test_plans_belong_to_a_trainer_or_to_all():
         ("A", "P2"),
         ("B", "P3"),
     )
+
+
+@pytest.mark.parametrize(
+    ("tolerances", "words"),
+    [
+        ({}, None),
+        ({"D": {"x": None}}, None),
+        ({"D": {"x": 2.0, "y": 2.0}, "E": {"x": 2.0}}, "2 mm"),
+        ({"D": {"x": 2.0}, "E": {"y": 1.5}}, "2 mm for x of D, 1.5 mm for y of E"),
+        ({"D": {"x": 2.0, "y": None}}, "2 mm for x of D, unknown for y of D"),
+    ],
+)
+def test_tolerances_in_words(tolerances, words):
+    assert tolerance_in_words(tolerances) == words
 
 
 def test_parameters_are_unknown_without_plans_and_known_with(tmp_path, minimal_plans):

@@ -5,12 +5,14 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from leaderboards import TRICKY, frame_of, small_leaderboard, small_settings
 from rich.console import Console
+from shared_data import ROOT, needs
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation import outputs
@@ -33,6 +35,7 @@ from nnunet_attention.evaluation.terminal import print_leaderboard
 
 NAMES = {f"leaderboard.{ending}" for ending in ("json", "csv", "md", "tex", "html")}
 NAN = float("nan")
+REFERENCE = ROOT / "msd_cv_reference"
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +235,12 @@ def test_one_model_alone_has_no_comparisons():
     assert leaderboard_record(board)["rows"][0]["comparisons"] == []
     for text in (markdown(board), latex(board), " ".join(methods_paragraphs(board))):
         assert "Holm's method" not in text
+
+
+@needs(REFERENCE)
+def test_the_python_example_of_the_documentation_runs(tmp_path, monkeypatch):
+    page = Path(__file__).resolve().parents[2] / "docs" / "leaderboard.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"folder": REFERENCE / "PlainConvUNet"})
+    assert {path.name for path in (tmp_path / "leaderboard").iterdir()} == NAMES

@@ -23,12 +23,21 @@
     return node;
   };
 
+  const markPath = (kind, x, y, s) => ({
+    circle: `M${x - s},${y}a${s},${s} 0 1,0 ${2 * s},0a${s},${s} 0 1,0 ${-2 * s},0Z`,
+    triangle: `M${x},${y - 1.15 * s}L${x + 1.1 * s},${y + 0.85 * s}H${x - 1.1 * s}Z`,
+    square: `M${x - 0.9 * s},${y - 0.9 * s}h${1.8 * s}v${1.8 * s}h${-1.8 * s}Z`,
+    diamond: `M${x},${y - 1.25 * s}L${x + 1.25 * s},${y}L${x},${y + 1.25 * s}L${x - 1.25 * s},${y}Z`,
+  }[kind]);
+
   class Canvas {
     constructor(id, height, title, smallest = 300) {
       this.box = byId(id);
       this.width = Math.max(smallest, this.box.clientWidth || 640);
       this.height = typeof height === "function" ? height(this.width) : height;
-      this.svg = svgNode("svg", { viewBox: `0 0 ${this.width} ${this.height}`, role: "img", "aria-label": title });
+      // Wider than its place, it is scrolled instead of shrunk.
+      const tooWide = this.width > (this.box.clientWidth || this.width);
+      this.svg = svgNode("svg", { ...(tooWide ? { style: `width:${this.width}px` } : {}), viewBox: `0 0 ${this.width} ${this.height}`, role: "img", "aria-label": title });
       this.box.replaceChildren(this.svg);
     }
     add(name, attributes, text = null) {
@@ -38,22 +47,13 @@
     }
     line(x1, y1, x2, y2, attributes = {}) { return this.add("line", { x1, y1, x2, y2, ...attributes }); }
     text(x, y, text, attributes = {}) { return this.add("text", { x, y, ...attributes }, text); }
-    mark(kind, x, y, size, attributes = {}) {
-      const s = size;
-      const paths = {
-        circle: `M${x - s},${y}a${s},${s} 0 1,0 ${2 * s},0a${s},${s} 0 1,0 ${-2 * s},0Z`,
-        triangle: `M${x},${y - 1.15 * s}L${x + 1.1 * s},${y + 0.85 * s}H${x - 1.1 * s}Z`,
-        square: `M${x - 0.9 * s},${y - 0.9 * s}h${1.8 * s}v${1.8 * s}h${-1.8 * s}Z`,
-        diamond: `M${x},${y - 1.25 * s}L${x + 1.25 * s},${y}L${x},${y + 1.25 * s}L${x - 1.25 * s},${y}Z`,
-      };
-      return this.add("path", { d: paths[kind], ...attributes });
-    }
+    mark(kind, x, y, size, attributes = {}) { return this.add("path", { d: markPath(kind, x, y, size), ...attributes }); }
   }
 
   const ticks = (low, high, count) => {
     const rough = (high - low) / Math.max(1, count);
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough * 0.999);
+    const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough * 0.75);
     const found = [];
     for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n += 1) found.push(n * step);
     return { found, decimals: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
@@ -182,18 +182,18 @@
     }
     const count = data.models.length;
     const lane = 22;
-    const top = 46;
+    const top = 30;
     const height = top + groups.reduce((sum, group) => sum + group.models.length * lane + 10, 0) + 6;
     const canvas = new Canvas("stability", height, "Stability of ranks");
     const left = Math.min(170, canvas.width * 0.34);
     const right = canvas.width - 64;
     const x = (rank) => left + 30 + (count === 1 ? 0 : ((rank - 1) * (right - left - 50)) / (count - 1));
-    canvas.text(left - 14, 30, "rank", { "text-anchor": "end", class: "faint" });
+    canvas.text(left - 14, 14, "rank", { "text-anchor": "end", class: "faint" });
     for (let rank = 1; rank <= count; rank += 1) {
       canvas.line(x(rank), top - 8, x(rank), height - 6, { class: "grid" });
-      canvas.text(x(rank), 30, rank, { "text-anchor": "middle", class: "faint" });
+      canvas.text(x(rank), 14, rank, { "text-anchor": "middle", class: "faint" });
     }
-    canvas.text(canvas.width - 4, 30, "rank 1 in", { "text-anchor": "end", class: "faint" });
+    canvas.text(canvas.width - 4, 14, "rank 1 in", { "text-anchor": "end", class: "faint" });
     let y = top;
     for (const group of groups) {
       if (group.strong) {
@@ -216,17 +216,18 @@
       });
       y += group.models.length * lane + 10;
     }
-    legend(canvas, left + 30, 12);
   };
   const share1 = (share) => (share > 0 && share < 0.005 ? "<1 %" : share < 1 && share >= 0.995 ? ">99 %" : `${Math.round(share * 100)} %`);
-  const legend = (canvas, start, y) => {
-    let x = start;
-    data.models.forEach((name, model) => {
-      const short = fitted(name, Math.max(60, (canvas.width - start) / data.models.length - 26));
-      canvas.mark(shape(model), x, y - 4, 4.5, { fill: colour(model) });
-      canvas.text(x + 9, y, short);
-      x += 24 + textWidth(short);
-    });
+  const fillLegends = () => {
+    for (const box of document.querySelectorAll(".legend")) {
+      box.replaceChildren(...data.models.map((name, model) => {
+        const item = htmlNode("span");
+        const picture = svgNode("svg", { width: 14, height: 12, viewBox: "0 0 14 12", "aria-hidden": "true" });
+        picture.append(svgNode("path", { d: markPath(shape(model), 7, 6, 4.5), fill: colour(model) }));
+        item.append(picture, name);
+        return item;
+      }));
+    }
   };
 
   // ---------------------------------------------------------------- critical differences
@@ -244,7 +245,8 @@
     const axis = 66;
     const start = axis + 16 + bars * 9;
     const canvas = new Canvas(id, start + half * 22 + 8, `Critical difference, ${what}`, 280);
-    const margin = Math.min(120, canvas.width * 0.27);
+    const longest = Math.max(...critical.models.map((model) => textWidth(data.models[model])));
+    const margin = Math.min(longest + 18, canvas.width * 0.33);
     const x = (rank) => margin + ((rank - 1) * (canvas.width - 2 * margin)) / (count - 1);
     canvas.line(x(1), axis, x(count), axis, { class: "axis" });
     for (let rank = 1; rank <= count; rank += 1) {
@@ -354,6 +356,7 @@
   };
   const drawViolins = () => {
     const groups = rowsOfDataset();
+    byId("violins-text").textContent = `${metric().title}, ${data.datasets[choice.dataset].name}.`;
     if (!groups.length) { byId("violins").textContent = "No cases."; return; }
     const names = data.datasets[choice.dataset].cases;
     const all = groups.flatMap((row) => row.values.flat()).filter((value) => value !== null);
@@ -418,7 +421,6 @@
       });
     });
     canvas.text(left - 40, 12, metric().title, { class: "faint" });
-    legend(canvas, left + Math.max(30, textWidth(metric().title) - 10), 12);
   };
 
   // ---------------------------------------------------------------- scatter of cases
@@ -543,12 +545,16 @@
   };
 
   const heading = byId("models");
+  heading.classList.toggle("many", data.models.length > 3);
   data.models.forEach((name, model) => {
     if (model) heading.append(htmlNode("span", data.models.length === 2 ? " against " : ", ", "versus"));
     const key = htmlNode("span", "", "key");
     key.style.background = colour(model);
-    heading.append(key, name);
+    const whole = htmlNode("span", null, "name");
+    whole.append(key, name);
+    heading.append(whole);
   });
+  fillLegends();
   fill("metric", data.metrics.map((one) => one.title));
   fill("dataset", data.datasets.map((one) => one.name));
   fill("first", data.models);
