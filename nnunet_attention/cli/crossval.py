@@ -110,7 +110,7 @@ def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
         help="folds of a job array that run at the same time (default: 256)",
     )  # fmt: skip
     slurm.add_argument(
-        "--sbatch", nargs="+", default=[], metavar="NAME=VALUE",
+        "--sbatch", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
         help="further options of sbatch, such as account=lab qos=long",
     )  # fmt: skip
     slurm.add_argument(
@@ -169,10 +169,10 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     for letter, values in (
         ("-d", plan.datasets),
         ("-c", plan.configurations),
-        ("-tr", plan.models),
+        ("-tr", tuple("__".join(model) for model in plan.models)),
         ("-f", plan.folds),
     ):
-        twice = [str(value) for value in dict.fromkeys(values) if values.count(value) > 1]
+        twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
         if twice:
             raise CommandError(f"{letter}: {', '.join(twice)} given twice")
     return plan

@@ -6,6 +6,7 @@ a step, a crash or another launcher's work gets what is missing then.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -161,7 +162,10 @@ class _Dataset:
         self._wanted = plan
         self._folders = folders
         self._name = name
-        self._number = str(int(name[7:10]))
+        found = re.fullmatch(r"Dataset(\d{3})_.+", name)
+        if found is None:
+            raise CommandError(f"-d {name}: give DatasetXXX_Name or its number")
+        self._number = str(int(found[1]))
 
     def steps(self) -> list[Step]:
         self._check()

@@ -1,0 +1,132 @@
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from fake_nnunet import DATASET, FakeNnunet, nnunet
+
+from nnunet_attention.cli import main
+
+__all__ = ["nnunet"]  # the fixture
+
+
+def crossval(*arguments) -> int:
+    return main(["crossval", *map(str, arguments)])
+
+
+def failure(capsys, *arguments) -> str:
+    assert crossval(*arguments) == 1
+    return capsys.readouterr().err
+
+
+def test_the_dry_run_lists_every_step_with_its_command_and_does_nothing(nnunet, capsys):
+    assert crossval("-d", 901, "-tr", "TrainerA", "-f", 0, "--npz", "--dry-run") == 0
+    listed = capsys.readouterr().out
+    steps = [line.split(maxsplit=1)[1] for line in listed.splitlines() if line[:3].strip()]
+    assert steps == [
+        f"{DATASET} fingerprint",
+        f"{DATASET} plans nnUNetPlans",
+        f"{DATASET} preprocessing nnUNetPlans 3d_fullres",
+        f"{DATASET} splits",
+        f"{DATASET} TrainerA__nnUNetPlans__3d_fullres fold 0 [absent]",
+        f"{DATASET} TrainerA__nnUNetPlans__3d_fullres accumulation",
+        "leaderboard",
+    ]
+    assert (
+        f"nnUNetv2_train {DATASET} 3d_fullres 0 -tr TrainerA -p nnUNetPlans -device cuda --npz"
+        in listed
+    )
+    assert list(nnunet.folders.preprocessed.iterdir()) == []
+    assert list(nnunet.folders.results.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("plans", "command"),
+    [
+        ("nnUNetResEncUNetLPlans", "nnUNetv2_plan_experiment -d 901 -pl nnUNetPlannerResEncL"),
+        ("AttentionUNetPlans", f"nnunet-attention plan -d {DATASET} -pl AttentionUNetPlanner"),
+        ("Attention_nnUNetPlans", f"nnunet-attention plan -d {DATASET} --from nnUNetPlans"),
+    ],
+)
+def test_missing_plans_are_made_by_the_planner_that_their_name_tells(
+    nnunet, capsys, plans, command
+):
+    assert crossval("-d", 901, "-tr", "TrainerA", "-p", plans, "--dry-run") == 0
+    assert command in capsys.readouterr().out
+
+
+def test_plans_of_an_unknown_planner_must_be_there(nnunet, capsys):
+    message = failure(capsys, "-d", 901, "-tr", "TrainerA", "-p", "MyPlans", "--dry-run")
+    assert "-p MyPlans: there is no" in message
+
+
+def test_a_trainer_may_name_its_plans(nnunet, capsys):
+    arguments = ("-tr", "TrainerA", "TrainerB__AttentionUNetPlans", "-f", 0, "--dry-run")
+    assert crossval("-d", 901, *arguments) == 0
+    listed = capsys.readouterr().out
+    assert "-tr TrainerA -p nnUNetPlans" in listed
+    assert "-tr TrainerB -p AttentionUNetPlans" in listed
+    assert "-tr TrainerB -p nnUNetPlans" not in listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-d", 999, "-tr", "A"), "no data set has this number or name"),
+        (("-d", "Dataset9_Short", "-tr", "A"), "give DatasetXXX_Name or its number"),
+        (("-d", 901, 901, "-tr", "A"), f"-d: {DATASET} given twice"),
+        (("-d", 901, "-tr", "A", "A"), "-tr: A__nnUNetPlans given twice"),
+        (("-d", 901, "-tr", "A", "-f", 0, "all"), "give numbers of folds, or all by itself"),
+        (("-d", 901, "-tr", "A", "-f", 0, "00"), "-f: 0 given twice"),
+        (("-d", 901, "-tr", "A", "-pretrained_weights", "no"), "no: there is no such file"),
+    ],
+)
+def test_bad_input_is_one_clear_error(nnunet, capsys, arguments, message):
+    assert message in failure(capsys, *arguments, "--dry-run")
+
+
+def test_an_unset_variable_is_named(nnunet, capsys, monkeypatch):
+    monkeypatch.delenv("nnUNet_results")
+    assert "nnUNet_results not set" in failure(capsys, "-d", 901, "-tr", "A", "--dry-run")
+
+
+def test_without_a_gpu_the_remedy_is_named(nnunet, capsys, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "give -device cpu" in failure(capsys, "-d", 901, "-tr", "A")
+
+
+def test_an_option_for_sbatch_without_a_value_is_refused(nnunet, capsys):
+    arguments = ("-d", 901, "-tr", "A", "--slurm", "--sbatch", "account")
+    assert "--sbatch account: give NAME=VALUE" in failure(capsys, *arguments)
+
+
+def test_pretrained_weights_are_for_the_first_start_only(nnunet, capsys, tmp_path):
+    weights = tmp_path / "weights.pth"
+    weights.touch()
+    arguments = ("-d", 901, "-tr", "A", "-f", 0, "-pretrained_weights", weights, "--dry-run")
+    assert crossval(*arguments) == 0
+    assert f"-device cuda -pretrained_weights {weights}\n" in capsys.readouterr().out
+    fold = nnunet.folders.fold(DATASET, "A", "nnUNetPlans", "3d_fullres", "0")
+    fold.mkdir(parents=True)
+    with zipfile.ZipFile(fold / "checkpoint_latest.pth", "w") as archive:
+        archive.writestr("checkpoint/data.pkl", b"")
+    assert crossval(*arguments) == 0
+    assert "-device cuda --c\n" in capsys.readouterr().out
+
+
+def test_failures_end_with_exit_code_one_and_the_way_to_go_on(tmp_path):
+    fake = FakeNnunet(tmp_path)
+    code, output = fake.run("-f", "0", FAKE_FAILURE="nnUNetv2_plan_experiment")
+    assert code == 1
+    assert "RuntimeError: made to fail" in output
+    assert "1 step(s) failed, 1 done" in output
+    assert "go on with: nnunet-attention crossval -d 901" in output
+
+
+def test_listing_loads_neither_torch_nor_the_networks(nnunet):
+    script = (
+        "import sys; from nnunet_attention.cli import main;"
+        "main(['crossval', '-d', '901', '-tr', 'A', '--dry-run']);"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
