@@ -124,3 +124,28 @@ def test_parser_needs_neither_torch_nor_nnunet():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_commands_of_a_folder_that_is_named_come_first(tmp_path, monkeypatch):
+    (tmp_path / "nnUNetv2_train").write_text("#!/bin/sh\n")
+    monkeypatch.setenv(process.COMMANDS_VARIABLE, str(tmp_path))
+    assert find_command("nnUNetv2_train") == str(tmp_path / "nnUNetv2_train")
+
+
+def test_an_ignored_signal_does_not_end_the_command(install_command, tmp_path):
+    install_command(
+        "stay", "import time\nprint('ready', flush=True)\ntime.sleep(1)\nprint('still here')"
+    )
+    log = tmp_path / "log"
+    running = process.LoggedProcess(["stay"], os.environ, log, (signal.SIGUSR2,))
+    wait_for(lambda: "ready" in log.read_text())
+    os.kill(running.pid, signal.SIGUSR2)
+    wait_for(lambda: running.poll() is not None)
+    assert running.stop() == 0
+    assert "still here" in log.read_text()
+
+
+def test_of_a_long_log_the_last_lines_are_shown_and_of_none_nothing(tmp_path):
+    (tmp_path / "log").write_text("".join(f"line {number}\n" for number in range(1000)))
+    assert process.last_lines(tmp_path / "log", 2) == "    line 998\n    line 999"
+    assert process.last_lines(tmp_path / "none") == ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
@@ -80,6 +81,7 @@ class Attempt:
     device: str = ""
     ignored_signals: tuple[signal.Signals, ...] = ()
     notes: list[str] = field(default_factory=list)
+    waits: ClassVar[bool] = False
 
     def __post_init__(self):
         self.started = time.time()

@@ -23,12 +23,21 @@ _POLL_SECONDS = 0.2
 
 
 class Running(Protocol):
-    """A step that has been started."""
+    """A step that has been started.
+
+    Attributes:
+        step: as it was listed.
+        device: for people.
+        started: in seconds since the epoch.
+        notes: what was found and done before.
+        waits: it is in a queue.
+    """
 
     step: Step
     device: str
     started: float
     notes: list[str]
+    waits: bool
 
     def poll(self) -> Result | None:
         """How it ended; None while it runs or waits."""

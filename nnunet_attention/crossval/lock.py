@@ -90,11 +90,11 @@ def slurm_job_of_this() -> str | None:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
-def queued_jobs() -> set[str] | None:
-    """This user's jobs that SLURM runs or will run; None where that cannot be found out."""
+def queued_jobs() -> dict[str, str] | None:
+    """States of this user's jobs in SLURM's queue; None where that cannot be found out."""
     try:
         done = subprocess.run(
-            ["squeue", "--noheader", "--array", "--format=%i", "--me"],
+            ["squeue", "--noheader", "--array", "--format=%i %T", "--me"],
             capture_output=True,
             text=True,
             timeout=60,
@@ -102,7 +102,7 @@ def queued_jobs() -> set[str] | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return set(done.stdout.split())
+    return dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.strip())
 
 
 class Lock:

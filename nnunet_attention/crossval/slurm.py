@@ -272,6 +272,11 @@ class SlurmJob:
             "is gone without a result: cancelled, out of memory, or its node failed"
         )
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits in SLURM's queue."""
+        return self._queue.waits(self._job.job_id)
+
     def stop(self) -> None:
         """Nothing: jobs go on without the launcher."""
 
@@ -293,11 +298,19 @@ class _Queue:
 
     def __init__(self):
         self._asked = -_QUEUE_SECONDS
-        self._ids: set[str] | None = None
+        self._states: dict[str, str] | None = None
 
     def has(self, job_id: str, fresh: bool = False) -> bool:
         """Whether a job waits or runs; also if SLURM does not answer."""
-        if fresh or time.monotonic() - self._asked >= _QUEUE_SECONDS:
+        self._ask(fresh)
+        return self._states is None or job_id in self._states
+
+    def waits(self, job_id: str) -> bool:
+        """Whether a job has not begun, or waits to be continued."""
+        self._ask()
+        return (self._states or {}).get(job_id) == "PENDING"
+
+    def _ask(self, now: bool = False) -> None:
+        if now or time.monotonic() - self._asked >= _QUEUE_SECONDS:
             self._asked = time.monotonic()
-            self._ids = queued_jobs()
-        return self._ids is None or job_id in self._ids
+            self._states = queued_jobs()

@@ -107,6 +107,7 @@ class Status:
                 continue
             progress = read_progress(step.run, self._folders, one.started)
             state, *numbers = _cells(progress)
+            state = "queued" if one.waits else state
             table.add_row(step.dataset, step.run.model, step.run.fold, state, *numbers, one.device)
         for step in waiting[:_MOST_WAITING]:
             run = step.run

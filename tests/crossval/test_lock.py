@@ -91,13 +91,13 @@ def test_an_owner_on_another_machine_is_never_thought_gone(path):
 
 def test_a_job_that_left_slurms_queue_is_gone(path, monkeypatch):
     write_owner(path, host="node7", job="12_3")
-    monkeypatch.setattr(lock_module, "queued_jobs", lambda: {"12_3", "14"})
+    monkeypatch.setattr(lock_module, "queued_jobs", lambda: {"12_3": "RUNNING", "14": "RUNNING"})
     with pytest.raises(LockedError, match=r"on node7, SLURM job 12_3"):
         Lock(path, "the folder").take()
     monkeypatch.setattr(lock_module, "queued_jobs", lambda: None)
     with pytest.raises(LockedError):
         Lock(path, "the folder").take()
-    monkeypatch.setattr(lock_module, "queued_jobs", lambda: {"14"})
+    monkeypatch.setattr(lock_module, "queued_jobs", lambda: {"14": "PENDING"})
     Lock(path, "the folder").take()
 
 

@@ -33,13 +33,20 @@ def shown(prepared, terminal: bool) -> str:
     with Status(prepared.folders, console) as status:
         status.begin(plan(), steps)
         running = SimpleNamespace(
-            step=steps[0], device="GPU 3", started=time.time() - 5, notes=["something was found"]
+            step=steps[0],
+            device="GPU 3",
+            started=time.time() - 5,
+            notes=["something was found"],
+            waits=False,
+        )
+        waiting = SimpleNamespace(
+            step=steps[1], device="SLURM job 7_1", started=time.time(), notes=[], waits=True
         )
         status.started(running)
         run.folder(prepared.folders).mkdir(parents=True)
         (run.folder(prepared.folders) / "training_log_2026_1_1_0_0_0.txt").write_text(LOG)
         (run.folder(prepared.folders) / "debug.json").write_text('{"num_epochs": "1000"}')
-        status.update(steps[1:], [running])
+        status.update(steps[2:], [running, waiting])
         status.ended(steps[0], Result(False, "it broke\n    its last line", 5.0, 1))
         return console.file.getvalue()
 
@@ -56,6 +63,7 @@ def test_a_terminal_shows_every_running_fold_with_its_progress(prepared):
     ):
         assert part in text
     assert "waiting" in text
+    assert "queued" in text
     assert "0 of 4 folds finished" in text
 
 

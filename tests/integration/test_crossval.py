@@ -1,10 +1,12 @@
 """`crossval` on real MSD data by the real commands, from raw data to the leaderboard."""
 
 import json
+import os
 
 import pytest
-from nnunet_commands import NnunetFolders, msd_subset
-from shared_data import HIPPOCAMPUS, needs
+from nnunet_commands import NnunetFolders, msd_subset, raw_subset
+from shared_data import HIPPOCAMPUS, NUCLEI, needs
+from slurm_node import running_slurm
 
 pytestmark = [pytest.mark.slow, needs(HIPPOCAMPUS)]
 
@@ -69,3 +71,30 @@ def test_a_second_launch_trains_nothing(nnunet, first_launch):
     again = nnunet.run("nnunet-attention", *CROSSVAL, "--no-leaderboard", schedule="1,2,1")
     assert "4 of 4 folds are finished; 0 steps to do" in again
     assert sorted(nnunet.results.glob("*/*/fold_*/*")) == before
+
+
+@pytest.fixture(scope="module")
+def nuclei(tmp_path_factory):
+    root = tmp_path_factory.mktemp("nuclei")
+    folders = NnunetFolders(root)
+    raw_subset(NUCLEI, folders.raw / NUCLEI.name, cases=5)
+    folders.run("nnUNetv2_extract_fingerprint", "-d", 18, "-np", 2)
+    folders.run("nnUNetv2_plan_experiment", "-d", 18, "-gpu_memory_target", 0.05)
+    return folders
+
+
+@pytest.mark.skipif(not NUCLEI.is_dir(), reason=f"no real data in {NUCLEI}")
+def test_real_folds_run_as_slurm_jobs_up_to_the_leaderboard(nuclei, tmp_path):
+    with running_slurm(tmp_path / "slurm"):
+        output = nuclei.run(
+            *("nnunet-attention", "crossval", "-d", 18, "-c", "2d", "-tr", *TRAINERS, "-f", 0),
+            *("-device", "cpu", "-np", 2, "-o", "out", "--slurm", "--cpus", 1, "--time", 30),
+            *("--sbatch", "mem=100MB"),
+            variables={"SLURM_CONF": os.environ["SLURM_CONF"]},
+        )
+    for trainer in TRAINERS:
+        assert trainer in output
+    manifest = json.loads((nuclei.root / "out" / "manifest.json").read_text())
+    folds = [one for one in manifest["attempts"] if one["kind"] == "fold"]
+    assert len(folds) == 2
+    assert all(one["ok"] and "_" in one["slurm_job"] for one in folds)
