@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Sequence
@@ -186,13 +187,11 @@ def predict_target(
     Raises:
         CommandError: if a command fails, or an image is missing.
     """
-    from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
-
     from nnunet_attention.evaluation import LabelScheme, evaluate_folder, tolerances_mm
     from nnunet_attention.evaluation.evaluate import DEFAULT_TOLERANCE_MM
 
-    known = get_filenames_of_train_images_and_targets(str(folders.raw_dataset(target)))
-    absent = [case for case in cases if case not in known]
+    known = _images(folders.raw_dataset(target), cases)
+    absent = [case for case, images in known.items() if not images]
     if absent:
         raise CommandError(
             f"{folders.raw_dataset(target)} lacks {len(absent)} of the cases that are validated, "
@@ -205,8 +204,8 @@ def predict_target(
         remove(beside)
         images.mkdir(parents=True)
         for case in cases:
-            for path in known[case]["images"]:
-                (images / Path(path).name).symlink_to(Path(path).absolute())
+            for channel, path in enumerate(known[case]):
+                (images / f"{case}_{channel:04d}{scheme.file_ending}").symlink_to(path.absolute())
         command = prediction_command(
             source, target, model, configuration, device, images, predictions
         )
@@ -228,6 +227,27 @@ def predict_target(
         raise CommandError(f"{folder} cannot be written: {error}") from error
     finally:
         remove(beside)
+
+
+def _images(raw: Path, cases: Sequence[str]) -> dict[str, list[Path]]:
+    """The images of each case, one a channel; none where they are missing."""
+    described = read_json(raw / "dataset.json")
+    if "dataset" in described:
+        from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
+
+        listed = get_filenames_of_train_images_and_targets(str(raw), described)
+        return {
+            case: [Path(path) for path in listed.get(case, {"images": []})["images"]]
+            for case in cases
+        }
+    # nnU-Net's function forks processes for this, and hangs beside other libraries' threads.
+    ending = described["file_ending"]
+    found: dict[str, list[Path]] = {case: [] for case in cases}
+    for path in sorted((raw / "imagesTr").glob(f"*_[0-9][0-9][0-9][0-9]{glob.escape(ending)}")):
+        case = path.name.removesuffix(ending)[:-5]
+        if case in found:
+            found[case].append(path)
+    return found
 
 
 def _is_copy(
