@@ -104,8 +104,14 @@ class LocalRunner:
                 attempt = self._attempt(step, device)
                 self._folds.append((attempt, device))
                 started.append(attempt)
-        for attempt in started:
-            attempt.start()
+        try:
+            for attempt in started:
+                attempt.start()
+        except BaseException:
+            # Interrupted: whoever called does not know yet of those that were started.
+            for attempt in started:
+                attempt.stop()
+            raise
         return started
 
     def _take_back(self) -> None:

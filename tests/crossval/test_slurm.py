@@ -24,22 +24,43 @@ def slurm(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def near_its_limit(tmp_path_factory, slurm):
+    """A fold that takes longer than its job may; it trains while the other tests run."""
+    nnunet = FakeNnunet(tmp_path_factory.mktemp("limit"))
+    nnunet.prepare()
+    # A minute is SLURM's shortest limit, and it warns up to a minute early: longer than that.
+    launcher = nnunet.start(
+        *("-f", "0", "-tr", "TrainerA", "--time", "2", "--signal-seconds", "30", *SLURM),
+        FAKE_EPOCHS=110,
+        FAKE_SECONDS=0.5,
+    )
+    yield nnunet, launcher
+    if launcher.poll() is None:
+        kill(launcher)
+
+
 @pytest.fixture
 def nnunet(tmp_path, slurm):
     return FakeNnunet(tmp_path)
 
 
 def attempts(nnunet, kind="fold"):
-    manifest = json.loads(
-        (nnunet.folders.results / "crossval" / DATASET / "manifest.json").read_text()
-    )
+    manifest = json.loads((out(nnunet) / "manifest.json").read_text())
     return [one for one in manifest["attempts"] if one["kind"] == kind]
 
 
-def queued(*options) -> list[str]:
+def out(nnunet):
+    return nnunet.folders.results / "crossval" / DATASET
+
+
+def queued(nnunet, *options) -> list[str]:
+    """The jobs of this launcher's folds that wait or run."""
     command = ["squeue", "--noheader", "--array", "--format=%i", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.split()
+    known = json.loads((out(nnunet) / "slurm" / "jobs.json").read_text())
+    ours = {job["id"] for name, job in known.items() if " fold " in name}
+    return sorted(ours & set(done.stdout.split()))
 
 
 def test_a_crossval_runs_as_jobs_and_folds_as_an_array(nnunet):
@@ -53,18 +74,53 @@ def test_a_crossval_runs_as_jobs_and_folds_as_an_array(nnunet):
     assert nnunet.run("-f", "0", "1", *SLURM)[1].count("0 steps to do") == 1
 
 
-def test_a_fold_stopped_at_its_time_limit_is_requeued_and_goes_on(nnunet):
+def test_jobs_outlive_their_launcher_and_the_next_one_takes_them_over(nnunet):
     nnunet.prepare()
-    # A minute is SLURM's shortest limit, and it warns up to a minute early: longer than that.
-    launcher = nnunet.start(
-        *("-f", "0", "-tr", "TrainerA", "--time", "2", "--signal-seconds", "30", *SLURM),
-        FAKE_EPOCHS=110,
-        FAKE_SECONDS=0.5,
-    )
-    wait_for(lambda: nnunet.journals(), 60)
-    wait_for(lambda: queued("--states=PENDING"), 180)
-    # SLURM would let a requeued job wait for two minutes.
-    subprocess.run(["scontrol", "update", f"JobId={queued()[0]}", "StartTime=now"], check=True)
+    first = nnunet.start("-f", "0", *SLURM, FAKE_EPOCHS=20, FAKE_SECONDS=0.2)
+    wait_for(lambda: len(nnunet.journals()) == 2, 120)
+    first.send_signal(signal.SIGINT)
+    output, _ = first.communicate(timeout=30)
+    assert first.returncode == 130
+    assert "the jobs go on; watch them again with" in output
+    jobs = queued(nnunet)
+    assert len(jobs) == 2
+    second = nnunet.start("-f", "0", *SLURM)
+    wait_for(lambda: (out(nnunet) / ".lock").exists(), 60)
+    kill(second)
+    code, output = nnunet.run("-f", "0", *SLURM, timeout=240)
+    assert code == 0, output
+    assert {one["slurm_job"] for one in attempts(nnunet)} == set(jobs)
+    for lines in nnunet.journals().values():
+        assert len([line for line in lines if line.startswith("begin")]) == 1
+
+
+def test_a_cancelled_job_is_reported_and_its_fold_goes_on_at_the_next_launch(nnunet):
+    nnunet.prepare()
+    first = nnunet.start(*("-f", "0", "-tr", "TrainerA", *SLURM), FAKE_EPOCHS=30, FAKE_SECONDS=0.2)
+    wait_for(lambda: any("epoch 3" in lines for lines in nnunet.journals().values()), 120)
+    subprocess.run(["scancel", *queued(nnunet)], check=True)
+    output, _ = first.communicate(timeout=240)
+    assert first.returncode == 1, output
+    assert "is gone without a result" in output
+    code, output = nnunet.run("-f", "0", "-tr", "TrainerA", *SLURM, timeout=240)
+    assert code == 0, output
+    assert "--c" in attempts(nnunet)[1]["command"]
+
+
+def test_without_slurms_commands_the_remedy_is_named(nnunet, monkeypatch, capsys):
+    for name, value in nnunet.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", str(nnunet.bin))
+    assert main(["crossval", "-d", "901", "-tr", "TrainerA", "--slurm"]) == 1
+    assert "the command srun is not here" in capsys.readouterr().err
+
+
+def test_a_fold_stopped_at_its_time_limit_is_requeued_and_goes_on(near_its_limit):
+    nnunet, launcher = near_its_limit
+    wait_for(lambda: queued(nnunet, "--states=PENDING") or launcher.poll() is not None, 180)
+    for job in queued(nnunet, "--states=PENDING"):
+        # SLURM would let a requeued job wait for two minutes.
+        subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
     output, _ = launcher.communicate(timeout=300)
     assert launcher.returncode == 0, output
     begun = [one["command"] for one in attempts(nnunet)]
@@ -74,57 +130,8 @@ def test_a_fold_stopped_at_its_time_limit_is_requeued_and_goes_on(nnunet):
     (lines,) = nnunet.journals().values()
     assert lines.count("trained") == 1
     assert "overlap" not in lines
-    # Stopped in good order: no epoch was trained again.
+    # Stopped in good order: at most the epoch that ran was begun again.
     epochs = [line for line in lines if line.startswith("epoch")]
     assert len(epochs) - len(set(epochs)) <= len(begun) - 1
     assert not list(nnunet.folders.results.glob("*/*/fold_0/*.damaged-*"))
-    assert {one["slurm_job"] for one in attempts(nnunet)} == {attempts(nnunet)[0]["slurm_job"]}
-
-
-def test_jobs_outlive_a_killed_launcher_and_are_taken_over(nnunet):
-    nnunet.prepare()
-    first = nnunet.start("-f", "0", *SLURM, FAKE_EPOCHS=20, FAKE_SECONDS=0.2)
-    wait_for(lambda: len(nnunet.journals()) == 2, 120)
-    kill(first)
-    jobs = queued()
-    code, output = nnunet.run("-f", "0", *SLURM, timeout=240)
-    assert code == 0, output
-    assert len(attempts(nnunet)) == 2
-    assert {one["slurm_job"] for one in attempts(nnunet)} == set(jobs)
-    assert all(lines.count("begin") <= 1 for lines in nnunet.journals().values())
-
-
-def test_a_cancelled_job_is_reported_and_its_fold_goes_on_at_the_next_launch(nnunet):
-    nnunet.prepare()
-    first = nnunet.start(*("-f", "0", "-tr", "TrainerA", *SLURM), FAKE_EPOCHS=30, FAKE_SECONDS=0.2)
-    wait_for(lambda: any("epoch 3" in lines for lines in nnunet.journals().values()), 120)
-    subprocess.run(["scancel", *queued()], check=True)
-    output, _ = first.communicate(timeout=240)
-    assert first.returncode == 1, output
-    assert "is gone without a result" in output
-    wait_for(lambda: queued() == [], 60)
-    code, output = nnunet.run("-f", "0", "-tr", "TrainerA", *SLURM, timeout=240)
-    assert code == 0, output
-    assert "--c" in attempts(nnunet)[1]["command"]
-
-
-def test_an_interrupted_launcher_says_that_the_jobs_go_on(nnunet):
-    nnunet.prepare()
-    first = nnunet.start("-f", "0", *SLURM, FAKE_EPOCHS=20, FAKE_SECONDS=0.2)
-    wait_for(lambda: len(nnunet.journals()) == 2, 120)
-    first.send_signal(signal.SIGINT)
-    output, _ = first.communicate(timeout=30)
-    assert first.returncode == 130
-    assert "the jobs go on; watch them again with" in output
-    assert len(queued()) == 2
-    wait_for(lambda: queued() == [], 120)
-    assert nnunet.run("-f", "0", "--no-leaderboard", *SLURM, timeout=240)[0] == 0
-    assert len(attempts(nnunet)) == 2
-
-
-def test_without_slurms_commands_the_remedy_is_named(nnunet, monkeypatch, capsys):
-    for name, value in nnunet.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PATH", str(nnunet.bin))
-    assert main(["crossval", "-d", "901", "-tr", "TrainerA", "--slurm"]) == 1
-    assert "the command srun is not here" in capsys.readouterr().err
+    assert len({one["slurm_job"] for one in attempts(nnunet)}) == 1
