@@ -1,10 +1,13 @@
 """Kills a cross-validation at random moments and looks at what the folds have gone through."""
 
+import json
 import os
 import random
 import signal
 import time
+import zipfile
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 from fake_nnunet import FakeNnunet, kill, wait_for
@@ -60,12 +63,25 @@ def assert_nothing_lost(fake: FakeNnunet) -> None:
         if "trained" in lines and not _final_was_damaged(fake, name):
             after = lines[lines.index("trained") :]
             assert not [line for line in after if line.startswith("epoch")], (name, lines)
-        assert lines[-1] == "validated", (name, lines)
+        _assert_whole(fake, name)
         epochs = [int(line.split()[1]) for line in lines if line.startswith("epoch")]
         assert set(epochs) == set(range(EPOCHS)), (name, lines)
     for left in fake.left_processes():
         os.kill(left, signal.SIGKILL)
         raise AssertionError(f"process {left} was left")
+
+
+def _assert_whole(fake: FakeNnunet, name: str) -> None:
+    fold = next(fake.folders.results.glob(f"*/{name}"))
+    splits = json.loads(next(fake.folders.preprocessed.glob("*/splits_final.json")).read_text())
+    wanted = splits[int(fold.name.removeprefix("fold_"))]["val"]
+    summary = json.loads((fold / "validation" / "summary.json").read_text())
+    found = [Path(one["prediction_file"]).name for one in summary["metric_per_case"]]
+    assert found == [f"{case}.nii.gz" for case in wanted], name
+    for prediction in found:
+        assert (fold / "validation" / prediction).read_bytes() == b"whole", name
+    with zipfile.ZipFile(fold / "checkpoint_final.pth") as archive:
+        assert archive.testzip() is None, name
 
 
 def wait_for_lines(fake: FakeNnunet, process, number: int) -> None:

@@ -19,7 +19,7 @@ from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, all_runs
 _REFRESH_SECONDS = 1.0
 # Between two lines about a fold where nobody looks at a table.
 _LINE_SECONDS = 300.0
-_MOST_WAITING = 8
+_MOST_WAITING = 5
 
 
 class Status:
@@ -102,18 +102,14 @@ class Status:
             step = one.step
             if step.run is None:
                 elapsed = duration(time.time() - one.started)
-                what = step.name.removeprefix(step.dataset).strip()
-                table.add_row(step.dataset, what, "", elapsed, "", "", "", "", one.device)
+                table.add_row(*_what(step), elapsed, "", "", "", "", one.device)
                 continue
             progress = read_progress(step.run, self._folders, one.started)
             state, *numbers = _cells(progress)
             state = "queued" if one.waits else state
-            table.add_row(step.dataset, step.run.model, step.run.fold, state, *numbers, one.device)
+            table.add_row(*_what(step), state, *numbers, one.device)
         for step in waiting[:_MOST_WAITING]:
-            run = step.run
-            what = step.name.removeprefix(step.dataset).strip() if run is None else run.model
-            fold = "" if run is None else run.fold
-            table.add_row(step.dataset, what, fold, "waiting", style="dim")
+            table.add_row(*_what(step), "waiting", style="dim")
         if len(waiting) > _MOST_WAITING:
             table.add_row("", f"and {len(waiting) - _MOST_WAITING} more", style="dim")
         return table
@@ -141,6 +137,16 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02d} min"
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+
+
+def _what(step: Step) -> tuple[str, str, str]:
+    """Data set, model and fold, in words that a narrow terminal can break."""
+    dataset = step.dataset.removeprefix("Dataset").replace("_", " ", 1)
+    run = step.run
+    if run is None:
+        return dataset, step.name.removeprefix(step.dataset).strip().replace("__", " "), ""
+    plans = "" if run.plans == "nnUNetPlans" else f" {run.plans}"
+    return dataset, f"{run.trainer}{plans} {run.configuration}", run.fold
 
 
 def _cells(progress: Progress) -> tuple[str, str, str, str, str]:

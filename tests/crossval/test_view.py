@@ -54,7 +54,8 @@ def shown(prepared, terminal: bool) -> str:
 def test_a_terminal_shows_every_running_fold_with_its_progress(prepared):
     text = shown(prepared, terminal=True)
     for part in (
-        "TrainerA__nnUNetPlans__3d_fullres",
+        "901 Tiny",
+        "TrainerA 3d_fullres",
         "2/1000",
         "0.5000",
         "90.0",
