@@ -139,7 +139,11 @@ def train(arguments) -> None:
     identifier = chosen.get("data_identifier", "nnUNetPlans_3d_fullres")
     for path in (PREPROCESSED / dataset / identifier).iterdir():
         assert path.read_bytes() == b"whole", path
-    splits = read_json(PREPROCESSED / dataset / "splits_final.json")
+    if fold == "all":
+        validated = cases(dataset)
+    else:
+        splits = read_json(PREPROCESSED / dataset / "splits_final.json")
+        validated = splits[int(fold)]["val"]
     model = RESULTS / dataset / f"{trainer}__{plans_name}__{configuration}"
     folder = model / f"fold_{fold}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +166,7 @@ def train(arguments) -> None:
         if "--val" not in arguments:
             train_epochs(folder, model, plans, dataset, log, journal, "--c" in arguments)
         load(folder / "checkpoint_final.pth")
-        validate(folder, model, splits[int(fold)]["val"], log, chosen)
+        validate(folder, model, validated, log, chosen)
         note(journal, "validated")
         worker.kill()
 

@@ -120,6 +120,28 @@ def test_a_cascade_trains_all_folds_of_its_first_stage_before_itself(nnunet):
     assert stages.count("3d_cascade_fullres") == 2
 
 
+def test_a_model_of_all_cases_needs_no_splits_and_no_accumulation(nnunet):
+    wanted = plan(folds=("all",), models=(("TrainerA", "nnUNetPlans"),))
+    outcome, view = run(nnunet, wanted)
+    assert outcome.ok, outcome.failed
+    assert not any(name.endswith(("splits", "accumulation")) for name in view.steps)
+    assert missing_steps(wanted, nnunet.folders) == []
+    assert not nnunet.folders.splits(DATASET).exists()
+
+
+def test_without_the_raw_data_prepared_data_are_enough(prepared):
+    shutil.rmtree(prepared.folders.raw)
+    outcome, _ = run(prepared, plan(folds=("0",)))
+    assert outcome.ok, outcome.failed
+
+
+def test_raw_data_that_are_needed_and_absent_are_named(prepared):
+    shutil.rmtree(prepared.folders.data(DATASET, "nnUNetPlans_3d_fullres"))
+    shutil.rmtree(prepared.folders.raw)
+    with pytest.raises(CommandError, match=r"preprocessing .* is missing.*check nnUNet_raw"):
+        run(prepared)
+
+
 def test_a_failing_fold_is_reported_with_its_log_while_the_others_finish(prepared, monkeypatch):
     monkeypatch.setenv("FAKE_FAILURE", "3d_fullres 1 -tr TrainerA")
     outcome, _ = run(prepared)
