@@ -1,13 +1,19 @@
+import argparse
+import re
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from fake_nnunet import DATASET, FakeNnunet, nnunet
 
 from nnunet_attention.cli import main
+from nnunet_attention.cli.crossval import add_arguments
 
 __all__ = ["nnunet"]  # the fixture
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "crossval.md"
 
 
 def crossval(*arguments) -> int:
@@ -130,3 +136,12 @@ def test_listing_loads_neither_torch_nor_the_networks(nnunet):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_documentation_has_every_option_and_no_other():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    options = {name for action in parser._actions for name in action.option_strings}
+    documented = set(re.findall(r"`(--?[a-z][\w-]*)", DOCUMENTATION.read_text(encoding="utf-8")))
+    # Those of nnUNetv2_train that a restart gives.
+    assert documented - {"--c", "--val"} == options - {"-h", "--help"}
