@@ -28,6 +28,7 @@ HELP = (
 )
 # Here and not with the experiments: building the parser must not import what they need.
 NAMES = ("capacity", "training-size", "transfer")
+_FILE_WIDTH = 160
 _ALL_FOLDS = ["0", "1", "2", "3", "4"]
 
 
@@ -111,7 +112,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     table = paper_table(experiment, frame, costs, arguments.undefined, arguments.seed)
     paths = write_paper_table(table, root)
-    print_paper_table(table, Console())
+    console = Console()
+    # A file has room for the table's columns.
+    print_paper_table(table, console if console.is_terminal else Console(width=_FILE_WIDTH))
     for path in paths:
         print(f"wrote {path}")
     return 0

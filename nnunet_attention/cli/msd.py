@@ -199,7 +199,7 @@ def _download_bar(name: str):
 
 
 def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Folders) -> int:
-    from nnunet_attention.crossval.msd import BASE_URL
+    from nnunet_attention.crossval.msd import BASE_URL, locate
 
     absent = [
         task
@@ -209,7 +209,10 @@ def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Fo
     for task in absent:
         where = arguments.data / task.name
         if arguments.source is not None:
-            print(f"use {arguments.source} / {task.name}")
+            copy = locate(task, arguments.source)
+            where = copy if copy.is_dir() else where
+            if not copy.is_dir():
+                print(f"unpack {copy} to {where}")
         elif not (where / "dataset.json").is_file():
             print(f"download {arguments.url or BASE_URL}/{task.archive_name} to {where}")
         print(f"nnUNetv2_convert_MSD_dataset -i {where}")

@@ -156,7 +156,7 @@ def training_size(
         )
     if derived_number is not None and len(wanted.datasets) > 1:
         raise CommandError("--derived-id is for a single data set; give one with -d")
-    configuration = _configuration(wanted)
+    configuration = _single_stage(wanted)
     methods = method_titles(wanted.models)
     stages: list[Trainings | Own] = []
     arms: list[Arm] = []
@@ -225,8 +225,8 @@ def transfer(wanted: CrossvalPlan, folders: Folders, root: Path) -> Experiment:
     if wanted.folds == ("all",):
         raise CommandError("-f all: there are no cases left to test on; give numbers of folds")
     source, target = wanted.datasets
+    configuration = _single_stage(wanted)
     moving.check_alike(folders, source, target)
-    configuration = _configuration(wanted)
     methods = method_titles(wanted.models)
     predictions = root / "before"
     to_source = replace(wanted, datasets=(source,), folds=("all",))
@@ -472,6 +472,16 @@ def _configuration(wanted: CrossvalPlan) -> str:
             "configuration; give one"
         )
     return wanted.configurations[0]
+
+
+def _single_stage(wanted: CrossvalPlan) -> str:
+    configuration = _configuration(wanted)
+    if configuration == "3d_cascade_fullres":
+        raise CommandError(
+            "-c 3d_cascade_fullres: a cascade needs all folds of its first stage, which other "
+            "splits and a network from other data do not have; choose a single-stage configuration"
+        )
+    return configuration
 
 
 def _title(trainer: str) -> str:

@@ -123,16 +123,15 @@ def fetch(
     return target
 
 
-def find_local(task: Task, source: Path, unpack_into: Path) -> Path:
-    """The task folder of a local copy; an archive is checked and unpacked first.
+def locate(task: Task, source: Path) -> Path:
+    """The task folder, or the archive, of a local copy.
 
     Args:
         task: which.
-        source: the task folder, or what has it or its archive in it; only read.
-        unpack_into: gets the task folder where the copy is an archive.
+        source: the task folder, or what has it or its archive in it.
 
     Raises:
-        CommandError: if the copy is not there, or is damaged.
+        CommandError: if the copy is not there.
     """
     if not source.is_dir():
         raise CommandError(f"--from {source}: there is no such folder")
@@ -145,16 +144,33 @@ def find_local(task: Task, source: Path, unpack_into: Path) -> Path:
             f"--from {source}: neither {task.name}/dataset.json nor {task.archive_name} is there; "
             "unpack the task there, or leave out --from to download it"
         )
+    return archive
+
+
+def find_local(task: Task, source: Path, unpack_into: Path) -> Path:
+    """The task folder of a local copy; an archive is checked and unpacked first.
+
+    Args:
+        task: which.
+        source: see `locate`; only read.
+        unpack_into: gets the task folder where the copy is an archive.
+
+    Raises:
+        CommandError: if the copy is not there, or is damaged.
+    """
+    found = locate(task, source)
+    if found.is_dir():
+        return found
     target = unpack_into / task.name
     with _one_at_a_time(target):
         if (target / "dataset.json").is_file():
             return target
-        if task.md5 is not None and (found := md5_of(archive)) != task.md5:
+        if task.md5 is not None and (md5 := md5_of(found)) != task.md5:
             raise CommandError(
-                f"{archive}: its MD5 sum is {found}, wanted {task.md5}; copy it again, or give the "
+                f"{found}: its MD5 sum is {md5}, wanted {task.md5}; copy it again, or give the "
                 "unpacked folder"
             )
-        unpack(archive, task, unpack_into)
+        unpack(found, task, unpack_into)
     return target
 
 

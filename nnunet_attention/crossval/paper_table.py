@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -338,6 +339,7 @@ def as_markdown(table: PaperTable) -> str:
 def as_latex(table: PaperTable) -> str:
     """A float for each grid."""
     parts = ["% Needs \\usepackage{booktabs} in the preamble.\n"]
+    key = re.sub(r"[^a-z0-9]+", "-", table.layout.title.lower())
     for number, grid in enumerate(_all_grids(table)):
         columns = "l" * grid.names + "r" * (len(grid.heading) - grid.names)
         lines = [_latex_line([tex.escaped(name) for name in grid.heading]), "\\midrule\n"]
@@ -348,7 +350,7 @@ def as_latex(table: PaperTable) -> str:
         caption = tex.escaped(grid.title) + "." + (f" {_latex_caption(table)}" * (not number))
         parts.append(
             "\\begin{table}\n\\centering\n"
-            f"\\caption{{{caption}}}\n\\label{{tab:paper-{number + 1}}}\n"
+            f"\\caption{{{caption}}}\n\\label{{tab:{key}-{number + 1}}}\n"
             f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{''.join(lines)}\\bottomrule\n"
             "\\end{tabular}\n\\end{table}\n"
         )

@@ -261,8 +261,8 @@ def _is_copy(
     now = relevant(read_json(folders.plans(dataset, plans)), configuration)
     # The tool chooses what suits the other data set's files and keeps its data apart.
     for content in (before, now):
-        content.pop("image_reader_writer")
-        content.pop("data_identifier")
+        content.pop("image_reader_writer", None)
+        content.pop("data_identifier", None)
     changed = differences(before, now)
     if changed:
         raise CommandError(

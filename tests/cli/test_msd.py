@@ -92,8 +92,13 @@ def test_dry_run_tells_download_conversion_and_later_steps(fake, tmp_path, no_ne
     said = capsys.readouterr().out
     assert f"download {msd.BASE_URL}/{NAME}.tar to {tmp_path / 'msd' / NAME}" in said
     assert "cross-validation of Dataset004_Hippocampus: listed when" in said
+    here = ["--from", str(tmp_path / "here")]
+    assert main([*command, *here]) == 0
+    assert f"MSD_dataset -i {tmp_path / 'here' / NAME}\n" in capsys.readouterr().out
+    assert main(["msd", "run", "--tasks", "9", "--dry-run", *here]) == 1
+    assert "neither Task09_Spleen/dataset.json nor" in capsys.readouterr().err
     fake.add_dataset("Dataset004_Hippocampus")
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "nnUNetv2_extract_fingerprint -d 4" in said
-    assert "download" not in said
+    assert "download https" not in said
