@@ -24,11 +24,10 @@ _POLL_SECONDS = 0.2
 
 
 def script_folders() -> list[Path]:
-    """Where this Python environment has its commands, or the folder that a person names instead."""
+    """Where commands are looked for: a folder that a person names, then this environment's."""
     named = os.environ.get(COMMANDS_VARIABLE)
-    if named:
-        return [Path(named)]
-    return [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
+    own = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
+    return [Path(named), *own] if named else own
 
 
 def find_command(name: str) -> str:

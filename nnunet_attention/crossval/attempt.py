@@ -7,7 +7,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,13 +17,12 @@ import psutil
 
 from nnunet_attention.crossval.checkpoints import damaged_checkpoints, set_aside
 from nnunet_attention.crossval.folders import Folders
-from nnunet_attention.crossval.folds import FoldState
+from nnunet_attention.crossval.folds import FoldRun, FoldState
 from nnunet_attention.crossval.lock import Lock, slurm_job_of_this
 from nnunet_attention.crossval.output import Output, file_name_of, full_disk_note
 from nnunet_attention.crossval.runs import (
     ACCUMULATION,
     DESCRIPTION,
-    FOLD,
     PLANS,
     PREPROCESSING,
     SPLITS,
@@ -171,13 +170,10 @@ class Attempt:
             )
 
     def _end_left_processes(self) -> None:
-        left = processes_of(_mark(self.step, self.folders))
+        left = processes_of_steps().get(_mark(self.step, self.folders), [])
         if left:
-            self.notes.append(
-                f"{self.step.name}: {len(left)} process(es) left by a killed launcher ended: "
-                f"{', '.join(str(process.pid) for process in left)}"
-            )
             end_processes(left)
+            self.notes.append(_ended(self.step.name, left))
 
     def _do(self, step: Step) -> None:
         if step.kind == SPLITS:
@@ -248,17 +244,23 @@ class Attempt:
 
 def step_lock(step: Step, folders: Folders) -> Lock:
     """What nobody else may do while a step runs."""
+    if step.run is not None:
+        return fold_lock(step.run, folders)
     place = _place(step, folders)
-    if step.kind == FOLD:
-        return Lock(place.with_name(f".{place.name}.lock"), str(place))
     if step.kind == ACCUMULATION:
         return Lock(place / ".accumulation.lock", f"the accumulation in {place}")
     return Lock(place / ".crossval.lock", str(place))
 
 
+def fold_lock(run: FoldRun, folders: Folders) -> Lock:
+    """Held while a fold is trained or validated."""
+    fold = run.folder(folders)
+    return Lock(fold.with_name(f".{fold.name}.lock"), str(fold))
+
+
 def _place(step: Step, folders: Folders) -> Path:
     """The folder that a step works in: of the fold, of the model, or of the prepared data set."""
-    if step.kind == FOLD:
+    if step.run is not None:
         return step.run.folder(folders)
     if step.kind == ACCUMULATION:
         trainer, plans, configuration = (
@@ -285,19 +287,42 @@ def cases_with_data(folders: Folders, dataset: str) -> list[str]:
     raise CommandError(f"{dataset} has no preprocessed cases in {folders.dataset(dataset)}")
 
 
-def processes_of(mark: str) -> list[psutil.Process]:
-    """The processes of this machine that were started for a step, whoever started them."""
-    found = []
+def processes_of_steps() -> dict[str, list[psutil.Process]]:
+    """The processes of this machine that were started for steps, whoever started them."""
+    found: dict[str, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(STEP_VARIABLE) == mark:
-                found.append(process)
+            mark = process.environ().get(STEP_VARIABLE)
         except (psutil.Error, OSError):
             continue  # Ended, or another person's.
+        if mark is not None and process.pid != os.getpid():
+            found.setdefault(mark, []).append(process)
     return found
 
 
-def end_processes(processes: list[psutil.Process], grace_seconds: float = 5.0) -> None:
+def end_leftovers(runs: Sequence[FoldRun], folders: Folders) -> list[str]:
+    """Ends what killed launchers have left of folds that nobody is at, finished ones included.
+
+    Returns:
+        what was ended, for people.
+    """
+    notes = []
+    processes = processes_of_steps()
+    for run in runs:
+        left = processes.get(str(run.folder(folders)), [])
+        owner = fold_lock(run, folders).owner() if left else None
+        if left and (owner is None or owner.is_gone):
+            end_processes(left)
+            notes.append(_ended(run.name, left))
+    return notes
+
+
+def _ended(name: str, processes: Sequence[psutil.Process]) -> str:
+    numbers = ", ".join(str(process.pid) for process in processes)
+    return f"{name}: {len(processes)} process(es) left by a killed launcher ended: {numbers}"
+
+
+def end_processes(processes: Sequence[psutil.Process], grace_seconds: float = 5.0) -> None:
     """Asks processes to end, and kills those that do not."""
     for ask in (psutil.Process.terminate, psutil.Process.kill):
         for process in processes:

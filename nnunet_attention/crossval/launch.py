@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from nnunet_attention.crossval.attempt import Result
+from nnunet_attention.crossval.attempt import Result, end_leftovers
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.lock import Lock
 from nnunet_attention.crossval.manifest import Manifest
 from nnunet_attention.crossval.output import Output, require_writable
-from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, missing_steps
+from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, all_runs, missing_steps
 from nnunet_attention.errors import CommandError
 from nnunet_attention.process import last_lines
 
@@ -59,7 +59,7 @@ class Runner(Protocol):
 class View(Protocol):
     """Shows what happens."""
 
-    def begin(self, plan: CrossvalPlan, steps: Sequence[Step]) -> None: ...
+    def begin(self, plan: CrossvalPlan, steps: Sequence[Step], notes: Sequence[str]) -> None: ...
 
     def started(self, running: Running) -> None: ...
 
@@ -104,7 +104,7 @@ def launch(
         runner.check(steps)
         manifest = Manifest(output, plan, folders)
         manifest.open()
-        view.begin(plan, steps)
+        view.begin(plan, steps, end_leftovers(all_runs(plan, folders), folders))
         return _Launch(plan, folders, runner, view, manifest, output, steps).run()
 
 

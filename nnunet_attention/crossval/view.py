@@ -46,8 +46,10 @@ class Status:
         if self._live is not None:
             self._live.stop()
 
-    def begin(self, plan: CrossvalPlan, steps: Sequence[Step]) -> None:
-        """Says how much is there already."""
+    def begin(self, plan: CrossvalPlan, steps: Sequence[Step], notes: Sequence[str] = ()) -> None:
+        """Says how much is there already, and what was cleared up."""
+        for note in notes:
+            self._say(f"note: {note}", style="yellow")
         self._runs = all_runs(plan, self._folders)
         unfinished = {step.name for step in steps}
         self._finished = {run.name for run in self._runs} - unfinished

@@ -4,11 +4,13 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 
 import pytest
 from crossval_kills import assert_nothing_lost, run_with_kills
 from fake_nnunet import DATASET, FakeNnunet, kill, nnunet, plan, wait_for
 
+from nnunet_attention import process
 from nnunet_attention.crossval import FoldState, missing_steps, state_of
 from nnunet_attention.crossval import attempt as attempt_module
 from nnunet_attention.crossval.launch import launch
@@ -30,7 +32,8 @@ class Silent:
         self.started_on = {}
         self.ended_ok = {}
 
-    def begin(self, plan, steps):
+    def begin(self, plan, steps, notes):
+        self.notes += notes
         self.steps = [step.name for step in steps]
 
     def started(self, running):
@@ -191,6 +194,7 @@ def test_a_command_that_ends_well_and_makes_nothing_has_failed(prepared):
 def test_a_missing_command_fails_its_step_with_the_remedy(prepared, monkeypatch):
     (prepared.bin / "nnUNetv2_train").rename(prepared.bin / "gone")
     monkeypatch.setenv("PATH", str(prepared.bin))
+    monkeypatch.setattr(process, "script_folders", lambda: [prepared.bin])
     outcome, _ = run(prepared, plan(folds=("0",)))
     assert all("nnUNetv2_train is not installed" in text for text in outcome.failed.values())
 
@@ -411,6 +415,16 @@ def test_what_a_killed_launcher_left_running_is_ended_first(prepared):
     assert outcome.ok
     assert "left by a killed launcher ended" in " ".join(view.notes)
     assert not any("overlap" in lines for lines in prepared.journals().values())
+
+
+def test_what_a_killed_launcher_left_of_a_finished_fold_is_ended_too(prepared):
+    wanted, fold = one_fold(prepared)
+    environment = prepared.environment() | {attempt_module.STEP_VARIABLE: str(fold)}
+    left = subprocess.Popen(["sleep", "300"], env=environment)
+    outcome, view = run(prepared, wanted)
+    assert outcome.ok
+    left.wait(10)
+    assert str(left.pid) in view.notes[0]
 
 
 def test_a_killed_fold_is_reported_and_goes_on_at_the_next_launch(prepared):
