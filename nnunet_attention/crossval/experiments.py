@@ -438,7 +438,7 @@ def _prediction(
 
     images = folders.raw_dataset(target) / "imagesTr"
     says = moving.prediction_command(
-        source, target, model, configuration, wanted.device, images, folder
+        source, target, model, configuration, wanted.device, wanted.processes, images, folder
     )
     return Own(f"predict {method}", " ".join(says), is_done, do)
 

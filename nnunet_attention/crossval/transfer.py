@@ -20,6 +20,8 @@ from nnunet_attention.process import run_command
 
 # One set of named results holds all cases: which fold validated a case is of no account.
 ONLY_FOLD = "0"
+# As many as nnUNetv2_predict has by itself, before and after the network.
+_MOST_WORKERS = 3
 
 
 def check_alike(folders: Folders, source: str, target: str) -> None:
@@ -152,14 +154,15 @@ def prediction_folder(root: Path, target: str, model: tuple[str, str], configura
 
 def prediction_command(
     source: str, target: str, model: tuple[str, str], configuration: str, device: str,
-    images: Path, output: Path,
+    processes: int, images: Path, output: Path,
 ) -> list[str]:  # fmt: skip
     """Of the source's network on the target's images."""
     trainer, plans = model
+    workers = str(min(processes, _MOST_WORKERS))
     return [
         *("nnUNetv2_predict", "-i", str(images), "-o", str(output), "-d", source),
         *("-tr", trainer, "-p", moved_name(plans, target), "-c", configuration, "-f", "all"),
-        *("-npp", "2", "-nps", "2", "-device", device, "--disable_progress_bar"),
+        *("-npp", workers, "-nps", workers, "-device", device, "--disable_progress_bar"),
     ]
 
 
@@ -207,7 +210,7 @@ def predict_target(
             for channel, path in enumerate(known[case]):
                 (images / f"{case}_{channel:04d}{scheme.file_ending}").symlink_to(path.absolute())
         command = prediction_command(
-            source, target, model, configuration, device, images, predictions
+            source, target, model, configuration, device, processes, images, predictions
         )
         run_command(command, command_environment(), log)
         evaluate_folder(

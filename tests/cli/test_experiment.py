@@ -227,7 +227,7 @@ def test_what_makes_no_experiment_is_told(fake, capsys, arguments, said):
             [
                 "nnUNetv2_move_plans_between_datasets -s Dataset902_Target -t Dataset901_Tiny",
                 "nnUNetv2_train Dataset901_Tiny 3d_fullres all -tr AttentionUNetTrainer",
-                "-f all -npp 2",
+                "-f all -npp 3 -nps 3",
                 "-pretrained_weights",
             ],
         ),

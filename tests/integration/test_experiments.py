@@ -13,6 +13,9 @@ from nnunet_attention.crossval.derived import SMALL, choose_derived, derive
 pytestmark = pytest.mark.slow
 TRAINER = ("-tr", "AttentionUNetTrainer_short", "-device", "cpu", "-np", "1", "-f", "0")
 
+# Each worker process imports torch anew, which takes longer than its work here.
+QUICK = {"schedule": "1,1,1", "variables": {"nnUNet_def_n_proc": "1"}}
+
 
 def write_dataset(folders: NnunetFolders, name: str, seed: int) -> None:
     """Five cases of a bright box in noise, shape (12, 20, 24), spacing (3, 2, 1)."""
@@ -59,7 +62,7 @@ def test_nnunet_transfers_between_data_sets_and_trains_on_swapped_splits(tmp_pat
     out = tmp_path / "transfer"
     nnunet.run(
         "nnunet-attention", "experiment", "transfer", "-d", 811, 812, *TRAINER, "-o", out,
-        schedule="1,1,1",
+        **QUICK,
     )  # fmt: skip
     assert settings(out) == ["before fine-tuning", "after fine-tuning", "from scratch"]
     (log,) = (out / "stages").glob("fine-tune*/logs/*fold_0.log")
@@ -71,7 +74,7 @@ def test_nnunet_transfers_between_data_sets_and_trains_on_swapped_splits(tmp_pat
     derive(derived, folders, [("nnUNetTrainer_short", "nnUNetPlans")], "3d_fullres")
     said = nnunet.run(
         "nnUNetv2_train", derived.name, "3d_fullres", SMALL, "-tr", "nnUNetTrainer_short",
-        "-device", "cpu", schedule="1,1,1",
+        "-device", "cpu", **QUICK,
     )  # fmt: skip
     assert "This split has 1 training and 4 validation cases." in said
     model = nnunet.results / derived.name / "nnUNetTrainer_short__nnUNetPlans__3d_fullres"
