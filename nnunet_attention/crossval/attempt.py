@@ -246,9 +246,15 @@ def step_lock(step: Step, folders: Folders) -> Lock:
     """What nobody else may do while a step runs."""
     if step.run is not None:
         return fold_lock(step.run, folders)
-    place = _place(step, folders)
     if step.kind == ACCUMULATION:
+        place = _place(step, folders)
         return Lock(place / ".accumulation.lock", f"the accumulation in {place}")
+    return dataset_lock(step.dataset, folders)
+
+
+def dataset_lock(dataset: str, folders: Folders) -> Lock:
+    """Held while a data set is planned, preprocessed or split."""
+    place = folders.dataset(dataset)
     return Lock(place / ".crossval.lock", str(place))
 
 

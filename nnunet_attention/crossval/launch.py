@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from nnunet_attention.crossval.attempt import Result, end_leftovers
+from nnunet_attention.crossval.attempt import Result, dataset_lock, end_leftovers
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.lock import Lock
 from nnunet_attention.crossval.manifest import Manifest
@@ -20,6 +20,8 @@ from nnunet_attention.process import last_lines
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
+# Of files that somebody may be writing.
+_READINGS, _BETWEEN_READINGS_SECONDS = 3, 0.3
 
 
 class Running(Protocol):
@@ -100,12 +102,29 @@ def launch(
     for folder in (folders.preprocessed, folders.results, output.root):
         require_writable(folder)
     with Lock(output.lock, str(output.root)).held():
-        steps = missing_steps(plan, folders)
+        steps = _listed(plan, folders)
         runner.check(steps)
         manifest = Manifest(output, plan, folders)
         manifest.open()
         view.begin(plan, steps, end_leftovers(all_runs(plan, folders), folders))
         return _Launch(plan, folders, runner, view, manifest, output, steps).run()
+
+
+def _listed(plan: CrossvalPlan, folders: Folders) -> list[Step]:
+    """What is missing. nnU-Net writes its files in place: one may be half there for a moment.
+
+    Raises:
+        LockedError: if what cannot be read is just being written by somebody else's step.
+        CommandError: if it cannot be read for good.
+    """
+    for _ in range(_READINGS - 1):
+        try:
+            return missing_steps(plan, folders)
+        except CommandError:
+            for dataset in plan.datasets:
+                dataset_lock(dataset, folders).check_free()
+            time.sleep(_BETWEEN_READINGS_SECONDS)
+    return missing_steps(plan, folders)
 
 
 class _Launch:

@@ -394,6 +394,28 @@ def test_a_second_launcher_is_refused_with_the_firsts_machine_and_process(nnunet
         kill(first)
 
 
+def test_a_file_that_is_half_written_at_the_first_look_is_read_again(prepared, monkeypatch):
+    looks = []
+
+    def half_written_at_first(*arguments):
+        looks.append(arguments)
+        if len(looks) == 1:
+            raise CommandError("dataset.json cannot be read as JSON")
+        return missing_steps(*arguments)
+
+    monkeypatch.setattr("nnunet_attention.crossval.launch.missing_steps", half_written_at_first)
+    assert run(prepared)[0].ok
+
+
+def test_a_file_that_stays_damaged_is_an_error(prepared, monkeypatch):
+    def damaged(*arguments):
+        raise CommandError("dataset.json cannot be read as JSON")
+
+    monkeypatch.setattr("nnunet_attention.crossval.launch.missing_steps", damaged)
+    with pytest.raises(CommandError, match="cannot be read as JSON"):
+        run(prepared)
+
+
 def test_ctrl_c_stops_all_processes_and_says_how_to_go_on(prepared):
     process = prepared.start("-f", "0", "--at-once", "2", FAKE_EPOCHS=1000)
     wait_for(lambda: sum(map(len, prepared.journals().values())) > 4)
