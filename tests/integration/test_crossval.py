@@ -83,6 +83,7 @@ def nuclei(tmp_path_factory):
     return folders
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not NUCLEI.is_dir(), reason=f"no real data in {NUCLEI}")
 def test_real_folds_run_as_slurm_jobs_up_to_the_leaderboard(nuclei, tmp_path):
     with running_slurm(tmp_path / "slurm"):

@@ -10,7 +10,7 @@ from nnunet_commands import NnunetFolders
 from nnunet_attention.crossval import Folders
 from nnunet_attention.crossval.derived import SMALL, choose_derived, derive
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 TRAINER = ("-tr", "AttentionUNetTrainer_short", "-device", "cpu", "-np", "1", "-f", "0")
 
 # Each worker process imports torch anew, which takes longer than its work here.
