@@ -8,6 +8,29 @@ from torch import nn
 from torch._dynamo.testing import CompileCounter
 
 
+def simple_forward(network: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """The network as the paper has it, one operation after the other; nothing is done in place."""
+    skips = network.encoder(x)
+    decoder = network.decoder
+    outputs, feature = [], skips[-1]
+    for number, skip in enumerate(reversed(skips[:-1])):
+        joined = decoder.transpconvs[number](feature)
+        if number < len(decoder.gates):
+            gate = decoder.gates[number]
+            query = torch.relu(gate.theta(skip) + gate.phi(feature))
+            coefficients = nn.functional.interpolate(
+                torch.sigmoid(gate.psi(query)),
+                size=skip.shape[2:],
+                mode={4: "bilinear", 5: "trilinear"}[skip.ndim],
+            )
+            skip = coefficients * skip
+            if gate.output_transform is not None:
+                skip = gate.output_transform(skip)
+        feature = decoder.stages[number](torch.cat((joined, skip), 1))
+        outputs.append(decoder.seg_layers[number](feature))
+    return outputs[::-1]
+
+
 class NetworkContract:
     """A subclass names the two classes and what tells their arguments apart."""
 
@@ -147,6 +170,46 @@ class NetworkContract:
         skips = network.encoder(x)
         expected = network.decoder.gates[0](skips[2], skips[3])[1]
         assert torch.equal(coefficients[0], expected)
+
+    @pytest.mark.parametrize("dimensions", [2, 3])
+    @pytest.mark.parametrize(
+        "options", [{}, {"gate_full_resolution": True}, {"output_transform": True}]
+    )
+    @pytest.mark.parametrize("precision", [torch.float64, torch.float32, torch.bfloat16])
+    def test_outputs_and_gradients_are_those_of_the_simple_gate(
+        self, dimensions, options, precision
+    ):
+        network = self.gated(dimensions, deep_supervision=True, **options)
+        x = self.images(dimensions)
+        if precision is torch.float64:
+            network, x = network.double(), x.double()
+        # oneDNN's 16-bit gradient of a plain convolution's weights, here in decoder.stages, reads
+        # memory that was never written (torch 2.15): there only the gates' own are compared.
+        learned = network.decoder.gates if precision is torch.bfloat16 else network
+        parameters = list(learned.parameters())
+
+        def run(forward, *arguments):
+            # One context each: within one, casts of the weights are shared.
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
+                return forward(*arguments)
+
+        outputs, coefficients = run(network, x, True)
+        simple = run(simple_forward, network, x)
+        with torch.no_grad():
+            predicted, predicted_coefficients = run(network, x, True)
+        assert len(outputs) == 3
+        for ours, without_gradients, theirs in zip(outputs, predicted, simple, strict=True):
+            assert torch.equal(ours, theirs)
+            assert torch.equal(without_gradients, theirs)
+            assert without_gradients.dtype == theirs.dtype
+        for one, other in zip(coefficients, predicted_coefficients, strict=True):
+            assert torch.equal(one, other)
+        gradients = [
+            torch.autograd.grad(sum(one.float().pow(2).mean() for one in given), parameters)
+            for given in (outputs, simple)
+        ]
+        for ours, theirs in zip(*gradients, strict=True):
+            torch.testing.assert_close(ours, theirs)
 
     def test_deep_supervision_can_be_switched_as_the_trainer_does(self):
         network = self.gated(deep_supervision=True)

@@ -86,21 +86,34 @@ class AttentionDecoder(UNetDecoder):
         last = len(self.stages) - 1
         feature = skips[-1]
         for s in range(len(self.stages)):
-            skip = skips[-(s + 2)]
-            if s < len(self.gates):
-                skip, coefficients = self.gates[s](skip, feature)
-                if return_coefficients:
-                    all_coefficients.append(coefficients)
-                # Held through the stage's convolutions it would raise the peak memory.
-                del coefficients
-            feature = self.transpconvs[s](feature)
-            feature = torch.cat((feature, skip), 1)
-            del skip
+            feature, coefficients = self._join(s, skips[-(s + 2)], feature)
+            if return_coefficients and coefficients is not None:
+                all_coefficients.append(coefficients)
+            # Held through the stage's convolutions they would raise the peak memory.
+            del coefficients
             feature = self.stages[s](feature)
             if self.deep_supervision or s == last:
                 logits.append(self.seg_layers[s](feature))
         prediction = logits[::-1] if self.deep_supervision else logits[0]
         return (prediction, all_coefficients) if return_coefficients else prediction
+
+    def _join(self, s: int, skip: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The input of stage s: the upsampled feature and the skip, gated where there is a gate."""
+        upsampled = self.transpconvs[s](feature)
+        if s >= len(self.gates):
+            return torch.cat((upsampled, skip), 1), None
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            gated, coefficients = self.gates[s](skip, feature)
+            return torch.cat((upsampled, gated), 1), coefficients
+        # Without gradients the product is written where it is needed, which saves a copy of it.
+        batch, channels, *size = upsampled.shape
+        joined = torch.empty(
+            (batch, channels + skip.shape[1], *size),
+            dtype=torch.promote_types(upsampled.dtype, skip.dtype),
+            device=skip.device,
+        )
+        joined[:, :channels] = upsampled
+        return joined, self.gates[s](skip, feature, out=joined[:, channels:])[1]
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]):
         """Values per case in the feature maps of decoder and gates, for nnU-Net's VRAM estimate.

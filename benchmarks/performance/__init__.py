@@ -1,0 +1,1 @@
+"""Speed and memory of attention gates beside stock nnU-Net and other attention U-Nets."""

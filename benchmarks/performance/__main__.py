@@ -1,0 +1,94 @@
+"""Measures networks with and without gates in turn, and writes JSON and a Markdown table.
+
+    python -m benchmarks.performance [--device cuda] [--cases hippocampus pancreas resenc] [-o DIR]
+
+On a CPU the plans are reduced to steps of a second or two; on a GPU they are nnU-Net's in full, with
+mixed precision and torch.compile as nnU-Net trains. Each case is written when it is done; started
+again, the command goes on with the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shlex
+import sys
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "performance"
+
+
+def main(command_line: list[str] | None = None) -> int:
+    """Does all that is missing, then the table."""
+    arguments = _arguments(command_line)
+    import torch
+
+    from benchmarks.performance.cases import FULL, REDUCED
+    from benchmarks.performance.measure import measure_case
+    from benchmarks.performance.report import markdown
+    from benchmarks.performance.variants import VARIANTS
+    from nnunet_attention.files import read_json, write_json, written_beside
+
+    device = torch.device(arguments.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        print("--device cuda: torch finds no GPU here; take --device cpu", file=sys.stderr)
+        return 2
+    folder = arguments.output or RESULTS / device.type
+    folder.mkdir(parents=True, exist_ok=True)
+    full = arguments.full or device.type == "cuda"
+    variants = [one for one in VARIANTS if not one.name.startswith("MONAI") or find_spec("monai")]
+    if len(variants) < len(VARIANTS):
+        print("MONAI is not installed; its networks are left out", file=sys.stderr)
+    for name in arguments.cases:
+        path = folder / f"{name}.json"
+        if path.is_file() and not arguments.again:
+            print(f"{path} is there; --again measures anew", file=sys.stderr)
+            continue
+        case = (FULL if full else REDUCED)[name]
+        found = measure_case(case, variants, device, arguments.rounds, device.type == "cuda")
+        write_json(path, {**found, "machine": _machine(device, command_line)})
+    records = [read_json(path) for name in FULL if (path := folder / f"{name}.json").is_file()]
+    with written_beside(folder / "table.md") as beside:
+        beside.write_text(markdown(records[-1]["machine"], records))
+    print((folder / "table.md").read_text())
+    return 0
+
+
+def _arguments(command_line: list[str] | None) -> argparse.Namespace:
+    cases = ("hippocampus", "pancreas", "resenc")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance", description=__doc__.split("\n", 1)[0]
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
+    parser.add_argument("--cases", nargs="+", choices=cases, default=cases, help="(default: all)")
+    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="(default: 15)")
+    parser.add_argument("--full", action="store_true", help="the plans in full on a CPU too")
+    parser.add_argument("--again", action="store_true", help="measure what is there anew")
+    parser.add_argument("-o", type=Path, dest="output", metavar="DIR", help="for JSON and table")
+    return parser.parse_args(command_line)
+
+
+def _machine(device, command_line: list[str] | None) -> dict:
+    import torch
+
+    kind = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        kind = torch.cuda.get_device_name(device)
+    elif Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        kind = next((line.split(":")[1].strip() for line in lines if "model name" in line), kind)
+    words = sys.argv[1:] if command_line is None else command_line
+    return {
+        "kind": kind,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "nnunetv2": version("nnunetv2"),
+        "python": platform.python_version(),
+        "command": shlex.join(["python", "-m", "benchmarks.performance", *words]),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""The gates' own cost: gate and concatenation, less the concatenation, all levels together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.performance.cases import Case
+from benchmarks.performance.peers import FullResolutionGate
+from nnunet_attention.gates import AttentionGate
+
+# (upsampled decoder feature, skip, gating signal) -> input of the decoder's next convolution
+Join = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Level:
+    """One level of the decoder on its own, with the ways to join skip and decoder feature."""
+
+    upsampled: Tensor
+    skip: Tensor
+    gating: Tensor
+    gradient: Tensor
+    stride: tuple[int, ...]
+    gate: nn.Module
+    full_resolution_gate: nn.Module
+    is_full_resolution: bool
+
+    def plain(self, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+        """As stock nnU-Net."""
+        return torch.cat((upsampled, skip), 1)
+
+    def gated(self, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+        """As this package; the full-resolution skip is not gated."""
+        if self.is_full_resolution:
+            return self.plain(upsampled, skip, gating)
+        return torch.cat((upsampled, self.gate(skip, gating)[0]), 1)
+
+    def gated_after_upsampling(self, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+        """As most forks, which gate all levels."""
+        return torch.cat((upsampled, self.full_resolution_gate(upsampled, skip)), 1)
+
+
+def levels(case: Case, device: torch.device) -> list[Level]:
+    """Of the case's decoder, coarsest first, with random features."""
+    torch.manual_seed(0)
+    sizes, size = [], case.patch_size
+    for stride in case.strides:
+        size = tuple(voxels // step for voxels, step in zip(size, stride, strict=True))
+        sizes.append(size)
+    found = []
+    for stage in reversed(range(len(sizes) - 1)):
+        channels, gating_channels = case.features[stage], case.features[stage + 1]
+        stride = tuple(case.strides[stage + 1])
+
+        def feature(count: int, size: tuple[int, ...]) -> Tensor:
+            # In mixed precision convolutions, and what follows them, give 16 bits.
+            values = torch.randn(
+                case.batch_size, count, *size, device=device, dtype=feature_type(device)
+            )
+            return values.requires_grad_()
+
+        found.append(
+            Level(
+                upsampled=feature(channels, sizes[stage]),
+                skip=feature(channels, sizes[stage]),
+                gating=feature(gating_channels, sizes[stage + 1]),
+                gradient=feature(2 * channels, sizes[stage]).detach(),
+                stride=stride,
+                gate=AttentionGate(nn.Conv3d, channels, gating_channels, stride).to(device),
+                full_resolution_gate=FullResolutionGate(nn.Conv3d, channels, None).to(device),
+                is_full_resolution=stage == 0,
+            )
+        )
+    return found
+
+
+def training(found: list[Level], way: str, device: torch.device) -> Callable[[], object]:
+    """Forward and backward passes of all levels, with the gradients of inputs and gates.
+
+    Skip and gating signal have another use each, as in the network: their gradients have to be
+    added to. It costs both sides the same, and comes first, so that its gradient comes last.
+    """
+
+    def run() -> None:
+        for level in found:
+            skip, gating = level.skip.view_as(level.skip), level.gating.view_as(level.gating)
+            pooled = functional.avg_pool3d(skip, level.stride, level.stride)
+            doubled = gating * 2
+            with _autocast(device):
+                joined = getattr(level, way)(level.upsampled, skip, gating)
+            gates = (*level.gate.parameters(), *level.full_resolution_gate.parameters())
+            torch.autograd.grad(
+                [joined, pooled, doubled],
+                [level.upsampled, level.skip, level.gating, *gates],
+                [level.gradient.to(joined.dtype), pooled.detach(), doubled.detach()],
+                allow_unused=True,
+            )
+
+    return run
+
+
+def inference(found: list[Level], way: str, device: torch.device) -> Callable[[], object]:
+    """Forward passes of all levels, first case of the batch only, as nnU-Net predicts patches."""
+    inputs = [
+        (level, *(one.detach()[:1] for one in (level.upsampled, level.skip, level.gating)))
+        for level in found
+    ]
+
+    def run() -> None:
+        with torch.inference_mode(), _autocast(device):
+            for level, *features in inputs:
+                getattr(level, way)(*features)
+
+    return run
+
+
+def feature_type(device: torch.device) -> torch.dtype:
+    """Of the features between the layers."""
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+def floor_bytes(case: Case, bytes_per_value: int) -> tuple[int, int]:
+    """What gates must move at least, forward and backward, for a batch.
+
+    Forward: one more read of each gated skip. The coefficients depend on all its channels, so they
+    are known only after it has been read; the product can then be written where stock nnU-Net
+    copies the skip to, which reads it once too. What happens on the gating signal's grid, an eighth
+    of the voxels and fewer, is left out.
+
+    Backward: the coefficients' gradient needs skip and incoming gradient, one read each, before the
+    skip's gradient can be written; theta's weights need the skip again, once the query's gradient is
+    known. The skip's gradient is written where stock adds up its two uses. That makes three.
+    """
+    size, voxels = case.patch_size, []
+    for stride in case.strides:
+        size = tuple(count // step for count, step in zip(size, stride, strict=True))
+        voxels.append(size[0] * size[1] * size[2])
+    gated = range(1, len(voxels) - 1)
+    values = case.batch_size * sum(voxels[stage] * case.features[stage] for stage in gated)
+    return values * bytes_per_value, 3 * values * bytes_per_value
+
+
+def bandwidth(device: torch.device, seconds_of: Callable[[Callable[[], object]], float]) -> float:
+    """Bytes a second of a large copy, bytes read and written counted."""
+    values = (1 << 29 if device.type == "cuda" else 1 << 26) // 4
+    source = torch.randn(values, device=device)
+    target = torch.empty_like(source)
+    return 8 * values / seconds_of(lambda: target.copy_(source))
+
+
+def _autocast(device: torch.device):
+    return torch.autocast("cuda") if device.type == "cuda" else nullcontext()

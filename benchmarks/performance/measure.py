@@ -1,0 +1,121 @@
+"""All measurements of one case."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.performance import isolated
+from benchmarks.performance.cases import Case
+from benchmarks.performance.gate_profile import operations
+from benchmarks.performance.memory import peak_bytes, saved_bytes
+from benchmarks.performance.steps import Model
+from benchmarks.performance.timing import in_turn, synchronize
+from benchmarks.performance.variants import ATTENTION, PLAIN, Variant
+
+WAYS = {
+    "plain": "plain",
+    "plain again (control)": "plain",
+    "attention": "gated",
+    "attention again (control)": "gated",
+    "upsample first": "gated_after_upsampling",
+}
+
+
+def measure_case(
+    case: Case, variants: Sequence[Variant], device: torch.device, rounds: int, compiled: bool
+) -> dict:
+    """Sizes, memory and seconds of every variant, the gates' own cost, and their profile.
+
+    Args:
+        case: plans and patch.
+        variants: networks, the plain one among them.
+        device: where.
+        rounds: of each timing; all variants are timed once a round.
+        compiled: with torch.compile, as nnU-Net does on a GPU.
+    """
+    found: dict[str, dict] = {variant.name: {"baseline": variant.baseline} for variant in variants}
+    patch, targets = case.patch(device), case.targets(device)
+    single = case.patch(device, 1)
+    models: dict[str, Model] = {}
+    for variant in tqdm(variants, desc=f"{case.name}: memory", disable=None):
+        model = Model(variant, case, device, compiled)
+        models[variant.name] = model
+        row = found[variant.name]
+        row["parameters"] = sum(one.numel() for one in model.plain_network.parameters())
+        row["saved_bytes"] = saved_bytes(
+            model.plain_network, lambda one=model: one.forward_loss(patch, targets, eager=True)
+        )
+        # The first step compiles, and makes the optimiser's state.
+        row["first_step_seconds"] = _seconds(
+            lambda one=model: one.train_step(patch, targets), device
+        )
+        model.train_step(patch, targets)
+        row["peak_bytes"] = peak_bytes(lambda one=model: one.train_step(patch, targets), device)
+    steps = {name: _call(model.train_step, patch, targets) for name, model in models.items()}
+    for name, seconds in _timed(steps, rounds, device, f"{case.name}: train step").items():
+        found[name]["train_step_seconds"] = seconds
+    predictions = {}
+    for name, model in tqdm(models.items(), desc=f"{case.name}: inference", disable=None):
+        model.set_deep_supervision(False)
+        predictions[name] = model.inference(single)
+        predictions[name]()
+        found[name]["inference_peak_bytes"] = peak_bytes(predictions[name], device)
+    for name, seconds in _timed(predictions, rounds, device, f"{case.name}: inference").items():
+        found[name]["inference_seconds"] = seconds
+    del steps, predictions, models
+    return {
+        "case": {**asdict(case), "architecture": None},
+        "rounds": rounds,
+        "compiled": compiled,
+        "variants": found,
+        "isolated": _isolated(case, device, rounds),
+    }
+
+
+def _isolated(case: Case, device: torch.device, rounds: int) -> dict:
+    levels = isolated.levels(case, device)
+    training = {name: isolated.training(levels, way, device) for name, way in WAYS.items()}
+    inference = {name: isolated.inference(levels, way, device) for name, way in WAYS.items()}
+    forward, backward = isolated.floor_bytes(case, isolated.feature_type(device).itemsize)
+    only_one = isolated.floor_bytes(
+        case.reduced(1, case.patch_size), isolated.feature_type(device).itemsize
+    )[0]
+    # A single level takes milliseconds: more rounds cost nothing.
+    many = 4 * rounds
+    return {
+        "training_seconds": _timed(training, many, device, f"{case.name}: gates alone, training"),
+        "inference_seconds": _timed(
+            inference, many, device, f"{case.name}: gates alone, inference"
+        ),
+        "floor_training_bytes": forward + backward,
+        "floor_inference_bytes": only_one,
+        "bandwidth_bytes_per_second": isolated.bandwidth(
+            device, lambda copy: min(_seconds(copy, device) for _ in range(10))
+        ),
+        "profile_training": operations(training[ATTENTION], device),
+        "profile_training_plain": operations(training[PLAIN], device),
+    }
+
+
+def _call(function: Callable[..., object], *arguments: object) -> Callable[[], object]:
+    return lambda: function(*arguments)
+
+
+def _seconds(job: Callable[[], object], device: torch.device) -> float:
+    synchronize(device)
+    began = time.perf_counter()
+    job()
+    synchronize(device)
+    return time.perf_counter() - began
+
+
+def _timed(
+    jobs: dict[str, Callable[[], object]], rounds: int, device: torch.device, title: str
+) -> dict[str, list[float]]:
+    with tqdm(total=(rounds + 1) * len(jobs), desc=title, disable=None) as bar:
+        return in_turn(jobs, rounds, device, bar.update)

@@ -1,0 +1,61 @@
+"""Memory of a training step: what the forward pass saves, and the peak."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+
+def saved_bytes(network: nn.Module, forward: Callable[[], object]) -> int:
+    """What a forward pass keeps for the backward pass, each storage once, without parameters."""
+    parameters = {_address(parameter) for parameter in network.parameters()}
+    # The storages are held, so that no address is used twice.
+    saved: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if _address(tensor) not in parameters:
+            saved[_address(tensor)] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = forward()
+    total = sum(storage.nbytes() for storage in saved.values())
+    del output
+    return total
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def peak_bytes(step: Callable[[], object], device: torch.device) -> int:
+    """The most that a step holds beyond what was there when it began.
+
+    On a GPU from the allocator's own statistics, on a CPU from the profiler's record of every
+    allocation of torch. Buffers that libraries allocate for themselves are in neither.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        step()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        step()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "trace.json")
+        recorded.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    allocations = [event for event in events if event["name"] == "[memory]"]
+    held = peak = 0
+    for event in sorted(allocations, key=lambda event: float(event["ts"])):
+        held += int(event["args"]["Bytes"])
+        peak = max(peak, held)
+    return peak

@@ -1,0 +1,91 @@
+"""A training step and an inference as nnU-Net's trainer and predictor do them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.performance.cases import Case
+from benchmarks.performance.variants import Variant
+
+# nnUNetTrainer's.
+_INITIAL_RATE, _MOMENTUM, _WEIGHT_DECAY, _GRADIENT_NORM = 1e-2, 0.99, 3e-5, 12
+
+
+class Model:
+    """A network with what a step of nnU-Net needs; mixed precision and compilation on a GPU only.
+
+    Args:
+        variant: which network.
+        case: for which plans.
+        device: where.
+        compiled: as nnU-Net does on a GPU.
+    """
+
+    def __init__(self, variant: Variant, case: Case, device: torch.device, compiled: bool):
+        torch.manual_seed(0)
+        self.plain_network = variant.build(case).to(device)
+        self.network: nn.Module = self.plain_network
+        if compiled:
+            self.network = torch.compile(self.plain_network)
+        self._optimizer = torch.optim.SGD(
+            self.plain_network.parameters(),
+            _INITIAL_RATE,
+            momentum=_MOMENTUM,
+            weight_decay=_WEIGHT_DECAY,
+            nesterov=True,
+        )
+        self._scaler = torch.amp.GradScaler("cuda") if device.type == "cuda" else None
+        loss = case.loss()
+        # MONAI's networks have one output.
+        self._loss = loss if variant.deep_supervision else loss.loss
+        self._device = device
+        self._single = not variant.deep_supervision
+
+    def autocast(self):
+        """As nnU-Net: on a GPU only."""
+        return torch.autocast("cuda") if self._device.type == "cuda" else nullcontext()
+
+    def forward_loss(self, patch: Tensor, targets: list[Tensor], eager: bool = False) -> Tensor:
+        """The loss of a batch."""
+        with self.autocast():
+            output = (self.plain_network if eager else self.network)(patch)
+            return self._loss(output, targets[0] if self._single else targets)
+
+    def train_step(self, patch: Tensor, targets: list[Tensor]) -> None:
+        """Forward pass, loss, backward pass and optimiser, in the trainer's order."""
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = self.forward_loss(patch, targets)
+        parameters = self.plain_network.parameters()
+        if self._scaler is None:
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
+            self._optimizer.step()
+            return
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+
+    def inference(self, patch: Tensor) -> Callable[[], object]:
+        """Predicts one patch as nnU-Net's predictor does, without deep supervision."""
+
+        def predict() -> None:
+            with torch.inference_mode(), self.autocast():
+                self.network(patch)
+
+        return predict
+
+    def set_deep_supervision(self, enabled: bool) -> None:
+        """nnU-Net switches it off to predict."""
+        decoder = getattr(self.plain_network, "decoder", None)
+        if decoder is not None:
+            decoder.deep_supervision = enabled
+        if enabled:
+            self.plain_network.train()
+        else:
+            self.plain_network.eval()

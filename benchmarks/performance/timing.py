@@ -1,0 +1,81 @@
+"""Times things in turn, so that a machine that slows down slows all of them."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A median over rounds with its 95 % interval, from a bootstrap of the rounds."""
+
+    value: float
+    low: float
+    high: float
+
+
+def in_turn(
+    jobs: Mapping[str, Callable[[], object]],
+    rounds: int,
+    device: torch.device,
+    on_progress: Callable[[], None] = lambda: None,
+) -> dict[str, list[float]]:
+    """Seconds of each job in each round, (A B C, C B A, A B C, ...) after one round to warm up.
+
+    The order is reversed from round to round: none gains from standing behind a certain other one.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in jobs}
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(rounds + 1):
+            order = list(jobs) if number % 2 else list(reversed(jobs))
+            for name in order:
+                took = _timed(jobs[name], device)
+                if number:
+                    seconds[name].append(took)
+                on_progress()
+            gc.collect()
+    finally:
+        gc.enable()
+    return seconds
+
+
+def _timed(job: Callable[[], object], device: torch.device) -> float:
+    synchronize(device)
+    began = time.perf_counter()
+    job()
+    synchronize(device)
+    return time.perf_counter() - began
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits for the device; a CPU has done what it was told when it returns."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def median(values: list[float], seed: int = 0) -> Estimate:
+    """Of the rounds."""
+    rounds = np.asarray(values)
+    draws = np.random.default_rng(seed).integers(len(rounds), size=(_RESAMPLES, len(rounds)))
+    low, high = np.percentile(np.median(rounds[draws], axis=1), (2.5, 97.5))
+    return Estimate(float(np.median(rounds)), float(low), float(high))
+
+
+def ratio(values: list[float], baseline: list[float]) -> Estimate:
+    """Median over the rounds of a round's time over that of the baseline in the same round."""
+    return median([a / b for a, b in zip(values, baseline, strict=True)])
+
+
+def difference(values: list[float], baseline: list[float]) -> Estimate:
+    """Median over the rounds of the seconds by which a round took longer than the baseline."""
+    return median([a - b for a, b in zip(values, baseline, strict=True)])

@@ -1,0 +1,81 @@
+"""What is measured: networks by name, each with the network without gates that it is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from benchmarks.performance.cases import Case
+from benchmarks.performance.peers import (
+    UpsampleFirstDecoder,
+    monai_attention_unet,
+    without_gates,
+)
+from nnunet_attention.networks import build_attention_network
+from nnunet_attention.networks.wide import build_plain_network, build_wide_network
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network, and the name of the one that its ratios are to."""
+
+    name: str
+    baseline: str
+    build: Callable[[Case], nn.Module]
+    deep_supervision: bool = True
+
+
+def _attention(case: Case, **options: bool) -> nn.Module:
+    configuration = case.configuration
+    configuration.configuration["architecture"]["arch_kwargs"] |= options
+    return build_attention_network(configuration, case.input_channels, case.classes)
+
+
+def _plain(case: Case) -> nn.Module:
+    return build_plain_network(case.configuration, case.input_channels, case.classes)
+
+
+def _wide(case: Case) -> nn.Module:
+    return build_wide_network(case.configuration, case.input_channels, case.classes)
+
+
+def _upsample_first(case: Case, norms: bool) -> nn.Module:
+    network = _plain(case)
+    norm_op = network.encoder.norm_op if norms else None
+    network.decoder = UpsampleFirstDecoder(network.decoder, norm_op)
+    return network
+
+
+def _monai(case: Case) -> nn.Module:
+    return monai_attention_unet(case.input_channels, case.classes, case.features, case.strides)
+
+
+PLAIN, CONTROL, ATTENTION = "plain", "plain again (control)", "attention"
+MONAI_PLAIN = "MONAI without gates"
+VARIANTS = (
+    Variant(PLAIN, PLAIN, _plain),
+    Variant(CONTROL, PLAIN, _plain),
+    Variant(ATTENTION, PLAIN, _attention),
+    Variant(
+        "attention, full resolution gated",
+        PLAIN,
+        lambda case: _attention(case, gate_full_resolution=True),
+    ),
+    Variant(
+        "attention, output transform", PLAIN, lambda case: _attention(case, output_transform=True)
+    ),
+    Variant("wide", PLAIN, _wide),
+    Variant("upsample first", PLAIN, lambda case: _upsample_first(case, norms=False)),
+    Variant("upsample first, norms", PLAIN, lambda case: _upsample_first(case, norms=True)),
+    Variant(MONAI_PLAIN, MONAI_PLAIN, lambda case: without_gates(_monai(case)), False),
+    Variant("MONAI AttentionUnet", MONAI_PLAIN, _monai, False),
+)
+
+
+def monai_is_there() -> bool:
+    """Whether the peers of MONAI can be measured."""
+    from importlib.util import find_spec
+
+    return find_spec("monai") is not None
