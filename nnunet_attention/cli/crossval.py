@@ -8,8 +8,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.cli.leaderboard import check_folds, trained_models
 from nnunet_attention.cli.numbers import positive
+from nnunet_attention.cli.shared_arguments import (
+    add_configurations,
+    add_datasets,
+    add_device,
+    add_folds,
+    add_npz,
+    add_trainers,
+    check_folds,
+    trained_models,
+)
 from nnunet_attention.errors import CommandError
 
 if TYPE_CHECKING:
@@ -21,57 +30,42 @@ HELP = (
     "preprocessing, splits, folds and accumulation, on this machine or on SLURM, and then a "
     "leaderboard; started again, it goes on"
 )
-DEVICES = ("cuda", "cpu", "mps")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is trained, and where; nnU-Net's letters mean what they mean there."""
-    parser.add_argument(
-        "-d", nargs="+", required=True, metavar="ID", dest="datasets",
-        help="data sets, by number or name",
-    )  # fmt: skip
-    parser.add_argument(
-        "-c", nargs="+", default=["3d_fullres"], metavar="CONFIG", dest="configurations",
-        help="configurations; 3d_cascade_fullres brings 3d_lowres along (default: 3d_fullres)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-tr", nargs="+", required=True, metavar="TRAINER", dest="trainers",
-        help="trainers, such as nnUNetTrainer AttentionUNetTrainer; TRAINER__PLANS names the "
-        "plans too",
-    )  # fmt: skip
-    parser.add_argument(
-        "-p", nargs="+", default=["nnUNetPlans"], metavar="PLANS", dest="plans",
-        help="plans of each trainer given without (default: nnUNetPlans)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-f", nargs="+", default=["0", "1", "2", "3", "4"], metavar="FOLD", dest="folds",
-        help="folds, or all by itself (default: 0 1 2 3 4)",
-    )  # fmt: skip
+    add_datasets(parser)
+    add_configurations(parser, "configurations; 3d_cascade_fullres brings 3d_lowres along")
+    add_trainers(
+        parser,
+        "trainers, such as nnUNetTrainer AttentionUNetTrainer; TRAINER__PLANS names the plans too",
+        required=True,
+    )
+    add_folds(parser, "folds, or all by itself (default: 0 1 2 3 4)")
     parser.add_argument(
         "-pretrained_weights", type=Path, metavar="FILE", help="where every fold starts from"
     )
-    parser.add_argument(
-        "--npz", action="store_true", help="keep the validations' probabilities, for ensembles"
-    )
-    parser.add_argument("-device", choices=DEVICES, default="cuda", help="(default: cuda)")
+    add_npz(parser)
     add_execution_arguments(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
-    )
     parser.add_argument(
         "--no-leaderboard",
         action="store_true",
         help="stop before the leaderboard, for instance where other folds run elsewhere",
     )
-    parser.add_argument(
-        "-o", type=Path, metavar="DIR", dest="output",
-        help="folder for logs, manifest.json and leaderboard (default: crossval/DATASETS in "
-        "nnUNet_results)",
-    )  # fmt: skip
 
 
-def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where and how much at a time; the same for all commands that cross-validate."""
+def add_execution_arguments(
+    parser: argparse.ArgumentParser,
+    output: str = "folder for logs, manifest.json and leaderboard (default: crossval/DATASETS in "
+    "nnUNet_results)",
+) -> None:
+    """Where, and how much at a time; the same for all commands that cross-validate.
+
+    Args:
+        parser: gets them.
+        output: what `-o` means.
+    """
+    add_device(parser)
     parser.add_argument(
         "-num_gpus", type=positive, default=1, metavar="N",
         help="GPUs of each fold (default: 1). One fold at a time runs on each GPU, or group of "
@@ -85,6 +79,10 @@ def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
         "-np", type=positive, default=8, metavar="N", dest="processes",
         help="processes of fingerprint and preprocessing (default: 8)",
     )  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
+    )
+    parser.add_argument("-o", type=Path, metavar="DIR", dest="output", help=output)
     slurm = parser.add_argument_group(
         "SLURM", "with the extra: pip install nnunet-attention[slurm]"
     )

@@ -5,6 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from nnunet_attention.cli.shared_arguments import add_datasets
 from nnunet_attention.errors import CommandError
 
 HELP = (
@@ -21,10 +22,10 @@ PLANNER_NAMES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The data sets, and how they are planned; flags as nnUNetv2_plan_experiment has them."""
-    parser.add_argument(
-        "-d", nargs="+", required=True, metavar="ID", dest="datasets",
-        help="data sets, by number or name; the fingerprint is extracted where there is none",
-    )  # fmt: skip
+    add_datasets(
+        parser,
+        "data sets, by number or name; the fingerprint is extracted where there is none",
+    )
     parser.add_argument(
         "-pl",
         choices=PLANNER_NAMES,
