@@ -128,13 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         print_missing(plan, folders, root)
         return 0
-    outcome = execute(arguments, plan, folders, root)
-    if outcome is None:
-        return 130
-    if not outcome.ok:
-        print_failures(outcome, root)
-        return 1
-    return 0 if arguments.no_leaderboard else make_leaderboard(plan, root)
+    code = execute(arguments, plan, folders, root)
+    return code if code or arguments.no_leaderboard else make_leaderboard(plan, root)
 
 
 def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
@@ -197,10 +192,8 @@ def print_missing(plan: CrossvalPlan, folders: Folders, root: Path) -> None:
     print(f"{len(steps) + 1:3d}  leaderboard\n     {leaderboard}")
 
 
-def execute(
-    arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path
-) -> Outcome | None:
-    """Runs everything that is missing where the arguments say; None if it was interrupted."""
+def execute(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path) -> int:
+    """Runs everything that is missing where the arguments say, and returns the exit code."""
     from nnunet_attention.crossval.launch import launch
     from nnunet_attention.crossval.local import LocalRunner, devices
     from nnunet_attention.crossval.output import Output
@@ -216,12 +209,17 @@ def execute(
         runner = LocalRunner(folders, output, devices(plan, arguments.at_once))
     try:
         with termination_as_interrupt(), Status(folders) as view:
-            return launch(plan, folders, output, runner, view)
+            outcome = launch(plan, folders, output, runner, view)
     except KeyboardInterrupt:
-        again = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
         where = "the jobs go on; watch them again" if arguments.slurm else "go on"
-        print(f"stopped; what is finished is kept, {where} with: {again}", file=sys.stderr)
-        return None
+        print(
+            f"stopped; what is finished is kept, {where} with: {_this_command()}", file=sys.stderr
+        )
+        return 130
+    if outcome.ok:
+        return 0
+    _print_failures(outcome, root, arguments.command)
+    return 1
 
 
 def slurm_settings(arguments: argparse.Namespace):
@@ -246,21 +244,6 @@ def slurm_settings(arguments: argparse.Namespace):
     )
 
 
-def print_failures(outcome: Outcome, root: Path) -> None:
-    """What failed, and what could not be done without it."""
-    for message in outcome.failed.values():
-        # Its log's last lines were shown when it failed.
-        print(f"nnunet-attention crossval: {message.splitlines()[0]}", file=sys.stderr)
-    if outcome.left:
-        print(f"not done, as they need it: {', '.join(outcome.left)}", file=sys.stderr)
-    again = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    print(
-        f"{len(outcome.failed)} step(s) failed, {len(outcome.done)} done; the logs are in "
-        f"{root / 'logs'}. What is finished is kept; go on with: {again}",
-        file=sys.stderr,
-    )
-
-
 def leaderboard_arguments(plan: CrossvalPlan, root: Path) -> list[str]:
     """Of `nnunet-attention`."""
     models = [f"{trainer}__{plans}" for trainer, plans in plan.models]
@@ -275,3 +258,21 @@ def make_leaderboard(plan: CrossvalPlan, root: Path) -> int:
     from nnunet_attention.cli.main import main
 
     return main(leaderboard_arguments(plan, root))
+
+
+def _print_failures(outcome: Outcome, root: Path, command: str) -> None:
+    """What failed, and what could not be done without it."""
+    for message in outcome.failed.values():
+        # Its log's last lines were shown when it failed.
+        print(f"nnunet-attention {command}: {message.splitlines()[0]}", file=sys.stderr)
+    if outcome.left:
+        print(f"not done, as they need it: {', '.join(outcome.left)}", file=sys.stderr)
+    print(
+        f"{len(outcome.failed)} step(s) failed, {len(outcome.done)} done; the logs are in "
+        f"{root / 'logs'}. What is finished is kept; go on with: {_this_command()}",
+        file=sys.stderr,
+    )
+
+
+def _this_command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

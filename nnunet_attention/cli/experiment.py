@@ -7,12 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.cli.crossval import (
-    add_execution_arguments,
-    execute,
-    plan_of,
-    print_failures,
-)
+from nnunet_attention.cli.crossval import add_execution_arguments, execute, plan_of
 from nnunet_attention.cli.leaderboard import known_parameters
 from nnunet_attention.cli.numbers import not_negative
 from nnunet_attention.cli.shared_arguments import (
@@ -131,12 +126,9 @@ def run_stages(
                 continue
             if not missing_steps(stage.plan, folders):
                 continue
-            outcome = execute(arguments, stage.plan, folders, root / "stages" / name)
-            if outcome is None:
-                return 130
-            if not outcome.ok:
-                print_failures(outcome, root / "stages" / name)
-                return 1
+            code = execute(arguments, stage.plan, folders, root / "stages" / name)
+            if code:
+                return code
     return 0
 
 

@@ -13,7 +13,6 @@ from nnunet_attention.cli.crossval import (
     execute,
     make_leaderboard,
     plan_of,
-    print_failures,
     print_missing,
 )
 from nnunet_attention.cli.shared_arguments import (
@@ -102,14 +101,11 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
     arguments.datasets = [_converted(arguments, task, folders) for task in tasks]
     plan = plan_of(arguments)
     root = arguments.output or default_output(plan, folders)
-    outcome = execute(arguments, plan, folders, root)
-    if outcome is None:
-        return 130
-    if not outcome.ok:
-        print_failures(outcome, root)
-        return 1
-    code = make_leaderboard(plan, root)
-    return code or _show_published(plan.configurations, root / "leaderboard")
+    return (
+        execute(arguments, plan, folders, root)
+        or make_leaderboard(plan, root)
+        or _show_published(plan.configurations, root / "leaderboard")
+    )
 
 
 def _show_published(configurations: tuple[str, ...], folder: Path) -> int:
