@@ -8,6 +8,10 @@ from pathlib import Path
 
 from nnunet_attention.errors import CommandError
 
+# For `json_text`, as nnU-Net writes plans and splits. It heeds the order of some entries, and
+# numbers of its fingerprint can be NaN.
+NNUNET_LAYOUT = {"indent": 4, "sort_keys": False, "allow_nan": True}
+
 
 def read_json(path: Path) -> dict:
     """Reads a JSON file that holds an object.

@@ -128,7 +128,8 @@ def _print_costs_and_commands(folder: Path, plans_name: str, wanted: list[str] |
 
     from nnunet_attention.cli.describe import print_costs
     from nnunet_attention.cost import configuration_cost
-    from nnunet_attention.plans import needs_preprocessing, read_json, read_plans
+    from nnunet_attention.files import read_json
+    from nnunet_attention.plans import needs_preprocessing, read_plans
 
     plans = read_plans(folder / f"{plans_name}.json")
     dataset_json = read_json(folder / "dataset.json")

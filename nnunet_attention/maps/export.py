@@ -1,6 +1,5 @@
 """Brings one predicted case to disk: segmentation, maps, statistics, picture and page."""
 
-import json
 import os
 import platform
 import shutil
@@ -13,6 +12,7 @@ from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import write_json
 from nnunet_attention.maps.case_view import CaseView
 from nnunet_attention.maps.image_space import (
     PNG_SCALE,
@@ -243,8 +243,7 @@ class CaseExport:
                 "torch": torch.__version__,
             },
         }
-        text = json.dumps(sidecar, indent=4, sort_keys=True) + "\n"
-        (folder / SIDECAR).write_text(text, encoding="utf-8")
+        write_json(folder / SIDECAR, sidecar, indent=4, allow_nan=True)
 
     @property
     def _labels(self) -> dict[str, int | list[int]]:
