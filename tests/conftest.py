@@ -75,6 +75,18 @@ def minimal_plans() -> dict:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Networks this small take several times longer on several threads, waiting for each other."""
+    # Here, because most tests need no torch.
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def install_command(tmp_path, monkeypatch):
     """Returns a function that installs a Python script as a command found first."""
     folder = tmp_path / "bin"
