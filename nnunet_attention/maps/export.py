@@ -1,7 +1,6 @@
 """Brings one predicted case to disk: segmentation, maps, statistics, picture and page."""
 
 import os
-import platform
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from nnunet_attention.maps.image_space import (
 )
 from nnunet_attention.maps.orientation import axis_codes, in_lps, spacing_in_lps
 from nnunet_attention.maps.statistics import gate_statistics
+from nnunet_attention.versions import versions_of
 
 SIDECAR = "maps.json"
 _RAW = "raw.npy"
@@ -204,8 +204,6 @@ class CaseExport:
     def _write_sidecar(self, folder: Path, maps: dict, prediction: np.ndarray) -> None:
         import torch
 
-        from nnunet_attention import __version__
-
         seen = seen_by_network(self.plans_manager, self.properties)
         entries = {}
         for name, one_map in maps.items():
@@ -235,13 +233,8 @@ class CaseExport:
             "prediction": self.settings,
             "maps": entries,
             "outside_of_nnunets_cropping": {"value": 0, "share": float(1 - seen.mean())},
-            "versions": {
-                "nnunet-attention": __version__,
-                "nnunetv2": _version_of("nnunetv2"),
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-            },
+            # torch itself tells for which GPUs it was built, its distribution does not.
+            "versions": {**versions_of("nnunetv2", "numpy"), "torch": torch.__version__},
         }
         write_json(folder / SIDECAR, sidecar, indent=4, allow_nan=True)
 
@@ -314,12 +307,3 @@ class CaseExport:
 
 def _is_coefficients(name: str) -> bool:
     return name == "mean" or name.startswith("gate_")
-
-
-def _version_of(distribution: str) -> str | None:
-    from importlib import metadata
-
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
