@@ -213,7 +213,10 @@ def _check_cases(arguments: argparse.Namespace, predictor) -> None:
             wanted = [f"{case}_{channel:04d}{ending}" for channel in range(channels)]
             missing = [name for name in wanted if name not in names]
             if missing:
-                raise CommandError(f"-i {arguments.images}: {', '.join(missing)} missing")
+                raise CommandError(
+                    f"-i {arguments.images}: {', '.join(missing)} missing; the model takes "
+                    f"{channels} channel(s) of each case"
+                )
     if predictor.configuration_manager.previous_stage_name is not None:
         stage = predictor.configuration_manager.previous_stage_name
         if arguments.previous_stage is None:

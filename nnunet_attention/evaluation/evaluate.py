@@ -213,7 +213,8 @@ def evaluate_folder(
     unknown = sorted(set(predictions) - set(references))
     if unknown:
         raise CommandError(
-            f"{ground_truth_dir} has no reference for {len(unknown)} predictions: {_some(unknown)}"
+            f"{ground_truth_dir} has no reference for {len(unknown)} predictions: "
+            f"{_some(unknown)}; name the folder that has them with -gt, or move these away"
         )
     pairs = [
         Pair(
