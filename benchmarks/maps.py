@@ -22,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
 BIN = Path(sys.executable).parent
 GIB = 2**30
 
@@ -124,65 +126,21 @@ def write_model_and_image(folder: Path, shape: tuple[int, int, int]) -> None:
     import SimpleITK
     import torch
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+    from pointwise_network import DATASET_JSON, pointwise_plans
+    from smallest_plans import smallest_plans
 
     from nnunet_attention.trainers import AttentionUNetTrainer
 
     stages = 7
-    resampling = "resample_data_or_seg_to_shape"
-    options = {"is_seg": False, "order": 1, "force_separate_z": None}
-    plans = {
-        "dataset_name": "Dataset900_Large",
-        "plans_name": "nnUNetPlans",
-        "label_manager": "LabelManager",
-        "image_reader_writer": "SimpleITKIO",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "foreground_intensity_properties_per_channel": {"0": {}},
-        "configurations": {
-            "3d_fullres": {
-                "data_identifier": "nnUNetPlans_3d_fullres",
-                "preprocessor_name": "DefaultPreprocessor",
-                "batch_size": 2,
-                "patch_size": [64, 192, 192],
-                "spacing": [1.0, 1.0, 1.0],
-                "normalization_schemes": ["NoNormalization"],
-                "use_mask_for_norm": [False],
-                **{
-                    f"resampling_fn_{what}": resampling for what in ("data", "seg", "probabilities")
-                },
-                "resampling_fn_data_kwargs": options,
-                "resampling_fn_seg_kwargs": {**options, "is_seg": True},
-                "resampling_fn_probabilities_kwargs": options,
-                "architecture": {
-                    "network_class_name": "dynamic_network_architectures.architectures.unet."
-                    "PlainConvUNet",
-                    "arch_kwargs": {
-                        "n_stages": stages,
-                        "features_per_stage": [2, 4, 8, 8, 8, 8, 8],
-                        "conv_op": "torch.nn.modules.conv.Conv3d",
-                        "kernel_sizes": [[3, 3, 3]] * stages,
-                        "strides": [[1, 1, 1], *[[2, 2, 2]] * 5, [1, 2, 2]],
-                        "n_conv_per_stage": [1] * stages,
-                        "n_conv_per_stage_decoder": [1] * (stages - 1),
-                        "conv_bias": True,
-                        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-                        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-                        "dropout_op": None,
-                        "dropout_op_kwargs": None,
-                        "nonlin": "torch.nn.LeakyReLU",
-                        "nonlin_kwargs": {"inplace": True},
-                    },
-                    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-                },
-            }
-        },
-    }
-    dataset_json = {
-        "channel_names": {"0": "CT"},
-        "labels": {"background": 0, "organ": 1},
-        "file_ending": ".nii.gz",
-        "numTraining": 1,
-    }
+    plans = pointwise_plans(smallest_plans(), patch_size=[64, 192, 192], spacing=[1.0, 1.0, 1.0])
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"].update(
+        n_stages=stages,
+        features_per_stage=[2, 4, 8, 8, 8, 8, 8],
+        kernel_sizes=[[3, 3, 3]] * stages,
+        strides=[[1, 1, 1], *[[2, 2, 2]] * 5, [1, 2, 2]],
+        n_conv_per_stage=[1] * stages,
+        n_conv_per_stage_decoder=[1] * (stages - 1),
+    )
     manager = PlansManager(plans)
     torch.manual_seed(0)
     network = AttentionUNetTrainer.build_network_architecture(
@@ -193,12 +151,12 @@ def write_model_and_image(folder: Path, shape: tuple[int, int, int]) -> None:
     checkpoint = {
         "network_weights": network.state_dict(),
         "trainer_name": "AttentionUNetTrainer",
-        "init_args": {"plans": plans, "configuration": "3d_fullres", "dataset_json": dataset_json},
+        "init_args": {"plans": plans, "configuration": "3d_fullres", "dataset_json": DATASET_JSON},
         "inference_allowed_mirroring_axes": (0, 1, 2),
     }
     torch.save(checkpoint, fold / "checkpoint_final.pth")
     (folder / "model" / "plans.json").write_text(json.dumps(plans))
-    (folder / "model" / "dataset.json").write_text(json.dumps(dataset_json))
+    (folder / "model" / "dataset.json").write_text(json.dumps(DATASET_JSON))
     (folder / "images").mkdir()
     noise = np.random.default_rng(0).normal(0, 300, shape).astype(np.int16)
     image = SimpleITK.GetImageFromArray(noise)

@@ -14,7 +14,6 @@ from nnunet_attention.files import written_beside
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
 BACKGROUND, TEXT, FAINT_TEXT = "#0e1116", "#f0f3f6", "#9aa4af"
 # Okabe and Ito's colours, told apart by colour-blind people too; those far apart come first.
@@ -103,11 +102,11 @@ def draw_labels(panel: Axes, labels: np.ndarray, styles: list[LabelStyle]) -> No
     panel.set_ylim(height - 0.5, -0.5)
 
 
-def legend_patches(styles: list[LabelStyle]) -> list[Patch]:
-    """What a legend of the labels shows."""
+def draw_legend(figure: Figure, styles: list[LabelStyle], columns: int = 6, **options) -> None:
+    """Names the labels, so many side by side; the options are matplotlib's."""
     from matplotlib.patches import Patch
 
-    return [
+    patches = [
         Patch(
             facecolor=style.colour + "66",
             edgecolor=style.colour,
@@ -117,6 +116,13 @@ def legend_patches(styles: list[LabelStyle]) -> list[Patch]:
         )
         for style in styles
     ]
+    figure.legend(
+        handles=patches,
+        ncols=min(len(styles), columns),
+        frameon=False,
+        labelcolor=TEXT,
+        **options,
+    )
 
 
 def new_figure(width_inches: float, height_inches: float, **options) -> Figure:

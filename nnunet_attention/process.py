@@ -109,13 +109,9 @@ class LoggedProcess:
         """The exit code, or None while it runs; minus the signal's number after a signal."""
         return self._process.poll()
 
-    def stop(self, grace_seconds: float = _GRACE_SECONDS) -> int:
-        """Ends the whole group, which a command that has ended may have left; the exit code.
-
-        Args:
-            grace_seconds: from the request to end to the kill.
-        """
-        _stop_group(self._process, grace_seconds)
+    def stop(self) -> int:
+        """Ends the whole group, which a command that has ended may have left; the exit code."""
+        _stop_group(self._process)
         return self._process.returncode
 
 
@@ -197,7 +193,7 @@ def last_lines(log: Path, number: int = _SHOWN_LOG_LINES) -> str:
     return "\n".join("    " + line for line in lines[-number:])
 
 
-def _stop_group(process: subprocess.Popen, grace_seconds: float) -> None:
+def _stop_group(process: subprocess.Popen) -> None:
     if os.name == "nt":
         if process.poll() is None:
             subprocess.run(
@@ -207,7 +203,7 @@ def _stop_group(process: subprocess.Popen, grace_seconds: float) -> None:
         return
     _signal_group(process.pid, signal.SIGTERM)
     try:
-        process.wait(grace_seconds)
+        process.wait(_GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         pass
     finally:

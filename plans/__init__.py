@@ -6,7 +6,7 @@ nnU-Net looks for planners in its own folder only: `nnunet-attention plan` hands
 from nnunet_attention.datasets import dataset_folder, dataset_name, needs_preprocessing
 from nnunet_attention.plans.architecture import gated_architecture
 from nnunet_attention.plans.conversion import convert_plans, converted_plans
-from nnunet_attention.plans.files import read_json, read_plans, save_plans, write_json
+from nnunet_attention.plans.files import read_plans, save_plans
 from nnunet_attention.plans.planners import (
     PLANNERS,
     AttentionResEncUNetPlannerL,
@@ -29,8 +29,6 @@ __all__ = [
     "gated_architecture",
     "needs_preprocessing",
     "plan_dataset",
-    "read_json",
     "read_plans",
     "save_plans",
-    "write_json",
 ]

@@ -1,12 +1,11 @@
 """Reads and writes plans files."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json
+from nnunet_attention.files import NNUNET_LAYOUT, read_json, write_json
 
 
 def read_plans(path: Path) -> dict:
@@ -58,18 +57,5 @@ def save_plans(plans: Mapping, path: Path) -> None:
             f"{path} exists with another content ({', '.join(different)}); models may depend on "
             "it. Choose another name with -overwrite_plans_name, or remove the file"
         )
-    # In nnU-Net's order of keys, which is easier to read than the alphabet's.
-    write_json(wanted, path, sort_keys=False)
-
-
-def write_json(content: Mapping, path: Path, sort_keys: bool = True) -> None:
-    """Writes JSON beside its target and renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(
-            json.dumps(content, indent=4, sort_keys=sort_keys) + "\n", encoding="utf-8"
-        )
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_json(path, wanted, **NNUNET_LAYOUT)

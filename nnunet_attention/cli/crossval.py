@@ -8,8 +8,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.cli.leaderboard import check_folds, trained_models
 from nnunet_attention.cli.numbers import positive
+from nnunet_attention.cli.shared_arguments import (
+    add_configurations,
+    add_datasets,
+    add_device,
+    add_folds,
+    add_npz,
+    add_trainers,
+    check_folds,
+    trained_models,
+)
 from nnunet_attention.errors import CommandError
 
 if TYPE_CHECKING:
@@ -21,57 +30,42 @@ HELP = (
     "preprocessing, splits, folds and accumulation, on this machine or on SLURM, and then a "
     "leaderboard; started again, it goes on"
 )
-DEVICES = ("cuda", "cpu", "mps")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is trained, and where; nnU-Net's letters mean what they mean there."""
-    parser.add_argument(
-        "-d", nargs="+", required=True, metavar="ID", dest="datasets",
-        help="data sets, by number or name",
-    )  # fmt: skip
-    parser.add_argument(
-        "-c", nargs="+", default=["3d_fullres"], metavar="CONFIG", dest="configurations",
-        help="configurations; 3d_cascade_fullres brings 3d_lowres along (default: 3d_fullres)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-tr", nargs="+", required=True, metavar="TRAINER", dest="trainers",
-        help="trainers, such as nnUNetTrainer AttentionUNetTrainer; TRAINER__PLANS names the "
-        "plans too",
-    )  # fmt: skip
-    parser.add_argument(
-        "-p", nargs="+", default=["nnUNetPlans"], metavar="PLANS", dest="plans",
-        help="plans of each trainer given without (default: nnUNetPlans)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-f", nargs="+", default=["0", "1", "2", "3", "4"], metavar="FOLD", dest="folds",
-        help="folds, or all by itself (default: 0 1 2 3 4)",
-    )  # fmt: skip
+    add_datasets(parser)
+    add_configurations(parser, "configurations; 3d_cascade_fullres brings 3d_lowres along")
+    add_trainers(
+        parser,
+        "trainers, such as nnUNetTrainer AttentionUNetTrainer; TRAINER__PLANS names the plans too",
+        required=True,
+    )
+    add_folds(parser, "folds, or all by itself (default: 0 1 2 3 4)")
     parser.add_argument(
         "-pretrained_weights", type=Path, metavar="FILE", help="where every fold starts from"
     )
-    parser.add_argument(
-        "--npz", action="store_true", help="keep the validations' probabilities, for ensembles"
-    )
-    parser.add_argument("-device", choices=DEVICES, default="cuda", help="(default: cuda)")
+    add_npz(parser)
     add_execution_arguments(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
-    )
     parser.add_argument(
         "--no-leaderboard",
         action="store_true",
         help="stop before the leaderboard, for instance where other folds run elsewhere",
     )
-    parser.add_argument(
-        "-o", type=Path, metavar="DIR", dest="output",
-        help="folder for logs, manifest.json and leaderboard (default: crossval/DATASETS in "
-        "nnUNet_results)",
-    )  # fmt: skip
 
 
-def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where and how much at a time; the same for all commands that cross-validate."""
+def add_execution_arguments(
+    parser: argparse.ArgumentParser,
+    output: str = "folder for logs, manifest.json and leaderboard (default: crossval/DATASETS in "
+    "nnUNet_results)",
+) -> None:
+    """Where, and how much at a time; the same for all commands that cross-validate.
+
+    Args:
+        parser: gets them.
+        output: what `-o` means.
+    """
+    add_device(parser)
     parser.add_argument(
         "-num_gpus", type=positive, default=1, metavar="N",
         help="GPUs of each fold (default: 1). One fold at a time runs on each GPU, or group of "
@@ -85,6 +79,10 @@ def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
         "-np", type=positive, default=8, metavar="N", dest="processes",
         help="processes of fingerprint and preprocessing (default: 8)",
     )  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
+    )
+    parser.add_argument("-o", type=Path, metavar="DIR", dest="output", help=output)
     slurm = parser.add_argument_group(
         "SLURM", "with the extra: pip install nnunet-attention[slurm]"
     )
@@ -130,13 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         print_missing(plan, folders, root)
         return 0
-    outcome = execute(arguments, plan, folders, root)
-    if outcome is None:
-        return 130
-    if not outcome.ok:
-        print_failures(outcome, root)
-        return 1
-    return 0 if arguments.no_leaderboard else make_leaderboard(plan, root)
+    code = execute(arguments, plan, folders, root)
+    return code if code or arguments.no_leaderboard else make_leaderboard(plan, root)
 
 
 def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
@@ -199,10 +192,8 @@ def print_missing(plan: CrossvalPlan, folders: Folders, root: Path) -> None:
     print(f"{len(steps) + 1:3d}  leaderboard\n     {leaderboard}")
 
 
-def execute(
-    arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path
-) -> Outcome | None:
-    """Runs everything that is missing where the arguments say; None if it was interrupted."""
+def execute(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path) -> int:
+    """Runs everything that is missing where the arguments say, and returns the exit code."""
     from nnunet_attention.crossval.launch import launch
     from nnunet_attention.crossval.local import LocalRunner, devices
     from nnunet_attention.crossval.output import Output
@@ -218,12 +209,17 @@ def execute(
         runner = LocalRunner(folders, output, devices(plan, arguments.at_once))
     try:
         with termination_as_interrupt(), Status(folders) as view:
-            return launch(plan, folders, output, runner, view)
+            outcome = launch(plan, folders, output, runner, view)
     except KeyboardInterrupt:
-        again = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
         where = "the jobs go on; watch them again" if arguments.slurm else "go on"
-        print(f"stopped; what is finished is kept, {where} with: {again}", file=sys.stderr)
-        return None
+        print(
+            f"stopped; what is finished is kept, {where} with: {_this_command()}", file=sys.stderr
+        )
+        return 130
+    if outcome.ok:
+        return 0
+    _print_failures(outcome, root, arguments.command)
+    return 1
 
 
 def slurm_settings(arguments: argparse.Namespace):
@@ -248,21 +244,6 @@ def slurm_settings(arguments: argparse.Namespace):
     )
 
 
-def print_failures(outcome: Outcome, root: Path) -> None:
-    """What failed, and what could not be done without it."""
-    for message in outcome.failed.values():
-        # Its log's last lines were shown when it failed.
-        print(f"nnunet-attention crossval: {message.splitlines()[0]}", file=sys.stderr)
-    if outcome.left:
-        print(f"not done, as they need it: {', '.join(outcome.left)}", file=sys.stderr)
-    again = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    print(
-        f"{len(outcome.failed)} step(s) failed, {len(outcome.done)} done; the logs are in "
-        f"{root / 'logs'}. What is finished is kept; go on with: {again}",
-        file=sys.stderr,
-    )
-
-
 def leaderboard_arguments(plan: CrossvalPlan, root: Path) -> list[str]:
     """Of `nnunet-attention`."""
     models = [f"{trainer}__{plans}" for trainer, plans in plan.models]
@@ -277,3 +258,21 @@ def make_leaderboard(plan: CrossvalPlan, root: Path) -> int:
     from nnunet_attention.cli.main import main
 
     return main(leaderboard_arguments(plan, root))
+
+
+def _print_failures(outcome: Outcome, root: Path, command: str) -> None:
+    """What failed, and what could not be done without it."""
+    for message in outcome.failed.values():
+        # Its log's last lines were shown when it failed.
+        print(f"nnunet-attention {command}: {message.splitlines()[0]}", file=sys.stderr)
+    if outcome.left:
+        print(f"not done, as they need it: {', '.join(outcome.left)}", file=sys.stderr)
+    print(
+        f"{len(outcome.failed)} step(s) failed, {len(outcome.done)} done; the logs are in "
+        f"{root / 'logs'}. What is finished is kept; go on with: {_this_command()}",
+        file=sys.stderr,
+    )
+
+
+def _this_command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

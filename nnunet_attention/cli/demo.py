@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from nnunet_attention.cli.numbers import not_negative, positive
+from nnunet_attention.cli.numbers import positive
+from nnunet_attention.cli.shared_arguments import add_device, add_seed
 from nnunet_attention.demo.settings import (
     CONFIGURATIONS,
     DEFAULT_CASES,
     DEFAULT_EPOCHS,
     DEFAULT_ITERATIONS,
     DEFAULT_ITERATIONS_ON_DATA,
-    DEVICES,
     FOLDS,
     DemoSettings,
 )
@@ -50,9 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-c", "--configuration", choices=CONFIGURATIONS, default="3d_fullres", metavar="CONFIG",
         help="2d, 3d_lowres or 3d_fullres (default: 3d_fullres)",
     )  # fmt: skip
-    parser.add_argument(
-        "--device", "-device", choices=DEVICES, default="cpu", help="(default: cpu)"
-    )
+    add_device(parser, "--device", default="cpu")
     parser.add_argument(
         "--epochs", type=positive, default=DEFAULT_EPOCHS, metavar="N",
         help=f"of each training (default: {DEFAULT_EPOCHS})",
@@ -62,11 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"training steps an epoch (default: {DEFAULT_ITERATIONS}, "
         f"and {DEFAULT_ITERATIONS_ON_DATA} with --data)",
     )  # fmt: skip
-    parser.add_argument(
-        "--seed", type=not_negative, default=0, metavar="N",
-        help="of the made-up data and of the choice of cases; training itself is not seeded by "
-        "nnU-Net (default: 0)",
-    )  # fmt: skip
+    add_seed(
+        parser,
+        "the made-up data and of the choice of cases; training itself is not seeded by nnU-Net",
+    )
     parser.add_argument(
         "-o",
         "--output",

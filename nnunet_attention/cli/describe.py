@@ -43,14 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from nnunet_attention.cost import configuration_cost
+    from nnunet_attention.files import read_json, write_json
     from nnunet_attention.networks import UnsupportedNetworkError
-    from nnunet_attention.plans import (
-        dataset_folder,
-        dataset_name,
-        read_json,
-        read_plans,
-        write_json,
-    )
+    from nnunet_attention.plans import dataset_folder, dataset_name, read_plans
 
     if (arguments.plans_file is None) == (arguments.dataset is None):
         raise CommandError("give either a plans file or a data set with -d")
@@ -74,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(f"{path}: {error}") from error
     print_costs(costs)
     if arguments.output is not None:
-        write_json({cost.configuration: asdict(cost) for cost in costs}, arguments.output)
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        content = {cost.configuration: asdict(cost) for cost in costs}
+        write_json(arguments.output, content, indent=4)
     return 0
 
 

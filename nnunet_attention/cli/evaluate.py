@@ -2,10 +2,14 @@
 
 import argparse
 import math
-from collections.abc import Iterable
 from pathlib import Path
 
-from nnunet_attention.cli.numbers import positive
+from nnunet_attention.cli.shared_arguments import (
+    add_processes,
+    add_tolerances,
+    default_processes,
+    parse_tolerances,
+)
 from nnunet_attention.errors import CommandError
 
 HELP = (
@@ -37,15 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-pfile", type=Path, metavar="FILE",
         help="plans.json; not needed, only checked for a label manager other than nnU-Net's own",
     )  # fmt: skip
-    parser.add_argument(
-        "-np", type=positive, metavar="N", dest="processes",
-        help="processes that work at a time (default: nnUNet_def_n_proc, or 8)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--tolerance", nargs="+", default=[], metavar="MM", dest="tolerances",
-        help="of normalised surface Dice in mm: a number for all labels, LABEL=MM for one "
-        "(default: 2)",
-    )  # fmt: skip
+    add_processes(parser, "processes that work at a time")
+    add_tolerances(parser)
     parser.add_argument(
         "--chill", action="store_true",
         help="leave out references without a prediction, instead of stopping",
@@ -89,26 +86,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def parse_tolerances(texts: Iterable[str], default_mm: float) -> tuple[float, dict[str, float]]:
-    """The tolerance for all labels, and those of single ones, from `MM` and `LABEL=MM`."""
-    by_label = {}
-    for text in texts:
-        label, separator, number = text.rpartition("=")
-        try:
-            tolerance = float(number)
-        except ValueError:
-            tolerance = math.nan
-        if not 0 <= tolerance < math.inf or (separator and not label):
-            raise CommandError(
-                f"--tolerance {text}: give MM or LABEL=MM, with a number of mm that is not negative"
-            )
-        if separator:
-            by_label[label] = tolerance
-        else:
-            default_mm = tolerance
-    return default_mm, by_label
-
-
 def check_label_manager(path: Path) -> None:
     """Stops where plans ask for labels that are not read as nnU-Net's own LabelManager does."""
     from nnunet_attention.files import read_json
@@ -118,14 +95,6 @@ def check_label_manager(path: Path) -> None:
         raise CommandError(
             f"{path} has the label manager {manager}; only nnU-Net's own LabelManager is known here"
         )
-
-
-def default_processes() -> int:
-    """How many processes nnU-Net itself would use."""
-    import os
-
-    text = os.environ.get("nnUNet_def_n_proc", "8")  # noqa: SIM112 - nnU-Net spells it so
-    return int(text) if text.isdecimal() and int(text) else 8
 
 
 def print_means(summary: dict, names: dict[str, str], output: Path) -> None:

@@ -7,15 +7,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.cli.crossval import (
-    DEVICES,
-    add_execution_arguments,
-    execute,
-    plan_of,
-    print_failures,
-)
-from nnunet_attention.cli.leaderboard import POLICIES, known_parameters
+from nnunet_attention.cli.crossval import add_execution_arguments, execute, plan_of
+from nnunet_attention.cli.leaderboard import known_parameters
 from nnunet_attention.cli.numbers import not_negative
+from nnunet_attention.cli.shared_arguments import (
+    ALL_FOLDS,
+    add_configurations,
+    add_datasets,
+    add_folds,
+    add_seed,
+    add_trainers,
+    add_undefined,
+)
 
 if TYPE_CHECKING:
     from nnunet_attention.crossval import CrossvalPlan, Folders
@@ -29,57 +32,38 @@ HELP = (
 # Here and not with the experiments: building the parser must not import what they need.
 NAMES = ("capacity", "training-size", "transfer")
 _FILE_WIDTH = 160
-_ALL_FOLDS = ["0", "1", "2", "3", "4"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which experiment, on what, and where; nnU-Net's letters mean what they mean there."""
     parser.add_argument("experiment", choices=NAMES, help=f"one of {', '.join(NAMES)}")
-    parser.add_argument(
-        "-d", nargs="+", required=True, metavar="ID", dest="datasets",
-        help="data sets, by number or name; for transfer two: from the first to the second",
-    )  # fmt: skip
-    parser.add_argument(
-        "-c", nargs=1, default=["3d_fullres"], metavar="CONFIG", dest="configurations",
-        help="configuration (default: 3d_fullres)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-tr", nargs="+", metavar="TRAINER", dest="trainers",
-        help="the first is the baseline of all tests (default: nnUNetTrainer AttentionUNetTrainer, "
+    add_datasets(
+        parser, "data sets, by number or name; for transfer two: from the first to the second"
+    )
+    add_configurations(parser, "configuration", nargs=1)
+    add_trainers(
+        parser,
+        "the first is the baseline of all tests (default: nnUNetTrainer AttentionUNetTrainer, "
         "and for capacity WideUNetTrainer between them); TRAINER__PLANS names the plans too",
-    )  # fmt: skip
-    parser.add_argument(
-        "-p", nargs="+", default=["nnUNetPlans"], metavar="PLANS", dest="plans",
-        help="plans of each trainer given without (default: nnUNetPlans)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-f", nargs="+", metavar="FOLD", dest="folds",
-        help="folds (default: 0 1 2 3 4); for training-size the one whose parts are also swapped "
+    )
+    add_folds(
+        parser,
+        "folds (default: 0 1 2 3 4); for training-size the one whose parts are also swapped "
         "(default: 0)",
-    )  # fmt: skip
-    parser.add_argument("-device", choices=DEVICES, default="cuda", help="(default: cuda)")
-    add_execution_arguments(parser)
+        default=None,
+    )
+    add_execution_arguments(
+        parser,
+        "folder for logs, manifests and table.json, .md and .tex (default: "
+        "experiments/EXPERIMENT_DATASETS in nnUNet_results)",
+    )
     parser.add_argument(
         "--derived-id", type=not_negative, metavar="ID",
         help="training-size: number of the data set that gets the two splits and links to the "
         "original's data (default: the first free one from 900 on)",
     )  # fmt: skip
-    parser.add_argument(
-        "--undefined", choices=POLICIES, default=POLICIES[0], metavar="POLICY",
-        help="where a label is in neither or only one of reference and prediction: "
-        f"{', '.join(POLICIES)} (default: {POLICIES[0]})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--seed", type=not_negative, default=0, metavar="N", help="of bootstraps (default: 0)"
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
-    )
-    parser.add_argument(
-        "-o", type=Path, metavar="DIR", dest="output",
-        help="folder for logs, manifests and table.json, .md and .tex (default: "
-        "experiments/EXPERIMENT_DATASETS in nnUNet_results)",
-    )  # fmt: skip
+    add_undefined(parser)
+    add_seed(parser, "all bootstraps")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     arguments.trainers = arguments.trainers or list(DEFAULT_TRAINERS[arguments.experiment])
     arguments.folds = arguments.folds or (
-        ["0"] if arguments.experiment == "training-size" else _ALL_FOLDS
+        ["0"] if arguments.experiment == "training-size" else ALL_FOLDS
     )
     arguments.npz, arguments.pretrained_weights = False, None
     folders = Folders.from_environment()
@@ -142,12 +126,9 @@ def run_stages(
                 continue
             if not missing_steps(stage.plan, folders):
                 continue
-            outcome = execute(arguments, stage.plan, folders, root / "stages" / name)
-            if outcome is None:
-                return 130
-            if not outcome.ok:
-                print_failures(outcome, root / "stages" / name)
-                return 1
+            code = execute(arguments, stage.plan, folders, root / "stages" / name)
+            if code:
+                return code
     return 0
 
 

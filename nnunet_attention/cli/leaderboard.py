@@ -4,38 +4,38 @@ import argparse
 import os
 from pathlib import Path
 
-from nnunet_attention.cli.numbers import not_negative, positive
+from nnunet_attention.cli.shared_arguments import (
+    add_configurations,
+    add_datasets,
+    add_folds,
+    add_processes,
+    add_seed,
+    add_tolerances,
+    add_trainers,
+    add_undefined,
+    check_folds,
+    default_processes,
+    parse_tolerances,
+    trained_models,
+)
 from nnunet_attention.errors import CommandError
 
 HELP = (
     "compare cross-validated models: tables, confidence intervals, paired tests, rankings and "
     "figures, in the terminal and as JSON, CSV, Markdown, LaTeX and a web page"
 )
-POLICIES = ("nnunet", "reference-present", "empty-correct-is-one")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is compared, and how; nnU-Net's letters mean what they mean there."""
-    parser.add_argument(
-        "-d", nargs="+", required=True, metavar="ID", dest="datasets",
-        help="data sets, by number or name",
-    )  # fmt: skip
-    parser.add_argument(
-        "-tr", nargs="+", default=[], metavar="TRAINER", dest="trainers",
-        help="trainers with results in nnUNet_results; TRAINER__PLANS names the plans too",
-    )  # fmt: skip
-    parser.add_argument(
-        "-p", nargs="+", default=["nnUNetPlans"], metavar="PLANS", dest="plans",
-        help="plans of each trainer given without (default: nnUNetPlans)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-c", nargs="+", default=["3d_fullres"], metavar="CONFIG", dest="configurations",
-        help="configurations; several are compared with each other (default: 3d_fullres)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-f", nargs="+", default=["0", "1", "2", "3", "4"], metavar="FOLD", dest="folds",
-        help="folds (default: 0 1 2 3 4)",
-    )  # fmt: skip
+    add_datasets(parser)
+    add_trainers(
+        parser,
+        "trainers with results in nnUNet_results; TRAINER__PLANS names the plans too",
+        default=[],
+    )
+    add_configurations(parser, "configurations; several are compared with each other")
+    add_folds(parser)
     parser.add_argument(
         "--results", nargs="+", action="extend", default=[], metavar="NAME=DIR",
         help="other results: DIR/DATASET/CONFIG/fold_k/validation/summary.json",
@@ -44,11 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-incomplete", action="store_true",
         help="compare what is there, on the cases that all models have; the missing is named",
     )  # fmt: skip
-    parser.add_argument(
-        "--undefined", choices=POLICIES, default=POLICIES[0], metavar="POLICY",
-        help="where a label is in neither or only one of reference and prediction: "
-        f"{', '.join(POLICIES)} (default: {POLICIES[0]}, as nnU-Net's own means)",
-    )  # fmt: skip
+    add_undefined(parser)
     parser.add_argument(
         "--metrics", nargs="+", metavar="METRIC",
         help="the first one leads (default: dice iou precision recall volume_difference, and with "
@@ -63,11 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --surface: references, in DIR/DATASET/gt_segmentations, DIR/DATASET/labelsTr "
         "or, for one data set, DIR (default: nnUNet_preprocessed, then nnUNet_raw)",
     )  # fmt: skip
-    parser.add_argument(
-        "--tolerance", nargs="+", action="extend", default=[], metavar="MM", dest="tolerances",
-        help="with --surface: of normalised surface Dice in mm, a number for all labels or "
-        "LABEL=MM for one (default: 2)",
-    )  # fmt: skip
+    add_tolerances(parser, "with --surface: ")
     parser.add_argument(
         "--missing-distance", type=_distance, metavar="MM",
         help="with --surface: ASSD and HD95 where just one mask is empty, e.g. the images' "
@@ -78,13 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders with DATASET/dataset.json, for the names of labels (default: the models' "
         "own, nnUNet_preprocessed and nnUNet_raw)",
     )  # fmt: skip
-    parser.add_argument(
-        "--seed", type=not_negative, default=0, metavar="N", help="of all bootstraps (default: 0)"
-    )
-    parser.add_argument(
-        "-np", type=positive, metavar="N", dest="processes",
-        help="with --surface: processes (default: nnUNet_def_n_proc, or 8)",
-    )  # fmt: skip
+    add_seed(parser, "all bootstraps")
+    add_processes(parser, "with --surface: processes")
     parser.add_argument(
         "-o", type=Path, required=True, metavar="DIR", dest="output",
         help="folder for leaderboard.json, .csv, .md, .tex and .html",
@@ -143,15 +130,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def trained_models(trainers: list[str], plans: list[str]) -> tuple[tuple[str, str], ...]:
-    """Trainer and plans of each model: TRAINER__PLANS as it is, else each trainer with each."""
-    found = []
-    for trainer in trainers:
-        name, separator, own = trainer.partition("__")
-        found += [(name, own)] if separator else [(trainer, one) for one in plans]
-    return tuple(found)
-
-
 def named_results(texts: list[str]) -> dict[str, Path]:
     """Folders by name, from NAME=DIR."""
     found: dict[str, Path] = {}
@@ -163,15 +141,6 @@ def named_results(texts: list[str]) -> dict[str, Path]:
             raise CommandError(f"--results {text}: the name {name} is given twice")
         found[name] = Path(folder)
     return found
-
-
-def check_folds(folds: tuple[str, ...]) -> None:
-    """Numbers, or "all" by itself."""
-    if folds == ("all",):
-        return
-    unknown = [fold for fold in folds if not fold.isdecimal()]
-    if unknown:
-        raise CommandError(f"-f {' '.join(unknown)}: give numbers of folds, or all by itself")
 
 
 def known_parameters(
@@ -212,7 +181,6 @@ def tolerance_in_words(tolerances: dict[str, dict[str, float | None]]) -> str | 
 
 def with_surface_metrics(arguments: argparse.Namespace, collected):
     """The table with surface metrics."""
-    from nnunet_attention.cli.evaluate import default_processes, parse_tolerances
     from nnunet_attention.cli.progress import progress_bar
     from nnunet_attention.evaluation import DEFAULT_TOLERANCE_MM, add_surface_metrics
 

@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 
 from nnunet_attention.cli.numbers import not_negative, positive
+from nnunet_attention.cli.shared_arguments import add_device, add_folds
 from nnunet_attention.errors import CommandError
 
 HELP = (
     "predict images and write the attention maps of every gate in the images' space, with a "
     "picture of each case; flags as nnUNetv2_predict has them"
 )
-DEVICES = ("cuda", "cpu", "mps")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "-p", metavar="PLANS", dest="plans", default="nnUNetPlans", help="(default: nnUNetPlans)"
     )
-    model.add_argument(
-        "-f", nargs="+", metavar="FOLD", dest="folds", default=["0", "1", "2", "3", "4"],
-        help="folds, averaged in segmentation and maps (default: 0 1 2 3 4)",
-    )  # fmt: skip
+    add_folds(model, "folds, averaged in segmentation and maps (default: 0 1 2 3 4)")
     model.add_argument(
         "-chk", metavar="NAME", dest="checkpoint", default="checkpoint_final.pth",
         help="(default: checkpoint_final.pth)",
@@ -75,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save_probabilities", action="store_true", help="also nnU-Net's probabilities"
     )
     running = parser.add_argument_group("running")
-    running.add_argument("-device", choices=DEVICES, default="cuda", help="(default: cuda)")
+    add_device(running)
     running.add_argument(
         "-step_size", type=_step_size, default=0.5, metavar="SHARE",
         help="of the patch from one position to the next (default: 0.5)",
@@ -216,7 +213,10 @@ def _check_cases(arguments: argparse.Namespace, predictor) -> None:
             wanted = [f"{case}_{channel:04d}{ending}" for channel in range(channels)]
             missing = [name for name in wanted if name not in names]
             if missing:
-                raise CommandError(f"-i {arguments.images}: {', '.join(missing)} missing")
+                raise CommandError(
+                    f"-i {arguments.images}: {', '.join(missing)} missing; the model takes "
+                    f"{channels} channel(s) of each case"
+                )
     if predictor.configuration_manager.previous_stage_name is not None:
         stage = predictor.configuration_manager.previous_stage_name
         if arguments.previous_stage is None:

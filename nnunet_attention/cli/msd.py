@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_attention.cli.crossval import (
-    DEVICES,
     add_execution_arguments,
     default_output,
     execute,
     make_leaderboard,
     plan_of,
-    print_failures,
     print_missing,
+)
+from nnunet_attention.cli.shared_arguments import (
+    add_configurations,
+    add_folds,
+    add_npz,
+    add_trainers,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="gets what is downloaded or unpacked (default: ./msd)",
     )  # fmt: skip
     _add_download_arguments(run_parser)
-    _add_crossval_arguments(run_parser)
+    add_configurations(run_parser, "configurations")
+    add_trainers(
+        run_parser,
+        "trainers, or TRAINER__PLANS (default: nnUNetTrainer AttentionUNetTrainer)",
+        default=["nnUNetTrainer", "AttentionUNetTrainer"],
+    )
+    add_folds(run_parser)
+    add_npz(run_parser)
+    add_execution_arguments(run_parser)
 
 
 def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,39 +74,6 @@ def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url", metavar="URL",
         help="another server with the same archives (default: the public bucket that MONAI uses)",
-    )  # fmt: skip
-
-
-def _add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-c", nargs="+", default=["3d_fullres"], metavar="CONFIG", dest="configurations",
-        help="configurations (default: 3d_fullres)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-tr", nargs="+", default=["nnUNetTrainer", "AttentionUNetTrainer"], metavar="TRAINER",
-        dest="trainers",
-        help="trainers, or TRAINER__PLANS (default: nnUNetTrainer AttentionUNetTrainer)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-p", nargs="+", default=["nnUNetPlans"], metavar="PLANS", dest="plans",
-        help="plans of each trainer given without (default: nnUNetPlans)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-f", nargs="+", default=["0", "1", "2", "3", "4"], metavar="FOLD", dest="folds",
-        help="folds (default: 0 1 2 3 4)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--npz", action="store_true", help="keep the validations' probabilities, for ensembles"
-    )
-    parser.add_argument("-device", choices=DEVICES, default="cuda", help="(default: cuda)")
-    add_execution_arguments(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
-    )
-    parser.add_argument(
-        "-o", type=Path, metavar="DIR", dest="output",
-        help="folder for logs, manifest.json and leaderboard (default: crossval/DATASETS in "
-        "nnUNet_results)",
     )  # fmt: skip
 
 
@@ -122,14 +101,11 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
     arguments.datasets = [_converted(arguments, task, folders) for task in tasks]
     plan = plan_of(arguments)
     root = arguments.output or default_output(plan, folders)
-    outcome = execute(arguments, plan, folders, root)
-    if outcome is None:
-        return 130
-    if not outcome.ok:
-        print_failures(outcome, root)
-        return 1
-    code = make_leaderboard(plan, root)
-    return code or _show_published(plan.configurations, root / "leaderboard")
+    return (
+        execute(arguments, plan, folders, root)
+        or make_leaderboard(plan, root)
+        or _show_published(plan.configurations, root / "leaderboard")
+    )
 
 
 def _show_published(configurations: tuple[str, ...], folder: Path) -> int:

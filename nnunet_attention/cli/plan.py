@@ -5,6 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from nnunet_attention.cli.shared_arguments import add_datasets
 from nnunet_attention.errors import CommandError
 
 HELP = (
@@ -21,10 +22,10 @@ PLANNER_NAMES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The data sets, and how they are planned; flags as nnUNetv2_plan_experiment has them."""
-    parser.add_argument(
-        "-d", nargs="+", required=True, metavar="ID", dest="datasets",
-        help="data sets, by number or name; the fingerprint is extracted where there is none",
-    )  # fmt: skip
+    add_datasets(
+        parser,
+        "data sets, by number or name; the fingerprint is extracted where there is none",
+    )
     parser.add_argument(
         "-pl",
         choices=PLANNER_NAMES,
@@ -127,7 +128,8 @@ def _print_costs_and_commands(folder: Path, plans_name: str, wanted: list[str] |
 
     from nnunet_attention.cli.describe import print_costs
     from nnunet_attention.cost import configuration_cost
-    from nnunet_attention.plans import needs_preprocessing, read_json, read_plans
+    from nnunet_attention.files import read_json
+    from nnunet_attention.plans import needs_preprocessing, read_plans
 
     plans = read_plans(folder / f"{plans_name}.json")
     dataset_json = read_json(folder / "dataset.json")

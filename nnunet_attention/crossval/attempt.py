@@ -39,6 +39,8 @@ from nnunet_attention.process import LoggedProcess, last_lines
 STEP_VARIABLE = "NNUNET_ATTENTION_CROSSVAL_STEP"
 # A checkpoint of a large network takes seconds to write to a slow disk.
 _CHECKPOINT_SECONDS = 60.0
+# From the request to end to the kill, of what a killed launcher has left.
+_GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
 
@@ -290,7 +292,9 @@ def cases_with_data(folders: Folders, dataset: str) -> list[str]:
             cases = sorted(case.stem for case in folders.data(dataset, identifier).glob("*.pkl"))
             if cases:
                 return cases
-    raise CommandError(f"{dataset} has no preprocessed cases in {folders.dataset(dataset)}")
+    raise CommandError(
+        f"{dataset} has no preprocessed cases in {folders.dataset(dataset)}; preprocess it again"
+    )
 
 
 def processes_of_steps() -> dict[str, list[psutil.Process]]:
@@ -328,7 +332,7 @@ def _ended(name: str, processes: Sequence[psutil.Process]) -> str:
     return f"{name}: {len(processes)} process(es) left by a killed launcher ended: {numbers}"
 
 
-def end_processes(processes: Sequence[psutil.Process], grace_seconds: float = 5.0) -> None:
+def end_processes(processes: Sequence[psutil.Process]) -> None:
     """Asks processes to end, and kills those that do not."""
     for ask in (psutil.Process.terminate, psutil.Process.kill):
         for process in processes:
@@ -336,7 +340,7 @@ def end_processes(processes: Sequence[psutil.Process], grace_seconds: float = 5.
                 ask(process)
             except psutil.Error:
                 continue
-        _, processes = psutil.wait_procs(processes, grace_seconds)
+        _, processes = psutil.wait_procs(processes, _GRACE_SECONDS)
 
 
 def _mark(step: Step, folders: Folders) -> str:

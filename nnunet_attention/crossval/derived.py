@@ -8,7 +8,6 @@ data set's name changed, and its own splits. The original is only read.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from nnunet_attention.crossval.planned import configuration_of, differences, rel
 from nnunet_attention.crossval.splits import read_splits
 from nnunet_attention.demo.folder import remove
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json, write_text
+from nnunet_attention.files import NNUNET_LAYOUT, read_json, write_json, write_text
 
 FIRST_NUMBER, LAST_NUMBER = 900, 999
 _MADE_BY = "nnunet-attention experiment training-size"
@@ -139,15 +138,16 @@ def derive(
                 folders.fingerprint(derived.original),
             ):
                 write_text(beside / path.name, path.read_text(encoding="utf-8"))
-            _write_ordered(beside / folders.splits(derived.name).name, _splits(derived, folders))
-            _write_ordered(beside / _NOTE, _note(derived.original, derived.fold))
+            splits = _splits(derived, folders)
+            write_json(beside / folders.splits(derived.name).name, splits, **NNUNET_LAYOUT)
+            write_json(beside / _NOTE, _note(derived.original, derived.fold))
         _link(original / folders.references(derived.original).name, target)
         for plans in _plans_of(models):
             content = read_json(folders.plans(derived.original, plans))
             _link(original / configuration_of(content, configuration)["data_identifier"], target)
             path = target / folders.plans(derived.name, plans).name
             if not path.is_file():
-                _write_ordered(path, {**content, "dataset_name": derived.name})
+                write_json(path, {**content, "dataset_name": derived.name}, **NNUNET_LAYOUT)
         if is_new:
             os.replace(beside, folder)
     except OSError as error:
@@ -199,11 +199,6 @@ def _link(original: Path, folder: Path) -> None:
         link.unlink(missing_ok=True)
         # Relative: the three folders may be moved together.
         link.symlink_to(Path("..") / original.parent.name / original.name, True)
-
-
-def _write_ordered(path: Path, content) -> None:
-    # nnU-Net heeds the order of some entries, so they are not sorted.
-    write_text(path, json.dumps(content, indent=4) + "\n")
 
 
 def _note(original: str, fold: str) -> dict:

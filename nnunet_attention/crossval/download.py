@@ -184,7 +184,10 @@ def _attempt(part: _Part, on_progress: OnProgress) -> None:
         raise _DroppedConnectionError(f"only {part.size_bytes} of {wanted} bytes came")
     if wanted is not None and part.size_bytes > wanted:
         part.remove()
-        raise CommandError(f"{part.url}: the server sent more than the {wanted} bytes it announced")
+        raise CommandError(
+            f"{part.url}: the server sent more than the {wanted} bytes it announced; what came was "
+            "removed, so run the command again"
+        )
 
 
 def _continues(answer, part: _Part, known: Version | None) -> bool:

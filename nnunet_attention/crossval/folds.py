@@ -77,11 +77,7 @@ class FoldRun:
 
 
 def fold_state(
-    run: FoldRun,
-    folders: Folders,
-    cases: Collection[str] | None,
-    file_ending: str,
-    every_byte: bool = False,
+    run: FoldRun, folders: Folders, cases: Collection[str] | None, file_ending: str
 ) -> FoldState:
     """Where a fold stands.
 
@@ -90,10 +86,9 @@ def fold_state(
         folders: nnU-Net's.
         cases: that it validates; None where that is not known yet.
         file_ending: of the data set's images.
-        every_byte: see `checkpoints.is_whole`.
     """
     fold = run.folder(folders)
-    damaged = damaged_checkpoints(fold, every_byte)
+    damaged = damaged_checkpoints(fold)
     usable = {
         name
         for name in (FINAL, LATEST, BEST)

@@ -14,19 +14,18 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
 import nnunet_attention
-from nnunet_attention import __version__
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.output import Output
 from nnunet_attention.crossval.planned import differences
 from nnunet_attention.crossval.runs import CrossvalPlan, plans_in_use
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json
+from nnunet_attention.versions import versions_of
 
 _MADE_BY = "nnunet-attention crossval"
 _PACKAGES = (
@@ -119,11 +118,7 @@ class Manifest:
 def surroundings() -> dict:
     """Versions, git revision, variables and hardware, as far as they can be found out."""
     return {
-        "versions": {
-            "python": platform.python_version(),
-            "nnunet-attention": __version__,
-            **{name: _version(name) for name in _PACKAGES},
-        },
+        "versions": versions_of(*_PACKAGES),
         "git_revision": git_revision(Path(nnunet_attention.__file__).parent),
         "variables": {
             name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)
@@ -161,13 +156,6 @@ def _present(path: Path) -> dict:
     if content.get("made_by") != _MADE_BY:
         raise CommandError(f"{path} is of something else; choose another folder with -o")
     return content
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:

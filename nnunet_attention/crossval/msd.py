@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,8 @@ from nnunet_attention.demo.task import MsdTask, read_msd_task
 from nnunet_attention.errors import CommandError
 from nnunet_attention.process import run_command
 
-# The open-data bucket that MONAI's DecathlonDataset downloads from.
+# The open-data bucket that MONAI's DecathlonDataset downloads from; the data are CC-BY-SA 4.0.
 BASE_URL = "https://msd-for-monai.s3-us-west-2.amazonaws.com"
-LICENCE = "CC-BY-SA 4.0, http://medicaldecathlon.com"
 # Of the archives in that bucket, as Project-MONAI/MONAI lists them (monai/apps/datasets.py, class
 # DecathlonDataset). Their sizes are published nowhere; the server tells them.
 _MD5 = {
@@ -212,7 +211,6 @@ def convert(
     environment: Mapping[str, str],
     log: Path,
     processes: int = 2,
-    while_waiting: Callable[[], None] = lambda: None,
 ) -> str:
     """Converts with nnUNetv2_convert_MSD_dataset, as far as that is not done.
 
@@ -224,7 +222,6 @@ def convert(
         environment: of the command.
         log: gets what the command says.
         processes: that work at a time.
-        while_waiting: see `run_command`.
 
     Returns:
         The data set's name.
@@ -236,23 +233,17 @@ def convert(
     task = read_msd_task(task_folder)
     name = task.dataset_name
     with _one_at_a_time(raw / name):
-        _convert(task, raw, environment, log, processes, while_waiting)
+        if not (raw / name / "dataset.json").is_file():
+            _require_free_number(task, raw, environment)
+            _convert(task, raw, environment, log, processes)
     return name
 
 
 def _convert(
-    task: MsdTask,
-    raw: Path,
-    environment: Mapping[str, str],
-    log: Path,
-    processes: int,
-    while_waiting: Callable[[], None],
+    task: MsdTask, raw: Path, environment: Mapping[str, str], log: Path, processes: int
 ) -> None:
-    name = task.dataset_name
-    if (raw / name / "dataset.json").is_file():
-        return
-    _require_free_number(task, raw, environment)
-    beside = raw / f".{name}.part"
+    target = raw / task.dataset_name
+    beside = raw / f".{task.dataset_name}.part"
     remove(beside)
     try:
         with _with_test_folder(task, beside / "task") as source:
@@ -263,15 +254,11 @@ def _convert(
                 "nnUNet_preprocessed": str(beside / "preprocessed"),
                 "nnUNet_results": str(beside / "results"),
             }
-            run_command(
-                ["nnUNetv2_convert_MSD_dataset", "-i", str(source), "-np", str(processes)],
-                {**environment, **folders},
-                log,
-                while_waiting,
-            )
-        os.replace(beside / "raw" / name, raw / name)
+            command = ["nnUNetv2_convert_MSD_dataset", "-i", str(source), "-np", str(processes)]
+            run_command(command, {**environment, **folders}, log)
+        os.replace(beside / "raw" / target.name, target)
     except OSError as error:
-        raise CommandError(f"{raw / name} cannot be written: {error}") from error
+        raise CommandError(f"{target} cannot be written: {error}") from error
     finally:
         remove(beside)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation import latex as tex
 from nnunet_attention.evaluation import markdown as md
 from nnunet_attention.evaluation.costs import Cost
@@ -19,7 +16,7 @@ from nnunet_attention.evaluation.methods import versions
 from nnunet_attention.evaluation.metrics import METRICS
 from nnunet_attention.evaluation.statistics import Comparison, Summary
 from nnunet_attention.evaluation.tables import DASH, PLUS_MINUS, p_text, value_text
-from nnunet_attention.files import written_beside
+from nnunet_attention.files import json_text, write_all
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -291,18 +288,12 @@ def write_paper_table(table: PaperTable, folder: Path) -> list[Path]:
     Raises:
         CommandError: if the folder cannot be written.
     """
-    record = json.dumps(table.record(), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    texts = {"json": record, "md": as_markdown(table), "tex": as_latex(table)}
-    paths = {folder / f"table.{ending}": text for ending, text in texts.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            for path, text in paths.items():
-                beside = stack.enter_context(written_beside(path))
-                beside.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise CommandError(f"-o {folder}: cannot be written: {error}") from error
-    return list(paths)
+    texts = {
+        "table.json": json_text(table.record(), indent=1),
+        "table.md": as_markdown(table),
+        "table.tex": as_latex(table),
+    }
+    return write_all(folder, texts)
 
 
 def print_paper_table(table: PaperTable, console: Console) -> None:

@@ -10,9 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.markdown import escaped
-from nnunet_attention.files import write_json, write_text
+from nnunet_attention.files import json_text, write_all
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,22 +87,14 @@ def write_published(record: Mapping, configurations: Sequence[str], folder: Path
         CommandError: if the folder cannot be written.
     """
     rows = _rows(record, configurations)
-    paths = [folder / "published.json", folder / "published.md"]
     sources = {row.source: published_sources()[row.source] for row in rows if row.source}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(
-            paths[0],
-            {
-                "explained": EXPLAINED,
-                "rows": [vars(row) for row in rows],
-                "sources": {key: vars(source) for key, source in sources.items()},
-            },
-        )
-        write_text(paths[1], _markdown(rows, sources))
-    except OSError as error:
-        raise CommandError(f"-o {folder}: cannot be written: {error}") from error
-    return paths
+    content = {
+        "explained": EXPLAINED,
+        "rows": [vars(row) for row in rows],
+        "sources": {key: vars(source) for key, source in sources.items()},
+    }
+    texts = {"published.json": json_text(content), "published.md": _markdown(rows, sources)}
+    return write_all(folder, texts)
 
 
 def published_table(record: Mapping, configurations: Sequence[str]) -> Table:

@@ -137,17 +137,11 @@ def missing_steps(
     return [step for name in names for step in _Dataset(plan, folders, name).steps()]
 
 
-def state_of(run: FoldRun, folders: Folders, every_byte: bool = False) -> FoldState:
+def state_of(run: FoldRun, folders: Folders) -> FoldState:
     """Where a fold stands now; see `fold_state`."""
     plan = CrossvalPlan((run.dataset,), (run.configuration,), ((run.trainer, run.plans),))
     dataset = _Dataset(plan, folders, run.dataset)
-    return fold_state(run, folders, dataset.validated(run.fold), dataset.file_ending, every_byte)
-
-
-def is_missing(step: Step, plan: CrossvalPlan, folders: Folders) -> bool:
-    """Whether a step is still to be done."""
-    names = {one.name for one in missing_steps(plan, folders, [step.dataset])}
-    return step.name in names
+    return fold_state(run, folders, dataset.validated(run.fold), dataset.file_ending)
 
 
 def plans_in_use(plan: CrossvalPlan, folders: Folders) -> dict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from nnunet_attention.crossval.planned import differences, relevant
 from nnunet_attention.crossval.splits import read_splits
 from nnunet_attention.demo.folder import remove
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json, write_text
+from nnunet_attention.files import NNUNET_LAYOUT, read_json, write_json
 from nnunet_attention.process import run_command
 
 # One set of named results holds all cases: which fold validated a case is of no account.
@@ -107,8 +106,7 @@ def copy_plans(folders: Folders, source: str, target: str, plans: str) -> None:
     """
     name = tuned_name(plans, source)
     content = {**read_json(folders.plans(target, plans)), "plans_name": name}
-    # nnU-Net heeds the order of some entries, so they are not sorted.
-    write_text(folders.plans(target, name), json.dumps(content, indent=4) + "\n")
+    write_json(folders.plans(target, name), content, **NNUNET_LAYOUT)
 
 
 def weights_of(folders: Folders, source: str, target: str, model: tuple[str, str], c: str) -> Path:

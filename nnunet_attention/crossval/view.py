@@ -33,7 +33,6 @@ class Status:
         self._finished: set[str] = set()
         self._failed: set[str] = set()
         self._runs: list[FoldRun] = []
-        self._step_count = 0
 
     def __enter__(self) -> Status:
         if self._console.is_terminal:

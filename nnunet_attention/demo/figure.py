@@ -14,9 +14,9 @@ from nnunet_attention.drawing import (
     FAINT_TEXT,
     TEXT,
     draw_labels,
+    draw_legend,
     fullest_slice,
     label_styles,
-    legend_patches,
     new_figure,
     save_png,
 )
@@ -160,14 +160,7 @@ def draw(
             panel.set_axis_off()
             if number:
                 draw_labels(panel, row.labels[number - 1], styles)
-    figure.legend(
-        handles=legend_patches(styles),
-        loc="outside upper center",
-        ncols=min(len(organs), 6),
-        frameon=False,
-        labelcolor=TEXT,
-        fontsize=11,
-    )
+    draw_legend(figure, styles, loc="outside upper center", fontsize=11)
     save_png(figure, path)
 
 

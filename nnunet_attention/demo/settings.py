@@ -6,7 +6,6 @@ from nnunet_attention import __version__
 
 DEFAULT_CASES = 20
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres")
-DEVICES = ("cpu", "cuda", "mps")
 FOLDS = ("0", "1", "2", "3", "4", "all")
 # nnU-Net splits into five folds, so fewer training cases leave one without a case.
 FEWEST_CASES_FOR_FOLDS = 5
@@ -43,7 +42,7 @@ class DemoSettings:
         cases: how many cases to use, held-out ones included; None: 20, or all where fewer.
         folds: of nnU-Net's five-fold split, or ("all",).
         configuration: one of `CONFIGURATIONS`.
-        device: one of `DEVICES`.
+        device: cpu, cuda or mps, as for `nnUNetv2_train`.
         epochs: of each training.
         iterations: training steps an epoch.
         seed: of the phantom and of the choice of cases.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import signal
@@ -36,7 +35,7 @@ from nnunet_attention.evaluation.surface import (
     normalised_surface_dice,
     surface_distances,
 )
-from nnunet_attention.files import write_text
+from nnunet_attention.files import write_json
 
 # Where nothing else is said; about the slice thickness of a fine CT.
 DEFAULT_TOLERANCE_MM = 2.0
@@ -214,7 +213,8 @@ def evaluate_folder(
     unknown = sorted(set(predictions) - set(references))
     if unknown:
         raise CommandError(
-            f"{ground_truth_dir} has no reference for {len(unknown)} predictions: {_some(unknown)}"
+            f"{ground_truth_dir} has no reference for {len(unknown)} predictions: "
+            f"{_some(unknown)}; name the folder that has them with -gt, or move these away"
         )
     pairs = [
         Pair(
@@ -230,7 +230,7 @@ def evaluate_folder(
     cache = ResultCache(cache_path(output))
     results = evaluate_pairs(pairs, [cache] * len(pairs), processes, on_progress)
     summary = summarise(pairs, results)
-    write_text(output, json.dumps(summary, indent=4, sort_keys=True) + "\n")
+    write_json(output, summary, indent=4, allow_nan=True)
     return summary
 
 

@@ -71,9 +71,7 @@ def read_segmentation(path: Path) -> Segmentation:
     )
 
 
-def check_same_grid(
-    case: str, reference: Segmentation, prediction: Segmentation, remedy: str = ""
-) -> None:
+def check_same_grid(case: str, reference: Segmentation, prediction: Segmentation) -> None:
     """Checks shape, spacing, origin and direction.
 
     Raises:
@@ -96,7 +94,7 @@ def check_same_grid(
         if len(wanted) != len(got) or not np.allclose(wanted, got, rtol=0, atol=tolerance[name]):
             raise CommandError(
                 f"case {case}: the reference has {name} {_short(wanted)}, but the prediction has "
-                f"{_short(got)}; {remedy or 'resample the prediction to the grid of the reference'}"
+                f"{_short(got)}; resample the prediction to the grid of the reference"
             )
 
 

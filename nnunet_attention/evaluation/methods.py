@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version
-
 from nnunet_attention.evaluation.leaderboard import MEAN_OF_LABELS, Leaderboard
 from nnunet_attention.evaluation.metrics import METRICS, SURFACE_DEFINITION
 from nnunet_attention.evaluation.policies import POLICIES
+from nnunet_attention.versions import versions_of
 
 REFERENCES = (
     "Wilcoxon F. Individual comparisons by ranking methods. Biometrics Bulletin 1945. "
@@ -27,12 +25,12 @@ REFERENCES = (
     "Isensee F, et al. nnU-Net: a self-configuring method for deep learning-based biomedical image "
     "segmentation. Nature Methods 2021. https://doi.org/10.1038/s41592-020-01008-z",
 )
-_LIBRARIES = ("nnunet-attention", "numpy", "scipy", "pandas")
+_LIBRARIES = ("numpy", "scipy", "pandas")
 
 
-def versions() -> dict[str, str]:
+def versions() -> dict[str, str | None]:
     """Of Python and of all that computes."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+    return versions_of(*_LIBRARIES)
 
 
 def methods_paragraphs(board: Leaderboard) -> list[str]:

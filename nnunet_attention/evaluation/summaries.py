@@ -138,7 +138,7 @@ def read_named_results(
     else:
         found = [find_dataset(root, dataset) for dataset in datasets]
     if not found:
-        raise CommandError(f"{root} has no folder DatasetXXX_NAME")
+        raise CommandError(f"{root} has no folder DatasetXXX_NAME; name the one that has them")
     folds = list(folds)
     configurations = None if configurations is None else list(configurations)
     frames, missing = [], []

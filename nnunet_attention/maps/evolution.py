@@ -9,9 +9,9 @@ from nnunet_attention.drawing import (
     FAINT_TEXT,
     TEXT,
     draw_labels,
+    draw_legend,
     fullest_slice,
     label_styles,
-    legend_patches,
     new_figure,
     save_png,
 )
@@ -123,14 +123,7 @@ def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) ->
         panel.set_title(title, color=TEXT if panel is not panels[0, 0] else FAINT_TEXT, fontsize=11)
     figure.suptitle(f"{first.case}: attention coefficients while learning", color=TEXT, fontsize=12)
     if styles:
-        figure.legend(
-            handles=legend_patches(styles),
-            loc="outside lower center",
-            ncols=min(len(styles), 6),
-            frameon=False,
-            labelcolor=TEXT,
-            fontsize=10,
-        )
+        draw_legend(figure, styles, loc="outside lower center", fontsize=10)
     save_png(figure, path)
 
 

@@ -1,8 +1,6 @@
 """Brings one predicted case to disk: segmentation, maps, statistics, picture and page."""
 
-import json
 import os
-import platform
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import write_json
 from nnunet_attention.maps.case_view import CaseView
 from nnunet_attention.maps.image_space import (
     PNG_SCALE,
@@ -24,6 +23,7 @@ from nnunet_attention.maps.image_space import (
 )
 from nnunet_attention.maps.orientation import axis_codes, in_lps, spacing_in_lps
 from nnunet_attention.maps.statistics import gate_statistics
+from nnunet_attention.versions import versions_of
 
 SIDECAR = "maps.json"
 _RAW = "raw.npy"
@@ -204,8 +204,6 @@ class CaseExport:
     def _write_sidecar(self, folder: Path, maps: dict, prediction: np.ndarray) -> None:
         import torch
 
-        from nnunet_attention import __version__
-
         seen = seen_by_network(self.plans_manager, self.properties)
         entries = {}
         for name, one_map in maps.items():
@@ -235,16 +233,10 @@ class CaseExport:
             "prediction": self.settings,
             "maps": entries,
             "outside_of_nnunets_cropping": {"value": 0, "share": float(1 - seen.mean())},
-            "versions": {
-                "nnunet-attention": __version__,
-                "nnunetv2": _version_of("nnunetv2"),
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-            },
+            # torch itself tells for which GPUs it was built, its distribution does not.
+            "versions": {**versions_of("nnunetv2", "numpy"), "torch": torch.__version__},
         }
-        text = json.dumps(sidecar, indent=4, sort_keys=True) + "\n"
-        (folder / SIDECAR).write_text(text, encoding="utf-8")
+        write_json(folder / SIDECAR, sidecar, indent=4, allow_nan=True)
 
     @property
     def _labels(self) -> dict[str, int | list[int]]:
@@ -315,12 +307,3 @@ class CaseExport:
 
 def _is_coefficients(name: str) -> bool:
     return name == "mean" or name.startswith("gate_")
-
-
-def _version_of(distribution: str) -> str | None:
-    from importlib import metadata
-
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

@@ -16,8 +16,8 @@ from nnunet_attention.drawing import (
     TEXT,
     LabelStyle,
     draw_labels,
+    draw_legend,
     label_styles,
-    legend_patches,
     new_figure,
     save_png,
 )
@@ -192,13 +192,12 @@ class _Sheet:
     def _draw_legend(self, styles: list[LabelStyle]) -> None:
         below = bool(self._legend_columns)
         x, y = (_LEFT, 0.1) if below else (self._width - _RIGHT, self._height - _NAME_DEPTH)
-        self.figure.legend(
-            handles=legend_patches(styles),
+        draw_legend(
+            self.figure,
+            styles,
+            self._legend_columns or len(styles),
             loc="lower left" if below else "center right",
             bbox_to_anchor=(x / self._width, y / self._height),
-            ncols=self._legend_columns or len(styles),
-            frameon=False,
-            labelcolor=TEXT,
             fontsize=_LEGEND_POINTS,
             borderaxespad=0,
             borderpad=0,

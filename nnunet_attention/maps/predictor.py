@@ -101,7 +101,9 @@ class AttentionPredictor(nnUNetPredictor):
         """
         folder = Path(model_training_output_dir)
         if not folder.is_dir():
-            raise CommandError(f"{folder}: there is no such model folder")
+            raise CommandError(
+                f"{folder}: there is no such model folder; check -m, or -d, -c, -tr and -p"
+            )
         plans = read_plans(folder / "plans.json")
         dataset_json = read_json(folder / "dataset.json")
         folds = _folds_to_use(folder, use_folds, checkpoint_name)

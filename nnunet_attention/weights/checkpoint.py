@@ -1,6 +1,5 @@
 """Reads nnU-Net checkpoints without executing what they hold, and writes them whole or not."""
 
-import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import written_beside
 
 # Up to 2.5.1 a crafted file executes code in spite of weights_only=True (CVE-2025-32434).
 _FIRST_SAFE_TORCH = (2, 6)
@@ -59,14 +59,11 @@ def save_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
         CommandError: if it cannot be written.
     """
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        torch.save(dict(checkpoint), unfinished)
-        os.replace(unfinished, path)
+        with written_beside(path) as beside:
+            torch.save(dict(checkpoint), beside)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise CommandError(f"cannot write {path}: {_first_line(error)}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _numpy_globals() -> list:

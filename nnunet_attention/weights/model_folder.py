@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import write_json
 from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
 from nnunet_attention.weights.upgrade import plans_with_full_resolution_gate, upgrade_checkpoint
 
@@ -105,8 +106,7 @@ def upgrade_model_folder(
                 shutil.copyfile(source / name, unfinished / name)
         if gate_full_resolution:
             plans = plans_with_full_resolution_gate(plans, configuration_name)
-            text = json.dumps(plans, indent=4, sort_keys=True) + "\n"
-            (unfinished / "plans.json").write_text(text, encoding="utf-8")
+            write_json(unfinished / "plans.json", plans, indent=4, allow_nan=True)
         if target.exists():
             target.rmdir()
         os.rename(unfinished, target)

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK
 
 from nnunet_attention.cli import main
-from nnunet_attention.cli.evaluate import parse_tolerances
+from nnunet_attention.cli.shared_arguments import parse_tolerances
 from nnunet_attention.errors import CommandError
 
 LABELS = {"background": 0, "liver": 1, "cancer": 2}
@@ -52,6 +52,12 @@ def test_output_and_tolerances_can_be_named(folder):
     target = folder / "new" / "scores.json"
     assert command(folder, "-o", f"{target}", "--tolerance", "3", "cancer=1.5") == 0
     assert json.loads(target.read_text())["tolerance_mm"] == {"1": 3.0, "2": 1.5}
+
+
+def test_tolerances_can_be_given_one_flag_each(folder):
+    assert command(folder, "--tolerance", "3", "--tolerance", "cancer=1.5") == 0
+    summary = json.loads((folder / "pred" / "summary.json").read_text())
+    assert summary["tolerance_mm"] == {"1": 3.0, "2": 1.5}
 
 
 def test_dataset_json_can_be_named(folder, tmp_path):

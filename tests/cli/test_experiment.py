@@ -176,6 +176,7 @@ def test_failed_training_is_told_and_the_next_call_goes_on(fake, tmp_path, monke
     assert main(command) == 1
     said = capsys.readouterr().err
     assert "RuntimeError: made to fail" in said
+    assert "nnunet-attention experiment: " in said
     assert not (out / "table.json").exists()
     monkeypatch.delenv("FAKE_FAILURE")
     assert main(command) == 0

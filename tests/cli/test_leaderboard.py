@@ -13,7 +13,9 @@ from results_folders import write_folds
 from shared_data import ROOT, needs
 
 from nnunet_attention.cli import main
-from nnunet_attention.cli.leaderboard import known_parameters, tolerance_in_words, trained_models
+from nnunet_attention.cli.leaderboard import known_parameters, tolerance_in_words
+from nnunet_attention.cli.shared_arguments import POLICIES, trained_models
+from nnunet_attention.evaluation import policies
 
 REFERENCE = ROOT / "msd_cv_reference"
 NAMES = {f"leaderboard.{ending}" for ending in ("json", "csv", "md", "tex", "html")}
@@ -59,6 +61,11 @@ def test_flags_reach_the_result(results, tmp_path):
     settings = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["settings"]
     assert (settings["seed"], settings["policy"]) == (7, "reference-present")
     assert settings["metrics"] == ["iou", "dice"]
+
+
+def test_every_policy_can_be_chosen_and_the_default_is_the_same():
+    assert set(POLICIES) == set(policies.POLICIES)
+    assert POLICIES[0] == policies.DEFAULT_POLICY
 
 
 def test_other_results_are_compared_too(results, tmp_path):

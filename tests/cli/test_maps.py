@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
+def unchanged_threads(monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
 
 

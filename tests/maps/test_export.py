@@ -15,15 +15,8 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.maps import AttentionPredictor, MapOptions
 from nnunet_attention.maps.export import CaseExport
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SPACING_MM = (3.0, 2.0, 1.0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -20,19 +20,12 @@ from skimage.transform import resize
 
 from nnunet_attention.maps import AttentionPredictor, MapOptions
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SPACING_MM = (3.0, 2.0, 1.0)
 READERS = ("SimpleITKIO", "SimpleITKIOWithReorient", "NibabelIO", "NibabelIOWithReorient")
 # What nnU-Net puts before the network: the axis order, and its inverse.
 TRANSPOSED = {"transpose_forward": [2, 0, 1], "transpose_backward": [1, 2, 0]}
 NAMES = ("gate_0", "gate_1", "mean")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def predict(folder, plans, **json_changes):

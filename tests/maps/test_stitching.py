@@ -16,16 +16,10 @@ from torch.nn import functional
 from nnunet_attention.maps import AttentionPredictor, MapOptions
 from nnunet_attention.networks import build_attention_network
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # Against (4, 8, 16): one patch, odd and larger, smaller in one axis, smaller in all.
 SHAPES = [(4, 8, 16), (7, 13, 35), (3, 21, 16), (3, 5, 7)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def cpu_predictor(**options) -> AttentionPredictor:

@@ -1,12 +1,11 @@
 """Plans files are read with clear errors and never overwritten with another content."""
 
 import copy
-import json
 
 import pytest
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.plans import read_plans, save_plans, write_json
+from nnunet_attention.plans import read_plans, save_plans
 
 
 def test_plans_are_written_whole_in_their_own_order(tmp_path, minimal_plans):
@@ -60,13 +59,3 @@ def test_a_bad_file_is_named(content, message, tmp_path):
     with pytest.raises(CommandError, match=message) as error:
         read_plans(path)
     assert str(path) in str(error.value)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "numbers.json"
-    write_json({"b": 1, "a": 2}, path)
-    assert list(json.loads(path.read_text())) == ["a", "b"]
-    with pytest.raises(TypeError):
-        write_json({"a": object()}, path)
-    assert json.loads(path.read_text()) == {"a": 2, "b": 1}
-    assert [found.name for found in tmp_path.iterdir()] == ["numbers.json"]

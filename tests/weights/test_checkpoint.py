@@ -13,6 +13,8 @@ from plain_checkpoints import plain_checkpoint
 from nnunet_attention.errors import CommandError
 from nnunet_attention.weights import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Hostile:
     """Calls a function when it is unpickled without care."""

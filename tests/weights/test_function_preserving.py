@@ -10,6 +10,8 @@ from nnunet_attention.networks import AttentionUNet
 from nnunet_attention.trainers import AttentionUNetTrainer
 from nnunet_attention.weights import start_from_plain
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def plain_weights(minimal_plans):

@@ -13,6 +13,8 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.networks import AttentionUNet
 from nnunet_attention.weights import load_checkpoint, upgrade_model_folder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def model(tmp_path, minimal_plans) -> Path:

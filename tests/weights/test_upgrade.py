@@ -23,6 +23,7 @@ from nnunet_attention.weights import (
     upgrade_checkpoint_file,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PLAIN_PATH = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
 
 

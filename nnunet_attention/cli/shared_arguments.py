@@ -1,0 +1,149 @@
+"""Arguments that several commands have, and what they mean; nnU-Net's letters as it has them.
+
+The functions take a parser or a group of one.
+"""
+
+import argparse
+import math
+import os
+from collections.abc import Iterable
+
+from nnunet_attention.cli.numbers import not_negative, positive
+from nnunet_attention.errors import CommandError
+
+DEVICES = ("cuda", "cpu", "mps")
+# Here and not with the policies: building the parser must not import numpy.
+POLICIES = ("nnunet", "reference-present", "empty-correct-is-one")
+ALL_FOLDS = ["0", "1", "2", "3", "4"]
+
+
+def add_datasets(
+    parser: argparse.ArgumentParser, meaning: str = "data sets, by number or name"
+) -> None:
+    """`-d`, one or more."""
+    parser.add_argument("-d", nargs="+", required=True, metavar="ID", dest="datasets", help=meaning)
+
+
+def add_configurations(
+    parser: argparse.ArgumentParser, meaning: str, nargs: str | int = "+"
+) -> None:
+    """`-c`, by default 3d_fullres."""
+    parser.add_argument(
+        "-c", nargs=nargs, default=["3d_fullres"], metavar="CONFIG", dest="configurations",
+        help=f"{meaning} (default: 3d_fullres)",
+    )  # fmt: skip
+
+
+def add_trainers(parser: argparse.ArgumentParser, meaning: str, **options) -> None:
+    """`-tr` with argparse's options, and `-p`; see `trained_models`."""
+    parser.add_argument(
+        "-tr", nargs="+", metavar="TRAINER", dest="trainers", help=meaning, **options
+    )
+    parser.add_argument(
+        "-p", nargs="+", default=["nnUNetPlans"], metavar="PLANS", dest="plans",
+        help="plans of each trainer given without (default: nnUNetPlans)",
+    )  # fmt: skip
+
+
+def trained_models(trainers: list[str], plans: list[str]) -> tuple[tuple[str, str], ...]:
+    """Trainer and plans of each model: TRAINER__PLANS as it is, else each trainer with each."""
+    found = []
+    for trainer in trainers:
+        name, separator, own = trainer.partition("__")
+        found += [(name, own)] if separator else [(trainer, one) for one in plans]
+    return tuple(found)
+
+
+def add_folds(
+    parser: argparse.ArgumentParser,
+    meaning: str = "folds (default: 0 1 2 3 4)",
+    default: list[str] | None = ALL_FOLDS,
+) -> None:
+    """`-f`, see `check_folds`."""
+    parser.add_argument(
+        "-f", nargs="+", default=default, metavar="FOLD", dest="folds", help=meaning
+    )
+
+
+def check_folds(folds: tuple[str, ...]) -> None:
+    """Numbers, or "all" by itself."""
+    if folds == ("all",):
+        return
+    unknown = [fold for fold in folds if not fold.isdecimal()]
+    if unknown:
+        raise CommandError(f"-f {' '.join(unknown)}: give numbers of folds, or all by itself")
+
+
+def add_npz(parser: argparse.ArgumentParser) -> None:
+    """`--npz`, of trainings."""
+    parser.add_argument(
+        "--npz", action="store_true", help="keep the validations' probabilities, for ensembles"
+    )
+
+
+def add_device(
+    parser: argparse.ArgumentParser, *other_names: str, default: str = DEVICES[0]
+) -> None:
+    """`-device`, by default a GPU."""
+    parser.add_argument(
+        *other_names, "-device", choices=DEVICES, default=default, help=f"(default: {default})"
+    )
+
+
+def add_undefined(parser: argparse.ArgumentParser) -> None:
+    """`--undefined`, a policy of `nnunet_attention.evaluation.POLICIES`."""
+    parser.add_argument(
+        "--undefined", choices=POLICIES, default=POLICIES[0], metavar="POLICY",
+        help="where a label is in neither or only one of reference and prediction: "
+        f"{', '.join(POLICIES)} (default: {POLICIES[0]}, as nnU-Net's own means)",
+    )  # fmt: skip
+
+
+def add_seed(parser: argparse.ArgumentParser, of_what: str) -> None:
+    """`--seed`, by default 0."""
+    parser.add_argument(
+        "--seed", type=not_negative, default=0, metavar="N", help=f"of {of_what} (default: 0)"
+    )
+
+
+def add_processes(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """`-np` of what runs in this command; see `default_processes`."""
+    parser.add_argument(
+        "-np", type=positive, metavar="N", dest="processes",
+        help=f"{meaning} (default: nnUNet_def_n_proc, or 8)",
+    )  # fmt: skip
+
+
+def default_processes() -> int:
+    """How many processes nnU-Net itself would use."""
+    text = os.environ.get("nnUNet_def_n_proc", "8")  # noqa: SIM112 - nnU-Net spells it so
+    return int(text) if text.isdecimal() and int(text) else 8
+
+
+def add_tolerances(parser: argparse.ArgumentParser, condition: str = "") -> None:
+    """`--tolerance`, of normalised surface Dice; see `parse_tolerances`."""
+    parser.add_argument(
+        "--tolerance", nargs="+", action="extend", default=[], metavar="MM", dest="tolerances",
+        help=f"{condition}of normalised surface Dice in mm: a number for all labels, LABEL=MM for "
+        "one (default: 2)",
+    )  # fmt: skip
+
+
+def parse_tolerances(texts: Iterable[str], default_mm: float) -> tuple[float, dict[str, float]]:
+    """The tolerance for all labels, and those of single ones, from `MM` and `LABEL=MM`."""
+    by_label = {}
+    for text in texts:
+        label, separator, number = text.rpartition("=")
+        try:
+            tolerance = float(number)
+        except ValueError:
+            tolerance = math.nan
+        if not 0 <= tolerance < math.inf or (separator and not label):
+            raise CommandError(
+                f"--tolerance {text}: give MM or LABEL=MM, with a number of mm that is not negative"
+            )
+        if separator:
+            by_label[label] = tolerance
+        else:
+            default_mm = tolerance
+    return default_mm, by_label
