@@ -2,9 +2,9 @@
 
     python -m benchmarks.performance [--device cuda] [--cases hippocampus pancreas resenc] [-o DIR]
 
-On a CPU the plans are reduced to steps of a second or two; on a GPU they are nnU-Net's in full, with
-mixed precision and torch.compile as nnU-Net trains. Each case is written when it is done; started
-again, the command goes on with the others.
+On a CPU the plans are reduced to steps of a second or two; on a GPU they are nnU-Net's in full,
+with mixed precision and torch.compile as nnU-Net trains. Each case is written when it is done;
+started again, the command goes on with the others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(command_line: list[str] | None = None) -> int:
     from benchmarks.performance.measure import measure_case
     from benchmarks.performance.report import markdown
     from benchmarks.performance.variants import VARIANTS
-    from nnunet_attention.files import read_json, write_json, written_beside
+    from nnunet_attention.files import read_json, write_json, write_text
 
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -50,9 +50,9 @@ def main(command_line: list[str] | None = None) -> int:
         found = measure_case(case, variants, device, arguments.rounds, device.type == "cuda")
         write_json(path, {**found, "machine": _machine(device, command_line)})
     records = [read_json(path) for name in FULL if (path := folder / f"{name}.json").is_file()]
-    with written_beside(folder / "table.md") as beside:
-        beside.write_text(markdown(records[-1]["machine"], records))
-    print((folder / "table.md").read_text())
+    table = markdown(records)
+    write_text(folder / "table.md", table)
+    print(table)
     return 0
 
 

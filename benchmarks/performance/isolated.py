@@ -13,6 +13,7 @@ from torch.nn import functional
 from benchmarks.performance.cases import Case
 from benchmarks.performance.peers import FullResolutionGate
 from nnunet_attention.gates import AttentionGate
+from nnunet_attention.networks.attention_decoder import gated_concatenation
 
 # (upsampled decoder feature, skip, gating signal) -> input of the decoder's next convolution
 Join = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -39,7 +40,7 @@ class Level:
         """As this package; the full-resolution skip is not gated."""
         if self.is_full_resolution:
             return self.plain(upsampled, skip, gating)
-        return torch.cat((upsampled, self.gate(skip, gating)[0]), 1)
+        return gated_concatenation(self.gate, upsampled, skip, gating)[0]
 
     def gated_after_upsampling(self, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
         """As most forks, which gate all levels."""
@@ -134,8 +135,8 @@ def floor_bytes(case: Case, bytes_per_value: int) -> tuple[int, int]:
     of the voxels and fewer, is left out.
 
     Backward: the coefficients' gradient needs skip and incoming gradient, one read each, before the
-    skip's gradient can be written; theta's weights need the skip again, once the query's gradient is
-    known. The skip's gradient is written where stock adds up its two uses. That makes three.
+    skip's gradient can be written; theta's weights need the skip again, once the query's gradient
+    is known. The skip's gradient is written where stock adds up its two uses. That makes three.
     """
     size, voxels = case.patch_size, []
     for stride in case.strides:

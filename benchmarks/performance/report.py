@@ -12,15 +12,10 @@ _MEBIBYTE = 2**20
 _SMALL_SHARE = 0.02
 
 
-def markdown(machine: dict, cases: Sequence[dict]) -> str:
+def markdown(cases: Sequence[dict]) -> str:
     """Tables of all cases."""
-    lines = [
-        f"{machine['kind']}; {machine['threads']} threads; torch {machine['torch']}, nnunetv2 "
-        f"{machine['nnunetv2']}, Python {machine['python']}. Command: `{machine['command']}`",
-    ]
-    for case in cases:
-        lines += ["", *_networks(case), "", *_gates_alone(case), "", *_profile(case)]
-    return "\n".join(lines) + "\n"
+    parts = [[*_networks(case), "", *_gates_alone(case), "", *_profile(case)] for case in cases]
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
 
 def _networks(found: dict) -> list[str]:
@@ -37,6 +32,8 @@ def _networks(found: dict) -> list[str]:
         head.append("first step")
     lines = [
         f"### {case['name']}, {size}{reduced}",
+        "",
+        _origin(found),
         "",
         "| " + " | ".join(head) + " |",
         "|---" + "|---:" * (len(head) - 1) + "|",
@@ -66,6 +63,15 @@ def _networks(found: dict) -> list[str]:
             cells.append(f"{row['first_step_seconds']:.0f} s")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
+
+
+def _origin(found: dict) -> str:
+    machine = found["machine"]
+    return (
+        f"{machine['kind']}, {machine['threads']} threads; torch {machine['torch']}, nnunetv2 "
+        f"{machine['nnunetv2']}, Python {machine['python']}; {found['rounds']} rounds. "
+        f"`{machine['command']}`"
+    )
 
 
 def _gates_alone(found: dict) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is measured: networks by name, each with the network without gates that it is held against."""
+"""What is measured: networks by name, each with the one without gates that it is held against."""
 
 from __future__ import annotations
 
@@ -72,10 +72,3 @@ VARIANTS = (
     Variant(MONAI_PLAIN, MONAI_PLAIN, lambda case: without_gates(_monai(case)), False),
     Variant("MONAI AttentionUnet", MONAI_PLAIN, _monai, False),
 )
-
-
-def monai_is_there() -> bool:
-    """Whether the peers of MONAI can be measured."""
-    from importlib.util import find_spec
-
-    return find_spec("monai") is not None

@@ -86,34 +86,23 @@ class AttentionDecoder(UNetDecoder):
         last = len(self.stages) - 1
         feature = skips[-1]
         for s in range(len(self.stages)):
-            feature, coefficients = self._join(s, skips[-(s + 2)], feature)
-            if return_coefficients and coefficients is not None:
-                all_coefficients.append(coefficients)
-            # Held through the stage's convolutions they would raise the peak memory.
-            del coefficients
+            upsampled = self.transpconvs[s](feature)
+            if s < len(self.gates):
+                feature, coefficients = gated_concatenation(
+                    self.gates[s], upsampled, skips[-(s + 2)], feature
+                )
+                if return_coefficients:
+                    all_coefficients.append(coefficients)
+                # Held through the stage's convolutions they would raise the peak memory.
+                del coefficients
+            else:
+                feature = torch.cat((upsampled, skips[-(s + 2)]), 1)
+            del upsampled
             feature = self.stages[s](feature)
             if self.deep_supervision or s == last:
                 logits.append(self.seg_layers[s](feature))
         prediction = logits[::-1] if self.deep_supervision else logits[0]
         return (prediction, all_coefficients) if return_coefficients else prediction
-
-    def _join(self, s: int, skip: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The input of stage s: the upsampled feature and the skip, gated where there is a gate."""
-        upsampled = self.transpconvs[s](feature)
-        if s >= len(self.gates):
-            return torch.cat((upsampled, skip), 1), None
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():
-            gated, coefficients = self.gates[s](skip, feature)
-            return torch.cat((upsampled, gated), 1), coefficients
-        # Without gradients the product is written where it is needed, which saves a copy of it.
-        batch, channels, *size = upsampled.shape
-        joined = torch.empty(
-            (batch, channels + skip.shape[1], *size),
-            dtype=torch.promote_types(upsampled.dtype, skip.dtype),
-            device=skip.device,
-        )
-        joined[:, :channels] = upsampled
-        return joined, self.gates[s](skip, feature, out=joined[:, channels:])[1]
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]):
         """Values per case in the feature maps of decoder and gates, for nnU-Net's VRAM estimate.
@@ -129,3 +118,28 @@ class AttentionDecoder(UNetDecoder):
         for s, gate in enumerate(self.gates):
             output += np.int64(gate.compute_conv_feature_map_size(sizes[-(s + 2)]))
         return output
+
+
+def gated_concatenation(
+    gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Puts the gated skip behind the upsampled decoder feature.
+
+    Shape:
+        - upsampled: (B, D, *S)
+        - skip: (B, C, *S)
+        - gating: (B, G, *S'), on the grid below
+        - returns: (B, D + C, *S) and the coefficients, (B, 1, *S)
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        gated, coefficients = gate(skip, gating)
+        return torch.cat((upsampled, gated), 1), coefficients
+    # Without gradients the product is written where it is needed, which saves a copy of it.
+    batch, channels, *size = upsampled.shape
+    joined = torch.empty(
+        (batch, channels + skip.shape[1], *size),
+        dtype=torch.promote_types(upsampled.dtype, skip.dtype),
+        device=skip.device,
+    )
+    joined[:, :channels] = upsampled
+    return joined, gate(skip, gating, out=joined[:, channels:])[1]
