@@ -1,9 +1,11 @@
 # make demo: sets everything up and runs the main job. make test: sets everything up and tests.
+# make bench: sets everything up and measures speed and memory; DEVICE=cuda on a GPU.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+DEVICE ?= cpu
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 # Rebuilt when the metadata or the start-up file changes; the code itself is installed editable.
 $(VENV)/.demo: pyproject.toml setup.py
@@ -22,6 +24,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks.performance --device $(DEVICE)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

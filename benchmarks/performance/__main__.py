@@ -28,7 +28,7 @@ def main(command_line: list[str] | None = None) -> int:
     from benchmarks.performance.cases import FULL, REDUCED
     from benchmarks.performance.measure import measure_case
     from benchmarks.performance.report import markdown
-    from benchmarks.performance.variants import VARIANTS
+    from benchmarks.performance.variants import PLAIN, VARIANTS
     from nnunet_attention.files import read_json, write_json, write_text
 
     device = torch.device(arguments.device)
@@ -36,11 +36,21 @@ def main(command_line: list[str] | None = None) -> int:
         print("--device cuda: torch finds no GPU here; take --device cpu", file=sys.stderr)
         return 2
     folder = arguments.output or RESULTS / device.type
-    folder.mkdir(parents=True, exist_ok=True)
     full = arguments.full or device.type == "cuda"
     variants = [one for one in VARIANTS if not one.name.startswith("MONAI") or find_spec("monai")]
+    unknown = set(arguments.networks or ()) - {one.name for one in VARIANTS}
+    if unknown:
+        names = ", ".join(repr(one.name) for one in VARIANTS)
+        print(f"--networks {', '.join(sorted(unknown))}: choose among {names}", file=sys.stderr)
+        return 2
     if len(variants) < len(VARIANTS):
         print("MONAI is not installed; its networks are left out", file=sys.stderr)
+    if arguments.networks:
+        # Ratios need the baselines.
+        wanted = {PLAIN, *arguments.networks}
+        wanted |= {one.baseline for one in variants if one.name in wanted}
+        variants = [one for one in variants if one.name in wanted]
+    folder.mkdir(parents=True, exist_ok=True)
     for name in arguments.cases:
         path = folder / f"{name}.json"
         if path.is_file() and not arguments.again:
@@ -63,6 +73,9 @@ def _arguments(command_line: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
     parser.add_argument("--cases", nargs="+", choices=cases, default=cases, help="(default: all)")
+    parser.add_argument(
+        "--networks", nargs="+", metavar="NAME", help="as in the tables (default: all)"
+    )
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="(default: 15)")
     parser.add_argument("--full", action="store_true", help="the plans in full on a CPU too")
     parser.add_argument("--again", action="store_true", help="measure what is there anew")

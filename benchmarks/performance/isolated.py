@@ -15,36 +15,60 @@ from benchmarks.performance.peers import FullResolutionGate
 from nnunet_attention.gates import AttentionGate
 from nnunet_attention.networks.attention_decoder import gated_concatenation
 
-# (upsampled decoder feature, skip, gating signal) -> input of the decoder's next convolution
-Join = Callable[[Tensor, Tensor, Tensor], Tensor]
-
 
 @dataclass
 class Level:
-    """One level of the decoder on its own, with the ways to join skip and decoder feature."""
+    """One level of the decoder on its own.
+
+    Attributes:
+        upsampled: output of the transposed convolution, (B, C, *S).
+        skip: (B, C, *S).
+        gating: (B, G, *S'), on the grid below.
+        gradient: of the joined features, (B, 2 C, *S).
+        stride: from the skip's grid to that of `gating`.
+        gate: ours.
+        full_resolution_gate: of most forks.
+        is_full_resolution: the paper has no gate there.
+    """
 
     upsampled: Tensor
     skip: Tensor
     gating: Tensor
     gradient: Tensor
     stride: tuple[int, ...]
-    gate: nn.Module
-    full_resolution_gate: nn.Module
+    gate: AttentionGate
+    full_resolution_gate: FullResolutionGate
     is_full_resolution: bool
 
-    def plain(self, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
-        """As stock nnU-Net."""
-        return torch.cat((upsampled, skip), 1)
 
-    def gated(self, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
-        """As this package; the full-resolution skip is not gated."""
-        if self.is_full_resolution:
-            return self.plain(upsampled, skip, gating)
-        return gated_concatenation(self.gate, upsampled, skip, gating)[0]
+# (level, upsampled decoder feature, skip, gating signal) -> the decoder's next input
+Join = Callable[[Level, Tensor, Tensor, Tensor], Tensor]
 
-    def gated_after_upsampling(self, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
-        """As most forks, which gate all levels."""
-        return torch.cat((upsampled, self.full_resolution_gate(upsampled, skip)), 1)
+
+def plain(level: Level, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+    """As stock nnU-Net."""
+    return torch.cat((upsampled, skip), 1)
+
+
+def gated(level: Level, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+    """As this package; the full-resolution skip is not gated."""
+    if level.is_full_resolution:
+        return plain(level, upsampled, skip, gating)
+    return gated_concatenation(level.gate, upsampled, skip, gating)[0]
+
+
+def gated_after_upsampling(level: Level, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+    """As most forks, which gate all levels."""
+    return torch.cat((upsampled, level.full_resolution_gate(upsampled, skip)), 1)
+
+
+WAYS: dict[str, Join] = {
+    "plain": plain,
+    "plain again (control)": plain,
+    "attention": gated,
+    "attention again (control)": gated,
+    "upsample first": gated_after_upsampling,
+}
 
 
 def levels(case: Case, device: torch.device) -> list[Level]:
@@ -81,7 +105,7 @@ def levels(case: Case, device: torch.device) -> list[Level]:
     return found
 
 
-def training(found: list[Level], way: str, device: torch.device) -> Callable[[], object]:
+def training(found: list[Level], join: Join, device: torch.device) -> Callable[[], object]:
     """Forward and backward passes of all levels, with the gradients of inputs and gates.
 
     Skip and gating signal have another use each, as in the network: their gradients have to be
@@ -93,8 +117,8 @@ def training(found: list[Level], way: str, device: torch.device) -> Callable[[],
             skip, gating = level.skip.view_as(level.skip), level.gating.view_as(level.gating)
             pooled = functional.avg_pool3d(skip, level.stride, level.stride)
             doubled = gating * 2
-            with _autocast(device):
-                joined = getattr(level, way)(level.upsampled, skip, gating)
+            with autocast(device):
+                joined = join(level, level.upsampled, skip, gating)
             gates = (*level.gate.parameters(), *level.full_resolution_gate.parameters())
             torch.autograd.grad(
                 [joined, pooled, doubled],
@@ -106,7 +130,7 @@ def training(found: list[Level], way: str, device: torch.device) -> Callable[[],
     return run
 
 
-def inference(found: list[Level], way: str, device: torch.device) -> Callable[[], object]:
+def inference(found: list[Level], join: Join, device: torch.device) -> Callable[[], object]:
     """Forward passes of all levels, first case of the batch only, as nnU-Net predicts patches."""
     inputs = [
         (level, *(one.detach()[:1] for one in (level.upsampled, level.skip, level.gating)))
@@ -114,9 +138,9 @@ def inference(found: list[Level], way: str, device: torch.device) -> Callable[[]
     ]
 
     def run() -> None:
-        with torch.inference_mode(), _autocast(device):
+        with torch.inference_mode(), autocast(device):
             for level, *features in inputs:
-                getattr(level, way)(*features)
+                join(level, *features)
 
     return run
 
@@ -155,5 +179,6 @@ def bandwidth(device: torch.device, seconds_of: Callable[[Callable[[], object]],
     return 8 * values / seconds_of(lambda: target.copy_(source))
 
 
-def _autocast(device: torch.device):
+def autocast(device: torch.device):
+    """As nnU-Net: on a GPU only."""
     return torch.autocast("cuda") if device.type == "cuda" else nullcontext()

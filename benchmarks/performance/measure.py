@@ -17,14 +17,6 @@ from benchmarks.performance.steps import Model
 from benchmarks.performance.timing import in_turn, synchronize
 from benchmarks.performance.variants import ATTENTION, PLAIN, Variant
 
-WAYS = {
-    "plain": "plain",
-    "plain again (control)": "plain",
-    "attention": "gated",
-    "attention again (control)": "gated",
-    "upsample first": "gated_after_upsampling",
-}
-
 
 def measure_case(
     case: Case, variants: Sequence[Variant], device: torch.device, rounds: int, compiled: bool
@@ -79,8 +71,10 @@ def measure_case(
 
 def _isolated(case: Case, device: torch.device, rounds: int) -> dict:
     levels = isolated.levels(case, device)
-    training = {name: isolated.training(levels, way, device) for name, way in WAYS.items()}
-    inference = {name: isolated.inference(levels, way, device) for name, way in WAYS.items()}
+    training = {name: isolated.training(levels, way, device) for name, way in isolated.WAYS.items()}
+    inference = {
+        name: isolated.inference(levels, way, device) for name, way in isolated.WAYS.items()
+    }
     forward, backward = isolated.floor_bytes(case, isolated.feature_type(device).itemsize)
     only_one = isolated.floor_bytes(
         case.reduced(1, case.patch_size), isolated.feature_type(device).itemsize

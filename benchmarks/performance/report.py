@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.performance.isolated import WAYS
 from benchmarks.performance.timing import Estimate, difference, median, ratio
-from benchmarks.performance.variants import ATTENTION, PLAIN
+from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS
 
 _MEBIBYTE = 2**20
 # Operations with a smaller share of the gates' time are added up.
@@ -38,7 +39,9 @@ def _networks(found: dict) -> list[str]:
         "| " + " | ".join(head) + " |",
         "|---" + "|---:" * (len(head) - 1) + "|",
     ]
-    for name, row in variants.items():
+    # JSON has its own order.
+    for name in (one.name for one in VARIANTS if one.name in variants):
+        row = variants[name]
         base = variants[row["baseline"]]
         if row is base:
             cells = [
@@ -85,7 +88,7 @@ def _gates_alone(found: dict) -> list[str]:
         ("training_seconds", plain["train_step_seconds"], "floor_training_bytes"),
         ("inference_seconds", plain["inference_seconds"], "floor_inference_bytes"),
     )
-    for name in alone["training_seconds"]:
+    for name in WAYS:
         if name == PLAIN:
             continue
         cells = []

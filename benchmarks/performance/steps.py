@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.performance.cases import Case
+from benchmarks.performance.isolated import autocast
 from benchmarks.performance.variants import Variant
 
 # nnUNetTrainer's.
@@ -45,13 +45,9 @@ class Model:
         self._device = device
         self._single = not variant.deep_supervision
 
-    def autocast(self):
-        """As nnU-Net: on a GPU only."""
-        return torch.autocast("cuda") if self._device.type == "cuda" else nullcontext()
-
     def forward_loss(self, patch: Tensor, targets: list[Tensor], eager: bool = False) -> Tensor:
         """The loss of a batch."""
-        with self.autocast():
+        with autocast(self._device):
             output = (self.plain_network if eager else self.network)(patch)
             return self._loss(output, targets[0] if self._single else targets)
 
@@ -75,7 +71,7 @@ class Model:
         """Predicts one patch as nnU-Net's predictor does, without deep supervision."""
 
         def predict() -> None:
-            with torch.inference_mode(), self.autocast():
+            with torch.inference_mode(), autocast(self._device):
                 self.network(patch)
 
         return predict

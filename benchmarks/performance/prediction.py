@@ -1,7 +1,7 @@
 """Seconds per case of `nnUNetv2_predict` with a plain and an attention model, in turn.
 
-    python benchmarks/prediction.py PLAIN_FOLDER ATTENTION_FOLDER IMAGES [-f 0] [--rounds 5]
-        [-device cpu] [-o FILE.json]
+    python -m benchmarks.performance.prediction PLAIN_FOLDER ATTENTION_FOLDER IMAGES [-f 0]
+        [--rounds 5] [-device cpu] [-o DIR]
 
 Each folder is that of a trained model, such as nnUNetTrainer__nnUNetPlans__3d_fullres. Commands
 are timed whole, with all images and with one of them: the difference is what the other cases
@@ -10,15 +10,15 @@ took, without the start. The plain model stands twice in each round, as a contro
 
 import argparse
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-# At the end: the installed package comes first.
-sys.path.append(str(ROOT))
+import torch
+
+from benchmarks.performance.timing import in_turn, median, ratio
+from nnunet_attention.files import write_json, write_text
 
 COMMAND = Path(sys.executable).parent / "nnUNetv2_predict_from_modelfolder"
 
@@ -34,11 +34,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("-o", type=Path, dest="output")
     arguments = parser.parse_args()
-    import torch
-
-    from benchmarks.performance.timing import in_turn, median, ratio
-    from nnunet_attention.files import write_json
-
     images = sorted(arguments.images.glob("*.nii.gz"))
     if len(images) < 2:
         sys.exit(f"{arguments.images} has {len(images)} .nii.gz files; wanted two or more")
@@ -64,16 +59,31 @@ def main() -> None:
         ]
         for name in models
     }
-    for name, values in per_case.items():
-        start = statistics.median(seconds[name, 1])
-        against = ratio(values, per_case["plain"])
-        print(
-            f"{name}: {median(values).value:.3f} s a case, {against.value:.3f} of plain "
-            f"({against.low:.3f} to {against.high:.3f}); a command with one case {start:.1f} s"
-        )
+    record = {
+        name: {"seconds_per_case": values, "seconds_with_one_case": seconds[name, 1]}
+        for name, values in per_case.items()
+    }
+    lines = table(record, len(images))
     if arguments.output:
-        record = {name: {"seconds_per_case": values} for name, values in per_case.items()}
-        write_json(arguments.output, {"cases": len(images), "models": record})
+        write_json(arguments.output / "cases.json", {"cases": len(images), "models": record})
+        write_text(arguments.output / "cases.md", lines)
+    print(lines)
+
+
+def table(record: dict, cases: int) -> str:
+    """Medians, and ratios to the plain model, as Markdown."""
+    lines = [
+        f"| model ({cases} cases) | seconds a case | of plain | a command with one case |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, found in record.items():
+        values = found["seconds_per_case"]
+        against = ratio(values, record["plain"]["seconds_per_case"])
+        lines.append(
+            f"| {name} | {median(values).value:.2f} | {against.value:.3f} ({against.low:.3f} to "
+            f"{against.high:.3f}) | {median(found['seconds_with_one_case']).value:.1f} s |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def job(model: Path, images: Path, output: Path, arguments: argparse.Namespace):

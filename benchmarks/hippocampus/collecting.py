@@ -1,0 +1,117 @@
+"""Takes from finished folds what a report needs, and no weights: summaries, progress, pictures."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, median
+
+from benchmarks.hippocampus.schedules import ATTENTION, DATASET, MODELS, Schedule, environment
+from benchmarks.hippocampus.training import BIN, folders
+from nnunet_attention.evaluation.costs import read_cost
+from nnunet_attention.files import read_json, write_json
+from nnunet_attention.weights.checkpoint import load_checkpoint
+
+# What nnU-Net's log keeps of every epoch.
+_LOGGED = ("train_losses", "val_losses", "mean_fg_dice", "ema_fg_dice", "lrs")
+
+
+def collect(schedule: Schedule, work: Path, results: Path) -> int:
+    """Writes results/MODEL/... and results/maps, results/evolution."""
+    trained = work / "nnUNet_results" / DATASET
+    dataset_json = read_json(work / "nnUNet_raw" / DATASET / "dataset.json")
+    write_json(
+        _made(results / "labels" / DATASET) / "dataset.json", {"labels": dataset_json["labels"]}
+    )
+    runs = {}
+    for trainer in MODELS.values():
+        model = trained / f"{trainer}__nnUNetPlans__{schedule.configuration}"
+        runs[trainer] = {
+            fold: _fold(model, fold, results / trainer / DATASET / schedule.configuration)
+            for fold in schedule.folds
+            if (model / f"fold_{fold}" / "checkpoint_final.pth").is_file()
+        }
+    write_json(results / "runs.json", {"schedule": vars(schedule), "runs": runs})
+    _pictures(schedule, work, results)
+    return 0
+
+
+def _fold(model: Path, fold: str, target: Path) -> dict:
+    source = model / f"fold_{fold}"
+    summary = read_json(source / "validation" / "summary.json")
+    for case in summary["metric_per_case"]:
+        # Folders of the machine that it was computed on tell nothing.
+        for file in ("prediction_file", "reference_file"):
+            case[file] = Path(case[file]).name
+    write_json(_made(target / f"fold_{fold}" / "validation") / "summary.json", summary)
+    log = load_checkpoint(source / "checkpoint_final.pth")["logging"]
+    begins, ends = log["epoch_start_timestamps"], log["epoch_end_timestamps"]
+    seconds = [end - begin for begin, end in zip(begins, ends, strict=True)]
+    write_json(
+        target / f"fold_{fold}" / "progress.json",
+        {
+            "seconds": [round(one, 2) for one in seconds],
+            **{name: [float(value) for value in log[name]] for name in _LOGGED},
+        },
+    )
+    return {
+        "median_epoch_seconds": median(seconds),
+        "hours": sum(seconds) / 3600,
+        "validation_seconds_per_case": read_cost(model, [fold]).seconds_per_case,
+    }
+
+
+def _pictures(schedule: Schedule, work: Path, results: Path) -> None:
+    """The evolution of the coefficients, and the maps of the best, median and worst case."""
+    fold = schedule.folds[0]
+    model = work / "nnUNet_results" / DATASET
+    model = model / f"{ATTENTION}__nnUNetPlans__{schedule.configuration}"
+    variables = environment(schedule, folders(work) | {"PATH": str(BIN)})
+    _run(
+        ["evolution", str(model / f"fold_{fold}"), "-o", str(_made(results / "evolution"))],
+        variables,
+    )
+    chosen = best_median_worst(read_json(model / f"fold_{fold}" / "validation" / "summary.json"))
+    raw = work / "nnUNet_raw" / DATASET
+    with tempfile.TemporaryDirectory() as scratch:
+        images = _made(Path(scratch, "images"))
+        for case in chosen.values():
+            shutil.copy(raw / "imagesTr" / f"{case}_0000.nii.gz", images)
+        _run(
+            [
+                *("maps", "-i", str(images), "-o", str(Path(scratch, "maps")), "-m", str(model)),
+                *("-f", fold, "-gt", str(raw / "labelsTr"), "-device", schedule.device),
+            ],
+            variables,
+        )
+        for which, case in chosen.items():
+            found = next(Path(scratch, "maps").rglob(f"{case}*.png"))
+            shutil.copy(found, _made(results / "maps") / f"{which}_{case}.png")
+
+
+def best_median_worst(summary: dict) -> dict[str, str]:
+    """Cases by their mean Dice over the labels; of an even number the lower median."""
+    dice = {
+        Path(case["prediction_file"]).name.removesuffix(".nii.gz"): mean(
+            values["Dice"] for values in case["metrics"].values()
+        )
+        for case in summary["metric_per_case"]
+    }
+    ordered: Sequence[str] = sorted(dice, key=lambda case: (dice[case], case))
+    return {
+        "best": ordered[-1],
+        "median": ordered[(len(ordered) - 1) // 2],
+        "worst": ordered[0],
+    }
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _run(arguments: list[str], variables: dict[str, str]) -> None:
+    subprocess.run([BIN / "nnunet-attention", *arguments], env=variables, check=True)

@@ -1,0 +1,253 @@
+"""Other ways to compute the same gates, timed against the one in use.
+
+    python -m benchmarks.performance.levers [--device cuda] [--case hippocampus] [-o DIR]
+
+All levels of a decoder at once: gate and concatenation, less the concatenation. Before anything is
+timed, outputs and gradients of each way are compared with those of the gate in use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+from tqdm import tqdm
+
+from benchmarks.performance import isolated
+from benchmarks.performance.cases import FULL
+from benchmarks.performance.isolated import Level, gated, plain
+from benchmarks.performance.timing import difference, in_turn
+from nnunet_attention.gates import AttentionGate
+
+IN_USE = "in use"
+
+
+def main(command_line: list[str] | None = None) -> int:
+    """Checks, times and prints."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance.levers", description=__doc__.split("\n", 1)[0]
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
+    parser.add_argument("--case", choices=FULL, default="hippocampus")
+    parser.add_argument("--rounds", type=int, default=30, metavar="N", help="(default: 30)")
+    parser.add_argument("-o", type=Path, dest="output", metavar="DIR")
+    arguments = parser.parse_args(command_line)
+    from nnunet_attention.files import write_json, write_text
+
+    device = torch.device(arguments.device)
+    found = isolated.levels(FULL[arguments.case], device)
+    ways = {"plain": plain, IN_USE: gated, "in use again (control)": gated, **levers(device)}
+    for name, join in ways.items():
+        if join is not plain:
+            require_equal(found, name, join, device)
+    record = {}
+    for what, build in (("training", isolated.training), ("inference", isolated.inference)):
+        jobs = {name: build(found, join, device) for name, join in ways.items()}
+        total = (arguments.rounds + 1) * len(jobs)
+        with tqdm(total=total, desc=what, disable=None) as bar:
+            record[what] = in_turn(jobs, arguments.rounds, device, bar.update)
+    lines = table(record)
+    if arguments.output:
+        write_json(arguments.output / "levers.json", record)
+        write_text(arguments.output / "levers.md", lines)
+    print(lines)
+    return 0
+
+
+def table(record: dict) -> str:
+    """Milliseconds beyond the concatenation, with 95 % intervals, as Markdown."""
+    lines = ["| way | training, ms | inference, ms |", "|---|---:|---:|"]
+    for name in record["training"]:
+        if name == "plain":
+            continue
+        cells = []
+        for what in ("training", "inference"):
+            cost = difference(record[what][name], record[what]["plain"])
+            cells.append(
+                f"{1000 * cost.value:.2f} ({1000 * cost.low:.2f} to {1000 * cost.high:.2f})"
+            )
+        lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines) + "\n"
+
+
+def levers(device: torch.device) -> dict[str, isolated.Join]:
+    """The other ways, by name."""
+    compiled = torch.compile(_product_then_concatenation, dynamic=False)
+    found = {
+        "product, then concatenation": _gates(_product_then_concatenation),
+        "strided theta's gradient as a matrix product": _gates(_theta_as_product),
+        "all backward passes written out": _gates(_written_out),
+        "recomputed in the backward pass": _gates(_recomputed),
+        "1x1x1 convolutions as matrix products": _gates(_pointwise_as_products),
+        "torch.compile of gate and concatenation": _gates(compiled),
+    }
+    if device.type == "cuda":
+        # Written for 32 bits, as a CPU computes.
+        del found["all backward passes written out"]
+        del found["strided theta's gradient as a matrix product"]
+    return found
+
+
+def _gates(compute) -> isolated.Join:
+    def join(level: Level, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+        if level.is_full_resolution:
+            return plain(level, upsampled, skip, gating)
+        return compute(level.gate, upsampled, skip, gating)
+
+    return join
+
+
+def _product_then_concatenation(
+    gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
+) -> Tensor:
+    # Without gradients, the gate in use writes the product into the concatenation's result.
+    return torch.cat((upsampled, gate(skip, gating)[0]), 1)
+
+
+def _recomputed(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+    gated_skip = checkpoint(lambda *inputs: gate(*inputs)[0], skip, gating, use_reentrant=False)
+    return torch.cat((upsampled, gated_skip), 1)
+
+
+def _upsampled_coefficients(gate: AttentionGate, query: Tensor, skip: Tensor) -> Tensor:
+    return functional.interpolate(
+        torch.sigmoid(gate.psi(torch.relu_(query))), size=skip.shape[2:], mode="trilinear"
+    )
+
+
+def _pointwise_as_products(
+    gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
+) -> Tensor:
+    query = gate.theta(skip)
+    context = torch.matmul(gate.phi.weight.flatten(1), gating.flatten(2))
+    query = torch.relu_(query.flatten(2) + context + gate.phi.bias[:, None])
+    small = torch.matmul(gate.psi.weight.flatten(1), query) + gate.psi.bias[:, None]
+    coefficients = functional.interpolate(
+        torch.sigmoid(small).view(len(skip), 1, *gating.shape[2:]),
+        size=skip.shape[2:],
+        mode="trilinear",
+    )
+    return torch.cat((upsampled, coefficients * skip), 1)
+
+
+def _theta_as_product(
+    gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
+) -> Tensor:
+    query = _StridedConvolution.apply(skip, gate.theta.weight, gate.stride) + gate.phi(gating)
+    return torch.cat((upsampled, _upsampled_coefficients(gate, query, skip) * skip), 1)
+
+
+def _written_out(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+    return _GateAndConcatenation.apply(
+        upsampled, skip, gating, gate.theta.weight, gate.phi.weight, gate.phi.bias,
+        gate.psi.weight, gate.psi.bias, gate.stride,
+    )  # fmt: skip
+
+
+def _weight_gradient(gradient: Tensor, skip: Tensor, weight: Tensor, stride) -> Tensor:
+    return torch.ops.aten.convolution_backward(
+        gradient, skip, weight, None, stride, [0] * 3, [1] * 3, False, [0] * 3, 1,
+        [False, True, False],
+    )[1]  # fmt: skip
+
+
+class _StridedConvolution(Function):
+    """A convolution whose kernel is its stride; the input's gradient is one matrix product."""
+
+    @staticmethod
+    def forward(ctx, skip, weight, stride):
+        ctx.save_for_backward(skip, weight)
+        ctx.stride = stride
+        return functional.conv3d(skip, weight, stride=stride)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        skip, weight = ctx.saved_tensors
+        grid = gradient.shape[2:]
+        products = torch.matmul(weight.flatten(1).t(), gradient.flatten(2))
+        windows = products.view(len(skip), skip.shape[1], *ctx.stride, *grid)
+        spread = windows.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(skip.shape)
+        return spread, _weight_gradient(gradient, skip, weight, ctx.stride), None
+
+
+class _GateAndConcatenation(Function):
+    """Forward and backward pass written out, case by case where that keeps tensors in the cache."""
+
+    @staticmethod
+    def forward(ctx, upsampled, skip, gating, theta, phi, phi_bias, psi, psi_bias, stride):
+        hidden = functional.conv3d(skip, theta, stride=stride)
+        hidden = hidden.add_(functional.conv3d(gating, phi, phi_bias)).relu_()
+        small = torch.sigmoid_(functional.conv3d(hidden, psi, psi_bias))
+        coefficients = functional.interpolate(small, size=skip.shape[2:], mode="trilinear")
+        channels = upsampled.shape[1]
+        joined = skip.new_empty(len(skip), channels + skip.shape[1], *skip.shape[2:])
+        joined[:, :channels] = upsampled
+        torch.mul(skip, coefficients, out=joined[:, channels:])
+        ctx.save_for_backward(skip, gating, hidden, small, coefficients, theta, phi, psi)
+        ctx.channels, ctx.stride = channels, stride
+        return joined
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        skip, gating, hidden, small, coefficients, theta, phi, psi = ctx.saved_tensors
+        of_gated = gradient[:, ctx.channels :]
+        buffer = torch.empty_like(skip[0])
+        of_coefficients = torch.empty_like(coefficients)
+        for case in range(len(skip)):
+            torch.mul(of_gated[case], skip[case], out=buffer)
+            torch.sum(buffer, 0, keepdim=True, out=of_coefficients[case])
+        of_small = torch.ops.aten.upsample_trilinear3d_backward(
+            of_coefficients, list(coefficients.shape[2:]), list(small.shape), False
+        )
+        of_small = of_small * small * (1 - small)
+        flat_small, flat_hidden = of_small.flatten(2), hidden.flatten(2)
+        of_psi = torch.matmul(flat_small, flat_hidden.transpose(1, 2)).sum(0)
+        of_hidden = psi.view(1, -1, 1) * flat_small * (flat_hidden > 0)
+        grid, stride = hidden.shape[2:], ctx.stride
+        of_skip = torch.empty_like(skip)
+        transposed = theta.flatten(1).t()
+        for case in range(len(skip)):
+            torch.mul(of_gated[case], coefficients[case], out=of_skip[case])
+            products = torch.mm(transposed, of_hidden[case]).view(-1, *stride, *grid)
+            pairs = [size for pair in zip(grid, stride, strict=True) for size in pair]
+            windows = of_skip[case].view(-1, *pairs)
+            windows.add_(products.permute(0, 4, 1, 5, 2, 6, 3))
+        of_theta = _weight_gradient(of_hidden.view_as(hidden), skip, theta, stride)
+        of_gating = torch.matmul(phi.flatten(1).t(), of_hidden).view_as(gating)
+        of_phi = torch.matmul(of_hidden, gating.flatten(2).transpose(1, 2)).sum(0).view_as(phi)
+        return (
+            gradient[:, : ctx.channels], of_skip, of_gating, of_theta, of_phi,
+            of_hidden.sum((0, 2)), of_psi.view_as(psi), of_small.sum().view(1), None,
+        )  # fmt: skip
+
+
+def require_equal(found: list[Level], name: str, join, device: torch.device) -> None:
+    """Exits if outputs or gradients are not those of the gate in use."""
+    for level in found:
+        inputs = [level.upsampled, level.skip, level.gating, *level.gate.parameters()]
+        results = []
+        for one in (gated, join):
+            with isolated.autocast(device):
+                joined = one(level, level.upsampled, level.skip, level.gating)
+            gradients = torch.autograd.grad(joined, inputs, level.gradient, allow_unused=True)
+            results.append((joined, *gradients))
+        for expected, got in zip(*results, strict=True):
+            if expected is None and got is None:
+                continue
+            error = (expected - got).float().norm() / expected.float().norm()
+            limit = 1e-4 if device.type == "cpu" else 1e-2
+            if not error <= limit:
+                sys.exit(f"{name}: differs from the gate in use by {error:.1e}, more than {limit}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

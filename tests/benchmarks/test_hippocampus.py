@@ -1,0 +1,119 @@
+"""The benchmark on MSD Task04 Hippocampus: what is run, and what is told of it."""
+
+import json
+import shutil
+
+import pytest
+from matplotlib.image import imread
+
+from benchmarks.hippocampus.__main__ import RESULTS
+from benchmarks.hippocampus.collecting import best_median_worst
+from benchmarks.hippocampus.reporting import cost_table, draw, report
+from benchmarks.hippocampus.schedules import CPU, GPU, MODELS, Schedule, environment
+from benchmarks.hippocampus.training import add_configuration
+from nnunet_attention import trainers
+from nnunet_attention.cli.main import build_parser
+from nnunet_attention.trainers.short import short_schedule, short_seed
+
+
+@pytest.mark.parametrize("schedule", [CPU, GPU], ids=lambda one: one.name)
+def test_every_model_gets_the_same_schedule_and_seed(schedule):
+    variables = environment(schedule, {})
+    assert short_schedule(variables["NNUNET_ATTENTION_SHORT_SCHEDULE"]) == (
+        schedule.epochs,
+        schedule.iterations,
+        schedule.validation_iterations,
+    )
+    assert short_seed(variables["NNUNET_ATTENTION_SEED"]) == 0
+    assert set(MODELS.values()) <= set(trainers.__all__)
+
+
+def test_recorded_epochs_are_early_ones_and_fifths():
+    assert CPU.recorded_epochs == (1, 2, 5, 10, 15, 20, 25)
+    assert Schedule("", "cpu", 3, 1, 1, None, ("0",)).recorded_epochs == (1, 2, 3)
+
+
+@pytest.mark.parametrize("schedule", [CPU, GPU], ids=lambda one: one.name)
+def test_crossval_takes_the_run_list(schedule):
+    arguments = build_parser().parse_args(schedule.crossval_arguments(2))
+    assert arguments.trainers == list(MODELS.values())
+    assert arguments.configurations == [schedule.configuration]
+    assert arguments.folds == list(schedule.folds)
+    assert arguments.device == schedule.device
+
+
+def test_a_smaller_batch_is_a_configuration_that_inherits(tmp_path):
+    plans = {"configurations": {"3d_fullres": {"batch_size": 9}}, "plans_name": "nnUNetPlans"}
+    path = tmp_path / "nnUNetPlans.json"
+    path.write_text(json.dumps(plans))
+    add_configuration(CPU, path)
+    added = {"inherits_from": "3d_fullres", "batch_size": 2}
+    plans["configurations"]["3d_fullres_batch2"] = added
+    assert json.loads(path.read_text()) == plans
+    before = path.stat().st_mtime_ns
+    add_configuration(CPU, path)
+    add_configuration(GPU, path)
+    assert path.stat().st_mtime_ns == before
+
+
+def _summary(dice):
+    return {
+        "metric_per_case": [
+            {
+                "prediction_file": f"{case}.nii.gz",
+                "metrics": {str(label): {"Dice": value} for label, value in enumerate(values, 1)},
+            }
+            for case, values in dice.items()
+        ]
+    }
+
+
+def test_best_median_and_worst_are_by_the_mean_of_the_labels():
+    # Means 0.5, 0.7, 0.65 and 0.9.
+    summary = _summary({"a": (0.1, 0.9), "b": (0.7, 0.7), "c": (0.5, 0.8), "d": (0.9, 0.9)})
+    assert best_median_worst(summary) == {"best": "d", "median": "c", "worst": "a"}
+
+
+def test_the_figure_shows_every_label(tmp_path):
+    found = _summary({"a": (0.1, 0.9), "b": (0.7, 0.7)})
+    draw(
+        {"nnU-Net": [found], "Attention U-Net": [found]},
+        {"background": 0, "Anterior": 1, "Posterior": 2},
+        tmp_path / "dice.png",
+    )
+    pixels = imread(tmp_path / "dice.png")
+    assert pixels.shape[1] > pixels.shape[0]
+    assert pixels[..., :3].min() < 0.2
+
+
+def test_the_table_of_costs_lists_models_and_folds():
+    run = {"median_epoch_seconds": 12.34, "hours": 0.256, "validation_seconds_per_case": 1.5}
+    record = {"runs": {trainer: {"0": run} for trainer in MODELS.values()}}
+    lines = cost_table(record).splitlines()
+    assert lines[2] == "| nnU-Net | 0 | 12.3 | 0.26 | 1.50 |"
+    assert len(lines) == 2 + len(MODELS)
+
+
+def test_nothing_collected_is_told(tmp_path, capsys):
+    assert report(tmp_path) == 2
+    assert "collect a run first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/runs.json")), ids=lambda p: p.parent.name)
+def test_every_committed_number_comes_from_the_committed_summaries(folder, tmp_path, capsys):
+    copy = tmp_path / "results"
+    shutil.copytree(folder.parent, copy)
+    shutil.rmtree(copy / "leaderboard")
+    (copy / "table.md").unlink()
+    assert report(copy) == 0
+    for name in ("table.md", "leaderboard/leaderboard.csv"):
+        assert (copy / name).read_text() == (folder.parent / name).read_text()
+    ours, theirs = (
+        json.loads((one / "leaderboard" / "leaderboard.json").read_text())
+        for one in (copy, folder.parent)
+    )
+    for record in (ours, theirs):
+        # When, where and with which versions it was made.
+        for key in ("created", "provenance", "sources", "versions"):
+            record.pop(key, None)
+    assert ours == theirs

@@ -1,0 +1,317 @@
+"""The measurements of speed and memory, on cases small enough to count by hand."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from shared_data import PLANS, needs
+from torch import nn
+
+from benchmarks.performance import __main__ as command
+from benchmarks.performance import cases, isolated, levers, timing
+from benchmarks.performance.gate_profile import operations
+from benchmarks.performance.memory import peak_bytes, saved_bytes
+from benchmarks.performance.peers import FullResolutionGate, without_gates
+from benchmarks.performance.report import markdown
+from benchmarks.performance.steps import Model
+from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS
+
+CPU = torch.device("cpu")
+SMALL = cases.HIPPOCAMPUS.reduced(1, (8, 16, 24))
+
+
+@pytest.mark.parametrize(
+    ("case", "planner", "dataset"),
+    [
+        (cases.HIPPOCAMPUS, "PlainConvUNet", "Dataset004_Hippocampus"),
+        (cases.PANCREAS, "PlainConvUNet", "Dataset007_Pancreas"),
+        (cases.PANCREAS_RESENC_L, "ResEncL", "Dataset007_Pancreas"),
+    ],
+)
+@needs(PLANS)
+def test_cases_are_what_nnunet_plans(case, planner, dataset):
+    folder = PLANS / planner / dataset
+    planned = json.loads((folder / "plans.json").read_text())["configurations"]["3d_fullres"]
+    labels = json.loads((folder / "dataset.json").read_text())["labels"]
+    assert case.architecture == planned["architecture"]
+    assert list(case.patch_size) == planned["patch_size"]
+    assert case.batch_size == planned["batch_size"]
+    assert case.batch_dice == planned["batch_dice"]
+    assert case.classes == len(labels)
+
+
+def test_targets_have_the_sizes_of_the_outputs():
+    network = VARIANTS[0].build(SMALL)
+    outputs = network(SMALL.patch(CPU))
+    targets = SMALL.targets(CPU)
+    assert [one.shape[2:] for one in outputs] == [one.shape[2:] for one in targets]
+    assert all(one.shape[1] == 1 and one.max() <= 2 for one in targets)
+
+
+def test_the_loss_weighs_resolutions_as_nnunets_trainer_does():
+    # 1, 1/2 and nothing, of their sum.
+    assert SMALL.loss().weight_factors == pytest.approx([2 / 3, 1 / 3, 0])
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_a_train_step_moves_the_weights_of_every_variant(variant):
+    model = Model(variant, SMALL, CPU, compiled=False)
+    before = [one.detach().clone() for one in model.plain_network.parameters()]
+    model.train_step(SMALL.patch(CPU), SMALL.targets(CPU))
+    after = list(model.plain_network.parameters())
+    moved = sum(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    # nnU-Net gives the coarsest output no weight in the loss.
+    assert moved >= len(before) - 2
+    model.set_deep_supervision(False)
+    model.inference(SMALL.patch(CPU, 1))()
+
+
+def test_options_of_one_variant_do_not_reach_the_next():
+    gates = [len(one.build(SMALL).decoder.gates) for one in VARIANTS[2:5]]
+    assert gates == [2, 3, 2]
+
+
+def test_the_gate_at_full_resolution_is_that_of_the_forks():
+    torch.manual_seed(0)
+    gate = FullResolutionGate(nn.Conv3d, 4, None)
+    upsampled, skip = torch.randn(1, 4, 2, 3, 5), torch.randn(1, 4, 2, 3, 5)
+    got = gate(upsampled, skip)
+    g, x = upsampled[0, :, 1, 2, 3].double(), skip[0, :, 1, 2, 3].double()
+
+    def applied(layers, values):
+        weight, bias = (one.detach().double() for one in layers[0].parameters())
+        return weight.flatten(1) @ values + bias
+
+    query = (applied(gate.of_gating, g) + applied(gate.of_skip, x)).clamp(min=0)
+    coefficient = 1 / (1 + math.exp(-applied(gate.psi, query).item()))
+    assert got[0, :, 1, 2, 3].tolist() == pytest.approx((coefficient * x).tolist(), abs=1e-6)
+
+
+def test_monais_network_without_gates_passes_its_skips():
+    torch.manual_seed(0)
+    gated = next(one for one in VARIANTS if one.name == "MONAI AttentionUnet").build(SMALL).eval()
+    plain = without_gates(gated)
+    image = SMALL.patch(CPU)
+    blocks = [one for one in gated.modules() if type(one).__name__ == "AttentionBlock"]
+    assert len(blocks) == 3
+    assert not [one for one in plain.modules() if type(one).__name__ == "AttentionBlock"]
+    with torch.no_grad():
+        assert not torch.equal(gated(image), plain(image))
+        for block in blocks:
+            # Its last layers before the sigmoid: a norm that gives 50 everywhere, so a gate of 1.
+            nn.init.zeros_(block.psi[1].weight)
+            nn.init.constant_(block.psi[1].bias, 50.0)
+        torch.testing.assert_close(gated(image), plain(image))
+
+
+def test_saved_bytes_are_those_that_backward_needs():
+    x = torch.randn(10, 10, requires_grad=True)
+    # The sine keeps its input, the exponential its output.
+    assert saved_bytes(nn.Identity(), lambda: x.sin().exp().sum()) == 2 * 400
+    layer = nn.Linear(10, 5, bias=False)
+    # The input; not the parameter.
+    assert saved_bytes(layer, lambda: layer(x)) == 400
+
+
+def test_peak_bytes_count_what_is_held_at_the_same_time():
+    kept = []
+
+    def step():
+        first = torch.empty(1000, dtype=torch.float32)
+        second = torch.empty(500, dtype=torch.float32)
+        del first
+        third = torch.empty(250, dtype=torch.float32)
+        del second, third
+        kept.append(torch.empty(100, dtype=torch.float32))
+
+    assert peak_bytes(step, CPU) == 4 * (1000 + 500)
+
+
+def test_jobs_are_timed_in_turn_and_in_both_directions():
+    called = []
+    jobs = {name: (lambda name=name: called.append(name)) for name in "abc"}
+    seconds = timing.in_turn(jobs, 2, CPU)
+    # One round to warm up, which is not counted.
+    assert "".join(called) == "cba" + "abc" + "cba"
+    assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2, "c": 2}
+
+
+def test_ratios_and_differences_are_taken_within_rounds():
+    # The machine was three times slower in the second round.
+    values, baseline = [2.0, 6.0, 2.2], [1.0, 3.0, 1.0]
+    assert timing.ratio(values, baseline).value == pytest.approx(2.0)
+    assert timing.difference(values, baseline).value == pytest.approx(1.2)
+    found = timing.median([1.0, 2.0, 3.0, 4.0, 100.0])
+    assert found.value == 3.0
+    assert 1.0 <= found.low < 3.0 < found.high <= 100.0
+
+
+def test_the_floor_is_one_read_forward_and_three_backward():
+    # 64 channels on 20 x 28 x 20 and 128 on 10 x 14 x 10; the full resolution is not gated.
+    values = 9 * (64 * 20 * 28 * 20 + 128 * 10 * 14 * 10)
+    assert isolated.floor_bytes(cases.HIPPOCAMPUS, 4) == (4 * values, 3 * 4 * values)
+
+
+def test_levels_have_the_shapes_of_the_decoder():
+    found = isolated.levels(SMALL, CPU)
+    assert [tuple(one.skip.shape) for one in found] == [
+        (1, 128, 2, 4, 6),
+        (1, 64, 4, 8, 12),
+        (1, 32, 8, 16, 24),
+    ]
+    assert [tuple(one.gating.shape) for one in found][:1] == [(1, 256, 1, 2, 3)]
+    assert [one.is_full_resolution for one in found] == [False, False, True]
+
+
+def test_the_gates_alone_compute_what_the_networks_decoder_puts_in():
+    torch.manual_seed(0)
+    network = VARIANTS[2].build(SMALL)
+    assert VARIANTS[2].name == ATTENTION
+    inputs = {}
+    for number, stage in enumerate(network.decoder.stages):
+        stage.register_forward_pre_hook(
+            lambda _, given, number=number: inputs.setdefault(number, given[0])
+        )
+    skips = network.encoder(SMALL.patch(CPU))
+    network.decoder(skips)
+    level = isolated.levels(SMALL, CPU)[0]
+    level.gate = network.decoder.gates[0]
+    upsampled = network.decoder.transpconvs[0](skips[-1])
+    torch.testing.assert_close(
+        isolated.gated(level, upsampled, skips[-2], skips[-1]), inputs[0], rtol=0, atol=0
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "product, then concatenation",
+        "strided theta's gradient as a matrix product",
+        "all backward passes written out",
+        "recomputed in the backward pass",
+        "1x1x1 convolutions as matrix products",
+    ],
+)
+def test_every_lever_computes_the_same_gate(name):
+    found = isolated.levels(SMALL.reduced(2, SMALL.patch_size), CPU)
+    levers.require_equal(found, name, levers.levers(CPU)[name], CPU)
+
+
+def test_a_lever_that_computes_something_else_is_caught():
+    found = isolated.levels(SMALL, CPU)
+    with pytest.raises(SystemExit, match="no gate: differs from the gate in use"):
+        levers.require_equal(found, "no gate", isolated.plain, CPU)
+
+
+def test_the_table_of_levers_is_of_the_cost_beyond_the_concatenation():
+    seconds = {"plain": [0.010, 0.030], "one": [0.012, 0.032]}
+    record = {"training": seconds, "inference": {name: [1.0, 1.0] for name in seconds}}
+    assert levers.table(record).splitlines()[2] == (
+        "| one | 2.00 (2.00 to 2.00) | 0.00 (0.00 to 0.00) |"
+    )
+
+
+def test_operations_are_listed_with_their_shares():
+    a = torch.randn(64, 64)
+    found = operations(lambda: a @ a, CPU)
+    assert found[0][0] == "aten::mm"
+    assert sum(share for *_, share in found) == pytest.approx(1)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(cases.REDUCED, "hippocampus", SMALL)
+
+
+@pytest.mark.slow
+def test_the_command_writes_json_and_table_and_keeps_what_is_there(tiny, tmp_path, capsys):
+    arguments = ["--cases", "hippocampus", "--rounds", "2", "-o", str(tmp_path)]
+    assert command.main(arguments) == 0
+    record = json.loads((tmp_path / "hippocampus.json").read_text())
+    variants = record["variants"]
+    assert list(variants) == sorted(one.name for one in VARIANTS)
+    plain, attention = variants[PLAIN], variants[ATTENTION]
+    gates = [(128, 256), (64, 128)]
+    assert attention["parameters"] - plain["parameters"] == sum(
+        8 * c * c // 2 + g * c // 2 + c // 2 + c // 2 + 1 for c, g in gates
+    )
+    assert attention["saved_bytes"] > plain["saved_bytes"]
+    assert len(plain["train_step_seconds"]) == 2
+    table = (tmp_path / "table.md").read_text()
+    assert "batch 1, patch 8x16x24, reduced from batch 9, patch 40x56x40" in table
+    before = (tmp_path / "hippocampus.json").stat().st_mtime_ns
+    assert command.main(arguments) == 0
+    assert (tmp_path / "hippocampus.json").stat().st_mtime_ns == before
+    assert "--again measures anew" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert command.main(["--device", "cuda", "-o", str(tmp_path / "out")]) == 2
+    assert "torch finds no GPU here" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_network_is_refused_and_the_known_ones_are_listed(tmp_path, capsys):
+    assert command.main(["--networks", "attenton", "-o", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "--networks attenton: choose among 'plain', " in error
+    assert "'MONAI AttentionUnet'" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_report_holds_each_network_against_its_own_baseline():
+    def row(baseline, factor):
+        return {
+            "baseline": baseline,
+            "parameters": 1_000_000 * factor,
+            "saved_bytes": 2**20 * factor,
+            "peak_bytes": 2**21 * factor,
+            "inference_peak_bytes": 2**19 * factor,
+            "train_step_seconds": [2.0 * factor, 4.0 * factor],
+            "inference_seconds": [0.1 * factor, 0.2 * factor],
+            "first_step_seconds": 1.0,
+        }
+
+    ways = {name: [0.01, 0.01] for name in isolated.WAYS}
+    ways[ATTENTION] = [0.04, 0.04]
+    record = {
+        "case": {"name": "Task", "batch_size": 2, "patch_size": [1, 2, 3], "planned": None},
+        "machine": dict.fromkeys(
+            ("kind", "threads", "torch", "nnunetv2", "python", "command"), "?"
+        ),
+        "compiled": False,
+        "rounds": 2,
+        "variants": {
+            PLAIN: row(PLAIN, 1),
+            ATTENTION: row(PLAIN, 1.5),
+            "MONAI without gates": row("MONAI without gates", 4),
+            "MONAI AttentionUnet": row("MONAI without gates", 5),
+        },
+        "isolated": {
+            "training_seconds": ways,
+            "inference_seconds": ways,
+            "floor_training_bytes": 3 * 2**20,
+            "floor_inference_bytes": 2**20,
+            "bandwidth_bytes_per_second": 100 * 2**20,
+            "profile_training": [["aten::mul", 0.03, 0.75], ["aten::cat", 0.01, 0.25]],
+            "profile_training_plain": [["aten::cat", 0.01, 1.0]],
+        },
+    }
+    lines = markdown([record]).splitlines()
+    assert "| plain | 1.000 M | 1.0 MiB | 2.0 MiB | 3.00 s | 150.0 ms | 0.5 MiB |" in lines
+    assert (
+        "| attention | 1.5000 | 1.5000 | 1.5000 | 1.500 (1.500 to 1.500) | 1.500 (1.500 to 1.500) "
+        "| 1.5000 |"
+    ) in lines
+    monai = next(line for line in lines if line.startswith("| MONAI AttentionUnet"))
+    assert monai.startswith("| MONAI AttentionUnet | 1.2500 | 1.2500 |")
+    # 30 ms of a step of 3 s, against 3 MiB at 100 MiB/s; of an inference of 150 ms, against 1 MiB.
+    assert (
+        "| attention | 30.00 | 1.00% (1.00% to 1.00%) | 1.0 | 30.00 | 20.00% (20.00% to 20.00%) "
+        "| 3.0 |"
+    ) in lines
+    assert "| `aten::mul` | 30.00 | 100% |" in lines
+    assert np.isclose(float(lines[-1].split("|")[2]), 0)
