@@ -1,23 +1,27 @@
 """The tables in the documents are those that the benchmarks wrote."""
 
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PERFORMANCE = ROOT / "benchmarks" / "results" / "performance"
+from benchmarks.documents import ROOT, TABLES, filled
 
 
 @pytest.mark.parametrize(
-    ("document", "mark", "table"),
-    [
-        ("performance.md", "cpu table", PERFORMANCE / "cpu" / "table.md"),
-        ("performance.md", "levers table", PERFORMANCE / "cpu" / "levers.md"),
-        ("performance.md", "allocator table", PERFORMANCE / "cpu" / "allocator.md"),
-        ("performance.md", "cases table", PERFORMANCE / "cpu" / "cases.md"),
-    ],
+    ("document", "name", "table"),
+    [one for one in TABLES if one[2].is_file()],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_tables_in_the_documents_are_those_of_the_results(document, mark, table):
+def test_tables_in_the_documents_are_those_of_the_results(document, name, table):
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
-    shown = text.split(f"<!-- {mark} -->\n", 1)[1].split("\n<!-- end -->", 1)[0]
-    assert shown.strip() == table.read_text(encoding="utf-8").strip()
+    assert filled(text, name, table.read_text(encoding="utf-8")) == text
+
+
+def test_a_table_replaces_what_stood_between_its_marks():
+    text = "a\n<!-- one -->\nold\n<!-- end -->\nb\n<!-- two -->\nkept\n<!-- end -->\n"
+    assert filled(text, "one", "| x |\n") == (
+        "a\n<!-- one -->\n\n| x |\n\n<!-- end -->\nb\n<!-- two -->\nkept\n<!-- end -->\n"
+    )
+
+
+def test_a_missing_mark_is_named():
+    with pytest.raises(ValueError, match="<!-- one --> stands 0 times"):
+        filled("no marks", "one", "| x |")

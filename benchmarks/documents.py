@@ -1,0 +1,53 @@
+"""Puts the tables that the benchmarks wrote into the documents, between their marks.
+
+    python -m benchmarks.documents
+
+In a document, `<!-- NAME -->` and `<!-- end -->` stand around the table NAME.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from nnunet_attention.files import write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+_CPU = ROOT / "benchmarks" / "results" / "performance" / "cpu"
+# Document, name of the table, and the file that holds it; a file that is not there is left out.
+TABLES = (
+    ("performance.md", "cpu table", _CPU / "table.md"),
+    ("performance.md", "full plan table", _CPU.with_name("cpu_full") / "table.md"),
+    ("performance.md", "levers table", _CPU / "levers.md"),
+    ("performance.md", "allocator table", _CPU / "allocator.md"),
+    ("performance.md", "cases table", _CPU / "cases.md"),
+    ("performance.md", "cuda table", _CPU.with_name("cuda") / "table.md"),
+)
+
+
+def filled(text: str, name: str, table: str) -> str:
+    """The text with the table between its marks.
+
+    Raises:
+        ValueError: if the text has no such marks, or has them twice.
+    """
+    pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+    result, count = pattern.subn(lambda found: f"{found[1]}\n{table.strip()}\n\n{found[2]}", text)
+    if count != 1:
+        raise ValueError(f"the mark <!-- {name} --> stands {count} times; wanted once")
+    return result
+
+
+def main() -> int:
+    """Fills all documents."""
+    for document, name, table in TABLES:
+        path = ROOT / "docs" / document
+        if table.is_file():
+            text = path.read_text(encoding="utf-8")
+            write_text(path, filled(text, name, table.read_text(encoding="utf-8")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
