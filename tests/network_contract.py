@@ -263,6 +263,21 @@ class NetworkContract:
             compiled(self.images())
         assert counter.frame_count == 1
 
+    def test_other_sizes_compile_no_more_often_than_without_gates(self):
+        sizes = [(4, 8, 16), (8, 8, 16), (8, 16, 16), (12, 16, 32), (4, 24, 48), (16, 8, 16)]
+        counts = []
+        for network in (self.gated(), self.plain()):
+            torch._dynamo.reset()
+            counter = CompileCounter()
+            compiled = torch.compile(network, fullgraph=True, backend=counter)
+            counts.append([])
+            for size in sizes:
+                compiled(torch.randn(1, 2, *size))
+                counts[-1].append(counter.frame_count)
+        assert counts[0] == counts[1]
+        # By then all axes are known to vary.
+        assert counts[0][-1] == counts[0][-2]
+
     def test_a_network_without_a_skip_to_gate_is_refused(self):
         arguments = self.arguments(3)
         arguments.update(n_stages=2, features_per_stage=[4, 6], n_conv_per_stage_decoder=[1])
