@@ -5,8 +5,10 @@ import copy
 import pytest
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
 
 from nnunet_attention.cost import VramReference, configuration_cost, vram_reference
+from nnunet_attention.cost.saved import saved_activations
 from nnunet_attention.networks import UnsupportedNetworkError, build_attention_network
 
 DATASET = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1}}
@@ -123,3 +125,19 @@ def test_another_network_is_refused(minimal_plans):
     architecture["network_class_name"] = "torch.nn.Linear"
     with pytest.raises(UnsupportedNetworkError, match=r"torch\.nn\.Linear"):
         configuration_cost(PlansManager(minimal_plans), "3d_fullres", DATASET)
+
+
+def test_saved_activations_are_those_that_backward_needs():
+    x = torch.randn(10, 10, requires_grad=True)
+    with saved_activations(nn.Identity()) as saved_bytes:
+        result = x.sin().exp().sum()
+        # The sine keeps its input, the exponential its output.
+        assert saved_bytes() == 2 * 400
+    del result
+    layer = nn.Linear(10, 5, bias=False)
+    with saved_activations(layer) as saved_bytes:
+        result = layer(x)
+        # The input, twice used and counted once; not the parameter.
+        again = layer(x)
+        assert saved_bytes() == 400
+    del result, again

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
@@ -12,10 +11,11 @@ from tqdm import tqdm
 from benchmarks.performance import isolated
 from benchmarks.performance.cases import Case
 from benchmarks.performance.gate_profile import operations
-from benchmarks.performance.memory import peak_bytes, saved_bytes
+from benchmarks.performance.memory import peak_bytes
 from benchmarks.performance.steps import Model
-from benchmarks.performance.timing import in_turn, synchronize
+from benchmarks.performance.timing import in_turn, seconds_of
 from benchmarks.performance.variants import ATTENTION, PLAIN, Variant
+from nnunet_attention.cost.saved import saved_activations
 
 
 def measure_case(
@@ -39,11 +39,12 @@ def measure_case(
         models[variant.name] = model
         row = found[variant.name]
         row["parameters"] = sum(one.numel() for one in model.plain_network.parameters())
-        row["saved_bytes"] = saved_bytes(
-            model.plain_network, lambda one=model: one.forward_loss(patch, targets, eager=True)
-        )
+        with saved_activations(model.plain_network) as saved_bytes:
+            loss = model.forward_loss(patch, targets, eager=True)
+            row["saved_bytes"] = saved_bytes()
+            del loss
         # The first step compiles, and makes the optimiser's state.
-        row["first_step_seconds"] = _seconds(
+        row["first_step_seconds"] = seconds_of(
             lambda one=model: one.train_step(patch, targets), device
         )
         model.train_step(patch, targets)
@@ -89,7 +90,7 @@ def _isolated(case: Case, device: torch.device, rounds: int) -> dict:
         "floor_training_bytes": forward + backward,
         "floor_inference_bytes": only_one,
         "bandwidth_bytes_per_second": isolated.bandwidth(
-            device, lambda copy: min(_seconds(copy, device) for _ in range(10))
+            device, lambda copy: min(seconds_of(copy, device) for _ in range(10))
         ),
         "profile_training": operations(training[ATTENTION], device),
         "profile_training_plain": operations(training[PLAIN], device),
@@ -98,14 +99,6 @@ def _isolated(case: Case, device: torch.device, rounds: int) -> dict:
 
 def _call(function: Callable[..., object], *arguments: object) -> Callable[[], object]:
     return lambda: function(*arguments)
-
-
-def _seconds(job: Callable[[], object], device: torch.device) -> float:
-    synchronize(device)
-    began = time.perf_counter()
-    job()
-    synchronize(device)
-    return time.perf_counter() - began
 
 
 def _timed(

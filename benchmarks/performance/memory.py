@@ -1,4 +1,4 @@
-"""Memory of a training step: what the forward pass saves, and the peak."""
+"""The peak of memory during a training step."""
 
 from __future__ import annotations
 
@@ -8,30 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-
-
-def saved_bytes(network: nn.Module, forward: Callable[[], object]) -> int:
-    """What a forward pass keeps for the backward pass, each storage once, without parameters."""
-    parameters = {_address(parameter) for parameter in network.parameters()}
-    # The storages are held, so that no address is used twice.
-    saved: dict[int, torch.UntypedStorage] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        if _address(tensor) not in parameters:
-            saved[_address(tensor)] = tensor.untyped_storage()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = forward()
-    total = sum(storage.nbytes() for storage in saved.values())
-    del output
-    return total
-
-
-def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
 
 
 def peak_bytes(step: Callable[[], object], device: torch.device) -> int:

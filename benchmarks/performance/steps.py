@@ -27,10 +27,14 @@ class Model:
 
     def __init__(self, variant: Variant, case: Case, device: torch.device, compiled: bool):
         torch.manual_seed(0)
+        loss = case.loss()
         self.plain_network = variant.build(case).to(device)
         self.network: nn.Module = self.plain_network
         if compiled:
+            # By default torch gives up on compiling when one class has been compiled eight times.
+            torch._dynamo.config.recompile_limit = 64
             self.network = torch.compile(self.plain_network)
+            loss.loss.dc = torch.compile(loss.loss.dc)
         self._optimizer = torch.optim.SGD(
             self.plain_network.parameters(),
             _INITIAL_RATE,
@@ -39,7 +43,6 @@ class Model:
             nesterov=True,
         )
         self._scaler = torch.amp.GradScaler("cuda") if device.type == "cuda" else None
-        loss = case.loss()
         # MONAI's networks have one output.
         self._loss = loss if variant.deep_supervision else loss.loss
         self._device = device

@@ -39,7 +39,7 @@ def in_turn(
         for number in range(rounds + 1):
             order = list(jobs) if number % 2 else list(reversed(jobs))
             for name in order:
-                took = _timed(jobs[name], device)
+                took = seconds_of(jobs[name], device)
                 if number:
                     seconds[name].append(took)
                 on_progress()
@@ -49,16 +49,16 @@ def in_turn(
     return seconds
 
 
-def _timed(job: Callable[[], object], device: torch.device) -> float:
-    synchronize(device)
+def seconds_of(job: Callable[[], object], device: torch.device) -> float:
+    """Of one run, on a GPU until it has done what it was told."""
+    _synchronize(device)
     began = time.perf_counter()
     job()
-    synchronize(device)
+    _synchronize(device)
     return time.perf_counter() - began
 
 
-def synchronize(device: torch.device) -> None:
-    """Waits for the device; a CPU has done what it was told when it returns."""
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -11,6 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nnunet_attention.cost.saved import saved_activations
 from nnunet_attention.cost.vram import vram_reference
 from nnunet_attention.networks import attention_class_path, build_attention_network
 from nnunet_attention.networks.wide import (
@@ -190,19 +191,10 @@ def _gates(network: nn.Module) -> list[nn.Module]:
 
 def _forward(network: nn.Module, patch: torch.Tensor) -> tuple[int, int, list[int]]:
     """FLOPs, saved bytes, and the FLOPs of each gate of one training forward pass."""
-    parameters = {_storage_id(parameter) for parameter in network.parameters()}
-    # Holding the storages keeps their addresses from being used again.
-    saved: dict[int, torch.UntypedStorage] = {}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        if _storage_id(tensor) not in parameters:
-            saved[_storage_id(tensor)] = tensor.untyped_storage()
-        return tensor
-
     marks: list[list[int]] = []
     with (
         FlopCounterMode(display=False) as counter,
-        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        saved_activations(network) as saved_bytes,
     ):
         hooks = []
         for gate in _gates(network):
@@ -214,12 +206,6 @@ def _forward(network: nn.Module, patch: torch.Tensor) -> tuple[int, int, list[in
         outputs = network(patch)
         for hook in hooks:
             hook.remove()
-    # The graph, and with it the saved tensors, lives as long as the outputs.
-    saved_bytes = sum(storage.nbytes() for storage in saved.values())
+    saved = saved_bytes()
     del outputs
-    return counter.get_total_flops(), saved_bytes, [after - before for before, after in marks]
-
-
-def _storage_id(tensor: torch.Tensor) -> int:
-    """Names the memory of a tensor; on the meta device there is no address to go by."""
-    return tensor.untyped_storage()._cdata
+    return counter.get_total_flops(), saved, [after - before for before, after in marks]

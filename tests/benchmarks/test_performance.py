@@ -12,7 +12,7 @@ from torch import nn
 from benchmarks.performance import __main__ as command
 from benchmarks.performance import cases, isolated, levers, timing
 from benchmarks.performance.gate_profile import operations
-from benchmarks.performance.memory import peak_bytes, saved_bytes
+from benchmarks.performance.memory import peak_bytes
 from benchmarks.performance.peers import FullResolutionGate, without_gates
 from benchmarks.performance.report import markdown
 from benchmarks.performance.steps import Model
@@ -104,15 +104,6 @@ def test_monais_network_without_gates_passes_its_skips():
             nn.init.zeros_(block.psi[1].weight)
             nn.init.constant_(block.psi[1].bias, 50.0)
         torch.testing.assert_close(gated(image), plain(image))
-
-
-def test_saved_bytes_are_those_that_backward_needs():
-    x = torch.randn(10, 10, requires_grad=True)
-    # The sine keeps its input, the exponential its output.
-    assert saved_bytes(nn.Identity(), lambda: x.sin().exp().sum()) == 2 * 400
-    layer = nn.Linear(10, 5, bias=False)
-    # The input; not the parameter.
-    assert saved_bytes(layer, lambda: layer(x)) == 400
 
 
 def test_peak_bytes_count_what_is_held_at_the_same_time():
