@@ -32,6 +32,7 @@ def main(command_line: list[str] | None = None) -> int:
     from benchmarks.performance.measure import measure_case
     from benchmarks.performance.report import markdown
     from benchmarks.performance.variants import PLAIN, VARIANTS
+    from nnunet_attention.errors import CommandError
     from nnunet_attention.files import read_json, write_json, write_text
 
     device = torch.device(arguments.device)
@@ -60,7 +61,11 @@ def main(command_line: list[str] | None = None) -> int:
             print(f"{path} is there; --again measures anew", file=sys.stderr)
             continue
         case = (FULL if full else REDUCED)[name]
-        found = measure_case(case, variants, device, arguments.rounds, device.type == "cuda")
+        try:
+            found = measure_case(case, variants, device, arguments.rounds, device.type == "cuda")
+        except CommandError as error:
+            print(error, file=sys.stderr)
+            return 1
         write_json(path, {**found, "machine": _machine(device, command_line)})
     records = [read_json(path) for name in FULL if (path := folder / f"{name}.json").is_file()]
     table = markdown(records)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+import psutil
 import torch
 from tqdm import tqdm
 
@@ -16,6 +18,12 @@ from benchmarks.performance.steps import Model
 from benchmarks.performance.timing import in_turn, seconds_of
 from benchmarks.performance.variants import ATTENTION, PLAIN, Variant
 from nnunet_attention.cost.saved import saved_activations
+from nnunet_attention.errors import CommandError
+
+# All networks are held at the same time: weights, gradients and momentum in 32 bits.
+_BYTES_PER_PARAMETER = 12
+# For the activations of a step and all else that runs.
+_RESERVED_BYTES = 5 * 2**30
 
 
 def measure_case(
@@ -25,16 +33,24 @@ def measure_case(
 
     Args:
         case: plans and patch.
-        variants: networks, the plain one among them.
+        variants: networks, the plain one among them, baselines first; on a CPU, those for which
+            there is no memory are left out.
         device: where.
         rounds: of each timing; all variants are timed once a round.
         compiled: with torch.compile, as nnU-Net does on a GPU.
+
+    Raises:
+        CommandError: if there is no memory for the plain network.
     """
     found: dict[str, dict] = {variant.name: {"baseline": variant.baseline} for variant in variants}
     patch, targets = case.patch(device), case.targets(device)
     single = case.patch(device, 1)
     models: dict[str, Model] = {}
     for variant in tqdm(variants, desc=f"{case.name}: memory", disable=None):
+        if variant.baseline not in found or not _fits(variant, case, device):
+            found.pop(variant.name)
+            print(f"{case.name}: no memory for {variant.name}; it is left out", file=sys.stderr)
+            continue
         model = Model(variant, case, device, compiled)
         models[variant.name] = model
         row = found[variant.name]
@@ -49,6 +65,11 @@ def measure_case(
         )
         model.train_step(patch, targets)
         row["peak_bytes"] = peak_bytes(lambda one=model: one.train_step(patch, targets), device)
+    if PLAIN not in models:
+        raise CommandError(
+            f"{case.name}: no memory for the plain network; free some, or leave the case out "
+            "(--cases)"
+        )
     steps = {name: _call(model.train_step, patch, targets) for name, model in models.items()}
     for name, seconds in _timed(steps, rounds, device, f"{case.name}: train step").items():
         found[name]["train_step_seconds"] = seconds
@@ -68,6 +89,16 @@ def measure_case(
         "variants": found,
         "isolated": _isolated(case, device, rounds),
     }
+
+
+def _fits(variant: Variant, case: Case, device: torch.device) -> bool:
+    """Whether the network and what a step needs fit beside those that are there already."""
+    if device.type == "cuda":
+        return True
+    with torch.device("meta"):
+        parameters = sum(one.numel() for one in variant.build(case).parameters())
+    needed = _BYTES_PER_PARAMETER * parameters + _RESERVED_BYTES
+    return psutil.virtual_memory().available > needed
 
 
 def _isolated(case: Case, device: torch.device, rounds: int) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from shared_data import PLANS, needs
 from torch import nn
 
 from benchmarks.performance import __main__ as command
-from benchmarks.performance import cases, isolated, levers, timing
+from benchmarks.performance import cases, isolated, levers, measure, timing
 from benchmarks.performance.gate_profile import operations
 from benchmarks.performance.memory import peak_bytes
 from benchmarks.performance.peers import FullResolutionGate, without_gates
@@ -209,6 +210,30 @@ def test_operations_are_listed_with_their_shares():
     found = operations(lambda: a @ a, CPU)
     assert found[0][0] == "aten::mm"
     assert sum(share for *_, share in found) == pytest.approx(1)
+
+
+def test_networks_without_room_and_those_held_against_them_are_left_out(monkeypatch, capsys):
+    fitting = {PLAIN, ATTENTION}
+    monkeypatch.setattr(measure, "_fits", lambda variant, *_: variant.name in fitting)
+    found = measure.measure_case(SMALL, [VARIANTS[0], VARIANTS[2], *VARIANTS[-2:]], CPU, 1, False)
+    assert set(found["variants"]) == fitting
+    assert "no memory for MONAI AttentionUnet; it is left out" in capsys.readouterr().err
+
+
+def test_no_room_for_the_plain_network_ends_the_command(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(measure, "_fits", lambda *_: False)
+    assert command.main(["--cases", "hippocampus", "-o", str(tmp_path)]) == 1
+    assert "no memory for the plain network" in capsys.readouterr().err
+    assert not (tmp_path / "hippocampus.json").exists()
+
+
+def test_the_room_that_networks_need_is_three_times_their_parameters(monkeypatch):
+    parameters = sum(one.numel() for one in VARIANTS[0].build(SMALL).parameters())
+    needed = 5 * 2**30 + 3 * 4 * parameters
+    for available, fits in ((needed, False), (needed + 1, True)):
+        memory = SimpleNamespace(available=available)
+        monkeypatch.setattr(measure.psutil, "virtual_memory", lambda memory=memory: memory)
+        assert measure._fits(VARIANTS[0], SMALL, CPU) is fits
 
 
 @pytest.fixture
