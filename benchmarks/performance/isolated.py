@@ -130,10 +130,15 @@ def training(found: list[Level], join: Join, device: torch.device) -> Callable[[
     return run
 
 
-def inference(found: list[Level], join: Join, device: torch.device) -> Callable[[], object]:
-    """Forward passes of all levels, first case of the batch only, as nnU-Net predicts patches."""
+def inference(
+    found: list[Level], join: Join, device: torch.device, cases: int = 1
+) -> Callable[[], object]:
+    """Forward passes of all levels, for the first cases of the batch.
+
+    nnU-Net predicts patches one by one; in training, it validates whole batches.
+    """
     inputs = [
-        (level, *(one.detach()[:1] for one in (level.upsampled, level.skip, level.gating)))
+        (level, *(one.detach()[:cases] for one in (level.upsampled, level.skip, level.gating)))
         for level in found
     ]
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.performance.levers [--device cuda] [--case hippocampus] [-o DIR]
 
-All levels of a decoder at once: gate and concatenation, less the concatenation. Before anything is
-timed, outputs and gradients of each way are compared with those of the gate in use.
+All levels of a decoder at once: gate and concatenation, less the concatenation; training with
+backward pass, validation of a batch without, inference of one patch. Before anything is timed,
+outputs and gradients of each way are compared with those of the gate in use.
 """
 
 from __future__ import annotations
@@ -48,8 +49,13 @@ def main(command_line: list[str] | None = None) -> int:
         if join is not plain:
             require_equal(found, name, join, device)
     record = {}
-    for what, build in (("training", isolated.training), ("inference", isolated.inference)):
-        jobs = {name: build(found, join, device) for name, join in ways.items()}
+    whole_batch = len(found[0].skip)
+    for what, build in {
+        "training": lambda join: isolated.training(found, join, device),
+        "validation": lambda join: isolated.inference(found, join, device, whole_batch),
+        "inference": lambda join: isolated.inference(found, join, device),
+    }.items():
+        jobs = {name: build(join) for name, join in ways.items()}
         total = (arguments.rounds + 1) * len(jobs)
         with tqdm(total=total, desc=what, disable=None) as bar:
             record[what] = in_turn(jobs, arguments.rounds, device, bar.update)
@@ -63,17 +69,17 @@ def main(command_line: list[str] | None = None) -> int:
 
 def table(record: dict) -> str:
     """Milliseconds beyond the concatenation, with 95 % intervals, as Markdown."""
-    lines = ["| way | training, ms | inference, ms |", "|---|---:|---:|"]
+    lines = ["| way | training, ms | validation, ms | inference, ms |", "|---|---:|---:|---:|"]
     for name in record["training"]:
         if name == "plain":
             continue
         cells = []
-        for what in ("training", "inference"):
-            cost = difference(record[what][name], record[what]["plain"])
+        for seconds in record.values():
+            cost = difference(seconds[name], seconds["plain"])
             cells.append(
                 f"{1000 * cost.value:.2f} ({1000 * cost.low:.2f} to {1000 * cost.high:.2f})"
             )
-        lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

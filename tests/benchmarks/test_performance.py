@@ -199,9 +199,10 @@ def test_a_lever_that_computes_something_else_is_caught():
 
 def test_the_table_of_levers_is_of_the_cost_beyond_the_concatenation():
     seconds = {"plain": [0.010, 0.030], "one": [0.012, 0.032]}
-    record = {"training": seconds, "inference": {name: [1.0, 1.0] for name in seconds}}
+    same = {name: [1.0, 1.0] for name in seconds}
+    record = {"training": seconds, "validation": same, "inference": same}
     assert levers.table(record).splitlines()[2] == (
-        "| one | 2.00 (2.00 to 2.00) | 0.00 (0.00 to 0.00) |"
+        "| one | 2.00 (2.00 to 2.00) | 0.00 (0.00 to 0.00) | 0.00 (0.00 to 0.00) |"
     )
 
 
