@@ -52,6 +52,15 @@ class Case:
         """Channels of the encoder's stages, highest resolution first."""
         return self.architecture["arch_kwargs"]["features_per_stage"]
 
+    @property
+    def sizes(self) -> list[tuple[int, ...]]:
+        """Of the features of the encoder's stages, (z, y, x), highest resolution first."""
+        sizes, size = [], self.patch_size
+        for stride in self.strides:
+            size = tuple(voxels // step for voxels, step in zip(size, stride, strict=True))
+            sizes.append(size)
+        return sizes
+
     def reduced(self, batch_size: int, patch_size: tuple[int, int, int]) -> Case:
         """The same network on less data, as a small machine needs it."""
         planned = self.planned or (self.batch_size, self.patch_size)
@@ -64,13 +73,9 @@ class Case:
 
     def targets(self, device: torch.device) -> list[Tensor]:
         """Random labels for each resolution of deep supervision, (B, 1, *S), highest first."""
-        targets, size = [], self.patch_size
-        # The bottleneck has no output; the stride of the first stage is 1.
-        for stride in self.strides[:-1]:
-            size = tuple(voxels // step for voxels, step in zip(size, stride, strict=True))
-            shape = (self.batch_size, 1, *size)
-            targets.append(torch.randint(0, self.classes, shape, device=device).float())
-        return targets
+        # The bottleneck has no output.
+        shapes = [(self.batch_size, 1, *size) for size in self.sizes[:-1]]
+        return [torch.randint(0, self.classes, shape, device=device).float() for shape in shapes]
 
     def loss(self) -> nn.Module:
         """nnU-Net's, with its weights of the resolutions: halved each time, the last one left out.

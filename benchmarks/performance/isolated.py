@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -74,10 +75,7 @@ WAYS: dict[str, Join] = {
 def levels(case: Case, device: torch.device) -> list[Level]:
     """Of the case's decoder, coarsest first, with random features."""
     torch.manual_seed(0)
-    sizes, size = [], case.patch_size
-    for stride in case.strides:
-        size = tuple(voxels // step for voxels, step in zip(size, stride, strict=True))
-        sizes.append(size)
+    sizes = case.sizes
     found = []
     for stage in reversed(range(len(sizes) - 1)):
         channels, gating_channels = case.features[stage], case.features[stage + 1]
@@ -167,10 +165,7 @@ def floor_bytes(case: Case, bytes_per_value: int) -> tuple[int, int]:
     skip's gradient can be written; theta's weights need the skip again, once the query's gradient
     is known. The skip's gradient is written where stock adds up its two uses. That makes three.
     """
-    size, voxels = case.patch_size, []
-    for stride in case.strides:
-        size = tuple(count // step for count, step in zip(size, stride, strict=True))
-        voxels.append(size[0] * size[1] * size[2])
+    voxels = [prod(size) for size in case.sizes]
     gated = range(1, len(voxels) - 1)
     values = case.batch_size * sum(voxels[stage] * case.features[stage] for stage in gated)
     return values * bytes_per_value, 3 * values * bytes_per_value

@@ -8,6 +8,8 @@ import torch
 from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
 from torch import Tensor, nn
 
+from nnunet_attention.networks.attention_decoder import take_over_layers
+
 
 class FullResolutionGate(nn.Module):
     """Gates a skip with the upsampled decoder feature, both on the skip's grid.
@@ -45,13 +47,7 @@ class UpsampleFirstDecoder(UNetDecoder):
     """
 
     def __init__(self, plain: UNetDecoder, norm_op: type[nn.Module] | None):
-        nn.Module.__init__(self)
-        self.deep_supervision = plain.deep_supervision
-        self.encoder = plain.encoder
-        self.num_classes = plain.num_classes
-        self.stages = plain.stages
-        self.transpconvs = plain.transpconvs
-        self.seg_layers = plain.seg_layers
+        take_over_layers(self, plain)
         encoder = plain.encoder
         self.gates = nn.ModuleList(
             FullResolutionGate(encoder.conv_op, encoder.output_channels[-(stage + 2)], norm_op)

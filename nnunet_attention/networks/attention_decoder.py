@@ -31,17 +31,7 @@ class AttentionDecoder(UNetDecoder):
         gate_full_resolution: bool = False,
         output_transform: bool = False,
     ):
-        # UNetDecoder.__init__ would build all layers a second time, so it is left out. Its order of
-        # registration is kept, the gates come last: nnU-Net initialises in this order, so that one
-        # seed gives the plain keys the plain network's initial values.
-        nn.Module.__init__(self)
-        self.deep_supervision = plain.deep_supervision
-        self.encoder = plain.encoder
-        self.num_classes = plain.num_classes
-        self.stages = plain.stages
-        self.transpconvs = plain.transpconvs
-        self.seg_layers = plain.seg_layers
-
+        take_over_layers(self, plain)
         number_of_gates = len(self.stages) if gate_full_resolution else len(self.stages) - 1
         if number_of_gates < 1:
             remedy = "use a plain network"
@@ -143,3 +133,19 @@ def gated_concatenation(
     )
     joined[:, :channels] = upsampled
     return joined, gate(skip, gating, out=joined[:, channels:])[1]
+
+
+def take_over_layers(decoder: UNetDecoder, plain: UNetDecoder) -> None:
+    """Makes `decoder`, whose own `__init__` has not run, a module with the layers of `plain`.
+
+    UNetDecoder.__init__ would build all layers a second time. Its order of registration is kept,
+    and what comes on top, such as gates, comes last: nnU-Net initialises in this order, so that one
+    seed gives the plain keys the plain network's initial values.
+    """
+    nn.Module.__init__(decoder)
+    decoder.deep_supervision = plain.deep_supervision
+    decoder.encoder = plain.encoder
+    decoder.num_classes = plain.num_classes
+    decoder.stages = plain.stages
+    decoder.transpconvs = plain.transpconvs
+    decoder.seg_layers = plain.seg_layers
