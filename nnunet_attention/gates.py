@@ -79,20 +79,16 @@ class AttentionGate(nn.Module):
                 layers.append(norm_op(skip_channels, **(norm_op_kwargs or {})))
             self.output_transform = nn.Sequential(*layers)
 
-    def forward(
-        self, skip: Tensor, gating: Tensor, out: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, skip: Tensor, gating: Tensor) -> tuple[Tensor, Tensor]:
         """Gates `skip`.
 
         Args:
             skip: x.
             gating: g.
-            out: gets the gated skip, and is returned as such; for use without gradients only.
 
         Shape:
             - skip: (B, skip_channels, *S)
             - gating: (B, gating_channels, *G), usually G = S / stride
-            - out: (B, skip_channels, *S)
             - returns: the gated skip, (B, skip_channels, *S), and the coefficients, in [0, 1],
               (B, 1, *S)
         """
@@ -104,10 +100,10 @@ class AttentionGate(nn.Module):
         coefficients = torch.sigmoid(self.psi(functional.relu_(query.add_(context))))
         if coefficients.shape[2:] != skip.shape[2:]:
             coefficients = self._resample(coefficients, skip.shape[2:])
-        if self.output_transform is None:
-            return torch.mul(coefficients, skip, out=out), coefficients
-        gated = self.output_transform(coefficients * skip)
-        return gated if out is None else out.copy_(gated), coefficients
+        gated = coefficients * skip
+        if self.output_transform is not None:
+            gated = self.output_transform(gated)
+        return gated, coefficients
 
     def compute_conv_feature_map_size(self, skip_size: Sequence[int]) -> int:
         """Values per case that the gate's feature maps hold, in nnU-Net's units of planning.

@@ -184,24 +184,6 @@ def test_inputs_are_not_changed():
     assert torch.equal(gating, copies[1])
 
 
-@pytest.mark.parametrize(("skip_size", "gating_size", "stride"), CASES.values(), ids=CASES)
-@pytest.mark.parametrize("transform", [False, True])
-def test_writing_into_a_larger_tensor_changes_no_value(skip_size, gating_size, stride, transform):
-    gate, skip, gating = gate_and_input(skip_size, gating_size, stride)
-    if transform:
-        conv_op = type(gate.theta)
-        gate.output_transform = nn.Sequential(conv_op(5, 5, 1)).double()
-    expected, expected_coefficients = gate(skip, gating)
-    larger = torch.full((2, 9, *skip_size), math.nan, dtype=torch.float64)
-    with torch.no_grad():
-        gated, coefficients = gate(skip, gating, out=larger[:, 3:8])
-    assert torch.equal(gated, expected)
-    assert torch.equal(larger[:, 3:8], expected)
-    assert torch.equal(coefficients, expected_coefficients)
-    assert larger[:, :3].isnan().all()
-    assert larger[:, 8:].isnan().all()
-
-
 def test_parameters_are_those_of_the_paper():
     gate = AttentionGate(nn.Conv3d, skip_channels=6, gating_channels=10, stride=(1, 2, 2))
     shapes = {name: tuple(parameter.shape) for name, parameter in gate.named_parameters()}

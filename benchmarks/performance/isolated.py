@@ -14,7 +14,6 @@ from torch.nn import functional
 from benchmarks.performance.cases import Case
 from benchmarks.performance.peers import FullResolutionGate
 from nnunet_attention.gates import AttentionGate
-from nnunet_attention.networks.attention_decoder import gated_concatenation
 
 
 @dataclass
@@ -55,7 +54,7 @@ def gated(level: Level, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tens
     """As this package; the full-resolution skip is not gated."""
     if level.is_full_resolution:
         return plain(level, upsampled, skip, gating)
-    return gated_concatenation(level.gate, upsampled, skip, gating)[0]
+    return torch.cat((upsampled, level.gate(skip, gating)[0]), 1)
 
 
 def gated_after_upsampling(level: Level, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:

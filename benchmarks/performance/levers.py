@@ -85,9 +85,9 @@ def table(record: dict) -> str:
 
 def levers(device: torch.device) -> dict[str, isolated.Join]:
     """The other ways, by name."""
-    compiled = torch.compile(_product_then_concatenation, dynamic=False)
+    compiled = torch.compile(_in_use, dynamic=False)
     found = {
-        "product, then concatenation": _gates(_product_then_concatenation),
+        "product written into the concatenation": _gates(_product_in_place),
         "strided theta's gradient as a matrix product": _gates(_theta_as_product),
         "all backward passes written out": _gates(_written_out),
         "recomputed in the backward pass": _gates(_recomputed),
@@ -110,11 +110,16 @@ def _gates(compute) -> isolated.Join:
     return join
 
 
-def _product_then_concatenation(
+def _in_use(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+    return torch.cat((upsampled, gate(skip, gating)[0]), 1)
+
+
+def _product_in_place(
     gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
 ) -> Tensor:
-    # Without gradients, the gate in use writes the product into the concatenation's result.
-    return torch.cat((upsampled, gate(skip, gating)[0]), 1)
+    query = gate.theta(skip).add_(gate.phi(gating))
+    small = torch.sigmoid(gate.psi(torch.relu_(query)))
+    return _Concatenation.apply(upsampled, skip, small)
 
 
 def _recomputed(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
@@ -184,6 +189,48 @@ class _StridedConvolution(Function):
         return spread, _weight_gradient(gradient, skip, weight, ctx.stride), None
 
 
+class _Concatenation(Function):
+    """Upsampling, product and concatenation; keeps the small coefficients only."""
+
+    @staticmethod
+    def forward(ctx, upsampled, skip, small):
+        coefficients = functional.interpolate(small, size=skip.shape[2:], mode="trilinear")
+        joined = _concatenated(upsampled, skip, coefficients)
+        ctx.save_for_backward(skip, small)
+        ctx.channels = upsampled.shape[1]
+        return joined
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        skip, small = ctx.saved_tensors
+        coefficients = functional.interpolate(small, size=skip.shape[2:], mode="trilinear")
+        of_gated = gradient[:, ctx.channels :]
+        of_small = _gradient_of_small(of_gated, skip, small)
+        return gradient[:, : ctx.channels], of_gated * coefficients, of_small
+
+
+def _concatenated(upsampled: Tensor, skip: Tensor, coefficients: Tensor) -> Tensor:
+    channels = upsampled.shape[1]
+    joined = skip.new_empty(len(skip), channels + skip.shape[1], *skip.shape[2:])
+    joined[:, :channels] = upsampled
+    torch.mul(skip, coefficients, out=joined[:, channels:])
+    return joined
+
+
+def _gradient_of_small(of_gated: Tensor, skip: Tensor, small: Tensor) -> Tensor:
+    """Of the coefficients before they were upsampled."""
+    buffer = torch.empty_like(skip[0])
+    of_coefficients = torch.empty_like(skip[:, :1])
+    # Case by case, for the product to stay in the cache.
+    for case in range(len(skip)):
+        torch.mul(of_gated[case], skip[case], out=buffer)
+        torch.sum(buffer, 0, keepdim=True, out=of_coefficients[case])
+    return torch.ops.aten.upsample_trilinear3d_backward(
+        of_coefficients, list(skip.shape[2:]), list(small.shape), False
+    )
+
+
 class _GateAndConcatenation(Function):
     """Forward and backward pass written out, case by case where that keeps tensors in the cache."""
 
@@ -193,12 +240,9 @@ class _GateAndConcatenation(Function):
         hidden = hidden.add_(functional.conv3d(gating, phi, phi_bias)).relu_()
         small = torch.sigmoid_(functional.conv3d(hidden, psi, psi_bias))
         coefficients = functional.interpolate(small, size=skip.shape[2:], mode="trilinear")
-        channels = upsampled.shape[1]
-        joined = skip.new_empty(len(skip), channels + skip.shape[1], *skip.shape[2:])
-        joined[:, :channels] = upsampled
-        torch.mul(skip, coefficients, out=joined[:, channels:])
+        joined = _concatenated(upsampled, skip, coefficients)
         ctx.save_for_backward(skip, gating, hidden, small, coefficients, theta, phi, psi)
-        ctx.channels, ctx.stride = channels, stride
+        ctx.channels, ctx.stride = upsampled.shape[1], stride
         return joined
 
     @staticmethod
@@ -206,14 +250,7 @@ class _GateAndConcatenation(Function):
     def backward(ctx, gradient):
         skip, gating, hidden, small, coefficients, theta, phi, psi = ctx.saved_tensors
         of_gated = gradient[:, ctx.channels :]
-        buffer = torch.empty_like(skip[0])
-        of_coefficients = torch.empty_like(coefficients)
-        for case in range(len(skip)):
-            torch.mul(of_gated[case], skip[case], out=buffer)
-            torch.sum(buffer, 0, keepdim=True, out=of_coefficients[case])
-        of_small = torch.ops.aten.upsample_trilinear3d_backward(
-            of_coefficients, list(coefficients.shape[2:]), list(small.shape), False
-        )
+        of_small = _gradient_of_small(of_gated, skip, small)
         of_small = of_small * small * (1 - small)
         flat_small, flat_hidden = of_small.flatten(2), hidden.flatten(2)
         of_psi = torch.matmul(flat_small, flat_hidden.transpose(1, 2)).sum(0)

@@ -76,18 +76,15 @@ class AttentionDecoder(UNetDecoder):
         last = len(self.stages) - 1
         feature = skips[-1]
         for s in range(len(self.stages)):
-            upsampled = self.transpconvs[s](feature)
+            upsampled, skip = self.transpconvs[s](feature), skips[-(s + 2)]
             if s < len(self.gates):
-                feature, coefficients = gated_concatenation(
-                    self.gates[s], upsampled, skips[-(s + 2)], feature
-                )
+                skip, coefficients = self.gates[s](skip, feature)
                 if return_coefficients:
                     all_coefficients.append(coefficients)
-                # Held through the stage's convolutions they would raise the peak memory.
                 del coefficients
-            else:
-                feature = torch.cat((upsampled, skips[-(s + 2)]), 1)
-            del upsampled
+            feature = torch.cat((upsampled, skip), 1)
+            # Held through the stage's convolutions they would raise the peak memory.
+            del upsampled, skip
             feature = self.stages[s](feature)
             if self.deep_supervision or s == last:
                 logits.append(self.seg_layers[s](feature))
@@ -108,31 +105,6 @@ class AttentionDecoder(UNetDecoder):
         for s, gate in enumerate(self.gates):
             output += np.int64(gate.compute_conv_feature_map_size(sizes[-(s + 2)]))
         return output
-
-
-def gated_concatenation(
-    gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Puts the gated skip behind the upsampled decoder feature.
-
-    Shape:
-        - upsampled: (B, D, *S)
-        - skip: (B, C, *S)
-        - gating: (B, G, *S'), on the grid below
-        - returns: (B, D + C, *S) and the coefficients, (B, 1, *S)
-    """
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        gated, coefficients = gate(skip, gating)
-        return torch.cat((upsampled, gated), 1), coefficients
-    # Without gradients the product is written where it is needed, which saves a copy of it.
-    batch, channels, *size = upsampled.shape
-    joined = torch.empty(
-        (batch, channels + skip.shape[1], *size),
-        dtype=torch.promote_types(upsampled.dtype, skip.dtype),
-        device=skip.device,
-    )
-    joined[:, :channels] = upsampled
-    return joined, gate(skip, gating, out=joined[:, channels:])[1]
 
 
 def take_over_layers(decoder: UNetDecoder, plain: UNetDecoder) -> None:

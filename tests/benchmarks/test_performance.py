@@ -179,7 +179,7 @@ def test_the_gates_alone_compute_what_the_networks_decoder_puts_in():
 @pytest.mark.parametrize(
     "name",
     [
-        "product, then concatenation",
+        "product written into the concatenation",
         "strided theta's gradient as a matrix product",
         "all backward passes written out",
         "recomputed in the backward pass",
