@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
+import torch
+
 from benchmarks.hippocampus.schedules import ATTENTION, DATASET, MODELS, Schedule, environment
 from benchmarks.hippocampus.training import BIN, folders
+from benchmarks.machine import machine
 from nnunet_attention.evaluation.costs import read_cost
 from nnunet_attention.files import read_json, write_json
 from nnunet_attention.weights.checkpoint import load_checkpoint
@@ -20,7 +23,7 @@ _LOGGED = ("train_losses", "val_losses", "mean_fg_dice", "ema_fg_dice", "lrs")
 
 
 def collect(schedule: Schedule, work: Path, results: Path) -> int:
-    """Writes results/MODEL/... and results/maps, results/evolution."""
+    """Writes results/MODEL/..., results/maps and results/evolution; on the machine of the run."""
     trained = work / "nnUNet_results" / DATASET
     dataset_json = read_json(work / "nnUNet_raw" / DATASET / "dataset.json")
     write_json(
@@ -34,7 +37,8 @@ def collect(schedule: Schedule, work: Path, results: Path) -> int:
             for fold in schedule.folds
             if (model / f"fold_{fold}" / "checkpoint_final.pth").is_file()
         }
-    write_json(results / "runs.json", {"schedule": vars(schedule), "runs": runs})
+    record = {"schedule": vars(schedule), "machine": machine(torch.device(schedule.device))}
+    write_json(results / "runs.json", {**record, "runs": runs})
     _pictures(schedule, work, results)
     return 0
 

@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 from benchmarks.hippocampus.schedules import DATASET, MODELS
+from benchmarks.machine import told
+from nnunet_attention.crossval.published import write_published
 from nnunet_attention.drawing import new_figure, save_png
+from nnunet_attention.evaluation.tables import confidence_interval, p_text, signed, value_text
 from nnunet_attention.files import read_json, write_text
 
 
 def report(results: Path) -> int:
-    """Writes leaderboard/, dice.png and table.md into the folder of results."""
+    """Writes leaderboard/, published.md, dice.png, dice.md and runs.md beside the summaries."""
     if not (results / "runs.json").is_file():
         print(f"{results} has no runs.json; collect a run first", file=sys.stderr)
         return 2
@@ -38,7 +41,10 @@ def report(results: Path) -> int:
         summaries[name] = [read_json(path) for path in paths]
     labels = read_json(results / "labels" / DATASET / "dataset.json")["labels"]
     draw(summaries, labels, results / "dice.png")
-    write_text(results / "table.md", cost_table(record))
+    board = read_json(results / "leaderboard" / "leaderboard.json")
+    write_published(board, ["3d_fullres"], results)
+    write_text(results / "dice.md", dice_table(board))
+    write_text(results / "runs.md", runs_table(record))
     return 0
 
 
@@ -77,9 +83,61 @@ def draw(summaries: dict[str, list[dict]], labels: dict[str, int], path: Path) -
     save_png(figure, path)
 
 
-def cost_table(record: dict) -> str:
-    """What each fold took, as Markdown."""
+def dice_table(board: dict) -> str:
+    """Means with 95 % intervals, and the tests against the first model, as Markdown.
+
+    Args:
+        board: content of leaderboard.json.
+    """
+    baseline = board["models"][0]
     lines = [
+        f"| label | model | n | mean ± SD | 95 % CI | minus {baseline} | 95 % CI | "
+        "wins/ties/losses | p | p (Holm) |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in board["rows"]:
+        if row["metric"] != "dice":
+            continue
+        for model, values in row["models"].items():
+            cells = [row["label"], model, str(values["n"])]
+            cells.append(f"{_text(values['mean'])} ± {_text(values['sd'])}")
+            cells.append(confidence_interval(values["low"], values["high"], "dice"))
+            cells += [""] * 5 if model == baseline else _against(row, model, baseline)
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _against(row: dict, model: str, baseline: str) -> list[str]:
+    for pair in row["comparisons"]:
+        sides = pair["first"], pair["second"]
+        if sides not in ((model, baseline), (baseline, model)):
+            continue
+        difference, low, high = pair["mean_difference"], pair["low"], pair["high"]
+        wins, losses = pair["wins"], pair["losses"]
+        if pair["first"] == baseline:
+            difference, low, high, wins, losses = -difference, -high, -low, losses, wins
+        return [
+            signed(difference, "dice"),
+            confidence_interval(low, high, "dice", signed),
+            f"{wins}/{pair['zeros']}/{losses}",
+            p_text(pair["p_value"]),
+            p_text(pair["adjusted_p_value"]),
+        ]
+    raise ValueError(f"{model} and {baseline} are not compared on {row['label']}")
+
+
+def _text(value: float) -> str:
+    return value_text(value, "dice")
+
+
+def runs_table(record: dict) -> str:
+    """What was run on which machine, and what each fold took, as Markdown."""
+    schedule = record["schedule"]
+    batch = f"batch {schedule['batch_size']}" if schedule["batch_size"] else "the plans' batch"
+    lines = [
+        f"{schedule['epochs']} epochs of {schedule['iterations']} iterations at {batch}, seed "
+        f"{schedule['seed']}, folds {', '.join(schedule['folds'])}. {told(record['machine'])}.",
+        "",
         "| model | fold | median epoch, s | training, h | validation, s a case |",
         "|---|---:|---:|---:|---:|",
     ]

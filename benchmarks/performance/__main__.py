@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shlex
 import sys
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,6 +26,7 @@ def main(command_line: list[str] | None = None) -> int:
     os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
     import torch
 
+    from benchmarks.machine import machine
     from benchmarks.performance.cases import FULL, REDUCED
     from benchmarks.performance.measure import measure_case
     from benchmarks.performance.report import markdown
@@ -54,6 +53,8 @@ def main(command_line: list[str] | None = None) -> int:
         wanted = {PLAIN, *arguments.networks}
         wanted |= {one.baseline for one in variants if one.name in wanted}
         variants = [one for one in variants if one.name in wanted]
+    words = sys.argv[1:] if command_line is None else command_line
+    command = shlex.join(["python", "-m", "benchmarks.performance", *words])
     folder.mkdir(parents=True, exist_ok=True)
     for name in arguments.cases:
         path = folder / f"{name}.json"
@@ -66,7 +67,7 @@ def main(command_line: list[str] | None = None) -> int:
         except CommandError as error:
             print(error, file=sys.stderr)
             return 1
-        write_json(path, {**found, "machine": _machine(device, command_line)})
+        write_json(path, {**found, "machine": {**machine(device), "command": command}})
     records = [read_json(path) for name in FULL if (path := folder / f"{name}.json").is_file()]
     table = markdown(records)
     write_text(folder / "table.md", table)
@@ -89,26 +90,6 @@ def _arguments(command_line: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="measure what is there anew")
     parser.add_argument("-o", type=Path, dest="output", metavar="DIR", help="for JSON and table")
     return parser.parse_args(command_line)
-
-
-def _machine(device, command_line: list[str] | None) -> dict:
-    import torch
-
-    kind = platform.processor() or platform.machine()
-    if device.type == "cuda":
-        kind = torch.cuda.get_device_name(device)
-    elif Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        kind = next((line.split(":")[1].strip() for line in lines if "model name" in line), kind)
-    words = sys.argv[1:] if command_line is None else command_line
-    return {
-        "kind": kind,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "nnunetv2": version("nnunetv2"),
-        "python": platform.python_version(),
-        "command": shlex.join(["python", "-m", "benchmarks.performance", *words]),
-    }
 
 
 if __name__ == "__main__":

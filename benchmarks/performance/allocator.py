@@ -1,10 +1,10 @@
-"""What glibc's memory allocator costs a training on a CPU, and what two of its settings gain.
+"""What fresh memory costs a training on a CPU, and what settings of allocators gain.
 
     python -m benchmarks.performance.allocator [--rounds 3] [--steps 4] [-o DIR]
 
 By default glibc takes large tensors from the kernel and gives them back each time, and the kernel
-fills every page with zeros again. Stock nnU-Net's step on the Hippocampus plan is timed with and
-without the settings, in processes of their own, in turn.
+fills every page with zeros again. Processes of their own, one for each setting, take steps of stock
+nnU-Net on the Hippocampus plan in turn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from pathlib import Path
 
 from benchmarks.performance.timing import median, ratio
 
-SETTINGS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
+# Variables of the environment, by what they do.
+SETTINGS = {
+    "default": {},
+    "default again (control)": {},
+    "glibc keeps memory": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"},
+    "glibc asks for huge pages": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
+    "torch asks for huge pages": {"THP_MEM_ALLOC_ENABLE": "1"},
+}
+_VARIABLES = {name for setting in SETTINGS.values() for name in setting}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -39,10 +47,10 @@ def main() -> int:
         return 0
     from nnunet_attention.files import write_json, write_text
 
-    record = {"default": [], "default again (control)": [], "both variables set": []}
+    record = {name: [] for name in SETTINGS}
     for _ in range(arguments.rounds):
         for name, runs in record.items():
-            runs.append(_child(arguments.steps, SETTINGS if name == "both variables set" else {}))
+            runs.append(_child(arguments.steps, SETTINGS[name]))
     lines = table(record)
     if arguments.output:
         write_json(arguments.output / "allocator.json", record)
@@ -71,7 +79,7 @@ def table(record: dict) -> str:
 
 def _child(steps: int, settings: dict[str, str]) -> dict:
     command = [sys.executable, "-m", "benchmarks.performance.allocator", "--child"]
-    environment = {key: value for key, value in os.environ.items() if key not in SETTINGS}
+    environment = {key: value for key, value in os.environ.items() if key not in _VARIABLES}
     done = subprocess.run(
         [*command, "--steps", str(steps)],
         env={**environment, **settings}, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,

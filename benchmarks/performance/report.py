@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.machine import told
 from benchmarks.performance.isolated import WAYS
 from benchmarks.performance.timing import Estimate, difference, median, ratio
 from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS
@@ -70,11 +71,7 @@ def _networks(found: dict) -> list[str]:
 
 def _origin(found: dict) -> str:
     machine = found["machine"]
-    return (
-        f"{machine['kind']}, {machine['threads']} threads; torch {machine['torch']}, nnunetv2 "
-        f"{machine['nnunetv2']}, Python {machine['python']}; {found['rounds']} rounds. "
-        f"`{machine['command']}`"
-    )
+    return f"{told(machine)}; {found['rounds']} rounds. `{machine['command']}`"
 
 
 def _gates_alone(found: dict) -> list[str]:

@@ -8,11 +8,12 @@ from matplotlib.image import imread
 
 from benchmarks.hippocampus.__main__ import RESULTS
 from benchmarks.hippocampus.collecting import best_median_worst
-from benchmarks.hippocampus.reporting import cost_table, draw, report
+from benchmarks.hippocampus.reporting import dice_table, draw, report, runs_table
 from benchmarks.hippocampus.schedules import CPU, GPU, MODELS, Schedule, environment
 from benchmarks.hippocampus.training import add_configuration
 from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
+from nnunet_attention.evaluation.tables import MINUS
 from nnunet_attention.trainers.short import short_schedule, short_seed
 
 
@@ -86,12 +87,48 @@ def test_the_figure_shows_every_label(tmp_path):
     assert pixels[..., :3].min() < 0.2
 
 
-def test_the_table_of_costs_lists_models_and_folds():
+def test_the_table_of_runs_lists_models_and_folds():
     run = {"median_epoch_seconds": 12.34, "hours": 0.256, "validation_seconds_per_case": 1.5}
-    record = {"runs": {trainer: {"0": run} for trainer in MODELS.values()}}
-    lines = cost_table(record).splitlines()
-    assert lines[2] == "| nnU-Net | 0 | 12.3 | 0.26 | 1.50 |"
-    assert len(lines) == 2 + len(MODELS)
+    record = {
+        "schedule": vars(CPU),
+        "machine": {"kind": "Abacus", "threads": 2, "torch": "2", "nnunetv2": "2.8", "python": "3"},
+        "runs": {trainer: {"0": run} for trainer in MODELS.values()},
+    }
+    first, _, *table = runs_table(record).splitlines()
+    assert first == (
+        "25 epochs of 30 iterations at batch 2, seed 0, folds 0. "
+        "Abacus, 2 threads; torch 2, nnunetv2 2.8, Python 3."
+    )
+    assert table[2] == "| nnU-Net | 0 | 12.3 | 0.26 | 1.50 |"
+    assert len(table) == 2 + len(MODELS)
+
+
+def test_differences_are_told_from_the_first_model():
+    def values(mean):
+        return {"n": 3, "mean": mean, "sd": 0.01, "low": mean - 0.1, "high": mean + 0.1}
+
+    def pair(first, second, difference):
+        return {
+            **{"first": first, "second": second, "mean_difference": difference},
+            **{"low": difference - 0.01, "high": difference + 0.03, "wins": 2, "losses": 1},
+            **{"zeros": 0, "p_value": 0.25, "adjusted_p_value": 0.0001},
+        }
+
+    row = {
+        **{"metric": "dice", "label": "Anterior"},
+        "models": {"A": values(0.8), "B": values(0.75), "C": values(0.9)},
+        "comparisons": [pair("A", "B", 0.05), pair("B", "C", -0.15), pair("C", "A", 0.1)],
+    }
+    board = {"models": ["A", "B", "C"], "rows": [row, {**row, "metric": "iou"}]}
+    lines = dice_table(board).splitlines()[2:]
+    assert lines == [
+        "| Anterior | A | 3 | 0.800 ± 0.010 | [0.700, 0.900] |  |  |  |  |  |",
+        # Turned round: what A wins, B loses.
+        f"| Anterior | B | 3 | 0.750 ± 0.010 | [0.650, 0.850] | {MINUS}0.050 | "
+        f"[{MINUS}0.080, {MINUS}0.040] | 1/0/2 | 0.250 | <0.001 |",
+        "| Anterior | C | 3 | 0.900 ± 0.010 | [0.800, 1.000] | +0.100 | [+0.090, +0.130] | 2/0/1 | "
+        "0.250 | <0.001 |",
+    ]
 
 
 def test_nothing_collected_is_told(tmp_path, capsys):
@@ -104,9 +141,11 @@ def test_every_committed_number_comes_from_the_committed_summaries(folder, tmp_p
     copy = tmp_path / "results"
     shutil.copytree(folder.parent, copy)
     shutil.rmtree(copy / "leaderboard")
-    (copy / "table.md").unlink()
+    tables = ("runs.md", "dice.md", "published.md", "published.json")
+    for name in tables:
+        (copy / name).unlink()
     assert report(copy) == 0
-    for name in ("table.md", "leaderboard/leaderboard.csv"):
+    for name in (*tables, "leaderboard/leaderboard.csv"):
         assert (copy / name).read_text() == (folder.parent / name).read_text()
     ours, theirs = (
         json.loads((one / "leaderboard" / "leaderboard.json").read_text())

@@ -1,0 +1,34 @@
+"""The kind of machine that measured something, and the versions it had."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+
+def machine(device: torch.device) -> dict:
+    """Kind of processor or GPU, threads and versions; not which machine of its kind."""
+    kind = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        kind = torch.cuda.get_device_name(device)
+    elif Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        kind = next((line.split(":")[1].strip() for line in lines if "model name" in line), kind)
+    return {
+        "kind": kind,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "nnunetv2": version("nnunetv2"),
+        "python": platform.python_version(),
+    }
+
+
+def told(found: dict) -> str:
+    """In one line."""
+    return (
+        f"{found['kind']}, {found['threads']} threads; torch {found['torch']}, nnunetv2 "
+        f"{found['nnunetv2']}, Python {found['python']}"
+    )
