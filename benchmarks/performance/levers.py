@@ -95,6 +95,7 @@ def levers(device: torch.device) -> dict[str, isolated.Join]:
         "torch.compile of gate and concatenation": _gates(compiled),
     }
     if device.type == "cuda":
+        found["coefficients upsampled in 32 bits"] = _gates(_upsampled_in_32_bits)
         # Written for 32 bits, as a CPU computes.
         del found["all backward passes written out"]
         del found["strided theta's gradient as a matrix product"]
@@ -120,6 +121,15 @@ def _product_in_place(
     query = gate.theta(skip).add_(gate.phi(gating))
     small = torch.sigmoid(gate.psi(torch.relu_(query)))
     return _Concatenation.apply(upsampled, skip, small)
+
+
+def _upsampled_in_32_bits(
+    gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
+) -> Tensor:
+    # Autocast leaves upsampling in the type that the convolutions give.
+    small = torch.sigmoid(gate.psi(torch.relu_(gate.theta(skip) + gate.phi(gating)))).float()
+    coefficients = functional.interpolate(small, size=skip.shape[2:], mode="trilinear")
+    return torch.cat((upsampled, coefficients.to(skip.dtype) * skip), 1)
 
 
 def _recomputed(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:

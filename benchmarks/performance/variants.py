@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from benchmarks.performance.cases import Case
@@ -48,6 +49,11 @@ def _upsample_first(case: Case, norms: bool) -> nn.Module:
     return network
 
 
+def _channels_last(network: nn.Module) -> nn.Module:
+    # On a GPU convolutions then give this layout; instance normalisation gives the usual one back.
+    return network.to(memory_format=torch.channels_last_3d)
+
+
 def _monai(case: Case) -> nn.Module:
     return monai_attention_unet(case.input_channels, case.classes, case.features, case.strides)
 
@@ -69,6 +75,8 @@ VARIANTS = (
     Variant("wide", PLAIN, _wide),
     Variant("upsample first", PLAIN, lambda case: _upsample_first(case, norms=False)),
     Variant("upsample first, norms", PLAIN, lambda case: _upsample_first(case, norms=True)),
+    Variant("plain, channels last", PLAIN, lambda case: _channels_last(_plain(case))),
+    Variant("attention, channels last", PLAIN, lambda case: _channels_last(_attention(case))),
     Variant(MONAI_PLAIN, MONAI_PLAIN, lambda case: without_gates(_monai(case)), False),
     Variant("MONAI AttentionUnet", MONAI_PLAIN, _monai, False),
 )

@@ -191,6 +191,29 @@ def test_every_lever_computes_the_same_gate(name):
     levers.require_equal(found, name, levers.levers(CPU)[name], CPU)
 
 
+def test_the_levers_of_a_gpu_are_those_for_16_bits():
+    found = levers.levers(torch.device("cuda"))
+    assert "all backward passes written out" not in found
+    name = "coefficients upsampled in 32 bits"
+    levels = isolated.levels(SMALL.reduced(2, SMALL.patch_size), CPU)
+    levers.require_equal(levels, name, found[name], CPU)
+
+
+def test_channels_last_is_a_layout_and_changes_no_parameter():
+    of = {one.name: one for one in VARIANTS}
+    for name in (PLAIN, ATTENTION):
+        torch.manual_seed(0)
+        usual = of[name].build(SMALL)
+        torch.manual_seed(0)
+        last = of[f"{name}, channels last"].build(SMALL)
+        theirs = last.state_dict()
+        for key, weight in usual.state_dict().items():
+            assert torch.equal(weight, theirs[key])
+        first = last.encoder.stages[1][0].convs[0].conv.weight
+        assert first.is_contiguous(memory_format=torch.channels_last_3d)
+        assert not first.is_contiguous()
+
+
 def test_a_lever_that_computes_something_else_is_caught():
     found = isolated.levels(SMALL, CPU)
     with pytest.raises(SystemExit, match="no gate: differs from the gate in use"):
