@@ -10,8 +10,17 @@ from pathlib import Path
 from statistics import mean, median
 
 import torch
+from PIL import Image
 
-from benchmarks.hippocampus.schedules import ATTENTION, DATASET, MODELS, Schedule, environment
+from benchmarks.hippocampus.schedules import (
+    ATTENTION,
+    COMPARED,
+    CONTROL,
+    DATASET,
+    Schedule,
+    environment,
+    folder_of,
+)
 from benchmarks.hippocampus.training import BIN, folders
 from benchmarks.machine import machine
 from nnunet_attention.evaluation.costs import read_cost
@@ -21,22 +30,26 @@ from nnunet_attention.weights.checkpoint import load_checkpoint
 # What nnU-Net's log keeps of every epoch.
 _LOGGED = ("train_losses", "val_losses", "mean_fg_dice", "ema_fg_dice", "lrs")
 
+_WIDTH = 1600
+
 
 def collect(schedule: Schedule, work: Path, results: Path) -> int:
     """Writes results/MODEL/..., results/maps and results/evolution; on the machine of the run."""
-    trained = work / "nnUNet_results" / DATASET
     dataset_json = read_json(work / "nnUNet_raw" / DATASET / "dataset.json")
-    write_json(
-        _made(results / "labels" / DATASET) / "dataset.json", {"labels": dataset_json["labels"]}
-    )
-    runs = {}
-    for trainer in MODELS.values():
+    needed = {key: dataset_json[key] for key in ("labels", "file_ending")}
+    write_json(_made(results / "labels" / DATASET) / "dataset.json", needed)
+    runs: dict[str, dict] = {}
+    for name, trainer in COMPARED.items():
+        trained = Path(folders(work, control=name == CONTROL)["nnUNet_results"], DATASET)
         model = trained / f"{trainer}__nnUNetPlans__{schedule.configuration}"
-        runs[trainer] = {
-            fold: _fold(model, fold, results / trainer / DATASET / schedule.configuration)
+        target = results / folder_of(name) / DATASET / schedule.configuration
+        found = {
+            fold: _fold(model, fold, target)
             for fold in schedule.folds
-            if (model / f"fold_{fold}" / "checkpoint_final.pth").is_file()
+            if (model / f"fold_{fold}" / "validation" / "summary.json").is_file()
         }
+        if found:
+            runs[name] = found
     record = {"schedule": vars(schedule), "machine": machine(torch.device(schedule.device))}
     write_json(results / "runs.json", {**record, "runs": runs})
     _pictures(schedule, work, results)
@@ -74,13 +87,12 @@ def _pictures(schedule: Schedule, work: Path, results: Path) -> None:
     model = work / "nnUNet_results" / DATASET
     model = model / f"{ATTENTION}__nnUNetPlans__{schedule.configuration}"
     variables = environment(schedule, folders(work) | {"PATH": str(BIN)})
-    _run(
-        ["evolution", str(model / f"fold_{fold}"), "-o", str(_made(results / "evolution"))],
-        variables,
-    )
     chosen = best_median_worst(read_json(model / f"fold_{fold}" / "validation" / "summary.json"))
     raw = work / "nnUNet_raw" / DATASET
     with tempfile.TemporaryDirectory() as scratch:
+        _run(["evolution", str(model / f"fold_{fold}"), "-o", scratch], variables)
+        for picture in Path(scratch).glob("*.png"):
+            small_copy(picture, results / "evolution" / picture.name)
         images = _made(Path(scratch, "images"))
         for case in chosen.values():
             shutil.copy(raw / "imagesTr" / f"{case}_0000.nii.gz", images)
@@ -93,7 +105,17 @@ def _pictures(schedule: Schedule, work: Path, results: Path) -> None:
         )
         for which, case in chosen.items():
             found = next(Path(scratch, "maps").rglob(f"{case}*.png"))
-            shutil.copy(found, _made(results / "maps") / f"{which}_{case}.png")
+            small_copy(found, results / "maps" / f"{which}_{case}.png")
+
+
+def small_copy(picture: Path, target: Path) -> None:
+    """A picture for a document: at most 1600 pixels wide, 256 colours, a tenth of the bytes."""
+    with Image.open(picture) as opened:
+        image = opened.convert("RGB")
+    if image.width > _WIDTH:
+        image = image.resize((_WIDTH, round(image.height * _WIDTH / image.width)), Image.LANCZOS)
+    image = image.quantize(256, dither=Image.Dither.NONE)
+    image.save(_made(target.parent) / target.name, optimize=True)
 
 
 def best_median_worst(summary: dict) -> dict[str, str]:

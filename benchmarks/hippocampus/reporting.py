@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.hippocampus.schedules import DATASET, MODELS
+from benchmarks.hippocampus.schedules import COMPARED, CONTROL, DATASET, folder_of
 from benchmarks.machine import told
 from nnunet_attention.crossval.published import write_published
 from nnunet_attention.drawing import new_figure, save_png
@@ -24,7 +24,8 @@ def report(results: Path) -> int:
     folds = [str(fold) for fold in record["schedule"]["folds"]]
     batch_size = record["schedule"]["batch_size"]
     configuration = "3d_fullres" + (f"_batch{batch_size}" if batch_size else "")
-    named = [f"{name}={results / trainer}" for name, trainer in MODELS.items()]
+    models = [name for name in COMPARED if name in record["runs"]]
+    named = [f"{name}={results / folder_of(name)}" for name in models]
     code = main(
         [
             *("leaderboard", "-d", DATASET, "-c", configuration, "-f", *folds),
@@ -35,8 +36,8 @@ def report(results: Path) -> int:
     if code:
         return code
     summaries = {}
-    for name, trainer in MODELS.items():
-        model = results / trainer / DATASET / configuration
+    for name in models:
+        model = results / folder_of(name) / DATASET / configuration
         paths = [model / f"fold_{fold}" / "validation" / "summary.json" for fold in folds]
         summaries[name] = [read_json(path) for path in paths]
     labels = read_json(results / "labels" / DATASET / "dataset.json")["labels"]
@@ -98,7 +99,8 @@ def dice_table(board: dict) -> str:
     for row in board["rows"]:
         if row["metric"] != "dice":
             continue
-        for model, values in row["models"].items():
+        for model in board["models"]:
+            values = row["models"][model]
             cells = [row["label"], model, str(values["n"])]
             cells.append(f"{_text(values['mean'])} ± {_text(values['sd'])}")
             cells.append(confidence_interval(values["low"], values["high"], "dice"))
@@ -134,15 +136,16 @@ def runs_table(record: dict) -> str:
     """What was run on which machine, and what each fold took, as Markdown."""
     schedule = record["schedule"]
     batch = f"batch {schedule['batch_size']}" if schedule["batch_size"] else "the plans' batch"
+    seeds = f"seed {schedule['seed']} ({CONTROL}: {schedule['seed'] + 1})"
     lines = [
-        f"{schedule['epochs']} epochs of {schedule['iterations']} iterations at {batch}, seed "
-        f"{schedule['seed']}, folds {', '.join(schedule['folds'])}. {told(record['machine'])}.",
+        f"{schedule['epochs']} epochs of {schedule['iterations']} iterations at {batch}, {seeds}, "
+        f"folds {', '.join(schedule['folds'])}. {told(record['machine'])}.",
         "",
         "| model | fold | median epoch, s | training, h | validation, s a case |",
         "|---|---:|---:|---:|---:|",
     ]
-    for name, trainer in MODELS.items():
-        for fold, run in sorted(record["runs"][trainer].items()):
+    for name in COMPARED:
+        for fold, run in sorted(record["runs"].get(name, {}).items()):
             lines.append(
                 f"| {name} | {fold} | {run['median_epoch_seconds']:.1f} | {run['hours']:.2f} | "
                 f"{run['validation_seconds_per_case']:.2f} |"

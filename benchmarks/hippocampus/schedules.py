@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 DATASET = "Dataset004_Hippocampus"
 # The first is the baseline of the tests.
@@ -13,7 +13,15 @@ MODELS = {
     "wide U-Net": "WideUNetTrainer_short",
     "Attention U-Net": "AttentionUNetTrainer_short",
 }
-ATTENTION = MODELS["Attention U-Net"]
+BASELINE, ATTENTION = MODELS["nnU-Net"], MODELS["Attention U-Net"]
+# The baseline again with the next seed, in a results folder of its own: what differs is chance.
+CONTROL = "nnU-Net, other seed"
+COMPARED = {**MODELS, CONTROL: BASELINE}
+
+
+def folder_of(name: str) -> str:
+    """Of a model's summaries, among the results."""
+    return f"{COMPARED[name]}_other_seed" if name == CONTROL else COMPARED[name]
 
 
 @dataclass(frozen=True)
@@ -68,10 +76,14 @@ class Schedule:
             found["nnUNet_n_proc_DA"] = str(self.workers)
         return found
 
-    def crossval_arguments(self, processes: int) -> list[str]:
+    def of_control(self) -> Schedule:
+        """The same with the next seed."""
+        return replace(self, seed=self.seed + 1)
+
+    def crossval_arguments(self, trainers: Iterable[str], processes: int) -> list[str]:
         """Of `nnunet-attention`."""
         return [
-            *("crossval", "-d", DATASET, "-c", self.configuration, "-tr", *MODELS.values()),
+            *("crossval", "-d", DATASET, "-c", self.configuration, "-tr", *trainers),
             *("-f", *self.folds, "-device", self.device, "-np", str(processes)),
             "--no-leaderboard",
         ]

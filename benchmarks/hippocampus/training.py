@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.hippocampus.schedules import DATASET, Schedule, environment
+from benchmarks.hippocampus.schedules import BASELINE, DATASET, MODELS, Schedule, environment
 from nnunet_attention.files import read_json, write_text
 
 BIN = Path(sys.executable).parent
@@ -38,13 +38,21 @@ def train(schedule: Schedule, data: Path, work: Path, processes: int) -> int:
         if code:
             return code
     add_configuration(schedule, preprocessed / "nnUNetPlans.json")
-    return _run(["nnunet-attention", *schedule.crossval_arguments(processes)], variables)
+    arguments = schedule.crossval_arguments(MODELS.values(), processes)
+    code = _run(["nnunet-attention", *arguments], variables)
+    if code:
+        return code
+    control = schedule.of_control()
+    variables = environment(control, {**os.environ, **folders(work, control=True)})
+    return _run(["nnunet-attention", *control.crossval_arguments([BASELINE], processes)], variables)
 
 
-def folders(work: Path) -> dict[str, str]:
-    """nnU-Net's three."""
+def folders(work: Path, control: bool = False) -> dict[str, str]:
+    """nnU-Net's three; the control's results have a folder of their own."""
     return {
-        name: str(work / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+        "nnUNet_raw": str(work / "nnUNet_raw"),
+        "nnUNet_preprocessed": str(work / "nnUNet_preprocessed"),
+        "nnUNet_results": str(work / ("nnUNet_results_control" if control else "nnUNet_results")),
     }
 
 

@@ -5,11 +5,21 @@ import shutil
 
 import pytest
 from matplotlib.image import imread
+from PIL import Image
 
+from benchmarks.hippocampus import training
 from benchmarks.hippocampus.__main__ import RESULTS
-from benchmarks.hippocampus.collecting import best_median_worst
+from benchmarks.hippocampus.collecting import best_median_worst, small_copy
 from benchmarks.hippocampus.reporting import dice_table, draw, report, runs_table
-from benchmarks.hippocampus.schedules import CPU, GPU, MODELS, Schedule, environment
+from benchmarks.hippocampus.schedules import (
+    COMPARED,
+    CPU,
+    DATASET,
+    GPU,
+    MODELS,
+    Schedule,
+    environment,
+)
 from benchmarks.hippocampus.training import add_configuration
 from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
@@ -36,7 +46,7 @@ def test_recorded_epochs_are_early_ones_and_fifths():
 
 @pytest.mark.parametrize("schedule", [CPU, GPU], ids=lambda one: one.name)
 def test_crossval_takes_the_run_list(schedule):
-    arguments = build_parser().parse_args(schedule.crossval_arguments(2))
+    arguments = build_parser().parse_args(schedule.crossval_arguments(MODELS.values(), 2))
     assert arguments.trainers == list(MODELS.values())
     assert arguments.configurations == [schedule.configuration]
     assert arguments.folds == list(schedule.folds)
@@ -57,6 +67,26 @@ def test_a_smaller_batch_is_a_configuration_that_inherits(tmp_path):
     assert path.stat().st_mtime_ns == before
 
 
+def test_the_control_is_the_baseline_with_the_next_seed_and_results_of_its_own(
+    tmp_path, monkeypatch
+):
+    preprocessed = tmp_path / "nnUNet_preprocessed" / DATASET
+    (preprocessed / "nnUNetPlans_3d_fullres").mkdir(parents=True)
+    (preprocessed / "nnUNetPlans.json").write_text('{"configurations": {}}')
+    (tmp_path / "nnUNet_raw" / DATASET).mkdir(parents=True)
+    (tmp_path / "nnUNet_raw" / DATASET / "dataset.json").write_text("{}")
+    runs = []
+    monkeypatch.setattr(training, "_run", lambda *run: runs.append(run) or 0)
+    assert training.train(CPU, tmp_path / "data", tmp_path, 2) == 0
+    (models, first), (control, second) = runs
+    assert set(MODELS.values()) <= set(models)
+    assert [word for word in control if word.endswith("_short")] == ["nnUNetTrainer_short"]
+    changed = {key for key in second if first.get(key) != second[key]}
+    assert changed == {"nnUNet_results", "NNUNET_ATTENTION_SEED"}
+    seeds = first["NNUNET_ATTENTION_SEED"], second["NNUNET_ATTENTION_SEED"]
+    assert seeds == ("0", "1")
+
+
 def _summary(dice):
     return {
         "metric_per_case": [
@@ -73,6 +103,18 @@ def test_best_median_and_worst_are_by_the_mean_of_the_labels():
     # Means 0.5, 0.7, 0.65 and 0.9.
     summary = _summary({"a": (0.1, 0.9), "b": (0.7, 0.7), "c": (0.5, 0.8), "d": (0.9, 0.9)})
     assert best_median_worst(summary) == {"best": "d", "median": "c", "worst": "a"}
+
+
+def test_pictures_for_documents_keep_their_shape_and_colours(tmp_path):
+    picture = Image.new("RGBA", (3200, 1000), (10, 20, 30, 255))
+    picture.paste((200, 0, 0, 255), (0, 0, 1600, 1000))
+    picture.save(tmp_path / "large.png")
+    small_copy(tmp_path / "large.png", tmp_path / "new" / "small.png")
+    copy = Image.open(tmp_path / "new" / "small.png")
+    assert copy.size == (1600, 500)
+    pixels = copy.convert("RGB")
+    assert pixels.getpixel((100, 250)) == (200, 0, 0)
+    assert pixels.getpixel((1500, 250)) == (10, 20, 30)
 
 
 def test_the_figure_shows_every_label(tmp_path):
@@ -92,15 +134,15 @@ def test_the_table_of_runs_lists_models_and_folds():
     record = {
         "schedule": vars(CPU),
         "machine": {"kind": "Abacus", "threads": 2, "torch": "2", "nnunetv2": "2.8", "python": "3"},
-        "runs": {trainer: {"0": run} for trainer in MODELS.values()},
+        "runs": {name: {"0": run} for name in COMPARED},
     }
     first, _, *table = runs_table(record).splitlines()
     assert first == (
-        "25 epochs of 30 iterations at batch 2, seed 0, folds 0. "
+        "25 epochs of 30 iterations at batch 2, seed 0 (nnU-Net, other seed: 1), folds 0. "
         "Abacus, 2 threads; torch 2, nnunetv2 2.8, Python 3."
     )
     assert table[2] == "| nnU-Net | 0 | 12.3 | 0.26 | 1.50 |"
-    assert len(table) == 2 + len(MODELS)
+    assert len(table) == 2 + len(COMPARED)
 
 
 def test_differences_are_told_from_the_first_model():
