@@ -15,6 +15,7 @@ from nnunet_attention.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 _CPU = ROOT / "benchmarks" / "results" / "performance" / "cpu"
+_HIPPOCAMPUS = ROOT / "benchmarks" / "hippocampus" / "results" / "cpu"
 # Document, name of the table, and the file that holds it; a file that is not there is left out.
 TABLES = (
     ("performance.md", "cpu table", _CPU / "table.md"),
@@ -23,17 +24,21 @@ TABLES = (
     ("performance.md", "allocator table", _CPU / "allocator.md"),
     ("performance.md", "cases table", _CPU / "cases.md"),
     ("performance.md", "cuda table", _CPU.with_name("cuda") / "table.md"),
+    ("benchmarks.md", "hippocampus runs table", _HIPPOCAMPUS / "runs.md"),
+    ("benchmarks.md", "hippocampus dice table", _HIPPOCAMPUS / "dice.md"),
+    ("benchmarks.md", "hippocampus published table", _HIPPOCAMPUS / "published.md"),
 )
 
 
 def filled(text: str, name: str, table: str) -> str:
-    """The text with the table between its marks.
+    """The text with the table between its marks, without a title of the table's own.
 
     Raises:
         ValueError: if the text has no such marks, or has them twice.
     """
     pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
-    result, count = pattern.subn(lambda found: f"{found[1]}\n{table.strip()}\n\n{found[2]}", text)
+    table = re.sub(r"\A# .*\n", "", table).strip()
+    result, count = pattern.subn(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", text)
     if count != 1:
         raise ValueError(f"the mark <!-- {name} --> stands {count} times; wanted once")
     return result

@@ -17,9 +17,10 @@ def test_tables_in_the_documents_are_those_of_the_results(document, name, table)
 
 def test_a_table_replaces_what_stood_between_its_marks():
     text = "a\n<!-- one -->\nold\n<!-- end -->\nb\n<!-- two -->\nkept\n<!-- end -->\n"
-    assert filled(text, "one", "| x |\n") == (
-        "a\n<!-- one -->\n\n| x |\n\n<!-- end -->\nb\n<!-- two -->\nkept\n<!-- end -->\n"
-    )
+    for table in ("| x |\n", "# Title\n\n| x |\n"):
+        assert filled(text, "one", table) == (
+            "a\n<!-- one -->\n\n| x |\n\n<!-- end -->\nb\n<!-- two -->\nkept\n<!-- end -->\n"
+        )
 
 
 def test_a_missing_mark_is_named():
