@@ -30,7 +30,7 @@ from nnunet_attention.weights.checkpoint import load_checkpoint
 # What nnU-Net's log keeps of every epoch.
 _LOGGED = ("train_losses", "val_losses", "mean_fg_dice", "ema_fg_dice", "lrs")
 
-_WIDTH = 1600
+_WIDTH = 1200
 
 
 def collect(schedule: Schedule, work: Path, results: Path) -> int:
@@ -109,12 +109,12 @@ def _pictures(schedule: Schedule, work: Path, results: Path) -> None:
 
 
 def small_copy(picture: Path, target: Path) -> None:
-    """A picture for a document: at most 1600 pixels wide, 256 colours, a tenth of the bytes."""
+    """A picture for a document, at most 1200 pixels wide."""
     with Image.open(picture) as opened:
         image = opened.convert("RGB")
     if image.width > _WIDTH:
-        image = image.resize((_WIDTH, round(image.height * _WIDTH / image.width)), Image.LANCZOS)
-    image = image.quantize(256, dither=Image.Dither.NONE)
+        height = round(image.height * _WIDTH / image.width)
+        image = image.resize((_WIDTH, height), Image.Resampling.LANCZOS)
     image.save(_made(target.parent) / target.name, optimize=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.hippocampus.schedules import COMPARED, CONTROL, DATASET, folder_of
 from benchmarks.machine import told
 from nnunet_attention.crossval.published import write_published
-from nnunet_attention.drawing import new_figure, save_png
+from nnunet_attention.drawing import LABEL_COLOURS, new_figure, save_png
 from nnunet_attention.evaluation.tables import confidence_interval, p_text, signed, value_text
 from nnunet_attention.files import read_json, write_text
 
@@ -52,7 +52,9 @@ def report(results: Path) -> int:
 def draw(summaries: dict[str, list[dict]], labels: dict[str, int], path: Path) -> None:
     """Dice of every case and label; a line joins the models' values of one case."""
     foreground = {name: str(value) for name, value in labels.items() if value}
-    figure = new_figure(3.6 * len(foreground), 4.2, layout="constrained")
+    figure = new_figure(1.2 * len(foreground) * len(summaries), 4.2, layout="constrained")
+    # On paper, as a plot of numbers; the dark ground is for images.
+    figure.set_facecolor("white")
     panels = figure.subplots(1, len(foreground), sharey=True, squeeze=False)[0]
     for panel, (name, value) in zip(panels, foreground.items(), strict=True):
         columns = {
@@ -70,13 +72,15 @@ def draw(summaries: dict[str, list[dict]], labels: dict[str, int], path: Path) -
                 color="0.6", linewidth=0.5, alpha=0.6, zorder=1,
             )  # fmt: skip
         for place, dice in enumerate(columns.values()):
-            panel.scatter([place] * len(dice), dice.values(), s=8, zorder=2)
+            colour = LABEL_COLOURS[place % len(LABEL_COLOURS)]
+            panel.scatter([place] * len(dice), dice.values(), s=8, color=colour, zorder=2)
             average = sum(dice.values()) / len(dice)
             panel.hlines(average, place - 0.2, place + 0.2, color="black", zorder=3)
             panel.annotate(
                 f"{average:.3f}".removeprefix("0"), (place + 0.22, average), va="center", fontsize=8
             )
-        panel.set_xticks(range(len(columns)), columns)
+        names = [model.replace(", ", ",\n").replace(" U", "\nU") for model in columns]
+        panel.set_xticks(range(len(columns)), names)
         panel.set_xlim(-0.4, len(columns) - 0.4)
         panel.set_title(name)
         panel.spines[["top", "right"]].set_visible(False)

@@ -111,10 +111,10 @@ def test_pictures_for_documents_keep_their_shape_and_colours(tmp_path):
     picture.save(tmp_path / "large.png")
     small_copy(tmp_path / "large.png", tmp_path / "new" / "small.png")
     copy = Image.open(tmp_path / "new" / "small.png")
-    assert copy.size == (1600, 500)
+    assert copy.size == (1200, 375)
     pixels = copy.convert("RGB")
-    assert pixels.getpixel((100, 250)) == (200, 0, 0)
-    assert pixels.getpixel((1500, 250)) == (10, 20, 30)
+    assert pixels.getpixel((100, 190)) == (200, 0, 0)
+    assert pixels.getpixel((1100, 190)) == (10, 20, 30)
 
 
 def test_the_figure_shows_every_label(tmp_path):
@@ -127,6 +127,7 @@ def test_the_figure_shows_every_label(tmp_path):
     pixels = imread(tmp_path / "dice.png")
     assert pixels.shape[1] > pixels.shape[0]
     assert pixels[..., :3].min() < 0.2
+    assert (pixels[0, 0, :3] == 1).all()
 
 
 def test_the_table_of_runs_lists_models_and_folds():
