@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from nnunet_attention.errors import CommandError
 
 # For commands that stand elsewhere, such as wrappers that start a container.
@@ -21,6 +23,8 @@ COMMANDS_VARIABLE = "NNUNET_ATTENTION_COMMANDS"
 _SHOWN_LOG_LINES = 15
 _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.2
+# A process stands still at the end of the system call it is in.
+_PAUSE_SECONDS, _PAUSE_POLL_SECONDS = 5.0, 0.001
 
 
 def script_folders() -> list[Path]:
@@ -108,6 +112,22 @@ class LoggedProcess:
     def poll(self) -> int | None:
         """The exit code, or None while it runs; minus the signal's number after a signal."""
         return self._process.poll()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Holds the whole group still meanwhile: what its files look like stays true.
+
+        `stop` works within. Windows cannot do this; there it does nothing.
+        """
+        if os.name == "nt":
+            yield
+            return
+        _signal_group(self.pid, signal.SIGSTOP)
+        try:
+            _wait_for_standstill(self.pid)
+            yield
+        finally:
+            _signal_group(self.pid, signal.SIGCONT)
 
     def stop(self) -> int:
         """Ends the whole group, which a command that has ended may have left; the exit code."""
@@ -202,6 +222,8 @@ def _stop_group(process: subprocess.Popen) -> None:
         process.wait()
         return
     _signal_group(process.pid, signal.SIGTERM)
+    # What is paused would get it at its end only; the request to end comes first nevertheless.
+    _signal_group(process.pid, signal.SIGCONT)
     try:
         process.wait(_GRACE_SECONDS)
     except subprocess.TimeoutExpired:
@@ -209,6 +231,29 @@ def _stop_group(process: subprocess.Popen) -> None:
     finally:
         _signal_group(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _wait_for_standstill(leader: int) -> None:
+    """Returns when all processes of a paused group stand still, or after some seconds."""
+    deadline = time.monotonic() + _PAUSE_SECONDS
+    try:
+        command = psutil.Process(leader)
+        processes = [command, *command.children(recursive=True)]
+    except psutil.Error:
+        return
+    while not all(_stands_still(process, leader) for process in processes):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(_PAUSE_POLL_SECONDS)
+
+
+def _stands_still(process: psutil.Process, leader: int) -> bool:
+    try:
+        # What has left the group goes on; it is not ours to stop.
+        stopped = process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+        return stopped or os.getpgid(process.pid) != leader
+    except (psutil.Error, OSError):
+        return True
 
 
 def _signal_group(leader: int, number: int) -> None:

@@ -145,6 +145,50 @@ def test_an_ignored_signal_does_not_end_the_command(install_command, tmp_path):
     assert "still here" in log.read_text()
 
 
+@pytest.fixture
+def growing(install_command, tmp_path):
+    """A command with a child, whose files grow without an end; and the files' sizes."""
+    install_command(
+        "grow",
+        "import os, pathlib\n"
+        "name = 'parent' if os.fork() else 'child'\n"
+        f"file = pathlib.Path({str(tmp_path)!r}, name).open('ab', buffering=0)\n"
+        "while file.write(b'x'):\n"
+        "    pass",
+    )
+    files = [tmp_path / "parent", tmp_path / "child"]
+    running = process.LoggedProcess(["grow"], os.environ, tmp_path / "log")
+    wait_for(lambda: all(file.is_file() for file in files))
+    yield running, lambda: [file.stat().st_size for file in files]
+    running.stop()
+
+
+def test_a_paused_command_and_its_children_stand_still_and_then_go_on(growing):
+    running, sizes = growing
+    with running.paused():
+        paused = sizes()
+        time.sleep(0.3)
+        assert sizes() == paused
+        assert running.poll() is None
+    wait_for(lambda: all(now > then for now, then in zip(sizes(), paused, strict=True)))
+
+
+def test_a_paused_command_can_be_stopped_and_writes_nothing_more(growing):
+    running, sizes = growing
+    with running.paused():
+        paused = sizes()
+        assert running.stop() == -signal.SIGTERM
+    assert sizes() == paused
+
+
+def test_pausing_what_has_ended_does_nothing(install_command, tmp_path):
+    install_command("end", "")
+    running = process.LoggedProcess(["end"], os.environ, tmp_path / "log")
+    wait_for(lambda: running.poll() is not None)
+    with running.paused():
+        assert running.stop() == 0
+
+
 def test_of_a_long_log_the_last_lines_are_shown_and_of_none_nothing(tmp_path):
     (tmp_path / "log").write_text("".join(f"line {number}\n" for number in range(1000)))
     assert process.last_lines(tmp_path / "log", 2) == "    line 998\n    line 999"

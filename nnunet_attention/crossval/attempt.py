@@ -132,8 +132,7 @@ class Attempt:
     def stop(self) -> None:
         """Ends the step's processes; a checkpoint that is being written is waited for."""
         if self._process is not None and self._result is None:
-            self._wait_for_checkpoint()
-            exit_code = self._process.stop()
+            exit_code = self._stop_between_checkpoints()
             seconds = time.time() - self.started
             self._end(Result(False, "stopped", seconds, exit_code))
 
@@ -186,18 +185,18 @@ class Attempt:
             with written_beside(target) as beside:
                 shutil.copyfile(self.folders.raw_dataset(step.dataset) / "dataset.json", beside)
 
-    def _wait_for_checkpoint(self) -> None:
+    def _stop_between_checkpoints(self) -> int:
         """nnU-Net writes in place; stopped in the middle it would lose what it writes over."""
-        if self.step.run is None:
-            return
-        fold = self.step.run.folder(self.folders)
-        deadline = time.monotonic() + _CHECKPOINT_SECONDS
-        while (
-            damaged_checkpoints(fold)
-            and self._process.poll() is None
-            and time.monotonic() < deadline
-        ):
-            time.sleep(_POLL_SECONDS)
+        if self.step.run is not None:
+            fold = self.step.run.folder(self.folders)
+            deadline = time.monotonic() + _CHECKPOINT_SECONDS
+            while self._process.poll() is None and time.monotonic() < deadline:
+                # Otherwise the next checkpoint might be begun between the look and the stop.
+                with self._process.paused():
+                    if not damaged_checkpoints(fold):
+                        return self._process.stop()
+                time.sleep(_POLL_SECONDS)
+        return self._process.stop()
 
     def _begin_record(self, step: Step) -> None:
         moment = datetime.fromtimestamp(self.started, timezone.utc)

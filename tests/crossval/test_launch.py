@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 from crossval_kills import assert_nothing_lost, run_with_kills
@@ -13,6 +14,7 @@ from fake_nnunet import DATASET, FakeNnunet, kill, nnunet, plan, wait_for
 from nnunet_attention import process
 from nnunet_attention.crossval import FoldState, missing_steps, state_of
 from nnunet_attention.crossval import attempt as attempt_module
+from nnunet_attention.crossval.checkpoints import damaged_checkpoints, is_whole
 from nnunet_attention.crossval.launch import launch
 from nnunet_attention.crossval.local import Device, LocalRunner, devices
 from nnunet_attention.crossval.output import Output
@@ -426,6 +428,37 @@ def test_ctrl_c_stops_all_processes_and_says_how_to_go_on(prepared):
     assert prepared.left_processes() == []
     # Stopped between the writing of checkpoints, not within.
     assert run(prepared)[1].notes == []
+
+
+def test_no_checkpoint_is_begun_between_the_last_look_and_the_stop(prepared, monkeypatch):
+    monkeypatch.setattr(attempt_module, "damaged_checkpoints", look := SlowLook())
+    environment = prepared.environment(FAKE_EPOCHS=100_000)
+    step = next(step for step in missing_steps(plan(), prepared.folders) if step.run is not None)
+    attempt = attempt_module.Attempt(
+        step, prepared.folders, Output(prepared.root / "out"), environment
+    )
+    attempt.start()
+    checkpoint = fold_folder(prepared) / "checkpoint_latest.pth"
+    wait_for(checkpoint.is_file)
+    attempt.stop()
+    assert attempt.poll().exit_code == -signal.SIGTERM
+    assert prepared.left_processes() == []
+    assert is_whole(checkpoint)
+    assert checkpoint.read_bytes() == look.seen[-1]
+
+
+class SlowLook:
+    """Looks at checkpoints, and comes back when a running training would have written others."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, fold, every_byte=False):
+        damaged = damaged_checkpoints(fold, every_byte)
+        latest = fold / "checkpoint_latest.pth"
+        self.seen.append(latest.read_bytes() if latest.is_file() else None)
+        time.sleep(0.3)
+        return damaged
 
 
 def test_what_a_killed_launcher_left_running_is_ended_first(prepared):
