@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,29 +35,48 @@ _WIDTH = 1200
 
 
 def collect(schedule: Schedule, work: Path, results: Path) -> int:
-    """Writes results/MODEL/..., results/maps and results/evolution; on the machine of the run."""
+    """Writes results/MODEL/..., results/maps and results/evolution; on the machine of the run.
+
+    Ends the program, with nothing written, if a training was of another length.
+    """
+    logs = {name: _logs(schedule, model_folder(schedule, work, name)) for name in COMPARED}
     dataset_json = read_json(work / "nnUNet_raw" / DATASET / "dataset.json")
     needed = {key: dataset_json[key] for key in ("labels", "file_ending")}
     write_json(_made(results / "labels" / DATASET) / "dataset.json", needed)
     runs: dict[str, dict] = {}
-    for name, trainer in COMPARED.items():
-        trained = Path(folders(work, control=name == CONTROL)["nnUNet_results"], DATASET)
-        model = trained / f"{trainer}__nnUNetPlans__{schedule.configuration}"
+    for name in filter(logs.get, COMPARED):
+        model = model_folder(schedule, work, name)
         target = results / folder_of(name) / DATASET / schedule.configuration
-        found = {
-            fold: _fold(model, fold, target)
-            for fold in schedule.folds
-            if (model / f"fold_{fold}" / "validation" / "summary.json").is_file()
-        }
-        if found:
-            runs[name] = found
+        runs[name] = {fold: _fold(model, fold, log, target) for fold, log in logs[name].items()}
     record = {"schedule": vars(schedule), "machine": machine(torch.device(schedule.device))}
     write_json(results / "runs.json", {**record, "runs": runs})
     _pictures(schedule, work, results)
     return 0
 
 
-def _fold(model: Path, fold: str, target: Path) -> dict:
+def model_folder(schedule: Schedule, work: Path, name: str) -> Path:
+    """nnU-Net's folder of one of the models that are compared."""
+    trained = Path(folders(work, control=name == CONTROL)["nnUNet_results"], DATASET)
+    return trained / f"{COMPARED[name]}__nnUNetPlans__{schedule.configuration}"
+
+
+def _logs(schedule: Schedule, model: Path) -> dict[str, dict]:
+    """nnU-Net's logs of the folds that were trained and validated."""
+    logs = {}
+    for fold in schedule.folds:
+        folder = model / f"fold_{fold}"
+        if (folder / "validation" / "summary.json").is_file():
+            logs[fold] = load_checkpoint(folder / "checkpoint_final.pth")["logging"]
+            epochs = len(logs[fold]["epoch_end_timestamps"])
+            if epochs != schedule.epochs:
+                sys.exit(
+                    f"{folder} was trained for {epochs} epochs; wanted {schedule.epochs}. Give "
+                    "--epochs as for the training"
+                )
+    return logs
+
+
+def _fold(model: Path, fold: str, log: dict, target: Path) -> dict:
     source = model / f"fold_{fold}"
     summary = read_json(source / "validation" / "summary.json")
     for case in summary["metric_per_case"]:
@@ -64,7 +84,6 @@ def _fold(model: Path, fold: str, target: Path) -> dict:
         for file in ("prediction_file", "reference_file"):
             case[file] = Path(case[file]).name
     write_json(_made(target / f"fold_{fold}" / "validation") / "summary.json", summary)
-    log = load_checkpoint(source / "checkpoint_final.pth")["logging"]
     begins, ends = log["epoch_start_timestamps"], log["epoch_end_timestamps"]
     seconds = [end - begin for begin, end in zip(begins, ends, strict=True)]
     write_json(
@@ -84,8 +103,7 @@ def _fold(model: Path, fold: str, target: Path) -> dict:
 def _pictures(schedule: Schedule, work: Path, results: Path) -> None:
     """The evolution of the coefficients, and the maps of the best, median and worst case."""
     fold = schedule.folds[0]
-    model = work / "nnUNet_results" / DATASET
-    model = model / f"{ATTENTION}__nnUNetPlans__{schedule.configuration}"
+    model = model_folder(schedule, work, ATTENTION)
     variables = environment(schedule, folders(work) | {"PATH": str(BIN)})
     chosen = best_median_worst(read_json(model / f"fold_{fold}" / "validation" / "summary.json"))
     raw = work / "nnUNet_raw" / DATASET

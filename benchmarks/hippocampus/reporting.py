@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.hippocampus.schedules import COMPARED, CONTROL, DATASET, folder_of
+from benchmarks.hippocampus.schedules import COMPARED, CONTROL, DATASET, Schedule, folder_of
 from benchmarks.machine import told
 from nnunet_attention.crossval.published import write_published
 from nnunet_attention.drawing import LABEL_COLOURS, new_figure, save_png
+from nnunet_attention.evaluation.statistics import Comparison
 from nnunet_attention.evaluation.tables import confidence_interval, p_text, signed, value_text
 from nnunet_attention.files import read_json, write_text
 
@@ -21,9 +22,8 @@ def report(results: Path) -> int:
     from nnunet_attention.cli.main import main
 
     record = read_json(results / "runs.json")
-    folds = [str(fold) for fold in record["schedule"]["folds"]]
-    batch_size = record["schedule"]["batch_size"]
-    configuration = "3d_fullres" + (f"_batch{batch_size}" if batch_size else "")
+    schedule = Schedule(**record["schedule"])
+    folds, configuration = schedule.folds, schedule.configuration
     models = [name for name in COMPARED if name in record["runs"]]
     named = [f"{name}={results / folder_of(name)}" for name in models]
     code = main(
@@ -118,15 +118,14 @@ def _against(row: dict, model: str, baseline: str) -> list[str]:
         sides = pair["first"], pair["second"]
         if sides not in ((model, baseline), (baseline, model)):
             continue
-        difference, low, high = pair["mean_difference"], pair["low"], pair["high"]
-        wins, losses = pair["wins"], pair["losses"]
+        comparison = Comparison(**{name: pair[name] for name in Comparison.__annotations__})
         if pair["first"] == baseline:
-            difference, low, high, wins, losses = -difference, -high, -low, losses, wins
+            comparison = comparison.turned()
         return [
-            signed(difference, "dice"),
-            confidence_interval(low, high, "dice", signed),
-            f"{wins}/{pair['zeros']}/{losses}",
-            p_text(pair["p_value"]),
+            signed(comparison.mean_difference, "dice"),
+            confidence_interval(comparison.low, comparison.high, "dice", signed),
+            f"{comparison.wins}/{comparison.zeros}/{comparison.losses}",
+            p_text(comparison.p_value),
             p_text(pair["adjusted_p_value"]),
         ]
     raise ValueError(f"{model} and {baseline} are not compared on {row['label']}")
@@ -138,12 +137,12 @@ def _text(value: float) -> str:
 
 def runs_table(record: dict) -> str:
     """What was run on which machine, and what each fold took, as Markdown."""
-    schedule = record["schedule"]
-    batch = f"batch {schedule['batch_size']}" if schedule["batch_size"] else "the plans' batch"
-    seeds = f"seed {schedule['seed']} ({CONTROL}: {schedule['seed'] + 1})"
+    schedule = Schedule(**record["schedule"])
+    batch = f"batch {schedule.batch_size}" if schedule.batch_size else "the plans' batch"
+    seeds = f"seed {schedule.seed} ({CONTROL}: {schedule.of_control().seed})"
     lines = [
-        f"{schedule['epochs']} epochs of {schedule['iterations']} iterations at {batch}, {seeds}, "
-        f"folds {', '.join(schedule['folds'])}. {told(record['machine'])}.",
+        f"{schedule.epochs} epochs of {schedule.iterations} iterations at {batch}, {seeds}, "
+        f"folds {', '.join(schedule.folds)}. {told(record['machine'])}.",
         "",
         "| model | fold | median epoch, s | training, h | validation, s a case |",
         "|---|---:|---:|---:|---:|",

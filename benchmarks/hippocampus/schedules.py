@@ -13,7 +13,7 @@ MODELS = {
     "wide U-Net": "WideUNetTrainer_short",
     "Attention U-Net": "AttentionUNetTrainer_short",
 }
-BASELINE, ATTENTION = MODELS["nnU-Net"], MODELS["Attention U-Net"]
+BASELINE, ATTENTION = MODELS["nnU-Net"], "Attention U-Net"
 # The baseline again with the next seed, in a results folder of its own: what differs is chance.
 CONTROL = "nnU-Net, other seed"
 COMPARED = {**MODELS, CONTROL: BASELINE}

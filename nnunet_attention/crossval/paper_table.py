@@ -359,23 +359,8 @@ def _against(row: Row, method: str, baseline: str) -> tuple[Comparison | None, f
         if (pair.first, pair.second) == (method, baseline):
             return pair.comparison, pair.adjusted_p_value
         if (pair.first, pair.second) == (baseline, method):
-            return _turned(pair.comparison), pair.adjusted_p_value
+            return pair.comparison.turned(), pair.adjusted_p_value
     return None, None
-
-
-def _turned(comparison: Comparison) -> Comparison:
-    """The same with the second model first."""
-    return Comparison(
-        n=comparison.n,
-        zeros=comparison.zeros,
-        wins=comparison.losses,
-        losses=comparison.wins,
-        mean_difference=-comparison.mean_difference,
-        low=None if comparison.high is None else -comparison.high,
-        high=None if comparison.low is None else -comparison.low,
-        p_value=comparison.p_value,
-        effect_size=-comparison.effect_size,
-    )
 
 
 def _value_record(value: Value) -> dict:

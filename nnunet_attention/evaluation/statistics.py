@@ -63,6 +63,20 @@ class Comparison:
     p_value: float
     effect_size: float
 
+    def turned(self) -> Comparison:
+        """The same with the second model first."""
+        return Comparison(
+            n=self.n,
+            zeros=self.zeros,
+            wins=self.losses,
+            losses=self.wins,
+            mean_difference=-self.mean_difference,
+            low=None if self.high is None else -self.high,
+            high=None if self.low is None else -self.low,
+            p_value=self.p_value,
+            effect_size=-self.effect_size,
+        )
+
 
 def summarise_and_compare(
     values: np.ndarray,

@@ -4,12 +4,18 @@ import json
 import shutil
 
 import pytest
+import torch
 from matplotlib.image import imread
 from PIL import Image
 
 from benchmarks.hippocampus import training
 from benchmarks.hippocampus.__main__ import RESULTS
-from benchmarks.hippocampus.collecting import best_median_worst, small_copy
+from benchmarks.hippocampus.collecting import (
+    best_median_worst,
+    collect,
+    model_folder,
+    small_copy,
+)
 from benchmarks.hippocampus.reporting import dice_table, draw, report, runs_table
 from benchmarks.hippocampus.schedules import (
     COMPARED,
@@ -154,7 +160,7 @@ def test_differences_are_told_from_the_first_model():
         return {
             **{"first": first, "second": second, "mean_difference": difference},
             **{"low": difference - 0.01, "high": difference + 0.03, "wins": 2, "losses": 1},
-            **{"zeros": 0, "p_value": 0.25, "adjusted_p_value": 0.0001},
+            **{"n": 3, "zeros": 0, "effect_size": 0.5, "p_value": 0.25, "adjusted_p_value": 0.0001},
         }
 
     row = {
@@ -172,6 +178,25 @@ def test_differences_are_told_from_the_first_model():
         "| Anterior | C | 3 | 0.900 ± 0.010 | [0.800, 1.000] | +0.100 | [+0.090, +0.130] | 2/0/1 | "
         "0.250 | <0.001 |",
     ]
+
+
+def test_a_training_of_another_length_is_refused_and_nothing_written(tmp_path):
+    work, results = tmp_path / "work", tmp_path / "results"
+    raw = work / "nnUNet_raw" / DATASET
+    raw.mkdir(parents=True)
+    (raw / "dataset.json").write_text('{"labels": {}, "file_ending": ".nii.gz"}')
+    for name, epochs in zip(COMPARED, (25, 25, 25, 24), strict=True):
+        fold = model_folder(CPU, work, name) / "fold_0"
+        (fold / "validation").mkdir(parents=True)
+        (fold / "validation" / "summary.json").write_text('{"metric_per_case": []}')
+        log = {"epoch_end_timestamps": [1.0] * epochs}
+        arguments = {"plans": {}, "configuration": "", "dataset_json": {}}
+        checkpoint = {"network_weights": {"layer": torch.ones(1)}, "init_args": arguments}
+        checkpoint |= {"trainer_name": COMPARED[name], "logging": log}
+        torch.save(checkpoint, fold / "checkpoint_final.pth")
+    with pytest.raises(SystemExit, match=r"control.*fold_0 was trained for 24 epochs; wanted 25"):
+        collect(CPU, work, results)
+    assert not results.exists()
 
 
 def test_nothing_collected_is_told(tmp_path, capsys):
