@@ -27,6 +27,7 @@ def main(command_line: list[str] | None = None) -> int:
     import torch
 
     from benchmarks.machine import machine
+    from benchmarks.performance.allocator import VARIABLES
     from benchmarks.performance.cases import FULL, REDUCED
     from benchmarks.performance.measure import measure_case
     from benchmarks.performance.report import markdown
@@ -54,7 +55,9 @@ def main(command_line: list[str] | None = None) -> int:
         wanted |= {one.baseline for one in variants if one.name in wanted}
         variants = [one for one in variants if one.name in wanted]
     words = sys.argv[1:] if command_line is None else command_line
-    command = shlex.join(["python", "-m", "benchmarks.performance", *words])
+    # They change all times, so the table has to say them.
+    settings = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
+    command = shlex.join([*settings, "python", "-m", "benchmarks.performance", *words])
     folder.mkdir(parents=True, exist_ok=True)
     for name in arguments.cases:
         path = folder / f"{name}.json"

@@ -28,7 +28,7 @@ SETTINGS = {
     "glibc asks for huge pages": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
     "torch asks for huge pages": {"THP_MEM_ALLOC_ENABLE": "1"},
 }
-_VARIABLES = {name for setting in SETTINGS.values() for name in setting}
+VARIABLES = tuple(name for setting in SETTINGS.values() for name in setting)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -79,7 +79,7 @@ def table(record: dict) -> str:
 
 def _child(steps: int, settings: dict[str, str]) -> dict:
     command = [sys.executable, "-m", "benchmarks.performance.allocator", "--child"]
-    environment = {key: value for key, value in os.environ.items() if key not in _VARIABLES}
+    environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
     done = subprocess.run(
         [*command, "--steps", str(steps)],
         env={**environment, **settings}, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
@@ -285,6 +286,16 @@ def test_the_command_writes_json_and_table_and_keeps_what_is_there(tiny, tmp_pat
     assert command.main(arguments) == 0
     assert (tmp_path / "hippocampus.json").stat().st_mtime_ns == before
     assert "--again measures anew" in capsys.readouterr().err
+
+
+def test_the_record_says_the_allocators_settings(monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "measure_case", lambda *arguments: {})
+    monkeypatch.setattr("benchmarks.performance.report.markdown", lambda records: "")
+    monkeypatch.setenv("MALLOC_MMAP_MAX_", "0")
+    arguments = ["--cases", "hippocampus", "-o", str(tmp_path)]
+    assert command.main(arguments) == 0
+    said = json.loads((tmp_path / "hippocampus.json").read_text())["machine"]["command"]
+    assert said == f"MALLOC_MMAP_MAX_=0 python -m benchmarks.performance {shlex.join(arguments)}"
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch, tmp_path, capsys):
