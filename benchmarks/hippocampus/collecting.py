@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks.hippocampus.schedules import (
     ATTENTION,
     COMPARED,
-    CONTROL,
+    CONTROLS,
     DATASET,
     Schedule,
     environment,
@@ -56,7 +56,7 @@ def collect(schedule: Schedule, work: Path, results: Path) -> int:
 
 def model_folder(schedule: Schedule, work: Path, name: str) -> Path:
     """nnU-Net's folder of one of the models that are compared."""
-    trained = Path(folders(work, control=name == CONTROL)["nnUNet_results"], DATASET)
+    trained = Path(folders(work, controls=name in CONTROLS)["nnUNet_results"], DATASET)
     return trained / f"{COMPARED[name]}__nnUNetPlans__{schedule.configuration}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.hippocampus.schedules import COMPARED, CONTROL, DATASET, Schedule, folder_of
+from benchmarks.hippocampus.schedules import COMPARED, DATASET, Schedule, folder_of
 from benchmarks.machine import told
 from nnunet_attention.crossval.published import write_published
 from nnunet_attention.drawing import LABEL_COLOURS, new_figure, save_png
@@ -139,7 +139,7 @@ def runs_table(record: dict) -> str:
     """What was run on which machine, and what each fold took, as Markdown."""
     schedule = Schedule(**record["schedule"])
     batch = f"batch {schedule.batch_size}" if schedule.batch_size else "the plans' batch"
-    seeds = f"seed {schedule.seed} ({CONTROL}: {schedule.of_control().seed})"
+    seeds = f"seed {schedule.seed} (other seed: {schedule.of_controls().seed})"
     lines = [
         f"{schedule.epochs} epochs of {schedule.iterations} iterations at {batch}, {seeds}, "
         f"folds {', '.join(schedule.folds)}. {told(record['machine'])}.",

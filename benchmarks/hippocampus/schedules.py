@@ -13,15 +13,15 @@ MODELS = {
     "wide U-Net": "WideUNetTrainer_short",
     "Attention U-Net": "AttentionUNetTrainer_short",
 }
-BASELINE, ATTENTION = MODELS["nnU-Net"], "Attention U-Net"
-# The baseline again with the next seed, in a results folder of its own: what differs is chance.
-CONTROL = "nnU-Net, other seed"
-COMPARED = {**MODELS, CONTROL: BASELINE}
+BASELINE, ATTENTION = "nnU-Net", "Attention U-Net"
+# Again with the next seed, in a results folder of their own: what differs is chance.
+CONTROLS = {f"{name}, other seed": MODELS[name] for name in (BASELINE, ATTENTION)}
+COMPARED = {**MODELS, **CONTROLS}
 
 
 def folder_of(name: str) -> str:
     """Of a model's summaries, among the results."""
-    return f"{COMPARED[name]}_other_seed" if name == CONTROL else COMPARED[name]
+    return f"{COMPARED[name]}_other_seed" if name in CONTROLS else COMPARED[name]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Schedule:
             found["nnUNet_n_proc_DA"] = str(self.workers)
         return found
 
-    def of_control(self) -> Schedule:
+    def of_controls(self) -> Schedule:
         """The same with the next seed."""
         return replace(self, seed=self.seed + 1)
 
@@ -89,7 +89,8 @@ class Schedule:
         ]
 
 
-# Two hours on two cores; a step of the plans' batch of nine would take six times as long.
+# Half an hour a model and more on two cores; a step of the plans' batch of nine takes six times as
+# long.
 CPU = Schedule("cpu", "cpu", 25, 30, 4, batch_size=2, folds=("0",), workers=0)
 # nnU-Net's epochs and batch. --epochs makes it as long as there is time for.
 GPU = Schedule("gpu", "cuda", 100, 250, 50, batch_size=None, folds=("0", "1", "2", "3", "4"))

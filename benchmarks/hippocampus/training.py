@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.hippocampus.schedules import BASELINE, DATASET, MODELS, Schedule, environment
+from benchmarks.hippocampus.schedules import CONTROLS, DATASET, MODELS, Schedule, environment
 from nnunet_attention.files import read_json, write_text
 
 BIN = Path(sys.executable).parent
@@ -42,17 +42,18 @@ def train(schedule: Schedule, data: Path, work: Path, processes: int) -> int:
     code = _run(["nnunet-attention", *arguments], variables)
     if code:
         return code
-    control = schedule.of_control()
-    variables = environment(control, {**os.environ, **folders(work, control=True)})
-    return _run(["nnunet-attention", *control.crossval_arguments([BASELINE], processes)], variables)
+    schedule = schedule.of_controls()
+    variables = environment(schedule, {**os.environ, **folders(work, controls=True)})
+    arguments = schedule.crossval_arguments(CONTROLS.values(), processes)
+    return _run(["nnunet-attention", *arguments], variables)
 
 
-def folders(work: Path, control: bool = False) -> dict[str, str]:
-    """nnU-Net's three; the control's results have a folder of their own."""
+def folders(work: Path, controls: bool = False) -> dict[str, str]:
+    """nnU-Net's three; the controls' results have a folder of their own."""
     return {
         "nnUNet_raw": str(work / "nnUNet_raw"),
         "nnUNet_preprocessed": str(work / "nnUNet_preprocessed"),
-        "nnUNet_results": str(work / ("nnUNet_results_control" if control else "nnUNet_results")),
+        "nnUNet_results": str(work / ("nnUNet_results_control" if controls else "nnUNet_results")),
     }
 
 

@@ -73,9 +73,7 @@ def test_a_smaller_batch_is_a_configuration_that_inherits(tmp_path):
     assert path.stat().st_mtime_ns == before
 
 
-def test_the_control_is_the_baseline_with_the_next_seed_and_results_of_its_own(
-    tmp_path, monkeypatch
-):
+def test_controls_have_the_next_seed_and_results_of_their_own(tmp_path, monkeypatch):
     preprocessed = tmp_path / "nnUNet_preprocessed" / DATASET
     (preprocessed / "nnUNetPlans_3d_fullres").mkdir(parents=True)
     (preprocessed / "nnUNetPlans.json").write_text('{"configurations": {}}')
@@ -84,9 +82,10 @@ def test_the_control_is_the_baseline_with_the_next_seed_and_results_of_its_own(
     runs = []
     monkeypatch.setattr(training, "_run", lambda *run: runs.append(run) or 0)
     assert training.train(CPU, tmp_path / "data", tmp_path, 2) == 0
-    (models, first), (control, second) = runs
+    (models, first), (controls, second) = runs
     assert set(MODELS.values()) <= set(models)
-    assert [word for word in control if word.endswith("_short")] == ["nnUNetTrainer_short"]
+    again = [word for word in controls if word.endswith("_short")]
+    assert again == ["nnUNetTrainer_short", "AttentionUNetTrainer_short"]
     changed = {key for key in second if first.get(key) != second[key]}
     assert changed == {"nnUNet_results", "NNUNET_ATTENTION_SEED"}
     seeds = first["NNUNET_ATTENTION_SEED"], second["NNUNET_ATTENTION_SEED"]
@@ -145,7 +144,7 @@ def test_the_table_of_runs_lists_models_and_folds():
     }
     first, _, *table = runs_table(record).splitlines()
     assert first == (
-        "25 epochs of 30 iterations at batch 2, seed 0 (nnU-Net, other seed: 1), folds 0. "
+        "25 epochs of 30 iterations at batch 2, seed 0 (other seed: 1), folds 0. "
         "Abacus, 2 threads; torch 2, nnunetv2 2.8, Python 3."
     )
     assert table[2] == "| nnU-Net | 0 | 12.3 | 0.26 | 1.50 |"
@@ -185,7 +184,7 @@ def test_a_training_of_another_length_is_refused_and_nothing_written(tmp_path):
     raw = work / "nnUNet_raw" / DATASET
     raw.mkdir(parents=True)
     (raw / "dataset.json").write_text('{"labels": {}, "file_ending": ".nii.gz"}')
-    for name, epochs in zip(COMPARED, (25, 25, 25, 24), strict=True):
+    for name, epochs in zip(COMPARED, (25, 25, 25, 25, 24), strict=True):
         fold = model_folder(CPU, work, name) / "fold_0"
         (fold / "validation").mkdir(parents=True)
         (fold / "validation" / "summary.json").write_text('{"metric_per_case": []}')
