@@ -4,6 +4,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from torch import Tensor
 
 from nnunet_attention.networks.attention_decoder import AttentionDecoder
+from nnunet_attention.networks.normalisation import without_views
 
 
 class _GatedSkips:
@@ -18,6 +19,7 @@ class _GatedSkips:
             gate_full_resolution=gate_full_resolution,
             output_transform=output_transform,
         )
+        without_views(self)
 
     def forward(self, x: Tensor, return_coefficients: bool = False):
         """Segments `x`.

@@ -11,6 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_attention.networks.from_plans import attention_class_path, build_attention_network
+from nnunet_attention.networks.normalisation import without_views
 
 _PLAIN_PATH_OF = {
     "nnunet_attention.networks.AttentionUNet": (
@@ -74,13 +75,15 @@ def build_wide_network(
     Arguments and errors as for `build_attention_network`; the channels are those of
     `wide_features_per_stage`.
     """
-    return build_plain_network(
+    network = build_plain_network(
         configuration,
         num_input_channels,
         num_output_channels,
         deep_supervision,
         wide_features_per_stage(configuration, num_input_channels, num_output_channels),
     )
+    # As in the gated network, with which it is compared.
+    return without_views(network)
 
 
 def wide_features_per_stage(

@@ -1,0 +1,14 @@
+"""How torch runs at the moment, asked in a way that old versions answer too."""
+
+import torch
+
+# torch before 2.3 does not tell.
+is_compiling = getattr(torch.compiler, "is_compiling", lambda: False)
+
+
+def is_autocast_on_cpu() -> bool:
+    """Whether convolutions on a CPU are computed in 16 bits now."""
+    try:
+        return torch.is_autocast_enabled("cpu")
+    except TypeError:  # torch before 2.4
+        return torch.is_autocast_cpu_enabled()
