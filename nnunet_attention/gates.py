@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nnunet_attention.products import convolve
+
 _LINEAR_INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -92,12 +94,13 @@ class AttentionGate(nn.Module):
             - returns: the gated skip, (B, skip_channels, *S), and the coefficients, in [0, 1],
               (B, 1, *S)
         """
-        query = self.theta(skip)
-        context = self.phi(gating)
+        query = convolve(self.theta, skip)
+        context = convolve(self.phi, gating)
         if context.shape[2:] != query.shape[2:]:
             context = self._resample(context, query.shape[2:])
         # In place: no gradient needs the convolutions' outputs as they were.
-        coefficients = torch.sigmoid(self.psi(functional.relu_(query.add_(context))))
+        hidden = functional.relu_(query.add_(context))
+        coefficients = torch.sigmoid(convolve(self.psi, hidden))
         if coefficients.shape[2:] != skip.shape[2:]:
             coefficients = self._resample(coefficients, skip.shape[2:])
         gated = coefficients * skip

@@ -1,0 +1,92 @@
+"""The backward pass of the gates' convolutions as matrix products, which a CPU does faster."""
+
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from nnunet_attention.torch_modes import is_autocast_on_cpu, is_compiling
+
+_CONVOLUTION = {4: nn.functional.conv2d, 5: nn.functional.conv3d}
+_WEIGHT_GRADIENT = {4: torch.nn.grad.conv2d_weight, 5: torch.nn.grad.conv3d_weight}
+
+
+def convolve(convolution: nn.Conv2d | nn.Conv3d, features: Tensor) -> Tensor:
+    """What `convolution(features)` gives, to the last bit; on a CPU its backward pass is faster.
+
+    Args:
+        convolution: its kernel is its stride, without padding, so that windows do not overlap.
+        features: (B, C, *S).
+
+    Returns:
+        (B, C', *(S // stride)).
+    """
+    if features.device.type != "cpu" or is_compiling() or is_autocast_on_cpu():
+        return convolution(features)
+    return WithoutOverlap.apply(features, convolution.weight, convolution.bias, convolution.stride)
+
+
+class WithoutOverlap(Function):
+    """The gradient of the features is one product, spread over the windows.
+
+    oneDNN's has the channels last, and to copy that takes longer than to compute it.
+    """
+
+    @staticmethod
+    def forward(ctx, features: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple):
+        ctx.save_for_backward(features, weight)
+        ctx.stride = stride
+        return _CONVOLUTION[features.ndim](features, weight, bias, stride)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        features, weight = ctx.saved_tensors
+        flat = gradient.flatten(2)
+        of_features = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            # Not matmul: for a weight that learns it makes one product of all cases, and copies it.
+            transposed = weight.flatten(1).t().expand(len(features), -1, -1)
+            of_features = spread_over_windows(
+                torch.bmm(transposed, flat), features, gradient.shape[2:], ctx.stride
+            )
+        if ctx.needs_input_grad[1]:
+            of_weight = _of_weight(features, weight, gradient, ctx.stride)
+        if ctx.needs_input_grad[2]:
+            of_bias = flat.sum((0, 2))
+        return of_features, of_weight, of_bias, None
+
+
+def spread_over_windows(
+    products: Tensor, features: Tensor, grid: torch.Size, stride: tuple[int, ...]
+) -> Tensor:
+    """Puts what was computed for each place of each window where it belongs.
+
+    What no window reaches, at the end of an odd axis, is zero.
+
+    Args:
+        products: (B, C * prod(stride), prod(grid)).
+        features: (B, C, *S), of which the shape is taken.
+        grid: number of windows along each axis of S.
+        stride: size of a window.
+    """
+    if grid == features.shape[2:]:
+        return products.view_as(features)
+    products = products.view(*features.shape[:2], *stride, *grid)
+    covered = [count * step for count, step in zip(grid, stride, strict=True)]
+    whole = covered == list(features.shape[2:])
+    spread = (torch.empty if whole else torch.zeros)(
+        features.shape, dtype=products.dtype, device=products.device
+    )
+    # One place of all windows after the other: a permuted copy of all is slower.
+    for place in product(*map(range, stride)):
+        steps = map(slice, place, covered, stride)
+        spread[(..., *steps)] = products[(slice(None), slice(None), *place)]
+    return spread
+
+
+def _of_weight(features: Tensor, weight: Tensor, gradient: Tensor, stride: tuple) -> Tensor:
+    if gradient.shape[2:] == features.shape[2:]:
+        products = torch.bmm(gradient.flatten(2), features.flatten(2).transpose(1, 2))
+        return products.sum(0).view_as(weight)
+    return _WEIGHT_GRADIENT[features.ndim](features, weight.shape, gradient, stride=stride)
