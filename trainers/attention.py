@@ -16,9 +16,10 @@ from torch import nn
 
 from nnunet_attention.maps.training_record import epochs_to_record, record_epoch
 from nnunet_attention.networks import build_attention_network
+from nnunet_attention.trainers.memory import KeepsFreedMemory
 
 
-class AttentionUNetTrainer(nnUNetTrainer):
+class AttentionUNetTrainer(KeepsFreedMemory, nnUNetTrainer):
     """Trains the plans' U-Net with attention gates; all else is stock nnU-Net.
 
     With the environment variable `nnUNet_attention_epochs` set, such as to 3,6,10,60,150, the

@@ -8,6 +8,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_attention.trainers.attention import AttentionUNetTrainer
+from nnunet_attention.trainers.memory import KeepsFreedMemory
 
 SCHEDULE_VARIABLE = "NNUNET_ATTENTION_SHORT_SCHEDULE"
 SEED_VARIABLE = "NNUNET_ATTENTION_SEED"
@@ -61,7 +62,7 @@ def _seed_everything(*numbers: int) -> None:
     torch.manual_seed(seed)
 
 
-class nnUNetTrainer_short(nnUNetTrainer):
+class nnUNetTrainer_short(KeepsFreedMemory, nnUNetTrainer):
     """Stock nnU-Net for a few short epochs.
 
     The length stands in the environment variable NNUNET_ATTENTION_SHORT_SCHEDULE (default

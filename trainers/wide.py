@@ -18,10 +18,11 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_attention.networks.wide import build_wide_network
+from nnunet_attention.trainers.memory import KeepsFreedMemory
 from nnunet_attention.trainers.short import nnUNetTrainer_short
 
 
-class WideUNetTrainer(nnUNetTrainer):
+class WideUNetTrainer(KeepsFreedMemory, nnUNetTrainer):
     """Trains the plans' U-Net without gates, widened until it has as many parameters as with them.
 
     With plans that name the attention U-Net, that one, with its options, is matched.

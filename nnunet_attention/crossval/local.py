@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nnunet_attention.allocator import variables_to_keep_memory
 from nnunet_attention.crossval.attempt import Attempt, step_lock
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.output import Output
@@ -21,7 +22,7 @@ class Device:
 
     Attributes:
         name: for people.
-        variables: that show a process this device alone.
+        variables: that show a process this device alone, and suit it.
     """
 
     name: str
@@ -41,8 +42,11 @@ def devices(plan: CrossvalPlan, at_once: int = 1) -> list[Device]:
     if plan.device != "cuda":
         # nnU-Net takes all cores for each training; Python 3.13 and later heeds the variable.
         cores = str(max(1, (os.cpu_count() or 1) // at_once))
-        shared = (("PYTHON_CPU_COUNT", cores),) if at_once > 1 else ()
-        return [Device(plan.device, shared) for _ in range(at_once)]
+        variables = {"PYTHON_CPU_COUNT": cores} if at_once > 1 else {}
+        if plan.device == "cpu":
+            # As our own trainers do for themselves: stock nnU-Net's are compared with them.
+            variables |= variables_to_keep_memory()
+        return [Device(plan.device, tuple(variables.items())) for _ in range(at_once)]
     gpus = visible_gpus()
     if len(gpus) < plan.num_gpus:
         wanted = f"{plan.num_gpus} GPUs are" if plan.num_gpus > 1 else "a GPU is"

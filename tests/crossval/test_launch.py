@@ -12,6 +12,7 @@ from crossval_kills import assert_nothing_lost, run_with_kills
 from fake_nnunet import DATASET, FakeNnunet, kill, nnunet, plan, wait_for
 
 from nnunet_attention import process
+from nnunet_attention.allocator import KEEPING
 from nnunet_attention.crossval import FoldState, missing_steps, state_of
 from nnunet_attention.crossval import attempt as attempt_module
 from nnunet_attention.crossval.checkpoints import damaged_checkpoints, is_whole
@@ -97,6 +98,18 @@ def test_each_gpu_gets_one_fold_at_a_time(nnunet):
     assert {view.started_on[name] for name in folds} == {"GPU 3", "GPU 5"}
     used = {line.rpartition(" ")[2] for lines in nnunet.journals().values() for line in lines[:1]}
     assert used == {"3", "5"}
+
+
+def test_folds_on_a_cpu_keep_freed_memory_whatever_their_trainer(monkeypatch):
+    for name in KEEPING:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert [one.variables for one in devices(plan(device="cpu"), 2)] == [
+        (("PYTHON_CPU_COUNT", "3"), *KEEPING.items())
+    ] * 2
+    assert devices(plan(device="mps"))[0].variables == ()
+    monkeypatch.setenv("NNUNET_ATTENTION_KEEP_MEMORY", "0")
+    assert devices(plan(device="cpu"))[0].variables == ()
 
 
 @pytest.mark.parametrize(
