@@ -1,10 +1,10 @@
-"""What fresh memory costs a training on a CPU, and what settings of allocators gain.
+"""What fresh memory costs a training on a CPU, and what a trainer of ours gains by keeping it.
 
-    python -m benchmarks.performance.allocator [--rounds 3] [--steps 4] [-o DIR]
+    python -m benchmarks.performance.allocator [--rounds 3] [--steps 3] [-o DIR]
 
 By default glibc takes large tensors from the kernel and gives them back each time, and the kernel
-fills every page with zeros again. Processes of their own, one for each setting, take steps of stock
-nnU-Net on the Hippocampus plan in turn.
+fills every page with zeros again. Processes of their own, one for each setting, take steps on the
+Hippocampus plan in turn.
 """
 
 from __future__ import annotations
@@ -16,19 +16,43 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.performance.timing import median, ratio
+from nnunet_attention.allocator import KEEPING, keep_freed_memory
 
-# Variables of the environment, by what they do.
+PLAIN, ATTENTION = "plain", "attention"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a process trains, and how it allocates.
+
+    Attributes:
+        network: name of the variant.
+        variables: of its environment.
+        keeps: freed memory, as our trainers do.
+    """
+
+    network: str = PLAIN
+    variables: dict[str, str] = field(default_factory=dict)
+    keeps: bool = False
+
+
+DEFAULT = "stock nnU-Net"
 SETTINGS = {
-    "default": {},
-    "default again (control)": {},
-    "glibc keeps memory": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"},
-    "glibc asks for huge pages": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
-    "torch asks for huge pages": {"THP_MEM_ALLOC_ENABLE": "1"},
+    DEFAULT: Setting(),
+    "stock nnU-Net again (control)": Setting(),
+    "stock nnU-Net, glibc keeps memory": Setting(variables=KEEPING),
+    "stock nnU-Net, glibc asks for huge pages": Setting(
+        variables={"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    ),
+    "stock nnU-Net, torch asks for huge pages": Setting(variables={"THP_MEM_ALLOC_ENABLE": "1"}),
+    "attention U-Net": Setting(ATTENTION),
+    "attention U-Net, as its trainer allocates": Setting(ATTENTION, keeps=True),
 }
-VARIABLES = tuple(name for setting in SETTINGS.values() for name in setting)
+VARIABLES = tuple(name for setting in SETTINGS.values() for name in setting.variables)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -38,38 +62,47 @@ def main() -> int:
         prog="python -m benchmarks.performance.allocator", description=__doc__.split("\n", 1)[0]
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=4, help="of each process, one more to warm up")
+    parser.add_argument("--steps", type=int, default=3, help="of each process, one more to warm up")
     parser.add_argument("-o", type=Path, dest="output", metavar="DIR")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=SETTINGS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(json.dumps(_steps(arguments.steps)))
+        print(json.dumps(_steps(SETTINGS[arguments.child], arguments.steps)))
         return 0
+    import torch
+
+    from benchmarks.machine import machine, told
     from nnunet_attention.files import write_json, write_text
 
-    record = {name: [] for name in SETTINGS}
+    runs = {name: [] for name in SETTINGS}
     for _ in range(arguments.rounds):
-        for name, runs in record.items():
-            runs.append(_child(arguments.steps, SETTINGS[name]))
-    lines = table(record)
+        for name, of_setting in runs.items():
+            of_setting.append(_child(arguments.steps, name))
+    found = machine(torch.device("cpu"))
+    lines = f"{told(found)}.\n\n{table(runs)}"
     if arguments.output:
-        write_json(arguments.output / "allocator.json", record)
+        write_json(arguments.output / "allocator.json", {"machine": found, "runs": runs})
         write_text(arguments.output / "allocator.md", lines)
     print(lines)
-    same = len({run["loss"] for runs in record.values() for run in runs}) == 1
-    print(f"loss after the last step: {'the same' if same else 'NOT THE SAME'} in all processes")
+    same = all(
+        len({run["loss"] for name in runs for run in runs[name] if SETTINGS[name].network == one})
+        == 1
+        for one in (PLAIN, ATTENTION)
+    )
+    told_same = "the same" if same else "NOT THE SAME"
+    print(f"loss after the last step: {told_same} in all processes of a network")
     return 0 if same else 1
 
 
 def table(record: dict) -> str:
     """Medians, and ratios to the default, as Markdown."""
     lines = [
-        "| allocator | step | of the default | memory of the process |",
+        "| network and allocator | step | of stock nnU-Net | memory of the process |",
         "|---|---:|---:|---:|",
     ]
     for name, runs in record.items():
         seconds, peaks = ([run[what] for run in runs] for what in ("seconds", "peak_gib"))
-        against = ratio(seconds, [run["seconds"] for run in record["default"]])
+        against = ratio(seconds, [run["seconds"] for run in record[DEFAULT]])
         lines.append(
             f"| {name} | {median(seconds).value:.2f} s | {against.value:.3f} "
             f"({against.low:.3f} to {against.high:.3f}) | {median(peaks).value:.2f} GiB |"
@@ -77,17 +110,18 @@ def table(record: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _child(steps: int, settings: dict[str, str]) -> dict:
-    command = [sys.executable, "-m", "benchmarks.performance.allocator", "--child"]
+def _child(steps: int, name: str) -> dict:
+    command = [sys.executable, "-m", "benchmarks.performance.allocator", "--child", name]
     environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
     done = subprocess.run(
         [*command, "--steps", str(steps)],
-        env={**environment, **settings}, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
+        env={**environment, **SETTINGS[name].variables},
+        cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _steps(number: int) -> dict:
+def _steps(setting: Setting, number: int) -> dict:
     import statistics
 
     import torch
@@ -96,9 +130,12 @@ def _steps(number: int) -> dict:
     from benchmarks.performance.steps import Model
     from benchmarks.performance.variants import VARIANTS
 
+    if setting.keeps and not keep_freed_memory():
+        sys.exit("freed memory cannot be kept here: it takes glibc, and no variables against it")
     device = torch.device("cpu")
     torch.manual_seed(0)
-    model = Model(VARIANTS[0], HIPPOCAMPUS, device, compiled=False)
+    variant = next(one for one in VARIANTS if one.name == setting.network)
+    model = Model(variant, HIPPOCAMPUS, device, compiled=False)
     patch, targets = HIPPOCAMPUS.patch(device), HIPPOCAMPUS.targets(device)
     seconds = []
     for _ in range(number + 1):

@@ -14,18 +14,20 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
+from benchmarks.machine import machine, told
 from benchmarks.performance import isolated
 from benchmarks.performance.cases import FULL
 from benchmarks.performance.isolated import Level, gated, plain
 from benchmarks.performance.timing import difference, in_turn
 from nnunet_attention.gates import AttentionGate
+from nnunet_attention.products import WithoutOverlap, convolve, spread_over_windows
 
 IN_USE = "in use"
 
@@ -43,7 +45,8 @@ def main(command_line: list[str] | None = None) -> int:
     from nnunet_attention.files import write_json, write_text
 
     device = torch.device(arguments.device)
-    found = isolated.levels(FULL[arguments.case], device)
+    # No way has anything to say about the skip of full resolution, which would hide the others.
+    found = isolated.levels(FULL[arguments.case], device)[:-1]
     ways = {"plain": plain, IN_USE: gated, "in use again (control)": gated, **levers(device)}
     for name, join in ways.items():
         if join is not plain:
@@ -59,9 +62,10 @@ def main(command_line: list[str] | None = None) -> int:
         total = (arguments.rounds + 1) * len(jobs)
         with tqdm(total=total, desc=what, disable=None) as bar:
             record[what] = in_turn(jobs, arguments.rounds, device, bar.update)
-    lines = table(record)
+    of_machine = machine(device)
+    lines = f"{told(of_machine)}; {arguments.rounds} rounds.\n\n{table(record)}"
     if arguments.output:
-        write_json(arguments.output / "levers.json", record)
+        write_json(arguments.output / "levers.json", {"machine": of_machine, "seconds": record})
         write_text(arguments.output / "levers.md", lines)
     print(lines)
     return 0
@@ -88,17 +92,17 @@ def levers(device: torch.device) -> dict[str, isolated.Join]:
     compiled = torch.compile(_in_use, dynamic=False)
     found = {
         "product written into the concatenation": _gates(_product_in_place),
-        "strided theta's gradient as a matrix product": _gates(_theta_as_product),
         "all backward passes written out": _gates(_written_out),
         "recomputed in the backward pass": _gates(_recomputed),
         "1x1x1 convolutions as matrix products": _gates(_pointwise_as_products),
         "torch.compile of gate and concatenation": _gates(compiled),
     }
-    if device.type == "cuda":
-        found["coefficients upsampled in 32 bits"] = _gates(_upsampled_in_32_bits)
-        # Written for 32 bits, as a CPU computes.
-        del found["all backward passes written out"]
-        del found["strided theta's gradient as a matrix product"]
+    if device.type == "cpu":
+        return {"gradients as torch's convolutions have them": _gates(_torchs), **found}
+    # Written for 32 bits, as a CPU computes.
+    del found["all backward passes written out"]
+    found["coefficients upsampled in 32 bits"] = _gates(_upsampled_in_32_bits)
+    found["gradients as matrix products, as on a CPU"] = _gates(_gradients_as_products)
     return found
 
 
@@ -115,11 +119,31 @@ def _in_use(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
     return torch.cat((upsampled, gate(skip, gating)[0]), 1)
 
 
+def _torchs(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+    query = gate.theta(skip).add_(gate.phi(gating))
+    coefficients = _upsampled(torch.sigmoid(gate.psi(torch.relu_(query))), skip)
+    return torch.cat((upsampled, coefficients * skip), 1)
+
+
+def _gradients_as_products(
+    gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
+) -> Tensor:
+    def convolve(layer: nn.Module, features: Tensor) -> Tensor:
+        weight, bias = (
+            one if one is None else one.to(features.dtype) for one in (layer.weight, layer.bias)
+        )
+        return WithoutOverlap.apply(features, weight, bias, layer.stride)
+
+    query = convolve(gate.theta, skip).add_(convolve(gate.phi, gating))
+    coefficients = _upsampled(torch.sigmoid(convolve(gate.psi, torch.relu_(query))), skip)
+    return torch.cat((upsampled, coefficients * skip), 1)
+
+
 def _product_in_place(
     gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
 ) -> Tensor:
-    query = gate.theta(skip).add_(gate.phi(gating))
-    small = torch.sigmoid(gate.psi(torch.relu_(query)))
+    query = convolve(gate.theta, skip).add_(convolve(gate.phi, gating))
+    small = torch.sigmoid(convolve(gate.psi, torch.relu_(query)))
     return _Concatenation.apply(upsampled, skip, small)
 
 
@@ -128,7 +152,7 @@ def _upsampled_in_32_bits(
 ) -> Tensor:
     # Autocast leaves upsampling in the type that the convolutions give.
     small = torch.sigmoid(gate.psi(torch.relu_(gate.theta(skip) + gate.phi(gating)))).float()
-    coefficients = functional.interpolate(small, size=skip.shape[2:], mode="trilinear")
+    coefficients = _upsampled(small, skip)
     return torch.cat((upsampled, coefficients.to(skip.dtype) * skip), 1)
 
 
@@ -137,32 +161,21 @@ def _recomputed(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Te
     return torch.cat((upsampled, gated_skip), 1)
 
 
-def _upsampled_coefficients(gate: AttentionGate, query: Tensor, skip: Tensor) -> Tensor:
-    return functional.interpolate(
-        torch.sigmoid(gate.psi(torch.relu_(query))), size=skip.shape[2:], mode="trilinear"
-    )
+def _upsampled(small: Tensor, skip: Tensor) -> Tensor:
+    return functional.interpolate(small, size=skip.shape[2:], mode="trilinear")
 
 
 def _pointwise_as_products(
     gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
 ) -> Tensor:
-    query = gate.theta(skip)
-    context = torch.matmul(gate.phi.weight.flatten(1), gating.flatten(2))
-    query = torch.relu_(query.flatten(2) + context + gate.phi.bias[:, None])
-    small = torch.matmul(gate.psi.weight.flatten(1), query) + gate.psi.bias[:, None]
-    coefficients = functional.interpolate(
-        torch.sigmoid(small).view(len(skip), 1, *gating.shape[2:]),
-        size=skip.shape[2:],
-        mode="trilinear",
-    )
-    return torch.cat((upsampled, coefficients * skip), 1)
+    def product(layer: nn.Module, features: Tensor) -> Tensor:
+        weight = layer.weight.flatten(1).expand(len(features), -1, -1)
+        return torch.baddbmm(layer.bias[:, None], weight, features.flatten(2))
 
-
-def _theta_as_product(
-    gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
-) -> Tensor:
-    query = _StridedConvolution.apply(skip, gate.theta.weight, gate.stride) + gate.phi(gating)
-    return torch.cat((upsampled, _upsampled_coefficients(gate, query, skip) * skip), 1)
+    query = convolve(gate.theta, skip)
+    hidden = torch.relu_(query.flatten(2) + product(gate.phi, gating))
+    small = torch.sigmoid(product(gate.psi, hidden)).view(len(skip), 1, *query.shape[2:])
+    return torch.cat((upsampled, _upsampled(small, skip) * skip), 1)
 
 
 def _written_out(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
@@ -179,32 +192,12 @@ def _weight_gradient(gradient: Tensor, skip: Tensor, weight: Tensor, stride) -> 
     )[1]  # fmt: skip
 
 
-class _StridedConvolution(Function):
-    """A convolution whose kernel is its stride; the input's gradient is one matrix product."""
-
-    @staticmethod
-    def forward(ctx, skip, weight, stride):
-        ctx.save_for_backward(skip, weight)
-        ctx.stride = stride
-        return functional.conv3d(skip, weight, stride=stride)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        skip, weight = ctx.saved_tensors
-        grid = gradient.shape[2:]
-        products = torch.matmul(weight.flatten(1).t(), gradient.flatten(2))
-        windows = products.view(len(skip), skip.shape[1], *ctx.stride, *grid)
-        spread = windows.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(skip.shape)
-        return spread, _weight_gradient(gradient, skip, weight, ctx.stride), None
-
-
 class _Concatenation(Function):
     """Upsampling, product and concatenation; keeps the small coefficients only."""
 
     @staticmethod
     def forward(ctx, upsampled, skip, small):
-        coefficients = functional.interpolate(small, size=skip.shape[2:], mode="trilinear")
+        coefficients = _upsampled(small, skip)
         joined = _concatenated(upsampled, skip, coefficients)
         ctx.save_for_backward(skip, small)
         ctx.channels = upsampled.shape[1]
@@ -214,7 +207,7 @@ class _Concatenation(Function):
     @once_differentiable
     def backward(ctx, gradient):
         skip, small = ctx.saved_tensors
-        coefficients = functional.interpolate(small, size=skip.shape[2:], mode="trilinear")
+        coefficients = _upsampled(small, skip)
         of_gated = gradient[:, ctx.channels :]
         of_small = _gradient_of_small(of_gated, skip, small)
         return gradient[:, : ctx.channels], of_gated * coefficients, of_small
@@ -249,7 +242,7 @@ class _GateAndConcatenation(Function):
         hidden = functional.conv3d(skip, theta, stride=stride)
         hidden = hidden.add_(functional.conv3d(gating, phi, phi_bias)).relu_()
         small = torch.sigmoid_(functional.conv3d(hidden, psi, psi_bias))
-        coefficients = functional.interpolate(small, size=skip.shape[2:], mode="trilinear")
+        coefficients = _upsampled(small, skip)
         joined = _concatenated(upsampled, skip, coefficients)
         ctx.save_for_backward(skip, gating, hidden, small, coefficients, theta, phi, psi)
         ctx.channels, ctx.stride = upsampled.shape[1], stride
@@ -263,22 +256,16 @@ class _GateAndConcatenation(Function):
         of_small = _gradient_of_small(of_gated, skip, small)
         of_small = of_small * small * (1 - small)
         flat_small, flat_hidden = of_small.flatten(2), hidden.flatten(2)
-        of_psi = torch.matmul(flat_small, flat_hidden.transpose(1, 2)).sum(0)
+        of_psi = torch.bmm(flat_small, flat_hidden.transpose(1, 2)).sum(0)
         of_hidden = psi.view(1, -1, 1) * flat_small * (flat_hidden > 0)
-        grid, stride = hidden.shape[2:], ctx.stride
-        of_skip = torch.empty_like(skip)
-        transposed = theta.flatten(1).t()
-        for case in range(len(skip)):
-            torch.mul(of_gated[case], coefficients[case], out=of_skip[case])
-            products = torch.mm(transposed, of_hidden[case]).view(-1, *stride, *grid)
-            pairs = [size for pair in zip(grid, stride, strict=True) for size in pair]
-            windows = of_skip[case].view(-1, *pairs)
-            windows.add_(products.permute(0, 4, 1, 5, 2, 6, 3))
-        of_theta = _weight_gradient(of_hidden.view_as(hidden), skip, theta, stride)
-        of_gating = torch.matmul(phi.flatten(1).t(), of_hidden).view_as(gating)
-        of_phi = torch.matmul(of_hidden, gating.flatten(2).transpose(1, 2)).sum(0).view_as(phi)
+        products = torch.bmm(theta.flatten(1).t().expand(len(skip), -1, -1), of_hidden)
+        of_skip = spread_over_windows(products, skip, hidden.shape[2:], ctx.stride)
+        of_skip.addcmul_(of_gated, coefficients)
+        of_theta = _weight_gradient(of_hidden.view_as(hidden), skip, theta, ctx.stride)
+        of_gating = torch.bmm(phi.flatten(1).t().expand(len(skip), -1, -1), of_hidden)
+        of_phi = torch.bmm(of_hidden, gating.flatten(2).transpose(1, 2)).sum(0).view_as(phi)
         return (
-            gradient[:, : ctx.channels], of_skip, of_gating, of_theta, of_phi,
+            gradient[:, : ctx.channels], of_skip, of_gating.view_as(gating), of_theta, of_phi,
             of_hidden.sum((0, 2)), of_psi.view_as(psi), of_small.sum().view(1), None,
         )  # fmt: skip
 

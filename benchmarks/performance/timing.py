@@ -28,17 +28,19 @@ def in_turn(
     device: torch.device,
     on_progress: Callable[[], None] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Seconds of each job in each round, (A B C, C B A, A B C, ...) after one round to warm up.
+    """Seconds of each job in each round, all jobs in turn, after one round to warm up.
 
-    The order is reversed from round to round: none gains from standing behind a certain other one.
+    Each round has an order of its own: none gains from standing behind a certain other one, such as
+    itself, which leaves its data in the cache.
     """
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
+    orders = np.random.default_rng(0)
+    names = list(jobs)
     gc.collect()
     gc.disable()
     try:
         for number in range(rounds + 1):
-            order = list(jobs) if number % 2 else list(reversed(jobs))
-            for name in order:
+            for name in (names[place] for place in orders.permutation(len(names))):
                 took = seconds_of(jobs[name], device)
                 if number:
                     seconds[name].append(took)

@@ -15,6 +15,7 @@ from benchmarks.performance.peers import (
     without_gates,
 )
 from nnunet_attention.networks import build_attention_network
+from nnunet_attention.networks.normalisation import InstanceNorm2d, InstanceNorm3d, without_views
 from nnunet_attention.networks.wide import build_plain_network, build_wide_network
 
 
@@ -42,6 +43,14 @@ def _wide(case: Case) -> nn.Module:
     return build_wide_network(case.configuration, case.input_channels, case.classes)
 
 
+def _with_views(network: nn.Module) -> nn.Module:
+    """Undoes `without_views`: what is left are the gates."""
+    for module in network.modules():
+        if type(module) in (InstanceNorm2d, InstanceNorm3d):
+            module.__class__ = type(module).__base__
+    return network
+
+
 def _upsample_first(case: Case, norms: bool) -> nn.Module:
     network = _plain(case)
     norm_op = network.encoder.norm_op if norms else None
@@ -64,6 +73,8 @@ VARIANTS = (
     Variant(PLAIN, PLAIN, _plain),
     Variant(CONTROL, PLAIN, _plain),
     Variant(ATTENTION, PLAIN, _attention),
+    Variant("attention, torch's norms", PLAIN, lambda case: _with_views(_attention(case))),
+    Variant("plain, our norms", PLAIN, lambda case: without_views(_plain(case))),
     Variant(
         "attention, full resolution gated",
         PLAIN,

@@ -12,13 +12,14 @@ from shared_data import PLANS, needs
 from torch import nn
 
 from benchmarks.performance import __main__ as command
-from benchmarks.performance import cases, isolated, levers, measure, timing
+from benchmarks.performance import allocator, cases, isolated, levers, measure, timing
 from benchmarks.performance.gate_profile import operations
 from benchmarks.performance.memory import peak_bytes
 from benchmarks.performance.peers import FullResolutionGate, without_gates
 from benchmarks.performance.report import markdown
 from benchmarks.performance.steps import Model
 from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS
+from nnunet_attention.networks.normalisation import InstanceNorm3d
 
 CPU = torch.device("cpu")
 SMALL = cases.HIPPOCAMPUS.reduced(1, (8, 16, 24))
@@ -71,8 +72,18 @@ def test_a_train_step_moves_the_weights_of_every_variant(variant):
 
 
 def test_options_of_one_variant_do_not_reach_the_next():
-    gates = [len(one.build(SMALL).decoder.gates) for one in VARIANTS[2:5]]
-    assert gates == [2, 3, 2]
+    of = {one.name: one for one in VARIANTS}
+    names = (ATTENTION, "attention, full resolution gated", "attention, output transform")
+    assert [len(of[name].build(SMALL).decoder.gates) for name in names] == [2, 3, 2]
+
+
+def test_our_norms_and_the_gates_are_told_apart():
+    def norms(name):
+        network = next(one for one in VARIANTS if one.name == name).build(SMALL)
+        return {type(one) for one in network.modules() if isinstance(one, nn.InstanceNorm3d)}
+
+    assert norms(PLAIN) == norms("attention, torch's norms") == {nn.InstanceNorm3d}
+    assert norms(ATTENTION) == norms("plain, our norms") == norms("wide") == {InstanceNorm3d}
 
 
 def test_the_gate_at_full_resolution_is_that_of_the_forks():
@@ -122,13 +133,17 @@ def test_peak_bytes_count_what_is_held_at_the_same_time():
     assert peak_bytes(step, CPU) == 4 * (1000 + 500)
 
 
-def test_jobs_are_timed_in_turn_and_in_both_directions():
+def test_jobs_are_timed_in_turn_and_in_all_orders():
+    rounds = 30
     called = []
     jobs = {name: (lambda name=name: called.append(name)) for name in "abc"}
-    seconds = timing.in_turn(jobs, 2, CPU)
+    seconds = timing.in_turn(jobs, rounds, CPU)
     # One round to warm up, which is not counted.
-    assert "".join(called) == "cba" + "abc" + "cba"
-    assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2, "c": 2}
+    assert len(called) == 3 * (rounds + 1)
+    orders = {"".join(called[first : first + 3]) for first in range(0, len(called), 3)}
+    assert {"".join(sorted(order)) for order in orders} == {"abc"}
+    assert len(orders) == 6
+    assert {name: len(values) for name, values in seconds.items()} == dict.fromkeys("abc", rounds)
 
 
 def test_ratios_and_differences_are_taken_within_rounds():
@@ -180,8 +195,8 @@ def test_the_gates_alone_compute_what_the_networks_decoder_puts_in():
 @pytest.mark.parametrize(
     "name",
     [
+        "gradients as torch's convolutions have them",
         "product written into the concatenation",
-        "strided theta's gradient as a matrix product",
         "all backward passes written out",
         "recomputed in the backward pass",
         "1x1x1 convolutions as matrix products",
@@ -195,9 +210,9 @@ def test_every_lever_computes_the_same_gate(name):
 def test_the_levers_of_a_gpu_are_those_for_16_bits():
     found = levers.levers(torch.device("cuda"))
     assert "all backward passes written out" not in found
-    name = "coefficients upsampled in 32 bits"
     levels = isolated.levels(SMALL.reduced(2, SMALL.patch_size), CPU)
-    levers.require_equal(levels, name, found[name], CPU)
+    for name in ("coefficients upsampled in 32 bits", "gradients as matrix products, as on a CPU"):
+        levers.require_equal(levels, name, found[name], CPU)
 
 
 def test_channels_last_is_a_layout_and_changes_no_parameter():
@@ -264,6 +279,28 @@ def test_the_room_that_networks_need_is_three_times_their_parameters(monkeypatch
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setitem(cases.REDUCED, "hippocampus", SMALL)
+
+
+def test_steps_of_both_networks_are_timed_for_the_table_of_allocators(monkeypatch):
+    monkeypatch.setattr(cases, "HIPPOCAMPUS", SMALL)
+    losses = {}
+    for name in (allocator.DEFAULT, "stock nnU-Net again (control)", "attention U-Net"):
+        found = allocator._steps(allocator.SETTINGS[name], 1)
+        losses[name] = found["loss"]
+        assert found["seconds"] > 0
+        assert found["peak_gib"] > 0
+    stock, again, attention = losses.values()
+    assert stock == again != attention
+
+
+def test_the_table_of_allocators_is_of_stock_nnunets_step():
+    runs = {
+        allocator.DEFAULT: [{"seconds": 2.0, "peak_gib": 3.0}],
+        "attention U-Net": [{"seconds": 1.0, "peak_gib": 4.0}],
+    }
+    assert allocator.table(runs).splitlines()[-1] == (
+        "| attention U-Net | 1.00 s | 0.500 (0.500 to 0.500) | 4.00 GiB |"
+    )
 
 
 @pytest.mark.slow
