@@ -43,9 +43,7 @@ def devices(plan: CrossvalPlan, at_once: int = 1) -> list[Device]:
         # nnU-Net takes all cores for each training; Python 3.13 and later heeds the variable.
         cores = str(max(1, (os.cpu_count() or 1) // at_once))
         variables = {"PYTHON_CPU_COUNT": cores} if at_once > 1 else {}
-        if plan.device == "cpu":
-            # As our own trainers do for themselves: stock nnU-Net's are compared with them.
-            variables |= variables_to_keep_memory()
+        variables |= fold_variables(plan)
         return [Device(plan.device, tuple(variables.items())) for _ in range(at_once)]
     gpus = visible_gpus()
     if len(gpus) < plan.num_gpus:
@@ -132,6 +130,14 @@ class LocalRunner:
             # Trainings on several GPUs each find a free port, unless one is named for all.
             environment.pop("MASTER_PORT", None)
         return Attempt(step, self._folders, self._output, environment, device.name)
+
+
+def fold_variables(plan: CrossvalPlan) -> dict[str, str]:
+    """What a fold's environment has beside `command_environment`, whoever trains it.
+
+    On a CPU our own trainers keep freed memory: those that are compared with them shall too.
+    """
+    return variables_to_keep_memory() if plan.device == "cpu" else {}
 
 
 def command_environment() -> dict[str, str]:

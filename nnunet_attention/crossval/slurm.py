@@ -18,7 +18,7 @@ from pathlib import Path
 from nnunet_attention.crossval.attempt import Attempt, Result, step_lock
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.folds import FoldState
-from nnunet_attention.crossval.local import command_environment
+from nnunet_attention.crossval.local import command_environment, fold_variables
 from nnunet_attention.crossval.lock import queued_jobs
 from nnunet_attention.crossval.output import Output
 from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, state_of
@@ -66,19 +66,19 @@ class SlurmSettings:
 class StepTask:
     """What a job does: one attempt at a step. submitit sends it to the job's machine."""
 
-    def __init__(self, step: Step, folders: Folders, output: Output):
-        self._arguments = (step, folders, output)
+    def __init__(self, step: Step, folders: Folders, output: Output, variables: dict[str, str]):
+        self._arguments = (step, folders, output, variables)
         self._attempt: Attempt | None = None
 
     def __call__(self) -> dict:
         """Runs the step to its end; the fields of its `Result`."""
-        step, folders, output = self._arguments
+        step, folders, output, variables = self._arguments
         # SLURM's warning is for us; it would end the training's processes, which it reaches too.
         self._attempt = Attempt(
             step,
             folders,
             output,
-            command_environment(),
+            command_environment() | variables,
             socket.gethostname(),
             ignored_signals=(_WARNING,),
         )
@@ -169,11 +169,13 @@ class SlurmRunner:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         executor = self._executor(steps)
+        variables = fold_variables(self._plan) if steps[0].kind == FOLD else {}
         moment = time.time()
         try:
             with executor.batch():
                 jobs = [
-                    executor.submit(StepTask(step, self._folders, self._output)) for step in steps
+                    executor.submit(StepTask(step, self._folders, self._output, variables))
+                    for step in steps
                 ]
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             raise CommandError(
