@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnunet_attention.products import convolve
+from nnunet_attention.products import concatenate_product, convolve
 
 _LINEAR_INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -81,18 +81,23 @@ class AttentionGate(nn.Module):
                 layers.append(norm_op(skip_channels, **(norm_op_kwargs or {})))
             self.output_transform = nn.Sequential(*layers)
 
-    def forward(self, skip: Tensor, gating: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, skip: Tensor, gating: Tensor, upsampled: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Gates `skip`.
 
         Args:
             skip: x.
             gating: g.
+            upsampled: what the gated skip is to be appended to, as a decoder does; None for
+                nothing. To leave the concatenation to the gate saves time and memory.
 
         Shape:
             - skip: (B, skip_channels, *S)
             - gating: (B, gating_channels, *G), usually G = S / stride
-            - returns: the gated skip, (B, skip_channels, *S), and the coefficients, in [0, 1],
-              (B, 1, *S)
+            - upsampled: (B, U, *S)
+            - returns: the gated skip, (B, skip_channels, *S), or with `upsampled` both,
+              (B, U + skip_channels, *S); and the coefficients, in [0, 1], (B, 1, *S)
         """
         query = convolve(self.theta, skip)
         context = convolve(self.phi, gating)
@@ -103,9 +108,13 @@ class AttentionGate(nn.Module):
         coefficients = torch.sigmoid(convolve(self.psi, hidden))
         if coefficients.shape[2:] != skip.shape[2:]:
             coefficients = self._resample(coefficients, skip.shape[2:])
+        if upsampled is not None and self.output_transform is None:
+            return concatenate_product(upsampled, skip, coefficients), coefficients
         gated = coefficients * skip
         if self.output_transform is not None:
             gated = self.output_transform(gated)
+        if upsampled is not None:
+            gated = torch.cat((upsampled, gated), 1)
         return gated, coefficients
 
     def compute_conv_feature_map_size(self, skip_size: Sequence[int]) -> int:

@@ -1,4 +1,4 @@
-"""The backward pass of the gates' convolutions as matrix products, which a CPU does faster."""
+"""The gates' arithmetic in the order that a CPU does fastest; elsewhere it is torch's own."""
 
 from itertools import product
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from nnunet_attention.torch_modes import is_autocast_on_cpu, is_compiling
+from nnunet_attention.torch_modes import is_autocast_on_cpu, is_traced
 
 _CONVOLUTION = {4: nn.functional.conv2d, 5: nn.functional.conv3d}
 _WEIGHT_GRADIENT = {4: torch.nn.grad.conv2d_weight, 5: torch.nn.grad.conv3d_weight}
@@ -22,13 +22,35 @@ def convolve(convolution: nn.Conv2d | nn.Conv3d, features: Tensor) -> Tensor:
     Returns:
         (B, C', *(S // stride)).
     """
-    if features.device.type != "cpu" or is_compiling() or is_autocast_on_cpu():
+    if not _is_eager_on_cpu(features):
         return convolution(features)
     return WithoutOverlap.apply(features, convolution.weight, convolution.bias, convolution.stride)
 
 
+def concatenate_product(upsampled: Tensor, skip: Tensor, coefficients: Tensor) -> Tensor:
+    """What `torch.cat((upsampled, coefficients * skip), 1)` gives, to the last bit.
+
+    On a CPU the product is written where it is needed, and one tensor is enough to go back.
+
+    Shape:
+        - upsampled: (B, U, *S)
+        - skip: (B, C, *S)
+        - coefficients: (B, 1, *S)
+        - returns: (B, U + C, *S)
+    """
+    if not _is_eager_on_cpu(skip):
+        return torch.cat((upsampled, coefficients * skip), 1)
+    return _ConcatenatedProduct.apply(upsampled, skip, coefficients)
+
+
+def _is_eager_on_cpu(features: Tensor) -> bool:
+    return features.device.type == "cpu" and not (is_traced() or is_autocast_on_cpu())
+
+
 class WithoutOverlap(Function):
-    """The gradient of the features is one product, spread over the windows.
+    """A convolution whose kernel is its stride.
+
+    The gradient of the features is one product, spread over the windows.
 
     oneDNN's has the channels last, and to copy that takes longer than to compute it.
     """
@@ -90,3 +112,26 @@ def _of_weight(features: Tensor, weight: Tensor, gradient: Tensor, stride: tuple
         products = torch.bmm(gradient.flatten(2), features.flatten(2).transpose(1, 2))
         return products.sum(0).view_as(weight)
     return _WEIGHT_GRADIENT[features.ndim](features, weight.shape, gradient, stride=stride)
+
+
+class _ConcatenatedProduct(Function):
+    @staticmethod
+    def forward(ctx, upsampled: Tensor, skip: Tensor, coefficients: Tensor):
+        ctx.save_for_backward(skip, coefficients)
+        ctx.channels = channels = upsampled.shape[1]
+        joined = skip.new_empty(len(skip), channels + skip.shape[1], *skip.shape[2:])
+        joined[:, :channels] = upsampled
+        torch.mul(skip, coefficients, out=joined[:, channels:])
+        return joined
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        skip, coefficients = ctx.saved_tensors
+        of_upsampled, of_product = gradient.tensor_split([ctx.channels], 1)
+        # The same memory holds the one product, then the other.
+        buffer = of_product * skip
+        of_coefficients = buffer.sum(1, keepdim=True)
+        if torch.is_grad_enabled():
+            # Somebody differentiates twice, and needs the first product as it was.
+            return of_upsampled, of_product * coefficients, of_coefficients
+        return of_upsampled, torch.mul(of_product, coefficients, out=buffer), of_coefficients

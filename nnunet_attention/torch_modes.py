@@ -3,7 +3,12 @@
 import torch
 
 # torch before 2.3 does not tell.
-is_compiling = getattr(torch.compiler, "is_compiling", lambda: False)
+_is_compiling = getattr(torch.compiler, "is_compiling", lambda: False)
+
+
+def is_traced() -> bool:
+    """Whether torch takes down what is computed: torch.compile, torch.export, torch.jit.trace."""
+    return _is_compiling() or torch.jit.is_tracing()
 
 
 def is_autocast_on_cpu() -> bool:

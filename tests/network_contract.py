@@ -255,6 +255,17 @@ class NetworkContract:
         (outputs[0] if deep_supervision else outputs).sum().backward()
         assert all(p.grad is not None for p in network.decoder.gates.parameters())
 
+    @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+    @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+    def test_a_trace_can_be_saved_and_computes_the_same(self):
+        network = self.gated()
+        traced = torch.jit.trace(network, self.images())
+        buffer = io.BytesIO()
+        torch.jit.save(traced, buffer)
+        buffer.seek(0)
+        loaded = torch.jit.load(buffer)
+        torch.testing.assert_close(loaded(self.images()), network(self.images()))
+
     def test_compiles_once_for_one_size(self):
         torch._dynamo.reset()
         counter = CompileCounter()

@@ -160,6 +160,19 @@ def test_every_parameter_gets_a_gradient():
     assert all(p.grad.abs().sum() > 0 for p in gate.parameters())
 
 
+@pytest.mark.parametrize("output_transform", [False, True])
+def test_a_gate_that_is_given_the_upsampled_feature_appends_to_it(output_transform):
+    torch.manual_seed(0)
+    options = {"output_transform": output_transform, "norm_op": nn.InstanceNorm3d}
+    gate = AttentionGate(nn.Conv3d, 4, 3, (1, 2, 2), **options)
+    skip, gating = torch.randn(1, 4, 3, 4, 6), torch.randn(1, 3, 3, 2, 3)
+    upsampled = torch.randn(1, 5, 3, 4, 6)
+    gated, coefficients = gate(skip, gating)
+    joined, again = gate(skip, gating, upsampled)
+    assert torch.equal(joined, torch.cat((upsampled, gated), 1))
+    assert torch.equal(again, coefficients)
+
+
 def test_psi_of_zeros_halves_the_skip():
     gate, skip, gating = gate_and_input((3, 4, 6), (3, 2, 3), (1, 2, 2))
     nn.init.zeros_(gate.psi.weight)

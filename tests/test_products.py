@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nnunet_attention import products
-from nnunet_attention.products import convolve, spread_over_windows
+from nnunet_attention.products import concatenate_product, convolve, spread_over_windows
 
 CASES = {
     "3d": (nn.Conv3d, (4, 6, 2), (2, 2, 2), False),
@@ -81,8 +81,8 @@ def test_products_are_spread_place_by_place():
     assert spread[0, 0, 0].tolist() == [[0, 2, 4], [6, 8, 10], [1, 3, 5], [7, 9, 11], [0, 0, 0]]
 
 
-@pytest.mark.parametrize(("name", "answer"), [("is_compiling", True), ("is_autocast_on_cpu", True)])
-def test_torchs_own_is_used_where_compiled_or_in_mixed_precision(monkeypatch, name, answer):
+@pytest.mark.parametrize(("name", "answer"), [("is_traced", True), ("is_autocast_on_cpu", True)])
+def test_torchs_own_is_used_where_traced_or_in_mixed_precision(monkeypatch, name, answer):
     layer, features = layer_and_features(nn.Conv3d, (3, 4, 6), (1, 2, 2), False)
     assert convolve(layer, features).grad_fn.name() == "WithoutOverlapBackward"
     monkeypatch.setattr(products, name, lambda: answer)
@@ -115,3 +115,34 @@ def test_an_old_torch_is_asked_in_its_own_way(monkeypatch):
     monkeypatch.setattr(torch, "is_autocast_enabled", old)
     monkeypatch.setattr(torch, "is_autocast_cpu_enabled", lambda: True)
     assert torch_modes.is_autocast_on_cpu() is True
+
+
+@pytest.mark.parametrize("size", [(3, 4), (2, 3, 4)], ids=["2d", "3d"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_product_in_its_place_is_product_and_concatenation(size, dtype):
+    torch.manual_seed(0)
+    inputs = [
+        torch.randn(2, channels, *size, dtype=dtype, requires_grad=True) for channels in (5, 3, 1)
+    ]
+    upsampled, skip, coefficients = inputs
+    ours = concatenate_product(*inputs)
+    theirs = torch.cat((upsampled, coefficients * skip), 1)
+    assert torch.equal(ours, theirs)
+    weights = torch.randn_like(theirs)
+    of_ours, of_theirs = (
+        torch.autograd.grad((one * weights).sum(), inputs) for one in (ours, theirs)
+    )
+    for one, other in zip(of_ours, of_theirs, strict=True):
+        torch.testing.assert_close(one, other)
+    with torch.no_grad():
+        assert torch.equal(concatenate_product(*inputs), theirs)
+
+
+def test_a_product_in_its_place_can_be_differentiated_twice():
+    torch.manual_seed(0)
+    inputs = [
+        torch.randn(2, channels, 2, 3, dtype=torch.float64, requires_grad=True)
+        for channels in (2, 3, 1)
+    ]
+    assert torch.autograd.gradcheck(concatenate_product, inputs)
+    assert torch.autograd.gradgradcheck(concatenate_product, inputs)

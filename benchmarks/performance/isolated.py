@@ -54,7 +54,7 @@ def gated(level: Level, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tens
     """As this package; the full-resolution skip is not gated."""
     if level.is_full_resolution:
         return plain(level, upsampled, skip, gating)
-    return torch.cat((upsampled, level.gate(skip, gating)[0]), 1)
+    return level.gate(skip, gating, upsampled)[0]
 
 
 def gated_after_upsampling(level: Level, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:

@@ -27,7 +27,12 @@ from benchmarks.performance.cases import FULL
 from benchmarks.performance.isolated import Level, gated, plain
 from benchmarks.performance.timing import difference, in_turn
 from nnunet_attention.gates import AttentionGate
-from nnunet_attention.products import WithoutOverlap, convolve, spread_over_windows
+from nnunet_attention.products import (
+    WithoutOverlap,
+    concatenate_product,
+    convolve,
+    spread_over_windows,
+)
 
 IN_USE = "in use"
 
@@ -91,7 +96,7 @@ def levers(device: torch.device) -> dict[str, isolated.Join]:
     """The other ways, by name."""
     compiled = torch.compile(_in_use, dynamic=False)
     found = {
-        "product written into the concatenation": _gates(_product_in_place),
+        "product before its concatenation": _gates(_product_first),
         "all backward passes written out": _gates(_written_out),
         "recomputed in the backward pass": _gates(_recomputed),
         "1x1x1 convolutions as matrix products": _gates(_pointwise_as_products),
@@ -116,7 +121,7 @@ def _gates(compute) -> isolated.Join:
 
 
 def _in_use(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
-    return torch.cat((upsampled, gate(skip, gating)[0]), 1)
+    return gate(skip, gating, upsampled)[0]
 
 
 def _torchs(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
@@ -139,12 +144,8 @@ def _gradients_as_products(
     return torch.cat((upsampled, coefficients * skip), 1)
 
 
-def _product_in_place(
-    gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
-) -> Tensor:
-    query = convolve(gate.theta, skip).add_(convolve(gate.phi, gating))
-    small = torch.sigmoid(convolve(gate.psi, torch.relu_(query)))
-    return _Concatenation.apply(upsampled, skip, small)
+def _product_first(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+    return torch.cat((upsampled, gate(skip, gating)[0]), 1)
 
 
 def _upsampled_in_32_bits(
@@ -157,8 +158,9 @@ def _upsampled_in_32_bits(
 
 
 def _recomputed(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
-    gated_skip = checkpoint(lambda *inputs: gate(*inputs)[0], skip, gating, use_reentrant=False)
-    return torch.cat((upsampled, gated_skip), 1)
+    return checkpoint(
+        lambda *inputs: gate(*inputs)[0], skip, gating, upsampled, use_reentrant=False
+    )
 
 
 def _upsampled(small: Tensor, skip: Tensor) -> Tensor:
@@ -175,7 +177,7 @@ def _pointwise_as_products(
     query = convolve(gate.theta, skip)
     hidden = torch.relu_(query.flatten(2) + product(gate.phi, gating))
     small = torch.sigmoid(product(gate.psi, hidden)).view(len(skip), 1, *query.shape[2:])
-    return torch.cat((upsampled, _upsampled(small, skip) * skip), 1)
+    return concatenate_product(upsampled, skip, _upsampled(small, skip))
 
 
 def _written_out(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
@@ -190,27 +192,6 @@ def _weight_gradient(gradient: Tensor, skip: Tensor, weight: Tensor, stride) -> 
         gradient, skip, weight, None, stride, [0] * 3, [1] * 3, False, [0] * 3, 1,
         [False, True, False],
     )[1]  # fmt: skip
-
-
-class _Concatenation(Function):
-    """Upsampling, product and concatenation; keeps the small coefficients only."""
-
-    @staticmethod
-    def forward(ctx, upsampled, skip, small):
-        coefficients = _upsampled(small, skip)
-        joined = _concatenated(upsampled, skip, coefficients)
-        ctx.save_for_backward(skip, small)
-        ctx.channels = upsampled.shape[1]
-        return joined
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        skip, small = ctx.saved_tensors
-        coefficients = _upsampled(small, skip)
-        of_gated = gradient[:, ctx.channels :]
-        of_small = _gradient_of_small(of_gated, skip, small)
-        return gradient[:, : ctx.channels], of_gated * coefficients, of_small
 
 
 def _concatenated(upsampled: Tensor, skip: Tensor, coefficients: Tensor) -> Tensor:

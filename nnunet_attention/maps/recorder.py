@@ -107,7 +107,8 @@ def map_names(number_of_gates: int, features: bool = False) -> list[str]:
 
 
 def _listen(record: AttentionRecord, number: int, features: bool, gate, inputs, output) -> None:
-    gated, coefficients = output
+    # In a decoder, the gated skip follows the upsampled feature.
+    gated, coefficients = output[0][:, -gate.skip_channels :], output[1]
     record._add(f"gate_{number}", coefficients.detach())
     if features:
         record._add(f"skip_{number}", inputs[0].detach().mean(1, keepdim=True))

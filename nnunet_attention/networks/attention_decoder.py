@@ -78,11 +78,12 @@ class AttentionDecoder(UNetDecoder):
         for s in range(len(self.stages)):
             upsampled, skip = self.transpconvs[s](feature), skips[-(s + 2)]
             if s < len(self.gates):
-                skip, coefficients = self.gates[s](skip, feature)
+                feature, coefficients = self.gates[s](skip, feature, upsampled)
                 if return_coefficients:
                     all_coefficients.append(coefficients)
                 del coefficients
-            feature = torch.cat((upsampled, skip), 1)
+            else:
+                feature = torch.cat((upsampled, skip), 1)
             # Held through the stage's convolutions they would raise the peak memory.
             del upsampled, skip
             feature = self.stages[s](feature)

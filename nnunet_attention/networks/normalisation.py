@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from nnunet_attention.torch_modes import is_compiling
+from nnunet_attention.torch_modes import is_traced
 
 
 def without_views(network: nn.Module) -> nn.Module:
@@ -49,7 +49,7 @@ _WITHOUT_VIEWS: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def _as_no_view(tensor: Tensor) -> Tensor:
-    if is_compiling():
+    if is_traced():
         # Compiled code has no views that are written into.
         return tensor
     # Shares the memory, as a view does, without autograd's book-keeping of one. That is safe as

@@ -196,7 +196,7 @@ def test_the_gates_alone_compute_what_the_networks_decoder_puts_in():
     "name",
     [
         "gradients as torch's convolutions have them",
-        "product written into the concatenation",
+        "product before its concatenation",
         "all backward passes written out",
         "recomputed in the backward pass",
         "1x1x1 convolutions as matrix products",
