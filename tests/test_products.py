@@ -25,6 +25,13 @@ def layer_and_features(conv_op, size, stride, bias, dtype=torch.float64):
     return layer, torch.randn(2, 5, *size, dtype=dtype, requires_grad=True)
 
 
+def gradients(ours, theirs, inputs):
+    """Pairs of the inputs' gradients, of one random weighting of both results."""
+    weights = torch.randn_like(theirs)
+    found = (torch.autograd.grad((one * weights).sum(), inputs) for one in (ours, theirs))
+    return list(zip(*found, strict=True))
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_values_are_torchs_to_the_last_bit_and_gradients_within_rounding(case, dtype):
@@ -32,11 +39,7 @@ def test_values_are_torchs_to_the_last_bit_and_gradients_within_rounding(case, d
     inputs = [features, *layer.parameters()]
     ours, theirs = convolve(layer, features), layer(features)
     assert torch.equal(ours, theirs)
-    weights = torch.randn_like(theirs)
-    of_ours, of_theirs = (
-        torch.autograd.grad((one * weights).sum(), inputs) for one in (ours, theirs)
-    )
-    for one, other in zip(of_ours, of_theirs, strict=True):
+    for one, other in gradients(ours, theirs, inputs):
         torch.testing.assert_close(one, other)
         assert one.stride() == other.stride()
 
@@ -128,11 +131,7 @@ def test_a_product_in_its_place_is_product_and_concatenation(size, dtype):
     ours = concatenate_product(*inputs)
     theirs = torch.cat((upsampled, coefficients * skip), 1)
     assert torch.equal(ours, theirs)
-    weights = torch.randn_like(theirs)
-    of_ours, of_theirs = (
-        torch.autograd.grad((one * weights).sum(), inputs) for one in (ours, theirs)
-    )
-    for one, other in zip(of_ours, of_theirs, strict=True):
+    for one, other in gradients(ours, theirs, inputs):
         torch.testing.assert_close(one, other)
     with torch.no_grad():
         assert torch.equal(concatenate_product(*inputs), theirs)
