@@ -207,6 +207,12 @@ def _check_cases(arguments: argparse.Namespace, predictor) -> None:
         raise CommandError(
             f"-i {arguments.images}: there is no image; wanted are files CASE_0000{ending}"
         )
+    unnumbered = sorted(name for name in names if not _has_channel(name, ending))
+    if unnumbered:
+        raise CommandError(
+            f"-i {arguments.images}: {unnumbered[0]} has no channel in its name; wanted are files "
+            f"CASE_0000{ending}, such as {unnumbered[0][: -len(ending)]}_0000{ending}"
+        )
     # One file with colours has several channels.
     if any(f"{case}_0001{ending}" in names for case in cases):
         for case in cases:
@@ -227,6 +233,11 @@ def _check_cases(arguments: argparse.Namespace, predictor) -> None:
         _check_labels("-prev_stage_predictions", arguments.previous_stage, cases, ending)
     if arguments.reference_folder is not None:
         _check_labels("-gt", arguments.reference_folder, cases, ending)
+
+
+def _has_channel(name: str, ending: str) -> bool:
+    case, separator, channel = name[: -len(ending)].rpartition("_")
+    return bool(case and separator) and len(channel) == 4 and channel.isdecimal()
 
 
 def _check_labels(flag: str, folder: Path, cases: list[str], ending: str) -> None:

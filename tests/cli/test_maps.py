@@ -150,6 +150,11 @@ def test_missing_images_channels_and_references_are_named(model, images, tmp_pat
     assert "wanted are files CASE_0000.nii.gz" in error_of(
         capsys, "-i", tmp_path / "empty", *common
     )
+    for name in ("one.nii.gz", "hippocampus_127.nii.gz", "_0000.nii.gz"):
+        unnumbered = shutil.copy(images / "one_0000.nii.gz", images / name)
+        message = error_of(capsys, "-i", images, *common)
+        assert f"{name} has no channel in its name; wanted are files CASE_0000.nii.gz" in message
+        unnumbered.unlink()
     (images / "one_0001.nii.gz").unlink()
     assert "one_0001.nii.gz missing" in error_of(capsys, "-i", images, *common)
     shutil.copy(images / "one_0000.nii.gz", images / "one_0001.nii.gz")
