@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     """Has glibc keep freed memory for what this process allocates next.
 
     By default glibc takes every large tensor from the kernel and gives it back; the kernel then
-    fills its pages with zeros each time, which can take half the time of a training on a CPU.
+    fills its pages with zeros each time, a quarter of a training's time on a CPU and more.
     Results stay the same. A person's own settings are left alone: NNUNET_ATTENTION_KEEP_MEMORY=0
     and glibc's variables, MALLOC_MMAP_MAX_ and MALLOC_TRIM_THRESHOLD_.
 

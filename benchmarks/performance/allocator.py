@@ -13,16 +13,22 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.performance.timing import median, ratio
-from nnunet_attention.allocator import KEEPING, keep_freed_memory
+import torch
 
-PLAIN, ATTENTION = "plain", "attention"
+from benchmarks.machine import machine, told
+from benchmarks.performance import cases
+from benchmarks.performance.steps import Model
+from benchmarks.performance.timing import median, ratio
+from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS
+from nnunet_attention.allocator import KEEPING, keep_freed_memory
+from nnunet_attention.files import write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,6 @@ def main() -> int:
     if arguments.child:
         print(json.dumps(_steps(SETTINGS[arguments.child], arguments.steps)))
         return 0
-    import torch
-
-    from benchmarks.machine import machine, told
-    from nnunet_attention.files import write_json, write_text
-
     runs = {name: [] for name in SETTINGS}
     for _ in range(arguments.rounds):
         for name, of_setting in runs.items():
@@ -122,21 +123,14 @@ def _child(steps: int, name: str) -> dict:
 
 
 def _steps(setting: Setting, number: int) -> dict:
-    import statistics
-
-    import torch
-
-    from benchmarks.performance.cases import HIPPOCAMPUS
-    from benchmarks.performance.steps import Model
-    from benchmarks.performance.variants import VARIANTS
-
     if setting.keeps and not keep_freed_memory():
         sys.exit("freed memory cannot be kept here: it takes glibc, and no variables against it")
     device = torch.device("cpu")
     torch.manual_seed(0)
     variant = next(one for one in VARIANTS if one.name == setting.network)
-    model = Model(variant, HIPPOCAMPUS, device, compiled=False)
-    patch, targets = HIPPOCAMPUS.patch(device), HIPPOCAMPUS.targets(device)
+    case = cases.HIPPOCAMPUS
+    model = Model(variant, case, device, compiled=False)
+    patch, targets = case.patch(device), case.targets(device)
     seconds = []
     for _ in range(number + 1):
         began = time.perf_counter()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+from torch.nn.grad import conv3d_weight
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
@@ -103,11 +105,16 @@ def levers(device: torch.device) -> dict[str, isolated.Join]:
         "torch.compile of gate and concatenation": _gates(compiled),
     }
     if device.type == "cpu":
-        return {"gradients as torch's convolutions have them": _gates(_torchs), **found}
+        return {
+            "gradients as torch's convolutions have them": _gates(
+                _by(lambda layer, features: layer(features))
+            ),
+            **found,
+        }
     # Written for 32 bits, as a CPU computes.
     del found["all backward passes written out"]
     found["coefficients upsampled in 32 bits"] = _gates(_upsampled_in_32_bits)
-    found["gradients as matrix products, as on a CPU"] = _gates(_gradients_as_products)
+    found["gradients as matrix products, as on a CPU"] = _gates(_by(_gradients_as_products))
     return found
 
 
@@ -124,24 +131,22 @@ def _in_use(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
     return gate(skip, gating, upsampled)[0]
 
 
-def _torchs(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
-    query = gate.theta(skip).add_(gate.phi(gating))
-    coefficients = _upsampled(torch.sigmoid(gate.psi(torch.relu_(query))), skip)
-    return torch.cat((upsampled, coefficients * skip), 1)
+def _by(convolve: Callable[[nn.Module, Tensor], Tensor]):
+    """The paper's three lines, with convolutions of one's own."""
+
+    def compute(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
+        query = convolve(gate.theta, skip).add_(convolve(gate.phi, gating))
+        coefficients = _upsampled(torch.sigmoid(convolve(gate.psi, torch.relu_(query))), skip)
+        return torch.cat((upsampled, coefficients * skip), 1)
+
+    return compute
 
 
-def _gradients_as_products(
-    gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
-) -> Tensor:
-    def convolve(layer: nn.Module, features: Tensor) -> Tensor:
-        weight, bias = (
-            one if one is None else one.to(features.dtype) for one in (layer.weight, layer.bias)
-        )
-        return WithoutOverlap.apply(features, weight, bias, layer.stride)
-
-    query = convolve(gate.theta, skip).add_(convolve(gate.phi, gating))
-    coefficients = _upsampled(torch.sigmoid(convolve(gate.psi, torch.relu_(query))), skip)
-    return torch.cat((upsampled, coefficients * skip), 1)
+def _gradients_as_products(layer: nn.Module, features: Tensor) -> Tensor:
+    weight, bias = (
+        one if one is None else one.to(features.dtype) for one in (layer.weight, layer.bias)
+    )
+    return WithoutOverlap.apply(features, weight, bias, layer.stride)
 
 
 def _product_first(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
@@ -187,21 +192,6 @@ def _written_out(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: T
     )  # fmt: skip
 
 
-def _weight_gradient(gradient: Tensor, skip: Tensor, weight: Tensor, stride) -> Tensor:
-    return torch.ops.aten.convolution_backward(
-        gradient, skip, weight, None, stride, [0] * 3, [1] * 3, False, [0] * 3, 1,
-        [False, True, False],
-    )[1]  # fmt: skip
-
-
-def _concatenated(upsampled: Tensor, skip: Tensor, coefficients: Tensor) -> Tensor:
-    channels = upsampled.shape[1]
-    joined = skip.new_empty(len(skip), channels + skip.shape[1], *skip.shape[2:])
-    joined[:, :channels] = upsampled
-    torch.mul(skip, coefficients, out=joined[:, channels:])
-    return joined
-
-
 def _gradient_of_small(of_gated: Tensor, skip: Tensor, small: Tensor) -> Tensor:
     """Of the coefficients before they were upsampled."""
     buffer = torch.empty_like(skip[0])
@@ -224,7 +214,7 @@ class _GateAndConcatenation(Function):
         hidden = hidden.add_(functional.conv3d(gating, phi, phi_bias)).relu_()
         small = torch.sigmoid_(functional.conv3d(hidden, psi, psi_bias))
         coefficients = _upsampled(small, skip)
-        joined = _concatenated(upsampled, skip, coefficients)
+        joined = concatenate_product(upsampled, skip, coefficients)
         ctx.save_for_backward(skip, gating, hidden, small, coefficients, theta, phi, psi)
         ctx.channels, ctx.stride = upsampled.shape[1], stride
         return joined
@@ -242,7 +232,7 @@ class _GateAndConcatenation(Function):
         products = torch.bmm(theta.flatten(1).t().expand(len(skip), -1, -1), of_hidden)
         of_skip = spread_over_windows(products, skip, hidden.shape[2:], ctx.stride)
         of_skip.addcmul_(of_gated, coefficients)
-        of_theta = _weight_gradient(of_hidden.view_as(hidden), skip, theta, ctx.stride)
+        of_theta = conv3d_weight(skip, theta.shape, of_hidden.view_as(hidden), stride=ctx.stride)
         of_gating = torch.bmm(phi.flatten(1).t().expand(len(skip), -1, -1), of_hidden)
         of_phi = torch.bmm(of_hidden, gating.flatten(2).transpose(1, 2)).sum(0).view_as(phi)
         return (
