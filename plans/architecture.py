@@ -6,7 +6,11 @@ from nnunet_attention.networks import attention_class_path
 
 
 def gated_architecture(
-    architecture: Mapping, *, gate_full_resolution: bool = False, output_transform: bool = False
+    architecture: Mapping,
+    *,
+    gate_full_resolution: bool = False,
+    output_transform: bool = False,
+    gate_start: str | None = None,
 ) -> dict:
     """The `architecture` of a configuration with the gated network in place of the plain one.
 
@@ -14,16 +18,20 @@ def gated_architecture(
         architecture: with `network_class_name`, `arch_kwargs` and `_kw_requires_import`; unchanged.
         gate_full_resolution: an option of the network, written into `arch_kwargs`.
         output_transform: likewise.
+        gate_start: likewise; None writes nothing and leaves the choice to the network, so that
+            plans without it stay what they are.
 
     Raises:
         UnsupportedNetworkError: if there is no attention U-Net for this network.
     """
+    options: dict[str, bool | str] = {
+        "gate_full_resolution": gate_full_resolution,
+        "output_transform": output_transform,
+    }
+    if gate_start is not None:
+        options["gate_start"] = gate_start
     return {
         **architecture,
         "network_class_name": attention_class_path(architecture["network_class_name"]),
-        "arch_kwargs": {
-            **architecture["arch_kwargs"],
-            "gate_full_resolution": gate_full_resolution,
-            "output_transform": output_transform,
-        },
+        "arch_kwargs": {**architecture["arch_kwargs"], **options},
     }

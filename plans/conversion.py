@@ -19,6 +19,7 @@ def converted_plans(
     *,
     gate_full_resolution: bool = False,
     output_transform: bool = False,
+    gate_start: str | None = None,
 ) -> dict:
     """A copy of the plans with gated networks, under another name.
 
@@ -26,9 +27,11 @@ def converted_plans(
     models trained with the two is the gates'. Configurations that inherit their network inherit
     the gated one.
 
+    Options: see `gated_architecture`.
+
     Raises:
         UnsupportedNetworkError: if there is no attention U-Net for a network of the plans.
-        ValueError: if a network has no skip connection to gate.
+        ValueError: if a network has no skip connection to gate, or the gates no such start.
     """
     converted = {**copy.deepcopy(dict(plans)), "plans_name": plans_name}
     for configuration in converted["configurations"].values():
@@ -37,6 +40,7 @@ def converted_plans(
                 configuration["architecture"],
                 gate_full_resolution=gate_full_resolution,
                 output_transform=output_transform,
+                gate_start=gate_start,
             )
     manager = PlansManager(converted)
     for name in converted["configurations"]:
@@ -46,7 +50,7 @@ def converted_plans(
     return converted
 
 
-def convert_plans(folder: Path, source: str, target: str, **options: bool) -> dict:
+def convert_plans(folder: Path, source: str, target: str, **options: bool | str | None) -> dict:
     """Converts a plans file of a data set.
 
     Args:

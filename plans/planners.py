@@ -17,6 +17,7 @@ from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunet_attention.plans.architecture import gated_architecture
 from nnunet_attention.plans.files import save_plans
+from nnunet_attention.workers import planning_in_this_process
 
 
 class _GatedNetworks:
@@ -36,6 +37,7 @@ class _GatedNetworks:
         suppress_transpose: see nnU-Net.
         gate_full_resolution: option of the network, written into the plans.
         output_transform: likewise.
+        gate_start: likewise; None for the network's default, which is not written.
     """
 
     default_plans_name: str
@@ -51,6 +53,7 @@ class _GatedNetworks:
         *,
         gate_full_resolution: bool = False,
         output_transform: bool = False,
+        gate_start: str | None = None,
     ):
         target = {}
         if gpu_memory_target_in_gb is not None:
@@ -66,6 +69,7 @@ class _GatedNetworks:
         self.gate_options = {
             "gate_full_resolution": gate_full_resolution,
             "output_transform": output_transform,
+            "gate_start": gate_start,
         }
 
     def generate_data_identifier(self, configuration_name: str) -> str:
@@ -100,7 +104,7 @@ class _GatedNetworks:
             {"network_class_name": arch_class_name, "arch_kwargs": arch_kwargs}, **self.gate_options
         )
         # Sizes are all that is wanted: on the meta device there are no weights to allocate.
-        with torch.device("meta"):
+        with torch.device("meta"), planning_in_this_process():
             return super().static_estimate_VRAM_usage(
                 patch_size,
                 input_channels,

@@ -24,7 +24,7 @@ def plan_dataset(
     gpu_memory_target_gb: float | None = None,
     plans_name: str | None = None,
     num_processes: int = 8,
-    **options: bool,
+    **options: bool | str | None,
 ) -> tuple[dict, str]:
     """Plans a data set, extracting its fingerprint first if there is none.
 
@@ -36,7 +36,7 @@ def plan_dataset(
         gpu_memory_target_gb: None for the planner's own.
         plans_name: None for the planner's own.
         num_processes: for the fingerprint.
-        **options: `gate_full_resolution` and `output_transform` of the network.
+        **options: `gate_full_resolution`, `output_transform` and `gate_start` of the network.
 
     Returns:
         the plans, and their name.

@@ -59,9 +59,12 @@ class NetworkContract:
             **self.blocks,
         }
 
-    def gated(self, dimensions: int = 3, seed: int = 0, **options) -> nn.Module:
+    def gated(
+        self, dimensions: int = 3, seed: int = 0, gate_start: str = "he", **options
+    ) -> nn.Module:
+        """A gated network; by default its coefficients differ from voxel to voxel."""
         torch.manual_seed(seed)
-        network = self.gated_class(**self.arguments(dimensions), **options)
+        network = self.gated_class(**self.arguments(dimensions), gate_start=gate_start, **options)
         network.apply(network.initialize)
         return network
 
@@ -129,6 +132,28 @@ class NetworkContract:
     def test_one_seed_gives_the_plain_networks_initial_values(self):
         gated, plain = self.gated(seed=3).state_dict(), self.plain(seed=3).state_dict()
         assert all(torch.equal(gated[key], value) for key, value in plain.items())
+
+    @pytest.mark.parametrize("dimensions", [2, 3])
+    @pytest.mark.parametrize("initialise", [True, False])
+    @pytest.mark.parametrize("gate_full_resolution", [True, False])
+    def test_starts_as_the_plain_network_however_it_is_initialised(
+        self, dimensions, initialise, gate_full_resolution
+    ):
+        torch.manual_seed(5)
+        gated = self.gated_class(
+            **self.arguments(dimensions), gate_full_resolution=gate_full_resolution
+        )
+        torch.manual_seed(5)
+        plain = self.plain_class(**self.arguments(dimensions))
+        if initialise:
+            for network in (gated, plain):
+                torch.manual_seed(6)
+                # Twice: what was doubled before is drawn anew.
+                network.apply(network.initialize)
+                torch.manual_seed(6)
+                network.apply(network.initialize)
+        x = self.images(dimensions)
+        assert torch.equal(gated(x), plain(x))
 
     def test_plain_weights_load_with_only_gates_missing(self):
         result = self.gated(seed=0).load_state_dict(self.plain(seed=1).state_dict(), strict=False)

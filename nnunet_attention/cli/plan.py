@@ -75,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: none, as in the paper)",
     )
     parser.add_argument(
+        "--gate_start",
+        choices=("identity", "open", "he"),
+        help="how the gates start: with the plain network's function (identity), open, or as "
+        "nnU-Net initialises any convolution (he) (default: identity, not written into the plans)",
+    )
+    parser.add_argument(
         "-np", type=int, default=8, metavar="N", help="processes for the fingerprint (default: 8)"
     )
 
@@ -103,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = {
         "gate_full_resolution": arguments.gate_full_resolution,
         "output_transform": arguments.output_transform,
+        "gate_start": arguments.gate_start,
     }
     for dataset in [dataset_name(given) for given in arguments.datasets]:
         folder = dataset_folder(dataset)

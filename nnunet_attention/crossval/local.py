@@ -12,6 +12,11 @@ from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.output import Output
 from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step
 from nnunet_attention.errors import CommandError
+from nnunet_attention.workers import (
+    WORKERS_VARIABLE,
+    asks_for_no_workers,
+    planning_environment,
+)
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -56,7 +61,11 @@ def devices(plan: CrossvalPlan, at_once: int = 1) -> list[Device]:
         gpus[first : first + plan.num_gpus]
         for first in range(0, len(gpus) - plan.num_gpus + 1, plan.num_gpus)
     ]
-    return [Device(f"GPU {','.join(one)}", ((_VISIBLE, ",".join(one)),)) for one in groups]
+    variables = fold_variables(plan)
+    return [
+        Device(f"GPU {','.join(one)}", ((_VISIBLE, ",".join(one)), *variables.items()))
+        for one in groups
+    ]
 
 
 def visible_gpus() -> list[str]:
@@ -135,11 +144,16 @@ class LocalRunner:
 def fold_variables(plan: CrossvalPlan) -> dict[str, str]:
     """What a fold's environment has beside `command_environment`, whoever trains it.
 
-    On a CPU our own trainers keep freed memory: those that are compared with them shall too.
+    On a CPU our own trainers keep freed memory: those that are compared with them shall too. No
+    workers of data augmentation are a matter of trainings alone.
     """
-    return variables_to_keep_memory() if plan.device == "cpu" else {}
+    variables = variables_to_keep_memory() if plan.device == "cpu" else {}
+    if asks_for_no_workers(os.environ):
+        variables = {**variables, WORKERS_VARIABLE: "0"}
+    return variables
 
 
 def command_environment() -> dict[str, str]:
     """This process's environment, for nnU-Net's commands: their output in time and in UTF-8."""
-    return os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "MPLBACKEND": "Agg"}
+    output = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "MPLBACKEND": "Agg"}
+    return planning_environment(os.environ) | output

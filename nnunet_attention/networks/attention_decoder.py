@@ -8,6 +8,11 @@ from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecod
 from torch import Tensor, nn
 
 from nnunet_attention.gates import AttentionGate
+from nnunet_attention.networks.gate_start import (
+    DEFAULT_GATE_START,
+    check_gate_start,
+    start_gates,
+)
 
 
 class AttentionDecoder(UNetDecoder):
@@ -19,9 +24,11 @@ class AttentionDecoder(UNetDecoder):
         plain: the decoder whose layers are taken over; do not use it afterwards.
         gate_full_resolution: gate the skip of the highest resolution too. The paper does not.
         output_transform: see `AttentionGate`.
+        gate_start: `identity`, `open` or `he`, see `start_gates`. With `identity`, and without
+            output transform, the decoder computes what `plain` did.
 
     Raises:
-        ValueError: if there is no skip connection to gate.
+        ValueError: if there is no skip connection to gate, or no such start.
     """
 
     def __init__(
@@ -30,8 +37,11 @@ class AttentionDecoder(UNetDecoder):
         *,
         gate_full_resolution: bool = False,
         output_transform: bool = False,
+        gate_start: str = DEFAULT_GATE_START,
     ):
+        check_gate_start(gate_start)
         take_over_layers(self, plain)
+        self.gate_start = gate_start
         number_of_gates = len(self.stages) if gate_full_resolution else len(self.stages) - 1
         if number_of_gates < 1:
             remedy = "use a plain network"
@@ -60,6 +70,11 @@ class AttentionDecoder(UNetDecoder):
                 )
                 for stage in range(number_of_gates)
             )
+        self.start_gates()
+
+    def start_gates(self) -> None:
+        """Sets the gates' initial values; once, after an initialisation of all layers."""
+        start_gates(self.gates, self.stages, self.gate_start)
 
     def forward(self, skips: Sequence[Tensor], return_coefficients: bool = False):
         """Decodes the encoder's features.

@@ -1,9 +1,10 @@
 """The gated counterparts of nnU-Net's two standard networks."""
 
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
-from torch import Tensor
+from torch import Tensor, nn
 
 from nnunet_attention.networks.attention_decoder import AttentionDecoder
+from nnunet_attention.networks.gate_start import DEFAULT_GATE_START
 from nnunet_attention.networks.normalisation import without_views
 
 
@@ -11,15 +12,32 @@ class _GatedSkips:
     """Puts gates on the skips of the U-Net class that follows it in the method resolution order."""
 
     def __init__(
-        self, *args, gate_full_resolution: bool = False, output_transform: bool = False, **kwargs
+        self,
+        *args,
+        gate_full_resolution: bool = False,
+        output_transform: bool = False,
+        gate_start: str = DEFAULT_GATE_START,
+        **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.decoder = AttentionDecoder(
             self.decoder,
             gate_full_resolution=gate_full_resolution,
             output_transform=output_transform,
+            gate_start=gate_start,
         )
         without_views(self)
+
+    @classmethod
+    def initialize(cls, module: nn.Module) -> None:
+        """Initialises one layer as nnU-Net does, and then, with the decoder, the gates' start.
+
+        For `network.apply(network.initialize)`, which comes to a module after all that it is made
+        of.
+        """
+        super().initialize(module)
+        if isinstance(module, AttentionDecoder):
+            module.start_gates()
 
     def forward(self, x: Tensor, return_coefficients: bool = False):
         """Segments `x`.
@@ -37,13 +55,19 @@ class AttentionUNet(_GatedSkips, PlainConvUNet):
     """nnU-Net's PlainConvUNet with attention gates on its skip connections.
 
     Its state dict holds every key of the plain network, in the plain shapes, and
-    `decoder.gates.*`. With one seed, the plain keys start with the plain network's values.
+    `decoder.gates.*`. With one seed the plain keys start with the plain network's values; only
+    where a gated skip comes in does the start `identity` double them.
 
     Args:
         *args: those of PlainConvUNet.
         gate_full_resolution: gate the skip of the highest resolution too. The paper does not.
         output_transform: 1x1x1 convolution and normalisation after the product, as the authors'
             code has and the paper's figure has not.
+        gate_start: the gates' initial values. `identity`: every coefficient starts as 0.5 and the
+            next convolution makes up for it, so that the network computes what the plain one with
+            the same seed computes; with `output_transform`, whose normalisation cannot keep a
+            function, the coefficients start as 0.5 and nothing makes up for it. `open`: every
+            coefficient starts as 0.9526. `he`: as nnU-Net initialises any convolution.
         **kwargs: those of PlainConvUNet.
 
     Examples:

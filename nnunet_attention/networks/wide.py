@@ -22,7 +22,7 @@ _PLAIN_PATH_OF = {
     ),
 }
 # The arguments that the gated networks have and the plain ones have not.
-GATE_OPTIONS = ("gate_full_resolution", "output_transform")
+GATE_OPTIONS = ("gate_full_resolution", "output_transform", "gate_start")
 
 
 def build_plain_network(

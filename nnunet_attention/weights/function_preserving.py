@@ -2,25 +2,17 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from nnunet_attention.networks import AttentionDecoder
-
-# Every gate starts as a constant c = sigmoid(psi's bias), and the next convolution divides by it.
-# With bias 0, c is 0.5: there the sigmoid is steepest, coefficients can rise as far as they can
-# fall, and dividing by 0.5 is exact in floating point.
-START_BIAS = 0.0
-START_COEFFICIENT = 0.5
+from nnunet_attention.networks.gate_start import start_gates
 
 
-@torch.no_grad()
 def start_from_plain(attention: nn.Module, plain_weights: Mapping[str, Tensor]) -> None:
     """Loads a plain network's weights into its gated counterpart, whose function they then keep.
 
-    theta and phi of the gates stay as they are, psi's weight becomes 0 and its bias `START_BIAS`,
-    and the input channels that meet a gated skip are divided by `START_COEFFICIENT`. In the first
-    step of a training only psi moves; from then on theta and phi have a gradient too.
+    theta and phi of the gates stay as they are; psi and the weights that meet a gated skip get the
+    start `identity`, whatever start the network was built with.
 
     Args:
         attention: `AttentionUNet` or `AttentionResidualEncoderUNet`; changed in place, in its
@@ -46,12 +38,7 @@ def start_from_plain(attention: nn.Module, plain_weights: Mapping[str, Tensor]) 
         raise ValueError(
             f"missing are {_examples(missing)}; unknown are {_examples(fit.unexpected_keys)}"
         )
-    for gate, stage in zip(decoder.gates, decoder.stages, strict=False):
-        gate.psi.weight.zero_()
-        gate.psi.bias.fill_(START_BIAS)
-        # The stage's input is (upsampled, skip). Its weight has several names in the state dict,
-        # but is one tensor.
-        stage.convs[0].conv.weight[:, -gate.skip_channels :].div_(START_COEFFICIENT)
+    start_gates(decoder.gates, decoder.stages, "identity")
 
 
 def _last_line(error: Exception) -> str:

@@ -17,7 +17,7 @@ from nnunet_attention.crossval import FoldState, missing_steps, state_of
 from nnunet_attention.crossval import attempt as attempt_module
 from nnunet_attention.crossval.checkpoints import damaged_checkpoints, is_whole
 from nnunet_attention.crossval.launch import launch
-from nnunet_attention.crossval.local import Device, LocalRunner, devices
+from nnunet_attention.crossval.local import Device, LocalRunner, command_environment, devices
 from nnunet_attention.crossval.output import Output
 from nnunet_attention.crossval.runs import all_runs
 from nnunet_attention.errors import CommandError
@@ -110,6 +110,17 @@ def test_folds_on_a_cpu_keep_freed_memory_whatever_their_trainer(monkeypatch):
     assert devices(plan(device="mps"))[0].variables == ()
     monkeypatch.setenv("NNUNET_ATTENTION_KEEP_MEMORY", "0")
     assert devices(plan(device="cpu"))[0].variables == ()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_no_workers_of_augmentation_reach_trainings_and_not_the_planning(device, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    assert "nnUNet_n_proc_DA" not in command_environment()
+    assert dict(devices(plan(device=device))[0].variables)["nnUNet_n_proc_DA"] == "0"
+    monkeypatch.setenv("nnUNet_n_proc_DA", "4")
+    assert command_environment()["nnUNet_n_proc_DA"] == "4"
+    assert "nnUNet_n_proc_DA" not in dict(devices(plan(device=device))[0].variables)
 
 
 @pytest.mark.parametrize(

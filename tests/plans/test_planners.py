@@ -1,6 +1,7 @@
 """Our planners against nnU-Net's on the same fingerprint."""
 
 import json
+import os
 
 import pytest
 from fingerprinted_dataset import DATASET_JSON, NAME, write_fingerprinted_dataset
@@ -28,6 +29,7 @@ from nnunet_attention.plans import (
     AttentionResEncUNetPlannerXL,
     AttentionUNetPlanner,
 )
+from nnunet_attention.workers import WORKERS_VARIABLE
 
 PAIRS = {
     AttentionUNetPlanner: (ExperimentPlanner, "AttentionUNetPlans", 8),
@@ -191,6 +193,24 @@ def test_planning_again_changes_nothing_and_other_content_is_not_overwritten(sma
     with pytest.raises(CommandError, match=r"another content .*-overwrite_plans_name"):
         AttentionUNetPlanner(NAME, gate_full_resolution=True).plan_experiment()
     assert (path.stat().st_mtime_ns, path.read_text()) == before
+
+
+def test_no_workers_of_augmentation_do_not_stop_the_planning(small, monkeypatch):
+    expected = AttentionUNetPlanner(NAME).plan_experiment()
+    monkeypatch.setenv(WORKERS_VARIABLE, "0")
+    assert as_json(AttentionUNetPlanner(NAME).plan_experiment()) == as_json(expected)
+    assert os.environ[WORKERS_VARIABLE] == "0"
+
+
+def test_the_start_of_the_gates_is_written_where_it_is_chosen(small):
+    default = AttentionUNetPlanner(NAME).plan_experiment()
+    chosen = AttentionUNetPlanner(NAME, plans_name="Other", gate_start="open").plan_experiment()
+
+    def arguments(plans):
+        return plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+
+    assert "gate_start" not in arguments(default)
+    assert arguments(chosen)["gate_start"] == "open"
 
 
 def test_planners_are_listed_by_name():

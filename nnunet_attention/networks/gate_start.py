@@ -1,0 +1,70 @@
+"""The values that attention gates start with, so that at first they let everything through.
+
+"Gating parameters are initialised so that attention gates pass through feature vectors at all
+spatial locations" (Oktay et al. 2018, section 2.2, https://arxiv.org/abs/1804.03999). The
+initialisation that nnU-Net gives every convolution does not do so: it leaves coefficients anywhere
+between 0.2 and 0.8, level by level, as the seed has it.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from nnunet_attention.gates import AttentionGate
+
+# Every gate starts as a constant c = sigmoid(psi's bias), and the next convolution divides by it.
+# With bias 0, c is 0.5: there the sigmoid is steepest, coefficients can rise as far as they can
+# fall, and dividing by 0.5 is exact in floating point.
+IDENTITY_BIAS = 0.0
+IDENTITY_COEFFICIENT = 0.5
+# sigmoid(3) = 0.9526, as in the authors' classification network.
+OPEN_BIAS = 3.0
+
+GATE_STARTS = ("identity", "open", "he")
+DEFAULT_GATE_START = "identity"
+
+
+def check_gate_start(start: str) -> None:
+    """Refuses what is not the name of a start.
+
+    Raises:
+        ValueError: if there is no such start.
+    """
+    if start not in GATE_STARTS:
+        raise ValueError(f"gate_start is {start!r}; choose one of {', '.join(GATE_STARTS)}")
+
+
+@torch.no_grad()
+def start_gates(gates: Iterable[AttentionGate], stages: Iterable[nn.Module], start: str) -> None:
+    """Sets the initial values of gates and of the convolutions that their skips go into.
+
+    - `identity`: psi's weight and bias are 0, so that every coefficient is 0.5, and the weights
+      with which the next convolution meets the gated skip are divided by 0.5. The network computes
+      what it would without gates. A gate with an output transform, whose normalisation cannot keep
+      a function, gets psi's values only.
+    - `open`: psi's weight is 0 and its bias 3, so that every coefficient is 0.9526.
+    - `he`: nothing is changed; the layers' own initialisation holds.
+
+    With the first two, the first step of a training moves psi alone; from the second on theta
+    and phi have a gradient too. No random numbers are drawn.
+
+    Args:
+        gates: changed in place.
+        stages: the decoder stages that the gates stand before, in the same order; more may follow.
+            They have just been initialised, or loaded from a plain network.
+        start: one of `GATE_STARTS`.
+
+    Raises:
+        ValueError: if there is no such start.
+    """
+    check_gate_start(start)
+    if start == "he":
+        return
+    for gate, stage in zip(gates, stages, strict=False):
+        gate.psi.weight.zero_()
+        gate.psi.bias.fill_(OPEN_BIAS if start == "open" else IDENTITY_BIAS)
+        if start == "identity" and gate.output_transform is None:
+            # The stage's input is (upsampled, skip). Its weight has several names in the state
+            # dict, but is one tensor.
+            stage.convs[0].conv.weight[:, -gate.skip_channels :].div_(IDENTITY_COEFFICIENT)
