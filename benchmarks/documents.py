@@ -25,8 +25,11 @@ TABLES = (
     ("performance.md", "cases table", _CPU / "cases.md"),
     ("performance.md", "cuda table", _CPU.with_name("cuda") / "table.md"),
     ("benchmarks.md", "hippocampus runs table", _HIPPOCAMPUS / "runs.md"),
+    ("benchmarks.md", "hippocampus starts table", _HIPPOCAMPUS / "starts.md"),
     ("benchmarks.md", "hippocampus dice table", _HIPPOCAMPUS / "dice.md"),
     ("benchmarks.md", "hippocampus published table", _HIPPOCAMPUS / "published.md"),
+    ("benchmarks.md", "nuclei runs table", _HIPPOCAMPUS.with_name("nuclei") / "runs.md"),
+    ("benchmarks.md", "nuclei starts table", _HIPPOCAMPUS.with_name("nuclei") / "starts.md"),
 )
 
 

@@ -14,15 +14,12 @@ import torch
 from PIL import Image
 
 from benchmarks.hippocampus.schedules import (
-    ATTENTION,
-    COMPARED,
-    CONTROLS,
-    DATASET,
+    IDENTITY,
+    VARIANTS,
     Schedule,
-    environment,
-    folder_of,
+    training_environment,
 )
-from benchmarks.hippocampus.training import BIN, folders
+from benchmarks.hippocampus.training import BIN, collected_model, folders
 from benchmarks.machine import machine
 from nnunet_attention.evaluation.costs import read_cost
 from nnunet_attention.files import read_json, write_json
@@ -35,29 +32,36 @@ _WIDTH = 1200
 
 
 def collect(schedule: Schedule, work: Path, results: Path) -> int:
-    """Writes results/MODEL/..., results/maps and results/evolution; on the machine of the run.
+    """Adds what is finished to results/VARIANT/seed_N/..., with the pictures of one model.
+
+    On the machine of the run. What was collected before, of other runs, stays.
 
     Ends the program, with nothing written, if a training was of another length.
     """
-    logs = {name: _logs(schedule, model_folder(schedule, work, name)) for name in COMPARED}
-    dataset_json = read_json(work / "nnUNet_raw" / DATASET / "dataset.json")
+    logs = {run: _logs(schedule, trained_model(schedule, work, *run)) for run in schedule.runs}
+    dataset_json = read_json(work / "nnUNet_raw" / schedule.dataset / "dataset.json")
     needed = {key: dataset_json[key] for key in ("labels", "file_ending")}
-    write_json(_made(results / "labels" / DATASET) / "dataset.json", needed)
-    runs: dict[str, dict] = {}
-    for name in filter(logs.get, COMPARED):
-        model = model_folder(schedule, work, name)
-        target = results / folder_of(name) / DATASET / schedule.configuration
-        runs[name] = {fold: _fold(model, fold, log, target) for fold, log in logs[name].items()}
-    record = {"schedule": vars(schedule), "machine": machine(torch.device(schedule.device))}
-    write_json(results / "runs.json", {**record, "runs": runs})
-    _pictures(schedule, work, results)
+    write_json(_made(results / "labels" / schedule.dataset) / "dataset.json", needed)
+    known = results / "runs.json"
+    runs: dict = read_json(known)["runs"] if known.is_file() else {}
+    here = machine(torch.device(schedule.device))
+    for (name, seed), folds in logs.items():
+        model = trained_model(schedule, work, name, seed)
+        target = collected_model(schedule, results, name, seed)
+        for fold, log in folds.items():
+            found = {**_fold(model, fold, log, target), "machine": here}
+            runs.setdefault(name, {}).setdefault(str(seed), {})[fold] = found
+    write_json(known, {"schedule": vars(schedule), "runs": runs})
+    first_seed = schedule.runs[0][1]
+    if logs.get((IDENTITY.folder, first_seed)):
+        _pictures(schedule, work, results, first_seed, dataset_json["file_ending"])
     return 0
 
 
-def model_folder(schedule: Schedule, work: Path, name: str) -> Path:
+def trained_model(schedule: Schedule, work: Path, variant: str, seed: int) -> Path:
     """nnU-Net's folder of one of the models that are compared."""
-    trained = Path(folders(work, controls=name in CONTROLS)["nnUNet_results"], DATASET)
-    return trained / f"{COMPARED[name]}__nnUNetPlans__{schedule.configuration}"
+    results = Path(folders(work, seed)["nnUNet_results"], schedule.dataset)
+    return results / VARIANTS[variant].model_name(schedule)
 
 
 def _logs(schedule: Schedule, model: Path) -> dict[str, dict]:
@@ -100,20 +104,24 @@ def _fold(model: Path, fold: str, log: dict, target: Path) -> dict:
     }
 
 
-def _pictures(schedule: Schedule, work: Path, results: Path) -> None:
+def _pictures(schedule: Schedule, work: Path, results: Path, seed: int, ending: str) -> None:
     """The evolution of the coefficients, and the maps of the best, median and worst case."""
     fold = schedule.folds[0]
-    model = model_folder(schedule, work, ATTENTION)
-    variables = environment(schedule, folders(work) | {"PATH": str(BIN)})
-    chosen = best_median_worst(read_json(model / f"fold_{fold}" / "validation" / "summary.json"))
-    raw = work / "nnUNet_raw" / DATASET
+    model = trained_model(schedule, work, IDENTITY.folder, seed)
+    variables = training_environment(schedule, seed, folders(work, seed) | {"PATH": str(BIN)})
+    summary = read_json(model / f"fold_{fold}" / "validation" / "summary.json")
+    chosen = best_median_worst(summary)
+    raw = work / "nnUNet_raw" / schedule.dataset
+    for folder in ("maps", "evolution"):
+        shutil.rmtree(results / folder, ignore_errors=True)
     with tempfile.TemporaryDirectory() as scratch:
         _run(["evolution", str(model / f"fold_{fold}"), "-o", scratch], variables)
         for picture in Path(scratch).glob("*.png"):
             small_copy(picture, results / "evolution" / picture.name)
         images = _made(Path(scratch, "images"))
         for case in chosen.values():
-            shutil.copy(raw / "imagesTr" / f"{case}_0000.nii.gz", images)
+            for image in (raw / "imagesTr").glob(f"{case}_[0-9][0-9][0-9][0-9]{ending}"):
+                shutil.copy(image, images)
         _run(
             [
                 *("maps", "-i", str(images), "-o", str(Path(scratch, "maps")), "-m", str(model)),
@@ -122,8 +130,8 @@ def _pictures(schedule: Schedule, work: Path, results: Path) -> None:
             variables,
         )
         for which, case in chosen.items():
-            found = next(Path(scratch, "maps").rglob(f"{case}*.png"))
-            small_copy(found, results / "maps" / f"{which}_{case}.png")
+            picture = Path(scratch, "maps", "maps", case, f"{case}.png")
+            small_copy(picture, results / "maps" / f"{which}_{case}.png")
 
 
 def small_copy(picture: Path, target: Path) -> None:
@@ -139,7 +147,7 @@ def small_copy(picture: Path, target: Path) -> None:
 def best_median_worst(summary: dict) -> dict[str, str]:
     """Cases by their mean Dice over the labels; of an even number the lower median."""
     dice = {
-        Path(case["prediction_file"]).name.removesuffix(".nii.gz"): mean(
+        Path(case["prediction_file"]).name.partition(".")[0]: mean(
             values["Dice"] for values in case["metrics"].values()
         )
         for case in summary["metric_per_case"]

@@ -1,52 +1,218 @@
-"""Leaderboard, figure and tables from the collected summaries."""
+"""Leaderboard, figures and tables from the collected summaries."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.hippocampus.schedules import COMPARED, DATASET, Schedule, folder_of
+import numpy as np
+
+from benchmarks.hippocampus.paired import over_cases, over_seeds_and_cases
+from benchmarks.hippocampus.schedules import STOCK, VARIANTS, Schedule
+from benchmarks.hippocampus.training import collected_model
 from benchmarks.machine import told
 from nnunet_attention.crossval.published import write_published
 from nnunet_attention.drawing import LABEL_COLOURS, new_figure, save_png
 from nnunet_attention.evaluation.statistics import Comparison
-from nnunet_attention.evaluation.tables import confidence_interval, p_text, signed, value_text
+from nnunet_attention.evaluation.tables import (
+    MINUS,
+    confidence_interval,
+    p_text,
+    signed,
+    value_text,
+)
 from nnunet_attention.files import read_json, write_text
+
+# Margins of equivalence, in Dice. The smaller is the difference that the start `he` made.
+MARGINS = (0.005, 0.01)
+# Fixed before the runs: a start is only called not behind stock nnU-Net if the interval over seeds
+# and patients ends above this, and another start becomes the default if it is better by more.
+NOT_BEHIND = -0.005
+BETTER_BY = 0.002
 
 
 def report(results: Path) -> int:
-    """Writes leaderboard/, published.md, dice.png, dice.md and runs.md beside the summaries."""
+    """Writes leaderboard/, starts.md, published.md, dice.png, dice.md and runs.md."""
     if not (results / "runs.json").is_file():
         print(f"{results} has no runs.json; collect a run first", file=sys.stderr)
         return 2
     from nnunet_attention.cli.main import main
 
     record = read_json(results / "runs.json")
-    schedule = Schedule(**record["schedule"])
-    folds, configuration = schedule.folds, schedule.configuration
-    models = [name for name in COMPARED if name in record["runs"]]
-    named = [f"{name}={results / folder_of(name)}" for name in models]
+    schedule = schedule_of(record)
+    shown = shown_runs(record)
+    named = [f"{name}={results / v / f'seed_{seed}'}" for name, (v, seed) in shown.items()]
     code = main(
         [
-            *("leaderboard", "-d", DATASET, "-c", configuration, "-f", *folds),
-            *("--results", *named, "--label-names", str(results / "labels")),
-            *("-o", str(results / "leaderboard")),
+            *("leaderboard", "-d", schedule.dataset, "-c", schedule.configuration),
+            *("-f", *schedule.folds, "--results", *named),
+            *("--label-names", str(results / "labels"), "-o", str(results / "leaderboard")),
         ]
     )
     if code:
         return code
-    summaries = {}
-    for name in models:
-        model = results / folder_of(name) / DATASET / configuration
-        paths = [model / f"fold_{fold}" / "validation" / "summary.json" for fold in folds]
-        summaries[name] = [read_json(path) for path in paths]
-    labels = read_json(results / "labels" / DATASET / "dataset.json")["labels"]
+    summaries = {
+        name: read_summaries(schedule, results, variant, int(seed))
+        for name, (variant, seed) in shown.items()
+    }
+    labels = read_json(results / "labels" / schedule.dataset / "dataset.json")["labels"]
     draw(summaries, labels, results / "dice.png")
     board = read_json(results / "leaderboard" / "leaderboard.json")
-    write_published(board, ["3d_fullres"], results)
+    write_published(board, [schedule.planned], results)
     write_text(results / "dice.md", dice_table(board))
     write_text(results / "runs.md", runs_table(record))
+    dice = {
+        variant: {
+            int(seed): case_dice(read_summaries(schedule, results, variant, int(seed)))
+            for seed in seeds
+        }
+        for variant, seeds in record["runs"].items()
+    }
+    write_text(results / "starts.md", starts_table(dice))
     return 0
+
+
+def schedule_of(record: Mapping) -> Schedule:
+    """The schedule that a record of runs names."""
+    return Schedule(
+        **{
+            **record["schedule"],
+            "folds": tuple(record["schedule"]["folds"]),
+            "runs": tuple((variant, seed) for variant, seed in record["schedule"]["runs"]),
+        }
+    )
+
+
+def shown_runs(record: Mapping) -> dict[str, tuple[str, str]]:
+    """What the leaderboard compares: each variant's first seed, and stock's second as a control.
+
+    Returns:
+        variant and seed by the name in tables.
+    """
+    shown = {}
+    for variant, definition in VARIANTS.items():
+        if variant in record["runs"]:
+            shown[definition.name] = (variant, min(record["runs"][variant], key=int))
+    seeds = sorted(record["runs"].get(STOCK.folder, {}), key=int)
+    if len(seeds) > 1:
+        shown[f"{STOCK.name}, other seed"] = (STOCK.folder, seeds[1])
+    return shown
+
+
+def read_summaries(schedule: Schedule, results: Path, variant: str, seed: int) -> list[dict]:
+    """The summaries of a run's folds."""
+    model = collected_model(schedule, results, variant, seed)
+    return [read_json(model / f"fold_{k}/validation/summary.json") for k in schedule.folds]
+
+
+def case_dice(summaries: list[dict]) -> dict[str, float]:
+    """Each case's Dice, the mean over the labels for which it is defined."""
+    return {
+        case["prediction_file"]: float(
+            np.nanmean([values["Dice"] for values in case["metrics"].values()])
+        )
+        for summary in summaries
+        for case in summary["metric_per_case"]
+    }
+
+
+def starts_table(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
+    """Every variant minus stock nnU-Net of the same seed, as Markdown.
+
+    Args:
+        dice: of each case, by variant, seed and case.
+    """
+    stock = dice[STOCK.folder]
+    lines = [
+        f"| network | seeds | mean Dice | minus {STOCK.name} of the same seed | by seed | "
+        "cases above it | 95 % CI, patients | 95 % CI, patients and seeds | "
+        + " | ".join(f"p, within ±{_plain(margin)}" for margin in MARGINS)
+        + " |",
+        "|---|---|---:|---:|---|---|---|---|" + "---:|" * len(MARGINS),
+        f"| {STOCK.name} | {_listed(sorted(stock))} | {_mean_dice(stock, sorted(stock))} |"
+        + " |" * (5 + len(MARGINS)),
+    ]
+    means = {}
+    for folder, variant in VARIANTS.items():
+        seeds = sorted(set(dice.get(folder, {})) & set(stock))
+        if folder == STOCK.folder or not seeds:
+            continue
+        differences = paired(dice[folder], stock, seeds)
+        of_cases, of_both = over_cases(differences), over_seeds_and_cases(differences)
+        tested = of_both or of_cases
+        means[folder] = (len(seeds), of_cases.mean, tested.interval[0])
+        cells = [
+            *(variant.name, _listed(seeds), _mean_dice(dice[folder], seeds)),
+            _four(of_cases.mean),
+            ", ".join(_four(row.mean()) for row in differences),
+            ", ".join(f"{int((row > 0).sum())} of {row.size}" for row in differences),
+            _ends(of_cases.interval),
+            _ends(of_both.interval) if of_both else "one training",
+            *(p_text(tested.equivalence_p_value(margin)) for margin in MARGINS),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *verdicts(means)]) + "\n"
+
+
+def verdicts(means: Mapping[str, tuple[int, float, float]]) -> list[str]:
+    """What the rules that were fixed before the runs say, a line each.
+
+    Args:
+        means: number of seeds, mean difference to stock, and the lower end of its interval over
+            patients and, with several, seeds, by variant.
+    """
+    lines = []
+    for folder, (seeds, _, low) in means.items():
+        if folder not in ("identity", "open", "he"):
+            continue
+        behind = "is not" if low > NOT_BEHIND else "may be"
+        lines.append(
+            f"- `{folder}`: the interval's lower end is {_four(low)}, so that it {behind} behind "
+            f"{STOCK.name} by {_plain(-NOT_BEHIND)} or more, with {_trainings(seeds)}."
+        )
+    if {"identity", "open"} <= set(means):
+        gain = means["open"][1] - means["identity"][1]
+        stays = "stays" if gain <= BETTER_BY else "has to give way as"
+        lines.append(
+            f"- `open` minus `identity` is {_four(gain)} in the mean; with the rule of more than "
+            f"{_plain(BETTER_BY)}, `identity` {stays} the default."
+        )
+    return lines
+
+
+def paired(
+    ours: Mapping[int, Mapping[str, float]],
+    theirs: Mapping[int, Mapping[str, float]],
+    seeds: list[int],
+) -> np.ndarray:
+    """Differences of Dice, (seeds, cases), of the same seed and case."""
+    cases = sorted(theirs[seeds[0]])
+    return np.array([[ours[s][case] - theirs[s][case] for case in cases] for s in seeds])
+
+
+def _mean_dice(dice: Mapping[int, Mapping[str, float]], seeds: list[int]) -> str:
+    return f"{np.mean([list(dice[seed].values()) for seed in seeds]):.4f}"
+
+
+def _listed(seeds: list[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def _trainings(seeds: int) -> str:
+    return f"{seeds} trainings of each" if seeds > 1 else "one training of each"
+
+
+def _four(value: float) -> str:
+    return f"{value:+.4f}".replace("-", MINUS)
+
+
+def _ends(interval: tuple[float, float]) -> str:
+    return f"[{_four(interval[0])}, {_four(interval[1])}]"
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}"
 
 
 def draw(summaries: dict[str, list[dict]], labels: dict[str, int], path: Path) -> None:
@@ -137,20 +303,25 @@ def _text(value: float) -> str:
 
 def runs_table(record: dict) -> str:
     """What was run on which machine, and what each fold took, as Markdown."""
-    schedule = Schedule(**record["schedule"])
+    schedule = schedule_of(record)
     batch = f"batch {schedule.batch_size}" if schedule.batch_size else "the plans' batch"
-    seeds = f"seed {schedule.seed} (other seed: {schedule.of_controls().seed})"
     lines = [
-        f"{schedule.epochs} epochs of {schedule.iterations} iterations at {batch}, {seeds}, "
-        f"folds {', '.join(schedule.folds)}. {told(record['machine'])}.",
+        f"{schedule.epochs} epochs of {schedule.iterations} iterations at {batch}, folds "
+        f"{', '.join(schedule.folds)}.",
         "",
-        "| model | fold | median epoch, s | training, h | validation, s a case |",
-        "|---|---:|---:|---:|---:|",
+        "| model | seed | fold | median epoch, s | training, h | validation, s a case | machine |",
+        "|---|---:|---:|---:|---:|---:|---|",
     ]
-    for name in COMPARED:
-        for fold, run in sorted(record["runs"].get(name, {}).items()):
-            lines.append(
-                f"| {name} | {fold} | {run['median_epoch_seconds']:.1f} | {run['hours']:.2f} | "
-                f"{run['validation_seconds_per_case']:.2f} |"
-            )
+    for folder, variant in VARIANTS.items():
+        for seed, folds in sorted(record["runs"].get(folder, {}).items(), key=_number):
+            for fold, run in sorted(folds.items()):
+                lines.append(
+                    f"| {variant.name} | {seed} | {fold} | {run['median_epoch_seconds']:.1f} | "
+                    f"{run['hours']:.2f} | {run['validation_seconds_per_case']:.2f} | "
+                    f"{told(run['machine'])} |"
+                )
     return "\n".join(lines) + "\n"
+
+
+def _number(item: tuple[str, object]) -> int:
+    return int(item[0])

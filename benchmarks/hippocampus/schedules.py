@@ -1,27 +1,76 @@
-"""How long is trained, on what; the same for every model."""
+"""What is trained: variants of the network, and how long, on what, with which seeds."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-DATASET = "Dataset004_Hippocampus"
-# The first is the baseline of the tests.
-MODELS = {
-    "nnU-Net": "nnUNetTrainer_short",
-    "wide U-Net": "WideUNetTrainer_short",
-    "Attention U-Net": "AttentionUNetTrainer_short",
+from nnunet_attention.workers import WORKERS_VARIABLE
+
+STOCK_PLANS = "nnUNetPlans"
+_ATTENTION_TRAINER = "AttentionUNetTrainer_short"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the networks that are compared.
+
+    Attributes:
+        name: in tables.
+        folder: of its results.
+        trainer: nnU-Net's `-tr`.
+        plans: nnU-Net's `-p`.
+        plan_options: of `nnunet-attention plan --from nnUNetPlans`, which makes these plans.
+    """
+
+    name: str
+    folder: str
+    trainer: str
+    plans: str = STOCK_PLANS
+    plan_options: tuple[str, ...] = ()
+
+    def model_name(self, schedule: Schedule) -> str:
+        """The name of nnU-Net's folder of the trained model."""
+        return f"{self.trainer}__{self.plans}__{schedule.configuration}"
+
+
+STOCK = Variant("nnU-Net", "stock", "nnUNetTrainer_short")
+WIDE = Variant("wide U-Net", "wide", "WideUNetTrainer_short")
+IDENTITY = Variant("Attention U-Net", "identity", _ATTENTION_TRAINER)
+OPEN = Variant(
+    "Attention U-Net, open start",
+    "open",
+    _ATTENTION_TRAINER,
+    "OpenGatesPlans",
+    ("--gate_start", "open"),
+)
+HE = Variant(
+    "Attention U-Net, He start",
+    "he",
+    _ATTENTION_TRAINER,
+    "HeGatesPlans",
+    ("--gate_start", "he"),
+)
+FULL_RESOLUTION = Variant(
+    "Attention U-Net, full resolution too",
+    "full_resolution",
+    _ATTENTION_TRAINER,
+    "FullResolutionGatesPlans",
+    ("--gate_full_resolution",),
+)
+OUTPUT_TRANSFORM = Variant(
+    "Attention U-Net, output transform",
+    "output_transform",
+    _ATTENTION_TRAINER,
+    "OutputTransformPlans",
+    ("--output_transform",),
+)
+# The first is the baseline that all others are compared with.
+VARIANTS = {
+    variant.folder: variant
+    for variant in (STOCK, WIDE, IDENTITY, OPEN, HE, FULL_RESOLUTION, OUTPUT_TRANSFORM)
 }
-BASELINE, ATTENTION = "nnU-Net", "Attention U-Net"
-# Again with the next seed, in a results folder of their own: what differs is chance.
-CONTROLS = {f"{name}, other seed": MODELS[name] for name in (BASELINE, ATTENTION)}
-COMPARED = {**MODELS, **CONTROLS}
-
-
-def folder_of(name: str) -> str:
-    """Of a model's summaries, among the results."""
-    return f"{COMPARED[name]}_other_seed" if name in CONTROLS else COMPARED[name]
 
 
 @dataclass(frozen=True)
@@ -30,31 +79,35 @@ class Schedule:
 
     Attributes:
         name: of its folder of results.
+        dataset: nnU-Net's name of the data set.
         device: cpu or cuda.
         epochs: of every fold.
         iterations: of training in an epoch.
         validation_iterations: of the pseudo Dice in an epoch.
         batch_size: None for that of the plans.
         folds: that are trained.
-        seed: of initial weights and batches.
+        runs: (folder of the variant, seed), the most telling first.
+        planned: the configuration that nnU-Net plans.
         workers: processes of data augmentation; None for nnU-Net's own choice. With 0, a training
             on a CPU can be repeated exactly.
     """
 
     name: str
+    dataset: str
     device: str
     epochs: int
     iterations: int
     validation_iterations: int
     batch_size: int | None
     folds: tuple[str, ...]
-    seed: int = 0
+    runs: tuple[tuple[str, int], ...]
+    planned: str = "3d_fullres"
     workers: int | None = None
 
     @property
     def configuration(self) -> str:
         """Of the plans; a smaller batch makes one of its own, which inherits all else."""
-        return "3d_fullres" + (f"_batch{self.batch_size}" if self.batch_size else "")
+        return self.planned + (f"_batch{self.batch_size}" if self.batch_size else "")
 
     @property
     def recorded_epochs(self) -> tuple[int, ...]:
@@ -62,41 +115,85 @@ class Schedule:
         parts = {round(self.epochs * part / 5) for part in range(1, 6)}
         return tuple(sorted({1, 2, *parts} & set(range(1, self.epochs + 1))))
 
-    def variables(self) -> dict[str, str]:
-        """Of the environment."""
-        found = {
+    def variables(self, seed: int) -> dict[str, str]:
+        """What a training's environment says of schedule and seed."""
+        variables = {
             "NNUNET_ATTENTION_SHORT_SCHEDULE": (
                 f"{self.epochs},{self.iterations},{self.validation_iterations}"
             ),
-            "NNUNET_ATTENTION_SEED": str(self.seed),
+            "NNUNET_ATTENTION_SEED": str(seed),
             "nnUNet_attention_epochs": ",".join(map(str, self.recorded_epochs)),
             "PYTHONUNBUFFERED": "1",
         }
         if self.workers is not None:
-            found["nnUNet_n_proc_DA"] = str(self.workers)
-        return found
+            variables[WORKERS_VARIABLE] = str(self.workers)
+        return variables
 
-    def of_controls(self) -> Schedule:
-        """The same with the next seed."""
-        return replace(self, seed=self.seed + 1)
-
-    def crossval_arguments(self, trainers: Iterable[str], processes: int) -> list[str]:
-        """Of `nnunet-attention`."""
+    def crossval_arguments(self, variant: Variant, processes: int) -> list[str]:
+        """The words after `nnunet-attention` that train one variant."""
         return [
-            *("crossval", "-d", DATASET, "-c", self.configuration, "-tr", *trainers),
-            *("-f", *self.folds, "-device", self.device, "-np", str(processes)),
-            "--no-leaderboard",
+            *("crossval", "-d", self.dataset, "-c", self.configuration),
+            *("-tr", variant.trainer, "-p", variant.plans, "-f", *self.folds),
+            *("-device", self.device, "-np", str(processes), "--no-leaderboard"),
         ]
 
 
-# Half an hour a model and more on two cores; a step of the plans' batch of nine takes six times as
+def _each(seeds: range, *folders: str) -> tuple[tuple[str, int], ...]:
+    return tuple((folder, seed) for seed in seeds for folder in folders)
+
+
+_STARTS = ("stock", "identity", "open", "he")
+# The starts decide over the default; what else is gated, or follows the product, comes after them.
+_ALL_RUNS = (
+    *_each(range(3), *_STARTS),
+    ("wide", 0),
+    *_each(range(3), "full_resolution", "output_transform"),
+)
+# Twenty minutes a model on two idle cores; a step of the plans' batch of nine takes six times as
 # long.
-CPU = Schedule("cpu", "cpu", 25, 30, 4, batch_size=2, folds=("0",), workers=0)
+CPU = Schedule(
+    name="cpu",
+    dataset="Dataset004_Hippocampus",
+    device="cpu",
+    epochs=25,
+    iterations=30,
+    validation_iterations=4,
+    batch_size=2,
+    folds=("0",),
+    runs=_ALL_RUNS,
+    workers=0,
+)
 # nnU-Net's epochs and batch. --epochs makes it as long as there is time for.
-GPU = Schedule("gpu", "cuda", 100, 250, 50, batch_size=None, folds=("0", "1", "2", "3", "4"))
-SCHEDULES = {one.name: one for one in (CPU, GPU)}
+GPU = Schedule(
+    name="gpu",
+    dataset="Dataset004_Hippocampus",
+    device="cuda",
+    epochs=100,
+    iterations=250,
+    validation_iterations=50,
+    batch_size=None,
+    folds=("0", "1", "2", "3", "4"),
+    runs=_ALL_RUNS,
+)
+# A second data set: colour microscopy, in two dimensions.
+NUCLEI = Schedule(
+    name="nuclei",
+    dataset="Dataset018_Nuclei2D",
+    device="cpu",
+    epochs=20,
+    iterations=20,
+    validation_iterations=4,
+    batch_size=4,
+    folds=("0", "1"),
+    runs=_each(range(2), "stock", "identity", "he"),
+    planned="2d",
+    workers=0,
+)
+SCHEDULES = {schedule.name: schedule for schedule in (CPU, GPU, NUCLEI)}
 
 
-def environment(schedule: Schedule, base: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """For the commands of a run."""
-    return {**base, **schedule.variables()}
+def training_environment(
+    schedule: Schedule, seed: int, base: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """For the commands that train; planning takes none of it."""
+    return {**base, **schedule.variables(seed)}

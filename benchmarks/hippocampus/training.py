@@ -1,4 +1,4 @@
-"""From the Decathlon's folder to finished folds, by nnU-Net's commands and `crossval`."""
+"""From a folder of data to finished folds, by nnU-Net's commands and `crossval`."""
 
 from __future__ import annotations
 
@@ -8,67 +8,149 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.hippocampus.schedules import CONTROLS, DATASET, MODELS, Schedule, environment
+from benchmarks.hippocampus.schedules import (
+    STOCK_PLANS,
+    VARIANTS,
+    Schedule,
+    Variant,
+    training_environment,
+)
 from nnunet_attention.files import read_json, write_text
+from nnunet_attention.workers import planning_environment
 
 BIN = Path(sys.executable).parent
 
 
-def train(schedule: Schedule, data: Path, work: Path, processes: int) -> int:
-    """Does what is missing; the exit code of the command that failed, or 0."""
-    variables = environment(schedule, {**os.environ, **folders(work)})
+def train(
+    schedule: Schedule,
+    data: Path,
+    work: Path,
+    runs: Sequence[tuple[str, int]],
+    processes: int,
+    results: Path | None = None,
+) -> int:
+    """Does what is missing.
+
+    Args:
+        schedule: how it is trained.
+        data: a task folder of the Decathlon, or a data set in nnU-Net's raw format.
+        work: the folder of everything that comes out.
+        runs: those of the schedule's that are wanted, in their order.
+        processes: of conversion and preprocessing.
+        results: what was collected before and need not be trained again; None for nothing.
+
+    Returns:
+        the exit code of the command that failed, or 0.
+    """
     for folder in folders(work).values():
         Path(folder).mkdir(parents=True, exist_ok=True)
-    raw, preprocessed = work / "nnUNet_raw" / DATASET, work / "nnUNet_preprocessed" / DATASET
-    number = [str(int(DATASET[7:10])), "-c", "3d_fullres", "-np", str(processes)]
-    if not (raw / "dataset.json").is_file():
-        # nnU-Net asks for a folder of test images, which are not used here.
-        source = work / "source" / data.name
-        shutil.copytree(data, source, dirs_exist_ok=True)
-        (source / "imagesTs").mkdir(exist_ok=True)
-        code = _run(
-            ["nnUNetv2_convert_MSD_dataset", "-i", str(source), "-np", str(processes)], variables
+    variables = planning_environment({**os.environ, **folders(work)})
+    code = _prepare(schedule, data, work, processes, variables)
+    if code:
+        return code
+    for number, (name, seed) in enumerate(runs, 1):
+        variant = VARIANTS[name]
+        title = f"{number} of {len(runs)}: {variant.name}, seed {seed}"
+        if results is not None and is_collected(schedule, results, name, seed):
+            print(f"{title}: collected already (--again trains it anew)", flush=True)
+            continue
+        print(title, flush=True)
+        Path(folders(work, seed)["nnUNet_results"]).mkdir(parents=True, exist_ok=True)
+        code = _plan_variant(schedule, variant, work, variables) or _run(
+            ["nnunet-attention", *schedule.crossval_arguments(variant, processes)],
+            training_environment(schedule, seed, {**os.environ, **folders(work, seed)}),
         )
         if code:
             return code
-    if not (preprocessed / "nnUNetPlans_3d_fullres").is_dir():
-        code = _run(["nnUNetv2_plan_and_preprocess", "-d", *number], variables)
-        if code:
-            return code
-    add_configuration(schedule, preprocessed / "nnUNetPlans.json")
-    arguments = schedule.crossval_arguments(MODELS.values(), processes)
-    code = _run(["nnunet-attention", *arguments], variables)
-    if code:
-        return code
-    schedule = schedule.of_controls()
-    variables = environment(schedule, {**os.environ, **folders(work, controls=True)})
-    arguments = schedule.crossval_arguments(CONTROLS.values(), processes)
-    return _run(["nnunet-attention", *arguments], variables)
+    return 0
 
 
-def folders(work: Path, controls: bool = False) -> dict[str, str]:
-    """nnU-Net's three; the controls' results have a folder of their own."""
+def is_collected(schedule: Schedule, results: Path, variant: str, seed: int) -> bool:
+    """Tells whether every fold of a run is among the results."""
+    model = collected_model(schedule, results, variant, seed)
+    return all((model / f"fold_{k}/validation/summary.json").is_file() for k in schedule.folds)
+
+
+def collected_model(schedule: Schedule, results: Path, variant: str, seed: int) -> Path:
+    """The folder with what was collected of one run."""
+    return results / variant / f"seed_{seed}" / schedule.dataset / schedule.configuration
+
+
+def folders(work: Path, seed: int = 0) -> dict[str, str]:
+    """nnU-Net's three; each seed has results of its own."""
     return {
         "nnUNet_raw": str(work / "nnUNet_raw"),
         "nnUNet_preprocessed": str(work / "nnUNet_preprocessed"),
-        "nnUNet_results": str(work / ("nnUNet_results_control" if controls else "nnUNet_results")),
+        "nnUNet_results": str(work / f"nnUNet_results_seed{seed}"),
     }
 
 
 def add_configuration(schedule: Schedule, plans: Path) -> None:
-    """A smaller batch is nnU-Net's configuration with another batch size, as its manual has it."""
+    """Adds a smaller batch: a configuration with another batch size, as nnU-Net's manual has it."""
     content = read_json(plans)
     if schedule.batch_size is None or schedule.configuration in content["configurations"]:
         return
     content["configurations"][schedule.configuration] = {
-        "inherits_from": "3d_fullres",
+        "inherits_from": schedule.planned,
         "batch_size": schedule.batch_size,
     }
 
     # In the plans' own order.
     write_text(plans, json.dumps(content, indent=4))
+
+
+def _prepare(
+    schedule: Schedule, data: Path, work: Path, processes: int, variables: dict[str, str]
+) -> int:
+    raw = work / "nnUNet_raw" / schedule.dataset
+    preprocessed = work / "nnUNet_preprocessed" / schedule.dataset
+    if not (raw / "dataset.json").is_file():
+        code = _bring_data(data, raw, work, processes, variables)
+        if code:
+            return code
+    if not (preprocessed / f"{STOCK_PLANS}_{schedule.planned}").is_dir():
+        number = str(int(schedule.dataset.removeprefix("Dataset").partition("_")[0]))
+        command = ["nnUNetv2_plan_and_preprocess", "-d", number, "-c", schedule.planned]
+        code = _run([*command, "-np", str(processes)], variables)
+        if code:
+            return code
+    add_configuration(schedule, preprocessed / f"{STOCK_PLANS}.json")
+    return 0
+
+
+def _bring_data(
+    data: Path, raw: Path, work: Path, processes: int, variables: dict[str, str]
+) -> int:
+    if "file_ending" in read_json(data / "dataset.json"):
+        # dataset.json last: it says that all is there.
+        shutil.copytree(
+            data, raw, dirs_exist_ok=True, ignore=shutil.ignore_patterns("dataset.json")
+        )
+        shutil.copy(data / "dataset.json", raw)
+        return 0
+    # nnU-Net asks for a folder of test images, which are not used here.
+    source = work / "source" / data.name
+    shutil.copytree(data, source, dirs_exist_ok=True)
+    # The copy of a folder that can only be read can only be read.
+    source.chmod(0o755)
+    (source / "imagesTs").mkdir(exist_ok=True)
+    return _run(
+        ["nnUNetv2_convert_MSD_dataset", "-i", str(source), "-np", str(processes)], variables
+    )
+
+
+def _plan_variant(
+    schedule: Schedule, variant: Variant, work: Path, variables: dict[str, str]
+) -> int:
+    preprocessed = work / "nnUNet_preprocessed" / schedule.dataset
+    if (preprocessed / f"{variant.plans}.json").is_file():
+        return 0
+    command = ["nnunet-attention", "plan", "-d", schedule.dataset, "--from", STOCK_PLANS]
+    command += ["-overwrite_plans_name", variant.plans, "-c", schedule.configuration]
+    return _run([*command, *variant.plan_options], variables)
 
 
 def _run(command: list[str], variables: dict[str, str]) -> int:

@@ -1,62 +1,93 @@
-"""The benchmark on MSD Task04 Hippocampus: what is run, and what is told of it."""
+"""The benchmark with trained models: what is run, and what is told of it."""
 
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
 from PIL import Image
+from scipy import stats
+from shared_data import HIPPOCAMPUS, NUCLEI, needs
 
 from benchmarks.hippocampus import training
-from benchmarks.hippocampus.__main__ import RESULTS
+from benchmarks.hippocampus.__main__ import RESULTS, chosen_runs
 from benchmarks.hippocampus.collecting import (
     best_median_worst,
     collect,
-    model_folder,
     small_copy,
+    trained_model,
 )
-from benchmarks.hippocampus.reporting import dice_table, draw, report, runs_table
+from benchmarks.hippocampus.paired import over_cases, over_seeds_and_cases
+from benchmarks.hippocampus.reporting import (
+    dice_table,
+    draw,
+    report,
+    runs_table,
+    starts_table,
+    verdicts,
+)
 from benchmarks.hippocampus.schedules import (
-    COMPARED,
     CPU,
-    DATASET,
     GPU,
-    MODELS,
+    SCHEDULES,
+    STOCK,
+    VARIANTS,
     Schedule,
-    environment,
+    training_environment,
 )
-from benchmarks.hippocampus.training import add_configuration
+from benchmarks.hippocampus.training import add_configuration, collected_model
 from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
 from nnunet_attention.evaluation.tables import MINUS
 from nnunet_attention.trainers.short import short_schedule, short_seed
 
+each_schedule = pytest.mark.parametrize(
+    "schedule", SCHEDULES.values(), ids=lambda schedule: schedule.name
+)
+MACHINE = {"kind": "Abacus", "threads": 2, "torch": "2", "nnunetv2": "2.8", "python": "3"}
 
-@pytest.mark.parametrize("schedule", [CPU, GPU], ids=lambda one: one.name)
-def test_every_model_gets_the_same_schedule_and_seed(schedule):
-    variables = environment(schedule, {})
-    assert short_schedule(variables["NNUNET_ATTENTION_SHORT_SCHEDULE"]) == (
-        schedule.epochs,
-        schedule.iterations,
-        schedule.validation_iterations,
-    )
-    assert short_seed(variables["NNUNET_ATTENTION_SEED"]) == 0
-    assert set(MODELS.values()) <= set(trainers.__all__)
+
+@each_schedule
+def test_every_run_gets_the_same_schedule_and_its_seed(schedule):
+    for variant, seed in schedule.runs:
+        variables = training_environment(schedule, seed, {})
+        assert short_schedule(variables["NNUNET_ATTENTION_SHORT_SCHEDULE"]) == (
+            schedule.epochs,
+            schedule.iterations,
+            schedule.validation_iterations,
+        )
+        assert short_seed(variables["NNUNET_ATTENTION_SEED"]) == seed
+        assert VARIANTS[variant].trainer in trainers.__all__
+
+
+@each_schedule
+def test_every_run_has_a_stock_run_of_the_same_seed(schedule):
+    assert len(set(schedule.runs)) == len(schedule.runs)
+    assert {(STOCK.folder, seed) for _, seed in schedule.runs} <= set(schedule.runs)
 
 
 def test_recorded_epochs_are_early_ones_and_fifths():
     assert CPU.recorded_epochs == (1, 2, 5, 10, 15, 20, 25)
-    assert Schedule("", "cpu", 3, 1, 1, None, ("0",)).recorded_epochs == (1, 2, 3)
+    three = Schedule("", "", "cpu", 3, 1, 1, None, ("0",), ())
+    assert three.recorded_epochs == (1, 2, 3)
 
 
-@pytest.mark.parametrize("schedule", [CPU, GPU], ids=lambda one: one.name)
+@each_schedule
 def test_crossval_takes_the_run_list(schedule):
-    arguments = build_parser().parse_args(schedule.crossval_arguments(MODELS.values(), 2))
-    assert arguments.trainers == list(MODELS.values())
-    assert arguments.configurations == [schedule.configuration]
-    assert arguments.folds == list(schedule.folds)
-    assert arguments.device == schedule.device
+    for variant in VARIANTS.values():
+        arguments = build_parser().parse_args(schedule.crossval_arguments(variant, 2))
+        assert arguments.trainers == [variant.trainer]
+        assert arguments.plans == [variant.plans]
+        assert arguments.configurations == [schedule.configuration]
+        assert arguments.folds == list(schedule.folds)
+        assert arguments.device == schedule.device
+
+
+def test_runs_are_chosen_by_variant_and_seed():
+    assert chosen_runs(CPU, ["open", "stock"], [1]) == [("stock", 1), ("open", 1)]
+    assert chosen_runs(CPU, None, None) == list(CPU.runs)
 
 
 def test_a_smaller_batch_is_a_configuration_that_inherits(tmp_path):
@@ -73,23 +104,95 @@ def test_a_smaller_batch_is_a_configuration_that_inherits(tmp_path):
     assert path.stat().st_mtime_ns == before
 
 
-def test_controls_have_the_next_seed_and_results_of_their_own(tmp_path, monkeypatch):
-    preprocessed = tmp_path / "nnUNet_preprocessed" / DATASET
+def _empty_work(tmp_path):
+    preprocessed = tmp_path / "nnUNet_preprocessed" / CPU.dataset
     (preprocessed / "nnUNetPlans_3d_fullres").mkdir(parents=True)
     (preprocessed / "nnUNetPlans.json").write_text('{"configurations": {}}')
-    (tmp_path / "nnUNet_raw" / DATASET).mkdir(parents=True)
-    (tmp_path / "nnUNet_raw" / DATASET / "dataset.json").write_text("{}")
-    runs = []
-    monkeypatch.setattr(training, "_run", lambda *run: runs.append(run) or 0)
-    assert training.train(CPU, tmp_path / "data", tmp_path, 2) == 0
-    (models, first), (controls, second) = runs
-    assert set(MODELS.values()) <= set(models)
-    again = [word for word in controls if word.endswith("_short")]
-    assert again == ["nnUNetTrainer_short", "AttentionUNetTrainer_short"]
+    (tmp_path / "nnUNet_raw" / CPU.dataset).mkdir(parents=True)
+    (tmp_path / "nnUNet_raw" / CPU.dataset / "dataset.json").write_text("{}")
+
+
+def test_each_seed_has_results_of_its_own_and_variants_have_plans(tmp_path, monkeypatch):
+    _empty_work(tmp_path)
+    commands = []
+    monkeypatch.setattr(training, "_run", lambda *run: commands.append(run) or 0)
+    runs = [("stock", 0), ("open", 2)]
+    assert training.train(CPU, tmp_path / "data", tmp_path, runs, 2) == 0
+    (stock, first), (plan, planning), (gates, second) = commands
+    assert "nnUNetTrainer_short" in stock
+    assert plan[1:2] == ["plan"]
+    assert plan[-2:] == ["--gate_start", "open"]
+    assert {"AttentionUNetTrainer_short", "OpenGatesPlans"} <= set(gates)
     changed = {key for key in second if first.get(key) != second[key]}
     assert changed == {"nnUNet_results", "NNUNET_ATTENTION_SEED"}
-    seeds = first["NNUNET_ATTENTION_SEED"], second["NNUNET_ATTENTION_SEED"]
-    assert seeds == ("0", "1")
+    assert (first["NNUNET_ATTENTION_SEED"], second["NNUNET_ATTENTION_SEED"]) == ("0", "2")
+    assert "NNUNET_ATTENTION_SEED" not in planning
+
+
+def test_what_was_collected_is_not_trained_again(tmp_path, monkeypatch, capsys):
+    _empty_work(tmp_path)
+    results = tmp_path / "results"
+    fold = collected_model(CPU, results, "stock", 1) / "fold_0" / "validation"
+    fold.mkdir(parents=True)
+    (fold / "summary.json").write_text("{}")
+    commands = []
+    monkeypatch.setattr(training, "_run", lambda *run: commands.append(run) or 0)
+    runs = [("stock", 1), ("stock", 2)]
+    assert training.train(CPU, tmp_path / "data", tmp_path, runs, 2, results) == 0
+    (_, variables) = commands[0]
+    assert len(commands) == 1
+    assert variables["NNUNET_ATTENTION_SEED"] == "2"
+    assert "1 of 2: nnU-Net, seed 1: collected already" in capsys.readouterr().out
+
+
+@needs(HIPPOCAMPUS)
+@pytest.mark.slow
+def test_an_empty_folder_is_prepared_although_trainings_have_no_workers(tmp_path, monkeypatch):
+    """nnU-Net's planner ends in an error where nnUNet_n_proc_DA is 0."""
+    # The training itself is left out.
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    data = tmp_path / HIPPOCAMPUS.name
+    for folder in ("imagesTr", "labelsTr"):
+        (data / folder).mkdir(parents=True)
+        for image in sorted((HIPPOCAMPUS / folder).glob("hippocampus_*.nii.gz"))[:6]:
+            shutil.copyfile(image, data / folder / image.name)
+    content = json.loads((HIPPOCAMPUS / "dataset.json").read_text())
+    names = sorted(path.name for path in (data / "imagesTr").iterdir())
+    content["training"] = [
+        {"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names
+    ]
+    content["numTraining"], content["test"], content["numTest"] = len(names), [], 0
+    (data / "dataset.json").write_text(json.dumps(content))
+    commands = []
+    run = training._run
+
+    def run_all_but_trainings(command, variables):
+        commands.append(command[:2])
+        return 0 if "crossval" in command else run(command, variables)
+
+    monkeypatch.setattr(training, "_run", run_all_but_trainings)
+    work = tmp_path / "work"
+    assert training.train(CPU, data, work, [("open", 0)], 2) == 0
+    plans = json.loads(
+        (work / "nnUNet_preprocessed" / CPU.dataset / "OpenGatesPlans.json").read_text()
+    )
+    architecture = plans["configurations"]["3d_fullres"]["architecture"]
+    assert architecture["arch_kwargs"]["gate_start"] == "open"
+    assert plans["configurations"]["3d_fullres_batch2"]["batch_size"] == 2
+    assert [command[0] for command in commands] == [
+        "nnUNetv2_convert_MSD_dataset",
+        "nnUNetv2_plan_and_preprocess",
+        "nnunet-attention",
+        "nnunet-attention",
+    ]
+
+
+@needs(NUCLEI)
+def test_a_data_set_in_nnunets_format_is_taken_as_it_is(tmp_path):
+    raw = tmp_path / "nnUNet_raw" / NUCLEI.name
+    assert training._bring_data(NUCLEI, raw, tmp_path, 1, {}) == 0
+    files = sorted(path.relative_to(NUCLEI) for path in NUCLEI.rglob("*") if path.is_file())
+    assert sorted(path.relative_to(raw) for path in raw.rglob("*") if path.is_file()) == files
 
 
 def _summary(dice):
@@ -135,20 +238,87 @@ def test_the_figure_shows_every_label(tmp_path):
     assert (pixels[0, 0, :3] == 1).all()
 
 
-def test_the_table_of_runs_lists_models_and_folds():
+def _record(runs):
     run = {"median_epoch_seconds": 12.34, "hours": 0.256, "validation_seconds_per_case": 1.5}
-    record = {
-        "schedule": vars(CPU),
-        "machine": {"kind": "Abacus", "threads": 2, "torch": "2", "nnunetv2": "2.8", "python": "3"},
-        "runs": {name: {"0": run} for name in COMPARED},
-    }
+    found = {}
+    for variant, seed in runs:
+        found.setdefault(variant, {})[str(seed)] = {"0": {**run, "machine": MACHINE}}
+    return {"schedule": vars(CPU), "runs": found}
+
+
+def test_the_table_of_runs_lists_models_seeds_folds_and_machines():
+    record = json.loads(json.dumps(_record([("open", 10), ("open", 2), ("stock", 0)])))
     first, _, *table = runs_table(record).splitlines()
-    assert first == (
-        "25 epochs of 30 iterations at batch 2, seed 0 (other seed: 1), folds 0. "
-        "Abacus, 2 threads; torch 2, nnunetv2 2.8, Python 3."
-    )
-    assert table[2] == "| nnU-Net | 0 | 12.3 | 0.26 | 1.50 |"
-    assert len(table) == 2 + len(COMPARED)
+    assert first == "25 epochs of 30 iterations at batch 2, folds 0."
+    told = "12.3 | 0.26 | 1.50 | Abacus, 2 threads; torch 2, nnunetv2 2.8, Python 3"
+    assert table[2:] == [
+        f"| nnU-Net | 0 | 0 | {told} |",
+        f"| Attention U-Net, open start | 2 | 0 | {told} |",
+        f"| Attention U-Net, open start | 10 | 0 | {told} |",
+    ]
+
+
+def test_with_one_training_the_interval_is_that_of_the_paired_t_test():
+    differences = np.array([[0.01, -0.02, 0.03, 0.005]])
+    found = over_cases(differences)
+    expected = stats.ttest_1samp(differences[0], 0).confidence_interval(0.95)
+    assert found.interval == pytest.approx((expected.low, expected.high), rel=1e-12)
+    # By scipy's one-sided tests.
+    for margin in (0.005, 0.05):
+        below = stats.ttest_1samp(differences[0], -margin, alternative="greater").pvalue
+        above = stats.ttest_1samp(differences[0], margin, alternative="less").pvalue
+        assert found.equivalence_p_value(margin) == pytest.approx(max(below, above), rel=1e-12)
+    assert over_seeds_and_cases(differences) is None
+
+
+def test_over_seeds_and_cases_by_hand():
+    # Means of the seeds 2 and 4, of the cases 2, 3 and 4; nothing is left over but +-0.
+    differences = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])
+    # A = 3 * 2 = 6, B = 2 * 1 = 2, E = 0: variance (6 + 2) / 6 and 8 ** 2 / (36 / 1 + 4 / 2).
+    found = over_seeds_and_cases(differences)
+    assert found.mean == 3
+    assert found.standard_error == pytest.approx((8 / 6) ** 0.5)
+    assert found.degrees_of_freedom == pytest.approx(64 / 38)
+
+
+def test_over_seeds_and_cases_covers_the_truth():
+    """Repeated trainings of two equal methods: more than 90 % of the intervals hold zero."""
+    generator = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        seeds = generator.normal(0, 0.005, (3, 1))
+        cases = generator.normal(0, 0.02, (1, 40))
+        values = seeds + cases + generator.normal(0, 0.01, (3, 40))
+        low, high = over_seeds_and_cases(values).interval
+        covered += low <= 0 <= high
+    assert 0.90 < covered / 400 < 0.99
+
+
+def test_differences_are_paired_by_seed_and_case():
+    stock = {0: {"a": 0.8, "b": 0.6}, 1: {"a": 0.7, "b": 0.5}, 2: {"a": 0.1, "b": 0.1}}
+    ours = {1: {"b": 0.51, "a": 0.73}, 0: {"a": 0.81, "b": 0.59}}
+    lines = starts_table({"stock": stock, "open": ours}).splitlines()
+    row = next(line for line in lines if "open start" in line)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:6] == [
+        "Attention U-Net, open start",
+        "0, 1",
+        "0.6600",
+        "+0.0100",
+        "+0.0000, +0.0200",
+        "1 of 2, 2 of 2",
+    ]
+
+
+def test_the_rules_decide_by_the_interval_and_the_gain():
+    means = {"identity": (3, 0.0001, -0.0049), "open": (3, 0.0022, -0.006), "wide": (1, 0, 0)}
+    identity, opened, default = verdicts(means)
+    assert "is not behind nnU-Net by 0.005 or more, with 3 trainings of each" in identity
+    assert "may be behind" in opened
+    assert "+0.0021 in the mean" in default
+    assert "has to give way as the default" in default
+    means["open"] = (3, 0.0021, -0.006)
+    assert "stays the default" in verdicts(means)[-1]
 
 
 def test_differences_are_told_from_the_first_model():
@@ -181,19 +351,19 @@ def test_differences_are_told_from_the_first_model():
 
 def test_a_training_of_another_length_is_refused_and_nothing_written(tmp_path):
     work, results = tmp_path / "work", tmp_path / "results"
-    raw = work / "nnUNet_raw" / DATASET
+    raw = work / "nnUNet_raw" / CPU.dataset
     raw.mkdir(parents=True)
     (raw / "dataset.json").write_text('{"labels": {}, "file_ending": ".nii.gz"}')
-    for name, epochs in zip(COMPARED, (25, 25, 25, 25, 24), strict=True):
-        fold = model_folder(CPU, work, name) / "fold_0"
+    for run, epochs in ((("stock", 0), 25), (("open", 1), 24)):
+        fold = trained_model(CPU, work, *run) / "fold_0"
         (fold / "validation").mkdir(parents=True)
         (fold / "validation" / "summary.json").write_text('{"metric_per_case": []}')
         log = {"epoch_end_timestamps": [1.0] * epochs}
         arguments = {"plans": {}, "configuration": "", "dataset_json": {}}
         checkpoint = {"network_weights": {"layer": torch.ones(1)}, "init_args": arguments}
-        checkpoint |= {"trainer_name": COMPARED[name], "logging": log}
+        checkpoint |= {"trainer_name": VARIANTS[run[0]].trainer, "logging": log}
         torch.save(checkpoint, fold / "checkpoint_final.pth")
-    with pytest.raises(SystemExit, match=r"control.*fold_0 was trained for 24 epochs; wanted 25"):
+    with pytest.raises(SystemExit, match=r"seed1.*fold_0 was trained for 24 epochs; wanted 25"):
         collect(CPU, work, results)
     assert not results.exists()
 
@@ -208,7 +378,7 @@ def test_every_committed_number_comes_from_the_committed_summaries(folder, tmp_p
     copy = tmp_path / "results"
     shutil.copytree(folder.parent, copy)
     shutil.rmtree(copy / "leaderboard")
-    tables = ("runs.md", "dice.md", "published.md", "published.json")
+    tables = ("runs.md", "starts.md", "dice.md", "published.md", "published.json")
     for name in tables:
         (copy / name).unlink()
     assert report(copy) == 0
