@@ -85,6 +85,7 @@ class ConfigurationCost:
         batch_size: of the plans.
         networks: the cost of each.
         gates: of the attention network, highest resolution first.
+        gate_start: how its gates start in a new training, see `start_gates`.
     """
 
     configuration: str
@@ -92,6 +93,7 @@ class ConfigurationCost:
     batch_size: int
     networks: dict[str, NetworkCost]
     gates: tuple[GateCost, ...]
+    gate_start: str
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class _Measurement:
     saved_bytes_per_case: int
     values_per_case: int
     gates: tuple[GateCost, ...]
+    gate_start: str
 
 
 def configuration_cost(plans: PlansManager, name: str, dataset_json: Mapping) -> ConfigurationCost:
@@ -144,6 +147,7 @@ def configuration_cost(plans: PlansManager, name: str, dataset_json: Mapping) ->
             for kind, found in measured.items()
         },
         measured["attention"].gates,
+        measured["attention"].gate_start,
     )
 
 
@@ -182,6 +186,7 @@ def _measure(
             )
             for number, gate in reversed(list(enumerate(_gates(network))))
         ),
+        getattr(network.decoder, "gate_start", ""),
     )
 
 

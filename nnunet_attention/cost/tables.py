@@ -5,6 +5,11 @@ from rich.table import Table
 from nnunet_attention.cost.measure import ConfigurationCost
 
 _GIBIBYTE = 2**30
+_STARTS = {
+    "identity": "identity (every coefficient 0.5; the network computes what the plain one does)",
+    "open": "open (every coefficient 0.95)",
+    "he": "he (as any convolution; coefficients anywhere between 0.2 and 0.8)",
+}
 
 
 def network_table(cost: ConfigurationCost) -> Table:
@@ -38,7 +43,12 @@ def network_table(cost: ConfigurationCost) -> Table:
 
 def gate_table(cost: ConfigurationCost) -> Table:
     """A row for each gate of the attention network, the highest resolution first."""
-    table = Table(title=f"{cost.configuration}: gates, channels and cost", title_justify="left")
+    table = Table(
+        title=f"{cost.configuration}: gates, channels and cost",
+        caption=f"start of a new training: {_STARTS[cost.gate_start]}",
+        title_justify="left",
+        caption_justify="left",
+    )
     for heading in (
         "stage",
         "skip",

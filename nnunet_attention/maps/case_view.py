@@ -20,6 +20,7 @@ class CaseView:
         prediction: (Z, Y, X)
         maps: attention coefficients in [0, 1] by name, each (Z, Y, X), in the order of display.
         reference: (Z, Y, X), or None where there is none.
+        reading: a sentence on how to read a coefficient; empty for none.
     """
 
     name: str
@@ -29,3 +30,4 @@ class CaseView:
     prediction: np.ndarray
     maps: Mapping[str, np.ndarray]
     reference: np.ndarray | None = None
+    reading: str = ""

@@ -22,6 +22,7 @@ from nnunet_attention.maps.image_space import (
     write_map,
 )
 from nnunet_attention.maps.orientation import axis_codes, in_lps, spacing_in_lps
+from nnunet_attention.maps.reading import how_to_read
 from nnunet_attention.maps.statistics import gate_statistics
 from nnunet_attention.versions import versions_of
 
@@ -229,6 +230,7 @@ class CaseExport:
                 "configuration": self.model.configuration,
                 "checkpoint": self.model.checkpoint,
                 "folds": list(self.model.folds),
+                "gate_start": self._gate_start,
             },
             "prediction": self.settings,
             "maps": entries,
@@ -247,6 +249,11 @@ class CaseExport:
             if name != "ignore" and value not in (0, [0])
         }
 
+    @property
+    def _gate_start(self) -> str | None:
+        """How the gates started, where the plans say so."""
+        return self.configuration_manager.network_arch_init_kwargs.get("gate_start")
+
     def _draw(self, folder: Path, maps: dict, prediction: np.ndarray) -> None:
         codes = axis_codes(self.properties)
         reference = self._read_reference()
@@ -263,6 +270,7 @@ class CaseExport:
                 if _is_coefficients(name) and (name != "mean" or len(self._gates) > 1)
             },
             reference=None if reference is None else in_lps(reference, codes),
+            reading=how_to_read(self._gate_start),
         )
         if self.options.picture:
             from nnunet_attention.maps.figure import write_case_figure

@@ -44,6 +44,21 @@ def test_networks_and_gates_are_printed(plans_file, capsys):
     ]
 
 
+@pytest.mark.parametrize(
+    ("start", "coefficients"), [(None, "0.5"), ("open", "0.95"), ("he", "between 0.2 and 0.8")]
+)
+def test_the_start_of_the_gates_is_printed(start, coefficients, plans_file, minimal_plans, capsys):
+    architecture = minimal_plans["configurations"]["3d_fullres"]["architecture"]
+    architecture["network_class_name"] = "nnunet_attention.networks.AttentionUNet"
+    if start is not None:
+        architecture["arch_kwargs"]["gate_start"] = start
+    plans_file.write_text(json.dumps(minimal_plans))
+    assert main(["describe", str(plans_file)]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"start of a new training: {start or 'identity'} (" in output
+    assert coefficients in output.partition("start of a new training")[2]
+
+
 @pytest.mark.parametrize("dataset", ["900", "Dataset900_Minimal"])
 def test_a_data_set_and_a_plans_name_find_the_same_file(dataset, plans_file, capsys):
     assert main(["describe", str(plans_file)]) == 0

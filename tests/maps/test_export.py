@@ -49,6 +49,28 @@ def predict(predictor, images, **options):
     return out
 
 
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (None, "Gates with the default start began at 0.5"),
+        ("identity", "These gates started at 0.5"),
+        ("open", "These gates started at 0.95"),
+        ("he", "anywhere between 0.2 and 0.8"),
+    ],
+)
+def test_sidecar_and_page_tell_how_the_gates_started(start, told, minimal_plans, images):
+    plans = pointwise_plans(minimal_plans)
+    if start is not None:
+        arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+        arguments["gate_start"] = start
+    options = MapOptions(picture=False, page=True)
+    predictor = AttentionPredictor(device=torch.device("cpu"), allow_tqdm=False, options=options)
+    out = predict(initialize(predictor, plans), images)
+    sidecar = json.loads((out / "maps" / "a" / "maps.json").read_text())
+    assert sidecar["model"]["gate_start"] == start
+    assert told in (out / "maps" / "a" / "a.html").read_text()
+
+
 def test_the_sidecar_tells_where_the_maps_are_from_and_what_they_amount_to(predictor, images):
     out = predict(predictor(), images)
     sidecar = json.loads((out / "maps" / "a" / "maps.json").read_text())

@@ -343,6 +343,13 @@ def test_names_are_shown_and_never_executed(opened):
     assert page.page.locator("img").count() == 0
 
 
+def test_the_page_says_how_to_read_a_coefficient(opened):
+    page = opened(anisotropic_case(reading="0.5 passes <b>half</b>."))
+    assert page.text("#reading") == "0.5 passes <b>half</b>."
+    without_maps = opened(anisotropic_case(reading="0.5 passes half.", maps={}))
+    assert without_maps.text("#reading") == ""
+
+
 def test_large_volumes_are_embedded_coarser_and_the_page_says_so(opened, monkeypatch):
     monkeypatch.setattr(module, "MOST_VOXELS", 6)
     monkeypatch.setattr(module, "MOST_MAP_VOXELS", 3)
