@@ -23,6 +23,13 @@ NAMES = (
 )
 DATASET = "Dataset901_Tiny"
 TRAINERS = ("TrainerA", "TrainerB")
+# What a script starts in the background ignores Ctrl-C, and so do its children until told anew.
+_HEARS_INTERRUPTS = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class FakeNnunet:
@@ -88,6 +95,7 @@ class FakeNnunet:
     def start(self, *arguments, **variables) -> subprocess.Popen:
         """Starts the command as a person would."""
         command = [
+            *(sys.executable, "-S", "-E", "-c", _HEARS_INTERRUPTS),
             *(Path(sys.executable).parent / "nnunet-attention", "crossval", "-d", "901"),
             *("-tr", *TRAINERS, "-device", "cpu", "--no-leaderboard", *arguments),
         ]
