@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 OVERLAY_OPACITY = 0.55
 # Inches. The picture is about as large as a slide, unless its panels were then too small.
 _WIDTH, _HEIGHT = 15.0, 9.5
-_NARROWEST_PANEL, _WIDEST_PANEL, _LOWEST_PANEL = 1.6, 4.0, 0.3
+# The lowest panel is as high as the two lines of a row's name.
+_NARROWEST_PANEL, _WIDEST_PANEL, _LOWEST_PANEL = 1.6, 4.0, 0.4
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.55, 0.2, 0.95, 0.5
 _GAP, _COLOUR_BAR = 0.08, 0.1
 _NAME_DEPTH, _LEGEND_ROW = 0.32, 0.27
 _NAME_POINTS, _LEGEND_POINTS = 15, 11
+# Of a row's name, and of the number of its slice.
+_ROW_POINTS = (12, 9)
 _DOTS_PER_INCH = 200
 
 
@@ -60,12 +63,14 @@ def write_case_figure(view: CaseView, path: Path, full_range: bool = False) -> N
     titles = ("image", *label_slices, *view.maps)
     first_map = 1 + len(label_slices)
     greys = None if view.image.ndim == 4 else grey_limits(view.image)
-    sheet = _Sheet(view, planes, titles, styles)
+    row_names = [
+        (plane.name, f"slice {index + 1} of {view.image.shape[plane.axis]}")
+        for plane, index in zip(planes, indices, strict=True)
+    ]
+    sheet = _Sheet(view, planes, titles, styles, row_names if len(planes) > 1 else [])
     for row, (plane, index) in enumerate(zip(planes, indices, strict=True)):
         for panel in sheet.panels[row]:
             _draw_image(panel, plane.cut(view.image, index), greys)
-        if len(planes) > 1:
-            sheet.name_row(row, f"slice {index + 1} of {view.image.shape[plane.axis]}")
     for column, slices in enumerate(label_slices.values(), 1):
         for row, one_slice in enumerate(slices):
             draw_labels(sheet.panels[row][column], one_slice, styles)
@@ -93,20 +98,27 @@ class _Sheet:
         planes: tuple[Plane, ...],
         titles: tuple[str, ...],
         styles: list[LabelStyle],
+        row_names: list[tuple[str, str]],
     ):
-        self._planes = planes
         size_mm = [n * mm for n, mm in zip(view.image.shape[:3], view.spacing_mm, strict=True)]
         panels_mm = [plane.of_rows_and_columns(size_mm) for plane in planes]
-        widest_mm = max(width for _, width in panels_mm)
-        fitting = (_WIDTH - _LEFT - _RIGHT) / len(titles) - _GAP
-        inches_per_mm = min(
-            min(max(fitting, _NARROWEST_PANEL), _WIDEST_PANEL) / widest_mm,
-            (_HEIGHT - _TOP - _BOTTOM) / sum(height for height, _ in panels_mm),
+        longest = max(
+            (
+                _text_inches(text, points)
+                for names in row_names
+                for text, points in zip(names, _ROW_POINTS, strict=True)
+            ),
+            default=0.0,
         )
-        self._column = max(widest_mm * inches_per_mm, _NARROWEST_PANEL)
-        self._rows = [max(height * inches_per_mm, _LOWEST_PANEL) for height, _ in panels_mm]
-        self._width = _LEFT + len(titles) * (self._column + _GAP) - _GAP + _RIGHT
-        self._usable = self._width - _LEFT - _RIGHT
+        self._left = _LEFT
+        self._fit_panels(panels_mm, len(titles))
+        # Names stand upright, unless a row of a thin volume is too low for them.
+        self._names_lie = min(self._rows) < longest
+        if self._names_lie:
+            self._left = longest + 2 * _GAP
+            self._fit_panels(panels_mm, len(titles))
+        self._width = self._left + len(titles) * (self._column + _GAP) - _GAP + _RIGHT
+        self._usable = self._width - self._left - _RIGHT
         beside_name = self._usable - _text_inches(view.name, _NAME_POINTS) - _GAP
         legend = _legend_inches(styles)
         # The legend stands beside the name of the case or, if there is no room, below the panels.
@@ -131,17 +143,11 @@ class _Sheet:
                 panel.set_axis_off()
                 # Images that are drawn later keep it.
                 panel.set_aspect(rows_mm / columns_mm)
+        for row, names in enumerate(row_names):
+            self._name_row(row, names)
         self._write_titles(view.name, titles)
         if styles:
             self._draw_legend(styles)
-
-    def name_row(self, row: int, detail: str) -> None:
-        """Writes the plane's name and a detail at the left of its panels."""
-        middle = self._y(row) + self._rows[row] / 2
-        plane = self._planes[row].name
-        centred = {"rotation": "vertical", "ha": "center"}
-        self._write(0.2, middle, plane, TEXT, fontsize=12, **centred)
-        self._write(0.4, middle, detail, FAINT_TEXT, fontsize=9, **centred)
 
     def draw_colour_bar(self, column: int, limits: tuple[float, float]) -> None:
         """Draws the scale of a column's map below it, with numbers at both ends and between."""
@@ -173,9 +179,31 @@ class _Sheet:
             ha="right",
         )
 
+    def _fit_panels(self, panels_mm: list[tuple[float, float]], columns: int) -> None:
+        widest_mm = max(width for _, width in panels_mm)
+        fitting = (_WIDTH - self._left - _RIGHT) / columns - _GAP
+        inches_per_mm = min(
+            min(max(fitting, _NARROWEST_PANEL), _WIDEST_PANEL) / widest_mm,
+            (_HEIGHT - _TOP - _BOTTOM) / sum(height for height, _ in panels_mm),
+        )
+        self._column = max(widest_mm * inches_per_mm, _NARROWEST_PANEL)
+        self._rows = [max(height * inches_per_mm, _LOWEST_PANEL) for height, _ in panels_mm]
+
+    def _name_row(self, row: int, names: tuple[str, str]) -> None:
+        """Writes the plane's name and the slice's number at the left of its panels."""
+        middle = self._y(row) + self._rows[row] / 2
+        for name, points, colour, x, above in zip(
+            names, _ROW_POINTS, (TEXT, FAINT_TEXT), (0.2, 0.4), (0.1, -0.1), strict=True
+        ):
+            if self._names_lie:
+                place, options = (self._left - _GAP, middle + above), {"ha": "right"}
+            else:
+                place, options = (x, middle), {"rotation": "vertical", "ha": "center"}
+            self._write(*place, name, colour, fontsize=points, **options)
+
     def _write_titles(self, name: str, titles: tuple[str, ...]) -> None:
         self._write(
-            *(_LEFT, self._height - _NAME_DEPTH, name, TEXT),
+            *(self._left, self._height - _NAME_DEPTH, name, TEXT),
             fontsize=_fitting_points(name, self._usable, _NAME_POINTS),
             weight="bold",
         )
@@ -191,7 +219,7 @@ class _Sheet:
 
     def _draw_legend(self, styles: list[LabelStyle]) -> None:
         below = bool(self._legend_columns)
-        x, y = (_LEFT, 0.1) if below else (self._width - _RIGHT, self._height - _NAME_DEPTH)
+        x, y = (self._left, 0.1) if below else (self._width - _RIGHT, self._height - _NAME_DEPTH)
         draw_legend(
             self.figure,
             styles,
@@ -224,7 +252,7 @@ class _Sheet:
         )
 
     def _x(self, column: int) -> float:
-        return _LEFT + column * (self._column + _GAP)
+        return self._left + column * (self._column + _GAP)
 
     def _y(self, row: int) -> float:
         return self._height - _TOP - sum(self._rows[: row + 1]) - row * _GAP

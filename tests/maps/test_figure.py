@@ -144,6 +144,27 @@ def test_many_labels_and_long_names_stay_inside_the_picture(draw):
     assert all(box.y1 <= height for box in boxes)
 
 
+@pytest.mark.parametrize("slices", [2, 3, 8, 40])
+@pytest.mark.parametrize("maps", [1, 6])
+def test_the_names_of_rows_stay_apart_however_thin_the_volume_is(draw, slices, maps):
+    shape = (slices, 160, 140)
+    some = np.random.default_rng(0).random(shape, dtype=np.float32)
+    view = anisotropic_case(
+        image=some,
+        spacing_mm=(3.0, 1.5, 1.5),
+        prediction=np.zeros(shape, dtype=np.uint8),
+        maps={f"gate {number}": some.astype(np.float16) for number in range(maps)},
+    )
+    figure = draw(view)
+    renderer = figure.canvas.get_renderer()
+    assert texts(figure) >= {"axial", "sagittal", "coronal", f"slice {slices // 2 + 1} of {slices}"}
+    boxes = [text.get_window_extent(renderer) for text in figure.texts]
+    boxes += [axes.get_window_extent(renderer) for axes in figure.axes if axes.images]
+    for number, box in enumerate(boxes):
+        assert not box.count_overlaps(boxes[:number] + boxes[number + 1 :])
+        assert box.x0 >= 0
+
+
 def test_the_outline_is_as_high_and_wide_as_the_organ(draw, tmp_path):
     prediction = np.zeros((1, 20, 30), dtype=np.uint8)
     prediction[0, 5:15, 5:25] = 1

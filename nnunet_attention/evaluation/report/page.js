@@ -77,6 +77,28 @@
     while (words.length && textWidth(`${first} ${words[0]}`) <= pixels) first += ` ${words.shift()}`;
     return [fitted(first, pixels), fitted(words.join(" "), pixels)].filter(Boolean);
   };
+  // Pieces between which a line may end: words, also those of AttentionUNetTrainer_250epochs.
+  const pieces = (text) => text.split(/(?<=[\s_])|(?<=[A-Za-z0-9][a-z0-9]{2})(?=[A-Z])/);
+  // The whole text in as many lines as it takes.
+  const inLines = (text, pixels) => {
+    const lines = [""];
+    for (const part of pieces(text)) {
+      for (const piece of textWidth(part) <= pixels ? [part] : part) {
+        if (lines.at(-1) && textWidth(lines.at(-1) + piece.trimEnd()) > pixels) lines.push("");
+        lines[lines.length - 1] += piece;
+      }
+    }
+    return lines.map((line) => line.trimEnd());
+  };
+  // Where an axis begins and ends: around the values, and at a natural end that is near.
+  const spanOf = (values) => {
+    let [low, high] = [Math.min(...values), Math.max(...values)];
+    const range = high - low || 0.1;
+    const isShare = low >= 0 && high <= 1;
+    low = isShare && low < range / 4 ? 0 : low - range * 0.04;
+    high = isShare && 1 - high < range / 4 ? 1 : high + range * 0.04;
+    return [low, high];
+  };
   const pText = (p) => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
   const stars = (p) => (p < 0.001 ? "***" : p < 0.01 ? "**" : p < 0.05 ? "*" : "");
 
@@ -244,9 +266,14 @@
     const bars = critical.cliques.length;
     const axis = 66;
     const start = axis + 16 + bars * 9;
-    const canvas = new Canvas(id, start + half * 22 + 8, `Critical difference, ${what}`, 280);
-    const longest = Math.max(...critical.models.map((model) => textWidth(data.models[model])));
-    const margin = Math.min(longest + 18, canvas.width * 0.33);
+    const lineHeight = 15;
+    // Each name with its mean rank.
+    const texts = order.map(({ model, rank }) => `${data.models[model]} ${rank.toFixed(2)}`);
+    const width = Math.max(280, byId(id).clientWidth || 640);
+    const margin = Math.min(Math.max(...texts.map(textWidth)) + 18, width * 0.36);
+    const names = texts.map((text) => inLines(text, margin - 14));
+    const step = lineHeight * Math.max(...names.map((lines) => lines.length)) + 8;
+    const canvas = new Canvas(id, start + half * step + 8, `Critical difference, ${what}`, 280);
     const x = (rank) => margin + ((rank - 1) * (canvas.width - 2 * margin)) / (count - 1);
     canvas.line(x(1), axis, x(count), axis, { class: "axis" });
     for (let rank = 1; rank <= count; rank += 1) {
@@ -264,13 +291,16 @@
     });
     order.forEach(({ model, rank }, place) => {
       const isLeft = place < half;
-      const y = start + (isLeft ? place : count - 1 - place) * 22 + 10;
+      const y = start + (isLeft ? place : count - 1 - place) * step + step / 2;
       const end = isLeft ? margin - 8 : canvas.width - margin + 8;
       canvas.add("path", { d: `M${x(rank)},${axis}V${y}H${end}`, fill: "none", stroke: colour(model), "stroke-width": 1.6 });
       canvas.mark(shape(model), x(rank), axis, 4, { fill: colour(model) });
-      const text = canvas.text(isLeft ? end - 4 : end + 4, y + 4, fitted(data.models[model], margin - 12), { "text-anchor": isLeft ? "end" : "start" });
+      const text = canvas.add("text", { "text-anchor": isLeft ? "end" : "start", class: "name" });
+      names[place].forEach((line, number) => {
+        const across = { x: isLeft ? end - 4 : end + 4, y: y + 4 + (number - (names[place].length - 1) / 2) * lineHeight };
+        text.append(svgNode("tspan", across, line));
+      });
       withTip(text, `${data.models[model]}: mean rank ${rank.toFixed(2)}`);
-      canvas.text((isLeft ? end + 4 : end - 4), y - 3, rank.toFixed(2), { "text-anchor": isLeft ? "start" : "end", class: "faint" });
     });
     const friedman = critical.p === null ? "" : ` Friedman's test: ${pText(critical.p)}.`;
     caption.textContent = `${what}: mean ranks over ${critical.blocks}. Models joined by a bar do not differ significantly (Nemenyi, 5 % level).${friedman}`;
@@ -360,11 +390,7 @@
     if (!groups.length) { byId("violins").textContent = "No cases."; return; }
     const names = data.datasets[choice.dataset].cases;
     const all = groups.flatMap((row) => row.values.flat()).filter((value) => value !== null);
-    let [low, high] = [Math.min(...all), Math.max(...all)];
-    const unit = low >= 0 && high <= 1;
-    if (unit) high = 1;
-    if (high === low) [low, high] = [low - 0.5, high + 0.5];
-    if (!unit || low > 0.15) low -= (high - low) * 0.04; else low = 0;
+    const [low, high] = spanOf(all);
     const models = Math.max(...groups.map((row) => row.models.length));
     const boxWidth = byId("violins").clientWidth || 640;
     const lane = Math.max(24, Math.min(110, (boxWidth - 60) / (groups.length * (models + 0.4))));
@@ -438,10 +464,7 @@
     const names = data.datasets[choice.dataset].cases;
     const points = names.map((name, n) => ({ name, a: first[n], b: second[n] })).filter((point) => point.a !== null && point.b !== null);
     const all = points.flatMap((point) => [point.a, point.b]);
-    let [low, high] = [Math.min(...all), Math.max(...all)];
-    if (low >= 0 && high <= 1) { high = 1; low = low < 0.3 ? 0 : low; }
-    const room = (high - low || 1) * 0.03;
-    [low, high] = [low - room, high + room];
+    const [low, high] = spanOf(all);
     const canvas = new Canvas("scatter", (width) => Math.min(width, 600), `Cases, ${data.models[a]} against ${data.models[b]}`);
     const [left, top, right, bottom] = [54, 14, canvas.width - 14, canvas.height - 46];
     const x = (value) => left + ((value - low) * (right - left)) / (high - low);
@@ -512,7 +535,11 @@
     const key = orders[picked][1];
     entries.sort((one, other) => key(one) - key(other) || one.name.localeCompare(other.name));
     const headings = ["Case", data.models[a], ...(several ? [data.models[b], "difference"] : [])];
-    byId("worst-head").replaceChildren(...headings.map((name) => htmlNode("th", name)));
+    byId("worst-head").replaceChildren(...headings.map((name) => {
+      const heading = htmlNode("th", null, "name");
+      heading.append(...pieces(name).flatMap((piece) => [piece, htmlNode("wbr")]));
+      return heading;
+    }));
     byId("worst-body").replaceChildren(...entries.slice(0, 12).map((one) => {
       const line = htmlNode("tr");
       const texts = [valueText(one.a), ...(several ? [valueText(one.b), signedText(one.a - one.b, metric().decimals, true)] : [])];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -30,6 +31,11 @@ from nnunet_attention.evaluation.tables import (
     undefined_table,
     value_text,
 )
+
+# What may be broken anywhere, as page.css has it; of headings only the long ones.
+_NAME, _LONG = ' class="name"', 14
+# As in AttentionUNetTrainer_250epochs, and not after nn; nothing in an escaped character looks so.
+_WORD_OF_NAME_ENDS = re.compile(r"(?<=[A-Za-z0-9][a-z0-9]{2})(?=[A-Z])|(?<=_)(?=.)")
 
 
 def report_page(board: Leaderboard) -> str:
@@ -159,7 +165,7 @@ def _result(board: Leaderboard, row: Row, model: str) -> str:
     ]
     cells = []
     for text, number, name in columns:
-        shown = f"{mean}{sd}<sup>{entry.mark}</sup>" if name == "mean" else escape(text)
+        shown = f"{mean}{sd}<sup>{entry.mark}</sup>" if name == "mean" else _breakable(text)
         key = "" if number is None else f' data-value="{number!r}"'
         cells.append(f'<td class="{name}"{key}>{shown}</td>')
     level = "overall" if row.is_overall else "single"
@@ -202,14 +208,27 @@ def _missing(board: Leaderboard) -> str:
 
 
 def _table(heading: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in heading)
+    head = "".join(
+        f'<th scope="col"{_NAME if len(cell) > _LONG else ""}>{_breakable(cell)}</th>'
+        for cell in heading
+    )
     body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+        "<tr>"
+        + "".join(
+            f"<td{_NAME if cell[:1].isalpha() else ''}>{_breakable(cell)}</td>" for cell in row
+        )
+        + "</tr>"
+        for row in rows
     )
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         "</div>"
     )
+
+
+def _breakable(text: str) -> str:
+    """Text of the page that may be broken where a word of a compound name ends."""
+    return _WORD_OF_NAME_ENDS.sub("<wbr>", escape(text))
 
 
 def _linked(reference: str) -> str:

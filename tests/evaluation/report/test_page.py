@@ -142,6 +142,109 @@ def test_any_number_of_models_fits_the_screen(models, size, browser, tmp_path):
     assert page.locator("#violins polygon").count() == 3 * len(models)
 
 
+LONG_NAMES = (
+    "nnUNetTrainer",
+    "AttentionUNetTrainer_250epochs",
+    "AttentionUNetTrainerFullResolution nnUNetResEncUNetLPlans",
+    "WideUNetTrainer_250epochs nnUNetResEncUNetLPlans",
+    "a" * 60,
+)
+
+
+@pytest.fixture(scope="module")
+def long_names_page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("long") / "leaderboard.html"
+    path.write_text(report_page(small_leaderboard(LONG_NAMES)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_long_names_fit_the_screen(size, long_names_page, browser):
+    page = browser.open(long_names_page, size, touch=size == PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+
+
+def test_long_names_leave_no_table_to_be_scrolled_sideways(long_names_page, browser):
+    page = browser.open(long_names_page, DESKTOP)
+    page.locator("#differences summary").click()
+    wide = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth)"
+        ".map(one => one.textContent.trim().slice(0, 60))"
+    )
+    assert page.locator(".scroll").count() > 4
+    assert wide == []
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_critical_differences_show_names_whole_and_nothing_lies_on_them(
+    size, long_names_page, browser
+):
+    page = browser.open(long_names_page, size, touch=size == PHONE)
+    drawn = page.evaluate(
+        """() => {
+          const svg = document.querySelector('#critical-one svg');
+          const box = (node) => {
+            const { x, y, width, height } = node.getBBox();
+            return [x, y, x + width, y + height];
+          };
+          return {
+            size: [svg.viewBox.baseVal.width, svg.viewBox.baseVal.height],
+            names: [...svg.querySelectorAll('.name')].map((one) => one.textContent),
+            texts: [...svg.querySelectorAll('text')].map(box),
+            lines: [...svg.querySelectorAll('path[fill=none]')].map((one) =>
+              one.getAttribute('d').match(/[-\\d.]+/g).map(Number)),
+          };
+        }"""
+    )
+    shown = {re.sub(r"[\d.]+$", "", name.replace(" ", "")) for name in drawn["names"]}
+    assert shown == {name.replace(" ", "") for name in LONG_NAMES}
+    assert sorted(float(name[-4:]) for name in drawn["names"]) == [1, 2, 3, 4, 5]
+    # Each goes down from the axis, and then to its name.
+    strokes = [
+        stroke
+        for x, top, bottom, end in drawn["lines"]
+        for stroke in ((x, top, x, bottom), (min(x, end), bottom, max(x, end), bottom))
+    ]
+    assert len(strokes) == 2 * len(LONG_NAMES)
+    texts = drawn["texts"]
+    width, height = drawn["size"]
+    for number, text in enumerate(texts):
+        assert text[0] >= 0
+        assert text[2] <= width
+        assert text[3] <= height
+        others = [*texts[:number], *texts[number + 1 :], *strokes]
+        assert not [one for one in others if overlap(text, one)], text
+
+
+def overlap(one, other) -> bool:
+    """Of boxes from left and top to right and bottom."""
+    return (
+        max(one[0], other[0]) < min(one[2], other[2]) + 1e-6
+        and max(one[1], other[1]) < min(one[3], other[3]) + 1e-6
+    )
+
+
+def axis_of(page, figure: str) -> list[float]:
+    """The numbers beside a figure, from below."""
+    texts = page.locator(f"#{figure} svg text.faint").all_text_contents()
+    return sorted(float(text) for text in texts if re.fullmatch(r"[\d.]+", text))
+
+
+@pytest.mark.parametrize("figure", ["violins", "scatter"])
+@pytest.mark.parametrize(
+    ("low", "high", "lowest", "highest"),
+    [(0.8, 0.9, (0.78, 0.82), (0.88, 0.92)), (0.1, 0.9, (0, 0), (1, 1))],
+)
+def test_axes_begin_and_end_near_the_values(figure, low, high, lowest, highest, browser, tmp_path):
+    values = np.linspace(low, high, 12).tolist()
+    dice = {("Dataset001_One", "x"): {"A": values, "B": values[::-1]}}
+    path = tmp_path / "leaderboard.html"
+    path.write_text(report_page(build_leaderboard(frame_of(dice), small_settings())))
+    numbers = axis_of(browser.open(path, DESKTOP), figure)
+    assert lowest[0] <= numbers[0] <= lowest[1]
+    assert highest[0] <= numbers[-1] <= highest[1]
+
+
 def test_a_phone_shows_a_row_whole(board, browser, tmp_path):
     path = tmp_path / "leaderboard.html"
     path.write_text(report_page(board), encoding="utf-8")
