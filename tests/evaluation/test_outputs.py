@@ -24,6 +24,7 @@ from nnunet_attention.evaluation.methods import methods_paragraphs
 from nnunet_attention.evaluation.outputs import write_leaderboard
 from nnunet_attention.evaluation.records import leaderboard_record
 from nnunet_attention.evaluation.tables import (
+    consensus_table,
     cost_table,
     main_table,
     p_text,
@@ -201,6 +202,33 @@ def test_the_terminal_shows_means_ranks_and_undefined_values(board):
     assert "Ranks over 2 data sets" in shown
     assert "mean of labels" in shown
     assert "\N{PLUS-MINUS SIGN}" in shown
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_narrow_terminal_breaks_no_number(count, width):
+    names = ("nnUNetTrainer", "AttentionUNetTrainer_250epochs", "WideUNetTrainer nnUNetResEncL")
+    board = small_leaderboard((*names, "D", "E")[:count])
+    console = Console(file=io.StringIO(), width=width)
+    print_leaderboard(board, console)
+    shown = console.file.getvalue()
+    for row in main_table(board, "dice"):
+        for cell in row.cells:
+            assert f"{cell.mean} \N{PLUS-MINUS SIGN} {cell.sd}{cell.mark}" in shown
+    _, rows = consensus_table(board, "dice")
+    for row in rows:
+        for text in row[1:]:
+            assert text in shown
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def test_a_terminal_too_narrow_for_all_models_side_by_side_has_a_line_for_each():
+    board = small_leaderboard(("A", "B", "C", "D", "E"))
+    console = Console(file=io.StringIO(), width=80)
+    print_leaderboard(board, console)
+    table = console.file.getvalue().partition("Mean and SD")[0]
+    assert len(re.findall(r"│ [A-E] +│", table)) == 4 * 5
+    assert table.count("spleen") == 1
 
 
 def test_names_with_brackets_are_no_markup_in_the_terminal():
