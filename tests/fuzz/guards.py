@@ -16,7 +16,8 @@ from fuzz.example import CANARY
 SECONDS = 30
 _MORE_BYTES = 4 * 2**30
 _PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn")
-_TOUCHES = ("import", "open", "os.mkdir", "os.rmdir", "os.remove", "shutil.rmtree")
+_CHANGES = ("os.mkdir", "os.rmdir", "os.remove", "os.rename", "shutil.rmtree")
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class TooLongError(BaseException):
@@ -46,8 +47,17 @@ class _Executions:
     def _hear(self, event: str, arguments: tuple) -> None:
         if self._found is None:
             return
-        if event in _PROCESSES or (event in _TOUCHES and CANARY in str(arguments[:1])):
+        if event in _PROCESSES or _is_of_canary(event, arguments):
             self._found.append(f"{event} {str(arguments)[:80]}")
+
+
+def _is_of_canary(event: str, arguments: tuple) -> bool:
+    """An import of the canary, or a change of its files; looking for such files is harmless."""
+    if event == "import":
+        return str(arguments[0]).partition(".")[0] == CANARY
+    if event in _CHANGES:
+        return CANARY in str(arguments)
+    return event == "open" and CANARY in str(arguments[0]) and bool(arguments[2] & _WRITING)
 
 
 executions = _Executions()

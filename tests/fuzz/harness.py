@@ -183,7 +183,8 @@ class Fuzzer:
             lines = [line for line in ended.error.splitlines() if line.strip()]
             ours = [line for line in lines if line.startswith("nnunet-attention ")]
             if len(ours) != 1 or lines[-1] != ours[0]:
-                found.append(("not one line", (ours or lines or ["silent"])[0][:60]))
+                line = (ours or lines or ["silent"])[0].replace(str(example.root), "")
+                found.append(("not one line", line[:80]))
         for path in {*_files(example.set_up), *self._whole}:
             if path == damaged:
                 if not path.is_file() or path.read_bytes() != content:

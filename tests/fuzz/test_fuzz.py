@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import pytest
@@ -42,6 +43,14 @@ def import_what_a_file_names(example) -> int:
     return 0
 
 
+def look_for_what_a_file_names(example) -> int:
+    with suppress(ImportError):
+        import_module(f"json.{CANARY}")
+    with suppress(OSError):
+        (example.root / f"{CANARY}.json").read_bytes()
+    return 0
+
+
 def start_a_process(example) -> int:
     return subprocess.run(["true"], check=True).returncode
 
@@ -78,6 +87,7 @@ def let_a_child_fail(example) -> int:
         (refuse, {"not one line"}),
         (fail, {"KeyError"}),
         (import_what_a_file_names, {"executed"}),
+        (look_for_what_a_file_names, set()),
         (start_a_process, {"executed"}),
         (remove_what_a_file_names, {"executed"}),
         (write_in_part, {"half written"}),
