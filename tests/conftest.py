@@ -12,6 +12,10 @@ from nnunet_attention import process
 
 # Before nnU-Net is imported: torch.compile workers and figures that ask for a display do harm here.
 os.environ.setdefault("MPLBACKEND", "Agg")
+# What commands print hangs on the terminal; the tests expect one of their own.
+os.environ["COLUMNS"] = "80"
+for _name in ("LINES", "FORCE_COLOR", "NO_COLOR", "PYTHON_COLORS", "TTY_COMPATIBLE"):
+    os.environ.pop(_name, None)
 
 
 # Not for the whole session: other tests fork, and its driver runs beside a thread of ours.

@@ -393,7 +393,7 @@ def test_every_committed_number_comes_from_the_committed_summaries(folder, tmp_p
         (copy / name).unlink()
     assert report(copy) == 0
     for name in (*tables, "leaderboard/leaderboard.csv"):
-        assert (copy / name).read_text() == (folder.parent / name).read_text()
+        assert (copy / name).read_bytes() == (folder.parent / name).read_bytes()
     ours = json.loads((copy / "leaderboard" / "leaderboard.json").read_text())
     for record in (ours, theirs):
         # When, where and with which versions it was made.

@@ -86,7 +86,7 @@ def test_training_size_swaps_a_fold_in_a_data_set_of_its_own(fake, tmp_path):
     dice = [fake.dice(fake.cases.index(case), 1) for case in original["train"]]
     assert found[f"{derived} fold 1", "TrainerB"]["dice"]["mean"] == pytest.approx(mean(dice))
     assert found[f"{derived} fold 1", "TrainerB"]["dice"]["n"] == 8
-    assert "| TrainerA (8/2) |" in (out / "table.md").read_text()
+    assert "| TrainerA (8/2) |" in (out / "table.md").read_text(encoding="utf-8")
 
 
 def test_users_own_files_stay_and_the_derived_data_set_is_found_again(fake, tmp_path):

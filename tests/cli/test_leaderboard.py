@@ -102,7 +102,8 @@ def test_missing_folds_are_an_error_unless_allowed(results, tmp_path, capsys):
     assert record["missing"] == [str(path)]
     # Fold 0's five cases, for both models.
     assert {one["n"] for row in record["rows"] for one in row["models"].values()} == {5}
-    assert str(path) in (tmp_path / "out" / "leaderboard.html").read_text()
+    page = (tmp_path / "out" / "leaderboard.html").read_text(encoding="utf-8")
+    assert str(path) in page
 
 
 def truncate(results: Path) -> None:

@@ -170,9 +170,9 @@ def test_files_hold_the_same_numbers(transfer, tmp_path):
     assert result["labels"]["pancreas"]["dice"]["mean"] == pytest.approx(sum(BETTER) / 10)
     assert result["labels"]["pancreas"]["dice"]["significantly_better"] is True
     assert result["parameters"] == 6_400_000
-    assert "| AFT | U-Net | 0.590 ± 0.061 |" in paths[1].read_text()
-    assert "AFT & U-Net & $0.590 \\pm 0.061$ &" in paths[2].read_text()
-    assert "$\\mathbf{0.649} \\pm" in paths[2].read_text()
+    assert "| AFT | U-Net | 0.590 ± 0.061 |" in paths[1].read_text(encoding="utf-8")
+    assert "AFT & U-Net & $0.590 \\pm 0.061$ &" in paths[2].read_text(encoding="utf-8")
+    assert "$\\mathbf{0.649} \\pm" in paths[2].read_text(encoding="utf-8")
 
 
 def test_names_with_special_characters_do_not_break_the_formats():

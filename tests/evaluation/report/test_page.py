@@ -239,7 +239,8 @@ def test_axes_begin_and_end_near_the_values(figure, low, high, lowest, highest, 
     values = np.linspace(low, high, 12).tolist()
     dice = {("Dataset001_One", "x"): {"A": values, "B": values[::-1]}}
     path = tmp_path / "leaderboard.html"
-    path.write_text(report_page(build_leaderboard(frame_of(dice), small_settings())))
+    board = build_leaderboard(frame_of(dice), small_settings())
+    path.write_text(report_page(board), encoding="utf-8")
     numbers = axis_of(browser.open(path, DESKTOP), figure)
     assert lowest[0] <= numbers[0] <= lowest[1]
     assert highest[0] <= numbers[-1] <= highest[1]
