@@ -35,7 +35,7 @@ _WIDTH, _HEIGHT = 15.0, 9.5
 _NARROWEST_PANEL, _WIDEST_PANEL, _LOWEST_PANEL = 1.6, 4.0, 0.4
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.55, 0.2, 0.95, 0.5
 _GAP, _COLOUR_BAR = 0.08, 0.1
-_NAME_DEPTH, _LEGEND_ROW = 0.32, 0.27
+_NAME_DEPTH, _LEGEND_ROW, _READING_ROW = 0.32, 0.27, 0.24
 _NAME_POINTS, _LEGEND_POINTS = 15, 11
 # Of a row's name, and of the number of its slice.
 _ROW_POINTS = (12, 9)
@@ -126,7 +126,8 @@ class _Sheet:
         if legend * len(styles) > beside_name:
             self._legend_columns = max(1, int(self._usable // legend))
         legend_rows = math.ceil(len(styles) / (self._legend_columns or math.inf))
-        self._bottom = _BOTTOM + legend_rows * _LEGEND_ROW
+        self._reading_depth = _READING_ROW if view.reading and view.maps else 0.0
+        self._bottom = _BOTTOM + legend_rows * _LEGEND_ROW + self._reading_depth
         panels = sum(self._rows) + _GAP * (len(planes) - 1)
         self._height = _TOP + panels + self._bottom
         self.figure = new_figure(self._width, self._height)
@@ -148,6 +149,11 @@ class _Sheet:
         self._write_titles(view.name, titles)
         if styles:
             self._draw_legend(styles)
+        if self._reading_depth:
+            self._write(
+                *(self._left, 0.15, view.reading, FAINT_TEXT),
+                fontsize=_fitting_points(view.reading, self._usable, 9),
+            )
 
     def draw_colour_bar(self, column: int, limits: tuple[float, float]) -> None:
         """Draws the scale of a column's map below it, with numbers at both ends and between."""
@@ -219,7 +225,9 @@ class _Sheet:
 
     def _draw_legend(self, styles: list[LabelStyle]) -> None:
         below = bool(self._legend_columns)
-        x, y = (self._left, 0.1) if below else (self._width - _RIGHT, self._height - _NAME_DEPTH)
+        x, y = self._width - _RIGHT, self._height - _NAME_DEPTH
+        if below:
+            x, y = self._left, 0.1 + self._reading_depth
         draw_legend(
             self.figure,
             styles,

@@ -55,6 +55,18 @@ def test_rows_are_the_planes_through_the_foreground_with_the_head_up(draw):
     np.testing.assert_array_equal(rows[8][0], view.image[::-1, 2, :])
 
 
+def test_below_the_maps_stands_how_to_read_a_coefficient(draw):
+    reading = "A coefficient of 0.5 passes half of the skip connection."
+    figure = draw(anisotropic_case(reading=reading))
+    assert reading in texts(figure)
+    written = next(text for text in figure.texts if text.get_text() == reading)
+    lowest_panel = min(axes.get_position().y0 for axes in figure.axes)
+    box = written.get_window_extent().transformed(figure.transFigure.inverted())
+    assert 0 <= box.x0 < box.x1 <= 1
+    assert 0 <= box.y0 < box.y1 < lowest_panel
+    assert reading not in texts(draw(anisotropic_case(reading=reading, maps={})))
+
+
 def test_each_map_lies_on_the_image_in_its_own_column(draw):
     view = anisotropic_case()
     rows = panels(draw(view))
