@@ -1,6 +1,7 @@
 """Parses `nnunet-attention <command> ...` and runs the command's module."""
 
 import argparse
+import io
 import sys
 from importlib import import_module
 
@@ -27,6 +28,10 @@ COMMANDS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 1 failed, 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        # In a locale such as C, a table's ± ends as a question mark and not in a traceback.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
     parser = build_parser()
     parsed = parser.parse_args(arguments)
     try:
