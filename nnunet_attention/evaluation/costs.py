@@ -51,7 +51,8 @@ def read_cost(
     hours, seconds = [], []
     for fold in folds:
         epoch_seconds: dict[int, float] = {}
-        for path in sorted((model_folder / f"fold_{fold}").glob("training_log_*.txt")):
+        logs = (model_folder / f"fold_{fold}").glob("training_log_*.txt")
+        for path in sorted(logs, key=_begun):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             epoch_seconds |= _epochs(lines)
             seconds += _seconds_between_predictions(lines)
@@ -62,6 +63,11 @@ def read_cost(
         sum(hours) / len(hours) if hours else None,
         sum(seconds) / len(seconds) if seconds else None,
     )
+
+
+def _begun(log: Path) -> tuple[list[int], str]:
+    """Orders logs by time: nnU-Net writes months and days without a leading zero."""
+    return [int(number) for number in re.findall(r"\d+", log.stem)], log.name
 
 
 def _epochs(lines: list[str]) -> dict[int, float]:

@@ -39,6 +39,23 @@ def test_epochs_count_once_and_cases_from_start_to_start(tmp_path):
     assert cost == Cost(7, pytest.approx((1 + 2 / 3) / 2), pytest.approx(3.0))
 
 
+@pytest.mark.parametrize(
+    ("begun", "resumed"),
+    [
+        ("2026_9_30_23_00_00", "2026_10_1_09_00_00"),
+        ("2026_1_9_23_00_00", "2026_1_10_09_00_00"),
+        ("2026_1_1_09_00_00", "2026_1_1_10_00_00"),
+        ("2026_12_31_23_00_00", "2027_1_1_00_30_00"),
+    ],
+)
+def test_an_epoch_in_two_logs_counts_as_it_ran_last(tmp_path, begun, resumed):
+    """By name the older log would often come last: months and days have no leading zero."""
+    (tmp_path / "fold_0").mkdir()
+    (tmp_path / "fold_0" / f"training_log_{begun}.txt").write_text(as_logged(FIRST))
+    (tmp_path / "fold_0" / f"training_log_{resumed}.txt").write_text(as_logged(CONTINUED))
+    assert read_cost(tmp_path, [0]).training_hours == pytest.approx((1800 + 1200 + 600) / 3600)
+
+
 def test_without_logs_nothing_is_known(tmp_path):
     assert read_cost(tmp_path, [0]) == Cost(None, None, None)
     assert not read_cost(tmp_path, [0]).is_known
