@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_attention.cli.numbers import positive
 from nnunet_attention.cli.shared_arguments import (
+    FOLDS_OF_SPLITS,
     add_configurations,
     add_datasets,
     add_device,
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "trainers, such as nnUNetTrainer AttentionUNetTrainer; TRAINER__PLANS names the plans too",
         required=True,
     )
-    add_folds(parser, "folds, or all by itself (default: 0 1 2 3 4)")
+    add_folds(parser, f"folds, or all by itself (default: {FOLDS_OF_SPLITS})")
     parser.add_argument(
         "-pretrained_weights", type=Path, metavar="FILE", help="where every fold starts from"
     )
@@ -141,9 +142,9 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     from nnunet_attention.crossval import CrossvalPlan
     from nnunet_attention.datasets import dataset_name
 
-    folds = tuple(arguments.folds)
+    folds = None if arguments.folds is None else tuple(arguments.folds)
     check_folds(folds)
-    if folds != ("all",):
+    if folds is not None and folds != ("all",):
         folds = tuple(str(int(fold)) for fold in folds)
     weights = arguments.pretrained_weights
     if weights is not None and not weights.is_file():
@@ -163,7 +164,7 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
         ("-d", plan.datasets),
         ("-c", plan.configurations),
         ("-tr", tuple("__".join(model) for model in plan.models)),
-        ("-f", plan.folds),
+        ("-f", plan.folds or ()),
     ):
         twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
         if twice:
@@ -249,7 +250,8 @@ def leaderboard_arguments(plan: CrossvalPlan, root: Path) -> list[str]:
     models = [f"{trainer}__{plans}" for trainer, plans in plan.models]
     return [
         *("leaderboard", "-d", *plan.datasets, "-c", *plan.configurations, "-tr", *models),
-        *("-f", *plan.folds, "-o", str(root / "leaderboard")),
+        *(("-f", *plan.folds) if plan.folds else ()),
+        *("-o", str(root / "leaderboard")),
     ]
 
 

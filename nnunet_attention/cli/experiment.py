@@ -11,7 +11,7 @@ from nnunet_attention.cli.crossval import add_execution_arguments, execute, plan
 from nnunet_attention.cli.leaderboard import known_parameters
 from nnunet_attention.cli.numbers import not_negative
 from nnunet_attention.cli.shared_arguments import (
-    ALL_FOLDS,
+    FOLDS_OF_SPLITS,
     add_configurations,
     add_datasets,
     add_folds,
@@ -48,9 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_folds(
         parser,
-        "folds (default: 0 1 2 3 4); for training-size the one whose parts are also swapped "
-        "(default: 0)",
-        default=None,
+        f"folds (default: {FOLDS_OF_SPLITS}); for training-size the one whose parts are also "
+        "swapped (default: 0)",
     )
     add_execution_arguments(
         parser,
@@ -76,9 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_attention.crossval.paper_table import print_paper_table, write_paper_table
 
     arguments.trainers = arguments.trainers or list(DEFAULT_TRAINERS[arguments.experiment])
-    arguments.folds = arguments.folds or (
-        ["0"] if arguments.experiment == "training-size" else ALL_FOLDS
-    )
+    if arguments.folds is None and arguments.experiment == "training-size":
+        arguments.folds = ["0"]
     arguments.npz, arguments.pretrained_weights = False, None
     folders = Folders.from_environment()
     plan = plan_of(arguments)

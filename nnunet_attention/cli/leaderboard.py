@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = Request(
         datasets=tuple(arguments.datasets),
         configurations=tuple(arguments.configurations),
-        folds=tuple(arguments.folds),
+        folds=None if arguments.folds is None else tuple(arguments.folds),
         trained=trained_models(arguments.trainers, arguments.plans),
         named=named_results(arguments.results),
         allow_incomplete=arguments.allow_incomplete,
@@ -107,7 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     check_folds(request.folds)
     results = os.environ.get("nnUNet_results")  # noqa: SIM112 - nnU-Net spells it so
-    collected = collect_results(request, Path(results) if results else None, known_parameters)
+    collected = collect_results(
+        request, Path(results) if results else None, known_parameters, is_nnunet_split
+    )
     frame = with_surface_metrics(arguments, collected) if arguments.surface else collected.frame
     tolerance = tolerance_in_words(recorded_tolerances(frame)) if "nsd" in metrics else None
     board = build_leaderboard(
@@ -122,6 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         ),
         collected.costs,
         collected.missing,
+        collected.splits,
     )
     paths = write_leaderboard(board, arguments.output)
     print_leaderboard(board, Console())
@@ -141,6 +144,13 @@ def named_results(texts: list[str]) -> dict[str, Path]:
             raise CommandError(f"--results {text}: the name {name} is given twice")
         found[name] = Path(folder)
     return found
+
+
+def is_nnunet_split(folds: list[dict]) -> bool:
+    """Whether nnU-Net makes the same split of these cases."""
+    from nnunet_attention.crossval.splits import is_nnunet_split
+
+    return is_nnunet_split(folds)
 
 
 def known_parameters(

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from nnunet_attention.cli.numbers import not_negative, positive
-from nnunet_attention.cli.shared_arguments import add_device, add_folds
+from nnunet_attention.cli.shared_arguments import ALL_FOLDS, add_device, add_folds
 from nnunet_attention.errors import CommandError
 
 HELP = (
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "-p", metavar="PLANS", dest="plans", default="nnUNetPlans", help="(default: nnUNetPlans)"
     )
-    add_folds(model, "folds, averaged in segmentation and maps (default: 0 1 2 3 4)")
+    add_folds(model, "folds, averaged in segmentation and maps (default: 0 1 2 3 4)", ALL_FOLDS)
     model.add_argument(
         "-chk", metavar="NAME", dest="checkpoint", default="checkpoint_final.pth",
         help="(default: checkpoint_final.pth)",

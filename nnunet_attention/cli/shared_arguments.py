@@ -14,7 +14,9 @@ from nnunet_attention.errors import CommandError
 DEVICES = ("cuda", "cpu", "mps")
 # Here and not with the policies: building the parser must not import numpy.
 POLICIES = ("nnunet", "reference-present", "empty-correct-is-one")
+# nnU-Net's own default where it predicts.
 ALL_FOLDS = ["0", "1", "2", "3", "4"]
+FOLDS_OF_SPLITS = "those of splits_final.json; where there is none, 0 1 2 3 4"
 
 
 def add_datasets(
@@ -56,18 +58,18 @@ def trained_models(trainers: list[str], plans: list[str]) -> tuple[tuple[str, st
 
 def add_folds(
     parser: argparse.ArgumentParser,
-    meaning: str = "folds (default: 0 1 2 3 4)",
-    default: list[str] | None = ALL_FOLDS,
+    meaning: str = f"folds (default: {FOLDS_OF_SPLITS})",
+    default: list[str] | None = None,
 ) -> None:
-    """`-f`, see `check_folds`."""
+    """`-f`, see `check_folds`; by default None, for all folds of a data set's splits."""
     parser.add_argument(
         "-f", nargs="+", default=default, metavar="FOLD", dest="folds", help=meaning
     )
 
 
-def check_folds(folds: tuple[str, ...]) -> None:
-    """Numbers, or "all" by itself."""
-    if folds == ("all",):
+def check_folds(folds: tuple[str, ...] | None) -> None:
+    """Numbers, or "all" by itself; None is the default."""
+    if folds is None or folds == ("all",):
         return
     unknown = [fold for fold in folds if not fold.isdecimal()]
     if unknown:

@@ -27,6 +27,7 @@ from nnunet_attention.crossval.runs import (
     PREPROCESSING,
     SPLITS,
     Step,
+    predictions_of_training_cases,
     state_of,
     with_state,
 )
@@ -161,7 +162,21 @@ class Attempt:
         fold = step.run.folder(self.folders)
         self._note_set_aside(damaged_checkpoints(fold, every_byte=True))
         state = state_of(step.run, self.folders)
-        return None if state is FoldState.FINISHED else with_state(step, state)
+        if state is FoldState.FINISHED:
+            return None
+        self._set_training_cases_aside(step.run)
+        return with_state(step, state)
+
+    def _set_training_cases_aside(self, run: FoldRun) -> None:
+        # nnU-Net evaluates whatever lies in the folder of the validation.
+        found = set_aside(predictions_of_training_cases(run, self.folders), "trained-on")
+        if found:
+            first, target = next(iter(found.items()))
+            self.notes.append(
+                f"{first.parent} had {len(found)} segmentation(s) of cases that the fold is "
+                f"trained on; kept under other names, such as {target.name}. If it was trained "
+                f"with another split, move {first.parent.parent} away to train it again"
+            )
 
     def _note_set_aside(self, damaged) -> None:
         for path, target in set_aside(damaged).items():

@@ -35,8 +35,12 @@ def damaged_checkpoints(fold: Path, every_byte: bool = False) -> tuple[Path, ...
     return tuple(path for path in present if not is_whole(path, every_byte))
 
 
-def set_aside(paths: Iterable[Path]) -> dict[Path, Path]:
+def set_aside(paths: Iterable[Path], why: str = "damaged") -> dict[Path, Path]:
     """Renames files so that nnU-Net no longer finds them; nothing is deleted.
+
+    Args:
+        paths: of the files.
+        why: stands in the new names.
 
     Returns:
         the new path of each.
@@ -44,7 +48,7 @@ def set_aside(paths: Iterable[Path]) -> dict[Path, Path]:
     moved = {}
     for path in paths:
         number = 1
-        while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        while (target := path.with_name(f"{path.name}.{why}-{number}")).exists():
             number += 1
         os.replace(path, target)
         moved[path] = target

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.planned import configuration_of, differences, relevant
-from nnunet_attention.crossval.splits import read_splits
 from nnunet_attention.demo.folder import remove
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import NNUNET_LAYOUT, read_json, write_json, write_text
+from nnunet_attention.splits import read_splits
 
 FIRST_NUMBER, LAST_NUMBER = 900, 999
 _MADE_BY = "nnunet-attention experiment training-size"

@@ -16,9 +16,9 @@ from nnunet_attention.crossval import transfer as moving
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.folds import FoldState
 from nnunet_attention.crossval.runs import CrossvalPlan, all_runs, missing_steps
-from nnunet_attention.crossval.splits import read_splits
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
+from nnunet_attention.splits import default_folds, read_splits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ class Arm:
         dataset: full name.
         trainer: name of the class.
         plans: name of the plans.
-        folds: numbers.
+        folds: numbers; None: all of the data set's splits.
         named: folder of named results; None: nnUNet_results.
         network: data set and plans of the model whose network it is, if another one.
     """
@@ -92,7 +92,7 @@ class Arm:
     dataset: str
     trainer: str
     plans: str
-    folds: tuple[str, ...]
+    folds: tuple[str, ...] | None
     named: Path | None = None
     network: tuple[str, str] | None = None
 
@@ -149,9 +149,9 @@ def training_size(
         folders: nnU-Net's.
         derived_number: see `derived.choose_derived`.
     """
-    if len(wanted.folds) != 1 or wanted.folds == ("all",):
+    if wanted.folds is None or len(wanted.folds) != 1 or wanted.folds == ("all",):
         raise CommandError(
-            f"-f {' '.join(wanted.folds)}: training size takes one fold, whose training and "
+            f"-f {' '.join(wanted.folds or ())}: training size takes one fold, whose training and "
             "validation cases are swapped for the small split; give one number"
         )
     if derived_number is not None and len(wanted.datasets) > 1:
@@ -339,12 +339,15 @@ def collect(
     configuration = experiment.configuration
     frames, costs = [], {}
     for arm in experiment.arms:
+        folds = arm.folds
+        if folds is None:
+            folds = default_folds(read_splits(folders.splits(arm.dataset)))
         known = [folders.preprocessed, folders.raw]
         if arm.named is None:
             model = folders.model(arm.dataset, arm.trainer, arm.plans, configuration)
             network = model
             frame = read_nnunet_results(
-                folders.results, arm.dataset, arm.trainer, arm.plans, configuration, arm.folds,
+                folders.results, arm.dataset, arm.trainer, arm.plans, configuration, folds,
                 arm.method, known,
             )  # fmt: skip
         else:
@@ -352,13 +355,13 @@ def collect(
             dataset, plans = arm.network
             network = folders.model(dataset, arm.trainer, plans, configuration)
             frame = read_named_results(
-                arm.named, arm.method, [arm.dataset], [configuration], arm.folds, known
+                arm.named, arm.method, [arm.dataset], [configuration], folds, known
             )
         predictions = {
             (arm.dataset, configuration, arm.method, int(fold)): model
             / f"fold_{fold}"
             / "validation"
-            for fold in arm.folds
+            for fold in folds
         }
         frame = add_surface_metrics(
             frame,
@@ -376,9 +379,7 @@ def collect(
             plans_file, described = network / "plans.json", network / "dataset.json"
             parameters = count_parameters(arm.trainer, plans_file, described, configuration)
         key = (arm.setting, configuration, arm.method)
-        costs[key] = (
-            read_cost(model, arm.folds, parameters) if arm.named is None else Cost(parameters)
-        )
+        costs[key] = read_cost(model, folds, parameters) if arm.named is None else Cost(parameters)
     return concatenate(frames), costs
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.splits import SPLITS_FILE
 
 _VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
@@ -61,7 +62,7 @@ class Folders:
         return self.dataset(dataset) / "gt_segmentations"
 
     def splits(self, dataset: str) -> Path:
-        return self.dataset(dataset) / "splits_final.json"
+        return self.dataset(dataset) / SPLITS_FILE
 
     def model(self, dataset: str, trainer: str, plans: str, configuration: str) -> Path:
         return self.results / dataset / f"{trainer}__{plans}__{configuration}"

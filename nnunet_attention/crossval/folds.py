@@ -77,7 +77,11 @@ class FoldRun:
 
 
 def fold_state(
-    run: FoldRun, folders: Folders, cases: Collection[str] | None, file_ending: str
+    run: FoldRun,
+    folders: Folders,
+    cases: Collection[str] | None,
+    file_ending: str,
+    trained_on: Collection[str] = (),
 ) -> FoldState:
     """Where a fold stands.
 
@@ -86,6 +90,7 @@ def fold_state(
         folders: nnU-Net's.
         cases: that it validates; None where that is not known yet.
         file_ending: of the data set's images.
+        trained_on: cases that a validation must not hold.
     """
     fold = run.folder(folders)
     damaged = damaged_checkpoints(fold)
@@ -95,15 +100,22 @@ def fold_state(
         if (fold / name).is_file() and fold / name not in damaged
     }
     if FINAL in usable:
-        validated = cases is not None and is_validated(run, folders, cases, file_ending)
+        validated = cases is not None and is_validated(run, folders, cases, file_ending, trained_on)
         return FoldState.FINISHED if validated else FoldState.TRAINED
     return FoldState.INTERRUPTED if usable else FoldState.ABSENT
 
 
-def is_validated(run: FoldRun, folders: Folders, cases: Collection[str], file_ending: str) -> bool:
-    """Whether all that follows from a validation is there for all cases."""
+def is_validated(
+    run: FoldRun,
+    folders: Folders,
+    cases: Collection[str],
+    file_ending: str,
+    trained_on: Collection[str] = (),
+) -> bool:
+    """Whether all that follows from a validation is there for all cases, and none trained on."""
     validation = run.folder(folders) / "validation"
-    if not set(cases) <= summarised_cases(validation / "summary.json", file_ending):
+    summarised = summarised_cases(validation / "summary.json", file_ending)
+    if not set(cases) <= summarised or summarised & set(trained_on):
         return False
     endings = [file_ending, *([".npz"] if run.npz else [])]
     if any(not _has(validation, case + ending) for case in cases for ending in endings):
@@ -116,6 +128,15 @@ def is_validated(run: FoldRun, folders: Folders, cases: Collection[str], file_en
         if not {case.split(".")[0] for case in cases} <= there:
             return False
     return True
+
+
+def predictions_of(
+    run: FoldRun, folders: Folders, cases: Collection[str], file_ending: str
+) -> list[Path]:
+    """Those of the cases' segmentations that are in the fold's validation folder, sorted."""
+    validation = run.folder(folders) / "validation"
+    paths = (validation / f"{case}{file_ending}" for case in sorted(cases))
+    return [path for path in paths if path.is_file()]
 
 
 def summarised_cases(summary: Path, file_ending: str) -> set[str]:

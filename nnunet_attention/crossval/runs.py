@@ -17,6 +17,7 @@ from nnunet_attention.crossval.folds import (
     FoldRun,
     FoldState,
     fold_state,
+    predictions_of,
     summarised_cases,
     validation_cases,
 )
@@ -27,9 +28,10 @@ from nnunet_attention.crossval.planned import (
     next_stages,
     relevant,
 )
-from nnunet_attention.crossval.splits import check_splits, read_splits
+from nnunet_attention.crossval.splits import check_splits
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
+from nnunet_attention.splits import default_folds, read_splits, trained_on
 
 FINGERPRINT, PLANS, DESCRIPTION, PREPROCESSING, SPLITS, FOLD, ACCUMULATION = (
     "fingerprint",
@@ -66,7 +68,7 @@ class CrossvalPlan:
         datasets: full names, DatasetXXX_Name.
         configurations: such as 3d_fullres; one that a cascade needs first is added by itself.
         models: trainer and plans of each.
-        folds: numbers, or "all" alone.
+        folds: numbers, or "all" alone; None: all that a data set's splits have.
         npz: keep the validation's probabilities.
         num_gpus: of each fold; nnU-Net's own distributed training.
         device: cuda, cpu or mps.
@@ -77,7 +79,7 @@ class CrossvalPlan:
     datasets: tuple[str, ...]
     configurations: tuple[str, ...]
     models: tuple[tuple[str, str], ...]
-    folds: tuple[str, ...] = ("0", "1", "2", "3", "4")
+    folds: tuple[str, ...] | None = None
     npz: bool = False
     num_gpus: int = 1
     device: str = "cuda"
@@ -141,7 +143,15 @@ def state_of(run: FoldRun, folders: Folders) -> FoldState:
     """Where a fold stands now; see `fold_state`."""
     plan = CrossvalPlan((run.dataset,), (run.configuration,), ((run.trainer, run.plans),))
     dataset = _Dataset(plan, folders, run.dataset)
-    return fold_state(run, folders, dataset.validated(run.fold), dataset.file_ending)
+    return dataset.state_of(run)
+
+
+def predictions_of_training_cases(run: FoldRun, folders: Folders) -> list[Path]:
+    """What lies in a fold's validation folder though it was trained on; nnU-Net would count it."""
+    plan = CrossvalPlan((run.dataset,), (run.configuration,), ((run.trainer, run.plans),))
+    dataset = _Dataset(plan, folders, run.dataset)
+    trained = trained_on(dataset.splits, run.fold)
+    return predictions_of(run, folders, trained, dataset.file_ending)
 
 
 def plans_in_use(plan: CrossvalPlan, folders: Folders) -> dict:
@@ -210,6 +220,16 @@ class _Dataset:
     def validated(self, fold: str) -> tuple[str, ...] | None:
         """The cases that a fold validates."""
         return validation_cases(self.splits, fold, self.cases)
+
+    def state_of(self, run: FoldRun) -> FoldState:
+        """Where a fold stands."""
+        return fold_state(
+            run,
+            self._folders,
+            self.validated(run.fold),
+            self.file_ending,
+            trained_on(self.splits, run.fold),
+        )
 
     @cached_property
     def runs(self) -> list[FoldRun]:
@@ -280,14 +300,16 @@ class _Dataset:
             earlier = {self._previous(plans, configuration) for _, plans in self._wanted.models}
             for one in sorted(earlier - {None}):
                 # A fold of the second stage trains on the predictions of all the others.
-                stages[one] = ("all",) if self._wanted.folds == ("all",) else self._every_fold
+                every_fold = default_folds(self.splits)
+                stages[one] = ("all",) if self._wanted_folds == ("all",) else every_fold
         for configuration in self._wanted.configurations:
-            stages.setdefault(configuration, self._wanted.folds)
+            stages.setdefault(configuration, self._wanted_folds)
         return list(stages.items())
 
     @property
-    def _every_fold(self) -> tuple[str, ...]:
-        return tuple(str(fold) for fold in range(5 if self.splits is None else len(self.splits)))
+    def _wanted_folds(self) -> tuple[str, ...]:
+        folds = self._wanted.folds
+        return default_folds(self.splits) if folds is None else folds
 
     def _previous(self, plans: str, configuration: str) -> str | None:
         content = self._plans[plans]
@@ -369,7 +391,7 @@ class _Dataset:
                     ),
                     data=identifier,
                 )
-        if self.splits is None and plan.folds != ("all",):
+        if self.splits is None and self._wanted_folds != ("all",):
             add(SPLITS, "splits", ())
         if steps:
             raw = self._folders.raw_dataset(name)
@@ -419,7 +441,7 @@ class _Dataset:
     def _folds(self, missing: set[str]) -> list[Step]:
         steps: list[Step] = []
         for run in self.runs:
-            state = fold_state(run, self._folders, self.validated(run.fold), self.file_ending)
+            state = self.state_of(run)
             if state is FoldState.FINISHED:
                 continue
             # A missing step of the preparation is done after all those before it.
@@ -454,7 +476,8 @@ class _Dataset:
 
     def _accumulations(self, unfinished: set[str]) -> list[Step]:
         steps = []
-        folds = tuple(sorted(self._wanted.folds, key=int)) if self._wanted.folds != ("all",) else ()
+        chosen = self._wanted_folds
+        folds = () if chosen == ("all",) else tuple(sorted(chosen, key=int))
         validated = [self.validated(fold) for fold in folds]
         every = [case for cases in validated for case in cases or ()]
         # nnU-Net refuses to gather folds that share validation cases.

@@ -5,37 +5,16 @@ Folds that start at the same time would otherwise each write it, and read each o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import written_beside
+from nnunet_attention.splits import NNUNET_FOLDS, SPLITS_REMEDY
 
 # nnU-Net's: the file must be the one that training would have written.
-_FOLDS, _SEED = 5, 12345
-
-
-def read_splits(path: Path) -> list[dict] | None:
-    """The splits: for each fold the cases of `train` and `val`; None where there is no file.
-
-    Raises:
-        CommandError: if the file holds something else.
-    """
-    try:
-        splits = json.loads(path.read_text(encoding="utf-8"))
-        if splits and all(isinstance(split[part], list) for split in splits for part in _PARTS):
-            return splits
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CommandError(f"{path} cannot be read as splits ({error}); {_REMEDY}") from error
-    raise CommandError(f"{path} holds no splits; {_REMEDY}")
-
-
-_PARTS = ("train", "val")
-_REMEDY = "put the file back, or remove it to have nnU-Net's own split made again"
+_SEED = 12345
 
 
 def check_splits(splits: list[dict], path: Path, cases: Collection[str] | None, fold: str) -> None:
@@ -48,7 +27,8 @@ def check_splits(splits: list[dict], path: Path, cases: Collection[str] | None, 
         fold: that is to be trained; "all" needs no split.
 
     Raises:
-        CommandError: if they have no such fold, or name cases that are not there.
+        CommandError: if they have no such fold, one of its lists is empty, a case is in both, or
+            they name cases that are not there.
     """
     if fold == "all":
         return
@@ -58,14 +38,26 @@ def check_splits(splits: list[dict], path: Path, cases: Collection[str] | None, 
             f"-f {fold}: {path} has {len(splits)} folds, 0 to {len(splits) - 1}; "
             "choose among them, or add a split"
         )
-    if cases is not None:
-        named = {case for part in _PARTS for case in splits[int(fold)][part]}
-        unknown = sorted(named - set(cases))
-        if unknown:
+    train, val = (set(splits[int(fold)][part]) for part in ("train", "val"))
+    for name, there in (("train", train), ("val", val)):
+        if not there:
             raise CommandError(
-                f"{path}, fold {fold}: {len(unknown)} of its cases are not in the data set, such "
-                f"as {unknown[0]}; {_REMEDY}"
+                f"{path}, fold {fold}: {name} is empty, and a fold needs cases to train on and "
+                f"others to validate; {SPLITS_REMEDY}"
             )
+    both = sorted(train & val)
+    if both:
+        # nnU-Net would only warn, and the numbers would be those of cases it was trained on.
+        raise CommandError(
+            f"{path}, fold {fold}: {len(both)} of its cases are both in train and in val, such as "
+            f"{both[0]}; {SPLITS_REMEDY}"
+        )
+    unknown = sorted((train | val) - set(cases if cases is not None else train | val))
+    if unknown:
+        raise CommandError(
+            f"{path}, fold {fold}: {len(unknown)} of its cases are not in the data set, such "
+            f"as {unknown[0]}; {SPLITS_REMEDY}"
+        )
 
 
 def write_splits(folders: Folders, dataset: str, cases: Collection[str]) -> None:
@@ -74,17 +66,34 @@ def write_splits(folders: Folders, dataset: str, cases: Collection[str]) -> None
     Raises:
         CommandError: if there are fewer cases than folds.
     """
-    # scikit-learn takes seconds to import.
-    import numpy as np
     from batchgenerators.utilities.file_and_folder_operations import save_json
-    from nnunetv2.utilities.crossval_split import generate_crossval_split
 
     path = folders.splits(dataset)
-    if len(cases) < _FOLDS:
+    if len(cases) < NNUNET_FOLDS:
         raise CommandError(
-            f"{dataset} has {len(cases)} cases, and nnU-Net splits into {_FOLDS} folds; train "
-            f"with -f all, or write your own {path}"
+            f"{dataset} has {len(cases)} cases, and nnU-Net splits into {NNUNET_FOLDS} folds; "
+            f"train with -f all, or write your own {path}"
         )
-    splits = generate_crossval_split(list(np.sort(list(cases))), seed=_SEED, n_splits=_FOLDS)
     with written_beside(path) as beside:
-        save_json(splits, str(beside))
+        save_json(_nnunet_splits(cases), str(beside))
+
+
+def is_nnunet_split(splits: list[dict]) -> bool:
+    """Whether these splits are those that nnU-Net makes of their cases."""
+    cases = {case for split in splits for part in ("train", "val") for case in split[part]}
+    if len(splits) != NNUNET_FOLDS or len(cases) < NNUNET_FOLDS:
+        return False
+    return all(
+        sorted(split[part]) == sorted(theirs[part])
+        for split, theirs in zip(splits, _nnunet_splits(cases), strict=True)
+        for part in ("train", "val")
+    )
+
+
+def _nnunet_splits(cases: Collection[str]) -> list[dict]:
+    # scikit-learn takes seconds to import.
+    import numpy as np
+    from nnunetv2.utilities.crossval_split import generate_crossval_split
+
+    ordered = list(np.sort(list(cases)))
+    return generate_crossval_split(ordered, seed=_SEED, n_splits=NNUNET_FOLDS)

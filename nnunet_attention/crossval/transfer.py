@@ -11,11 +11,11 @@ from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.folds import summarised_cases
 from nnunet_attention.crossval.local import command_environment
 from nnunet_attention.crossval.planned import differences, relevant
-from nnunet_attention.crossval.splits import read_splits
 from nnunet_attention.demo.folder import remove
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import NNUNET_LAYOUT, read_json, write_json
 from nnunet_attention.process import run_command
+from nnunet_attention.splits import default_folds, read_splits
 
 # One set of named results holds all cases: which fold validated a case is of no account.
 ONLY_FOLD = "0"
@@ -124,13 +124,15 @@ def weights_of(folders: Folders, source: str, target: str, model: tuple[str, str
     return fold / "checkpoint_final.pth"
 
 
-def validation_cases_of(folders: Folders, dataset: str, folds: Sequence[str]) -> list[str]:
-    """All cases that the folds validate.
+def validation_cases_of(folders: Folders, dataset: str, folds: Sequence[str] | None) -> list[str]:
+    """All cases that the folds validate; None: all folds.
 
     Raises:
         CommandError: if there are no splits yet, or fewer.
     """
     splits = read_splits(folders.splits(dataset))
+    if folds is None:
+        folds = default_folds(splits)
     if splits is None or max(map(int, folds)) >= len(splits):
         raise CommandError(
             f"-f {' '.join(folds)}: {folders.splits(dataset)} has {len(splits or ())} folds; "

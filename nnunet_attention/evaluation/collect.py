@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +18,11 @@ from nnunet_attention.evaluation.summaries import (
     read_named_results,
     read_nnunet_results,
 )
+from nnunet_attention.evaluation.validated import KnownSplit, Splits, find_splits
+from nnunet_attention.splits import default_folds
 
+# Whether the folds of a splits_final.json are those that nnU-Net would make.
+IsNnunetSplit = Callable[[list[dict]], bool]
 # Trainer, plans.json, dataset.json and configuration to the number of parameters, if known.
 CountParameters = Callable[[str, Path, Path, str], int | None]
 _MOST_NAMED = 20
@@ -31,7 +35,8 @@ class Request:
     Attributes:
         datasets: full names or numbers.
         configurations: such as 3d_fullres.
-        folds: numbers, or "all".
+        folds: numbers, or "all"; None: all of a data set's splits_final.json, in
+            nnUNet_preprocessed or beside the other results, and without one 0 to 4.
         trained: trainer and plans of the models in nnUNet_results.
         named: folders of other results by the model's name.
         allow_incomplete: missing folds are named, and no error.
@@ -40,7 +45,7 @@ class Request:
 
     datasets: tuple[str, ...]
     configurations: tuple[str, ...]
-    folds: tuple[str, ...]
+    folds: tuple[str, ...] | None
     trained: tuple[tuple[str, str], ...]
     named: Mapping[str, Path]
     allow_incomplete: bool = False
@@ -56,16 +61,21 @@ class Collected:
         missing: folds without results.
         validations: folder of the predictions by (dataset, configuration, model, fold).
         costs: by data set, configuration and model.
+        splits: by data set, where it is known which one was used.
     """
 
     frame: pd.DataFrame
     missing: tuple[str, ...]
     validations: dict[tuple[str, str, str, int], Path]
     costs: dict[tuple[str, str, str], Cost]
+    splits: dict[str, KnownSplit] = field(default_factory=dict)
 
 
 def collect_results(
-    request: Request, results_dir: Path | None, count_parameters: CountParameters | None = None
+    request: Request,
+    results_dir: Path | None,
+    count_parameters: CountParameters | None = None,
+    is_nnunet_split: IsNnunetSplit | None = None,
 ) -> Collected:
     """Reads all summaries, and the logs of trained models.
 
@@ -73,6 +83,8 @@ def collect_results(
         request: see `Request`.
         results_dir: nnU-Net's nnUNet_results; needed for trained models only.
         count_parameters: asked for each trained model.
+        is_nnunet_split: asked for each data set with a splits_final.json; without it no split is
+            known.
 
     Raises:
         CommandError: if nothing is asked for, names are not unique, folds are missing and that is
@@ -95,7 +107,7 @@ def collect_results(
         for fold in frame["fold"].unique():
             place = reader.folder / f"fold_{'all' if fold < 0 else fold}" / "validation"
             validations[(*key, int(fold))] = place
-        costs[key] = reader.cost(request.folds, count_parameters)
+        costs[key] = reader.cost(count_parameters)
         frames.append(frame)
     if missing and not request.allow_incomplete:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
@@ -105,7 +117,9 @@ def collect_results(
         )
     if not frames:
         raise CommandError("none of the folds asked for has results; check -d, -c, -f and -tr")
-    return Collected(concatenate(frames), tuple(missing), validations, costs)
+    frame = concatenate(frames)
+    splits = {} if is_nnunet_split is None else _known_splits(request, frame, is_nnunet_split)
+    return Collected(frame, tuple(missing), validations, costs, splits)
 
 
 @dataclass(frozen=True)
@@ -114,17 +128,18 @@ class _Reader:
 
     folder: Path
     configuration: str
+    folds: tuple[str, ...]
     read: Callable[[], pd.DataFrame]
     trainer: str | None = None
 
-    def cost(self, folds: Iterable[str], count_parameters: CountParameters | None) -> Cost:
+    def cost(self, count_parameters: CountParameters | None) -> Cost:
         if self.trainer is None:
-            return read_cost(self.folder, folds)
+            return read_cost(self.folder, self.folds)
         parameters = None
         if count_parameters is not None:
             plans, dataset_json = self.folder / "plans.json", self.folder / "dataset.json"
             parameters = count_parameters(self.trainer, plans, dataset_json, self.configuration)
-        return read_cost(self.folder, folds, parameters)
+        return read_cost(self.folder, self.folds, parameters)
 
 
 def _check(request: Request, results_dir: Path | None) -> None:
@@ -135,7 +150,7 @@ def _check(request: Request, results_dir: Path | None) -> None:
             "nnUNet_results is not set, and -tr looks there; export it, or give --results NAME=DIR"
         )
     for name in ("folds", "configurations", "datasets", "trained"):
-        values = getattr(request, name)
+        values = getattr(request, name) or ()
         twice = sorted({str(value) for value in values if values.count(value) > 1})
         if twice:
             raise CommandError(f"{name}: {', '.join(twice)} given twice")
@@ -170,16 +185,17 @@ def _trained(
     name: str,
 ) -> _Reader:
     folder = results_dir / dataset / f"{trainer}__{plans}__{configuration}"
+    folds = _folds(request, dataset)
 
     def read() -> pd.DataFrame:
         if request.allow_incomplete and not folder.is_dir():
-            raise MissingFoldsError(name, _summaries(folder, request.folds), concatenate([]))
+            raise MissingFoldsError(name, _summaries(folder, folds), concatenate([]))
         return read_nnunet_results(
-            results_dir, dataset, trainer, plans, configuration, request.folds, name,
+            results_dir, dataset, trainer, plans, configuration, folds, name,
             _label_folders(request),
         )  # fmt: skip
 
-    return _Reader(folder, configuration, read, trainer)
+    return _Reader(folder, configuration, folds, read, trainer)
 
 
 def _named(
@@ -191,6 +207,7 @@ def _named(
     configuration: str,
 ) -> _Reader:
     folder = root / dataset / configuration
+    folds = _folds(request, dataset)
     # A trained model beside it knows the names of the labels.
     known = [
         results_dir / dataset / f"{trainer}__{plans}__{configuration}"
@@ -199,17 +216,17 @@ def _named(
 
     def read() -> pd.DataFrame:
         if not (root / dataset).is_dir():
-            raise MissingFoldsError(name, _summaries(folder, request.folds), concatenate([]))
+            raise MissingFoldsError(name, _summaries(folder, folds), concatenate([]))
         return read_named_results(
             root,
             name,
             [dataset],
             [configuration],
-            request.folds,
+            folds,
             [*known, *_label_folders(request)],
         )
 
-    return _Reader(folder, configuration, read)
+    return _Reader(folder, configuration, folds, read)
 
 
 def _full_names(request: Request, results_dir: Path | None) -> list[str]:
@@ -229,6 +246,35 @@ def _full_names(request: Request, results_dir: Path | None) -> list[str]:
                 errors.append(error)
         else:
             raise errors[0]
+    return found
+
+
+def _splits(request: Request, dataset: str) -> Splits | None:
+    """Those at hand: of trained models in nnUNet_preprocessed, of other results beside them."""
+    preprocessed = [folder / dataset for folder in _label_folders(request)]
+    named = [root / dataset for root in request.named.values()]
+    return find_splits([*preprocessed, *named] if request.trained else [*named, *preprocessed])
+
+
+def _folds(request: Request, dataset: str) -> tuple[str, ...]:
+    if request.folds is not None:
+        return request.folds
+    splits = _splits(request, dataset)
+    return default_folds(None if splits is None else splits.folds)
+
+
+def _known_splits(
+    request: Request, frame: pd.DataFrame, is_nnunet_split: IsNnunetSplit
+) -> dict[str, KnownSplit]:
+    """A split is known where all folds of all models hold cases that it has them validate."""
+    found = {}
+    for dataset, rows in frame.groupby("dataset", sort=False):
+        splits = _splits(request, str(dataset))
+        if splits is not None and all(
+            splits.validates(int(fold), set(of_fold["case"]))
+            for (_, _, fold), of_fold in rows.groupby(["configuration", "model", "fold"])
+        ):
+            found[str(dataset)] = KnownSplit(len(splits.folds), is_nnunet_split(splits.folds))
     return found
 
 

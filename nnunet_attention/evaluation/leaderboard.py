@@ -28,6 +28,7 @@ from nnunet_attention.evaluation.statistics import (
     holm,
     summarise_and_compare,
 )
+from nnunet_attention.evaluation.validated import KnownSplit
 
 MEAN_OF_LABELS = "mean of labels"
 RANKING_METHODS = {"mean": "mean", "mean_rank": "mean rank", "test": "test, then rank"}
@@ -180,6 +181,7 @@ class Leaderboard:
         cases: the table that was read, with a column `used`: the value that counted, or NaN.
         costs: by data set and model; empty where nothing is known.
         missing: folds that were wanted and are not there.
+        splits: by data set, where it is known which one the results were validated with.
     """
 
     settings: Settings
@@ -193,6 +195,7 @@ class Leaderboard:
     cases: pd.DataFrame
     costs: dict[tuple[str, str], Cost]
     missing: tuple[str, ...] = ()
+    splits: Mapping[str, KnownSplit] = field(default_factory=dict)
 
     def rows_of(self, metric: str) -> list[Row]:
         """In order."""
@@ -210,6 +213,7 @@ def build_leaderboard(
     settings: Settings,
     costs: Mapping[tuple[str, str, str], Cost] | None = None,
     missing: tuple[str, ...] = (),
+    splits: Mapping[str, KnownSplit] | None = None,
 ) -> Leaderboard:
     """Computes all statistics and rankings.
 
@@ -219,6 +223,7 @@ def build_leaderboard(
         settings: see `Settings`.
         costs: by data set, configuration and model.
         missing: to be named in the outputs.
+        splits: by data set, where known; the methods name them.
 
     Raises:
         CommandError: if models have different labels, or different cases without
@@ -267,6 +272,7 @@ def build_leaderboard(
         cases=_with_used(frame, shared),
         costs=known,
         missing=missing,
+        splits=splits or {},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nnunet_attention.evaluation.leaderboard import MEAN_OF_LABELS, Leaderboard
 from nnunet_attention.evaluation.metrics import METRICS, SURFACE_DEFINITION
 from nnunet_attention.evaluation.policies import POLICIES
+from nnunet_attention.evaluation.validated import KnownSplit
 from nnunet_attention.versions import versions_of
 
 REFERENCES = (
@@ -25,6 +26,8 @@ REFERENCES = (
     "Isensee F, et al. nnU-Net: a self-configuring method for deep learning-based biomedical image "
     "segmentation. Nature Methods 2021. https://doi.org/10.1038/s41592-020-01008-z",
 )
+# Stands for nnU-Net's fold "all" in the column of folds.
+_ALL = -1
 _LIBRARIES = ("numpy", "scipy", "pandas")
 
 
@@ -48,13 +51,20 @@ def methods_paragraphs(board: Leaderboard) -> list[str]:
 def _data(board: Leaderboard) -> str:
     cases = board.cases.groupby("dataset", sort=False)["case"].nunique()
     listed = ", ".join(f"{board.short_name(name)} (n = {count})" for name, count in cases.items())
-    folds = sorted(board.cases["fold"].unique())
-    whole = f"{len(folds)} folds" if len(folds) > 1 else "one fold"
+    alike: dict[str, list[str]] = {}
+    for name, rows in board.cases.groupby("dataset", sort=False):
+        folds = sorted(int(fold) for fold in rows["fold"].unique())
+        told = _validation(folds, board.splits.get(str(name)))
+        alike.setdefault(told, []).append(board.short_name(str(name)))
+    if len(alike) == 1:
+        validated = f"Each case was segmented once, {next(iter(alike))}"
+    else:
+        validated = "Each case was segmented once: " + "; ".join(
+            f"on {_joined(tuple(names))} {told}" for told, names in alike.items()
+        )
     text = (
         f"We compared {_joined(board.models)} on {_counted(len(cases), 'data set')}: {listed}. "
-        f"Each case was segmented once, by the model that was not trained on it, in a "
-        f"cross-validation with nnU-Net's split ({whole}) [8]; the patient is the unit of all "
-        "statistics."
+        f"{validated}. The case is the unit of all statistics."
     )
     if board.missing:
         text += (
@@ -62,6 +72,23 @@ def _data(board: Leaderboard) -> str:
             "results of all models were compared."
         )
     return text
+
+
+def _validation(folds: list[int], split: KnownSplit | None) -> str:
+    """How the cases of a data set were validated, as far as it is known."""
+    if folds == [_ALL]:
+        return "by a model that was trained on all cases, this one included (nnU-Net's fold all)"
+    if split is None:
+        return (
+            "in a cross-validation with a split that is not known here "
+            f"({_counted(len(folds), 'fold')})"
+        )
+    whose = "nnU-Net's own split [8]" if split.is_nnunet else "a split of the project's own"
+    which = _counted(split.folds, "fold")
+    if len(folds) < split.folds:
+        numbers = _joined(tuple(map(str, folds)))
+        which = f"{'folds' if len(folds) > 1 else 'fold'} {numbers} of {split.folds}"
+    return f"by the model that was not trained on it, in a cross-validation with {whose} ({which})"
 
 
 def _metrics(board: Leaderboard) -> str:

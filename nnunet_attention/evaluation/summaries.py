@@ -20,6 +20,7 @@ from nnunet_attention.evaluation.overlap import (
     recall,
     volume_difference,
 )
+from nnunet_attention.evaluation.validated import Splits, find_splits
 from nnunet_attention.files import read_json
 
 COLUMNS = (
@@ -85,11 +86,13 @@ def read_nnunet_results(
         configuration: such as 3d_fullres.
         folds: their numbers.
         model_name: in the table; None: the trainer, and the plans unless they are nnUNetPlans.
-        dataset_folders: see `label_names`; the model's own dataset.json comes first.
+        dataset_folders: see `label_names`; the model's own dataset.json comes first. The first
+            DATASET/splits_final.json in them tells which cases a fold was trained on.
 
     Raises:
         MissingFoldsError: if folds have no summary.json; it holds the others.
-        CommandError: if a file is damaged, or files contradict each other.
+        CommandError: if a file is damaged, files contradict each other, or a summary holds a case
+            that its fold was trained on.
     """
     results_dir = Path(results_dir)
     name = find_dataset(results_dir, dataset)
@@ -101,8 +104,12 @@ def read_nnunet_results(
         )
     if model_name is None:
         model_name = trainer if plans == "nnUNetPlans" else f"{trainer} {plans}"
-    names = label_names(name, [model_folder, *_dataset_folders(dataset_folders)])
-    frame, missing = _read_folds(model_folder, folds, names, name, configuration, model_name)
+    folders = _dataset_folders(dataset_folders)
+    names = label_names(name, [model_folder, *folders])
+    splits = find_splits(folder / name for folder in folders)
+    frame, missing = _read_folds(
+        model_folder, folds, names, name, configuration, model_name, splits
+    )
     if missing:
         raise MissingFoldsError(f"{model_name}, {name} {configuration}", missing, frame)
     return frame
@@ -126,9 +133,13 @@ def read_named_results(
         folds: their numbers.
         dataset_folders: see `label_names`; the folders of configuration and data set come first.
 
+    A splits_final.json in the folder of the configuration or the data set tells which cases a fold
+    was trained on. That of nnUNet_preprocessed does not: other results may have other splits.
+
     Raises:
         MissingFoldsError: if folds have no summary.json; it holds the others.
-        CommandError: if a file is damaged, or files contradict each other.
+        CommandError: if a file is damaged, files contradict each other, or a summary holds a case
+            that its fold was trained on.
     """
     root = Path(root)
     if not root.is_dir():
@@ -156,7 +167,8 @@ def read_named_results(
             names = label_names(
                 dataset, [folder, folder.parent, *_dataset_folders(dataset_folders)]
             )
-            frame, absent = _read_folds(folder, folds, names, dataset, configuration, name)
+            splits = find_splits([folder, folder.parent])
+            frame, absent = _read_folds(folder, folds, names, dataset, configuration, name, splits)
             frames.append(frame)
             missing += absent
     frame = concatenate(frames)
@@ -326,6 +338,7 @@ def _read_folds(
     dataset: str,
     configuration: str,
     model: str,
+    splits: Splits | None,
 ) -> tuple[pd.DataFrame, list[Path]]:
     """The table of the folds that are there, and the summaries that are absent."""
     frames, missing = [], []
@@ -345,7 +358,10 @@ def _read_folds(
                 f"{path} has labels {_listed(labels)}, but {first_labels[0]} has "
                 f"{_listed(first_labels[1])}; validate the folds with one and the same dataset.json"
             )
-        for case in frame["case"].unique():
+        cases = frame["case"].unique()
+        if splits is not None:
+            splits.refuse_training_cases(path, fold, cases)
+        for case in cases:
             if case in fold_of_case:
                 raise CommandError(
                     f"case {case} is both in {fold_of_case[case]} and in {path}; folds must not "

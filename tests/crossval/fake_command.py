@@ -206,7 +206,10 @@ def validate(folder, model, names, log, chosen) -> None:
         following = chosen.get("next_stage")
         if following:
             write_slowly(model / "predicted_next_stage" / following / f"{name}.b2nd", b"whole")
-    write_json(folder / "validation" / "summary.json", summary(folder / "validation", names))
+    # As nnU-Net: whatever lies there is evaluated.
+    found = (path.name for path in sorted((folder / "validation").glob("*.nii.gz")))
+    evaluated = [name.removesuffix(".nii.gz") for name in found]
+    write_json(folder / "validation" / "summary.json", summary(folder / "validation", evaluated))
     say(log, "Validation complete ")
 
 

@@ -246,6 +246,60 @@ def test_a_trained_fold_without_its_summary_is_only_validated_again(prepared):
     json.loads(summary.read_text())
 
 
+def test_a_summary_with_a_training_case_is_no_validation_and_made_again_without(prepared):
+    wanted, fold = one_fold(prepared)
+    splits = json.loads(prepared.folders.splits(DATASET).read_text())
+    trained_on, validated = splits[0]["train"][0], splits[0]["val"]
+    stray = fold / "validation" / f"{trained_on}.nii.gz"
+    stray.write_bytes(b"whole")
+    summary = fold / "validation" / "summary.json"
+    content = json.loads(summary.read_text())
+    entry = content["metric_per_case"][0] | {"prediction_file": str(stray)}
+    content["metric_per_case"].append(entry)
+    summary.write_text(json.dumps(content))
+    assert missing_steps(wanted, prepared.folders)[0].state is FoldState.TRAINED
+    outcome, view = run(prepared, wanted)
+    assert outcome.ok, outcome.failed
+    assert "--val" in begins(prepared)[1]
+    files = [one["prediction_file"] for one in json.loads(summary.read_text())["metric_per_case"]]
+    assert files == [str(fold / "validation" / f"{case}.nii.gz") for case in validated]
+    (note,) = view.notes
+    assert "had 1 segmentation(s) of cases that the fold is trained on" in note
+    assert f"{stray.name}.trained-on-1" in note
+    assert stray.with_name(f"{stray.name}.trained-on-1").read_bytes() == b"whole"
+
+
+def test_fold_all_is_validated_on_what_it_was_trained_on(prepared):
+    wanted = plan(folds=("all",), models=(("TrainerA", "nnUNetPlans"),))
+    assert run(prepared, wanted)[0].ok
+    assert missing_steps(wanted, prepared.folders) == []
+
+
+def test_by_default_the_folds_are_those_of_the_splits(prepared):
+    path = prepared.folders.splits(DATASET)
+    path.write_text(json.dumps(json.loads(path.read_text())[:3]))
+    steps = missing_steps(plan(folds=None), prepared.folders)
+    assert {step.run.fold for step in steps if step.run is not None} == {"0", "1", "2"}
+    (accumulation, _) = [step for step in steps if step.kind == "accumulation"]
+    assert accumulation.command[-4:] == ("-f", "0", "1", "2")
+
+
+def test_without_splits_there_will_be_five_folds(nnunet):
+    steps = missing_steps(plan(folds=None), nnunet.folders)
+    assert {step.run.fold for step in steps if step.run is not None} == set("01234")
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_split_with_an_empty_list_is_refused(prepared, part):
+    path = prepared.folders.splits(DATASET)
+    splits = json.loads(path.read_text())
+    splits[1][part] = []
+    path.write_text(json.dumps(splits))
+    missing_steps(plan(folds=("0",)), prepared.folders)
+    with pytest.raises(CommandError, match=rf"fold 1: {part} is empty"):
+        run(prepared)
+
+
 def test_npz_wanted_later_asks_for_another_validation(prepared):
     wanted, _ = one_fold(prepared)
     steps = missing_steps(plan(folds=("0",), models=wanted.models, npz=True), prepared.folders)

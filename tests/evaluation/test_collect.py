@@ -1,5 +1,6 @@
 """Which results are found, and what is said of those that are not."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from results_folders import write_folds
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.collect import Request, collect_results
+from nnunet_attention.evaluation.validated import KnownSplit
 
 CASES = {f"case_{n}": {"1": 0.5 + n / 10} for n in range(4)}
 
@@ -105,6 +107,90 @@ def test_parameters_are_asked_for_trained_models_only(results, published):
     key = ("Dataset001_One", "3d_fullres")
     assert collected.costs[(*key, "nnUNetTrainer")].parameters == 5
     assert not collected.costs[(*key, "Paper")].is_known
+
+
+def write_splits(folder: Path, *validated: list[str]) -> Path:
+    """Of the four cases; each fold trains on all that it does not validate."""
+    path = folder / "Dataset001_One" / "splits_final.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    splits = [{"train": sorted(set(CASES) - set(val)), "val": val} for val in validated]
+    path.write_text(json.dumps(splits))
+    return path
+
+
+AS_DEALT = (["case_0", "case_2"], ["case_1", "case_3"])
+
+
+def test_a_case_that_its_fold_was_trained_on_is_refused_and_named(results, tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    path = write_splits(tmp_path / "preprocessed", ["case_0"], AS_DEALT[1])
+    with pytest.raises(CommandError) as caught:
+        collect_results(request(), results)
+    message = str(caught.value)
+    assert "fold_0/validation/summary.json holds 1 case(s) that fold 0 was trained on" in message
+    assert "such as case_2" in message
+    assert str(path) in message
+
+
+def test_fold_all_may_hold_what_it_was_trained_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    write_splits(tmp_path / "preprocessed", *AS_DEALT)
+    model = tmp_path / "results" / "Dataset001_One" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    write_folds(model, CASES, folds=1)
+    (model / "fold_0").rename(model / "fold_all")
+    asked = request(folds=("all",), trained=(("nnUNetTrainer", "nnUNetPlans"),))
+    collected = collect_results(asked, tmp_path / "results", None, lambda folds: True)
+    assert set(collected.frame["case"]) == set(CASES)
+    assert collected.splits == {}
+
+
+def test_other_results_are_judged_by_splits_beside_them_alone(published, tmp_path, monkeypatch):
+    """Those of nnUNet_preprocessed need not be the splits of somebody else's results."""
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    write_splits(tmp_path / "preprocessed", AS_DEALT[1], AS_DEALT[0])
+    asked = request(trained=(), named={"Paper": published})
+    collected = collect_results(asked, None, None, lambda folds: True)
+    # Not what was used, so it is not named as such.
+    assert collected.splits == {}
+    write_splits(published, *AS_DEALT)
+    assert collect_results(asked, None, None, lambda folds: True).splits == {
+        "Dataset001_One": KnownSplit(2, True)
+    }
+    write_splits(published, AS_DEALT[1], AS_DEALT[0])
+    with pytest.raises(CommandError, match=r"2 case.s. that fold 0 was trained on, such as case_0"):
+        collect_results(asked, None)
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_split_that_all_results_follow_is_known(results, tmp_path, monkeypatch, answer):
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    write_splits(tmp_path / "preprocessed", *AS_DEALT)
+    asked = []
+
+    def is_nnunet_split(folds):
+        asked.append([fold["val"] for fold in folds])
+        return answer
+
+    collected = collect_results(request(), results, None, is_nnunet_split)
+    assert asked == [list(AS_DEALT)]
+    assert collected.splits == {"Dataset001_One": KnownSplit(2, answer)}
+
+
+def test_without_splits_none_is_known(results):
+    assert collect_results(request(), results, None, lambda folds: True).splits == {}
+
+
+def test_by_default_the_folds_are_those_of_the_splits(results, tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    write_splits(tmp_path / "preprocessed", *AS_DEALT)
+    collected = collect_results(request(folds=None), results)
+    assert set(collected.frame["fold"]) == {0, 1}
+    assert collected.missing == ()
+
+
+def test_without_splits_five_folds_are_wanted_by_default(results):
+    with pytest.raises(CommandError, match=r"^6 fold.s. without results"):
+        collect_results(request(folds=None), results)
 
 
 @pytest.mark.parametrize(
