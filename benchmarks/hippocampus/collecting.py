@@ -23,6 +23,7 @@ from benchmarks.hippocampus.training import BIN, collected_model, folders
 from benchmarks.machine import machine
 from nnunet_attention.evaluation.costs import read_cost
 from nnunet_attention.files import read_json, write_json
+from nnunet_attention.splits import SPLITS_FILE
 from nnunet_attention.weights.checkpoint import load_checkpoint
 
 # What nnU-Net's log keeps of every epoch.
@@ -41,7 +42,11 @@ def collect(schedule: Schedule, work: Path, results: Path) -> int:
     logs = {run: _logs(schedule, trained_model(schedule, work, *run)) for run in schedule.runs}
     dataset_json = read_json(work / "nnUNet_raw" / schedule.dataset / "dataset.json")
     needed = {key: dataset_json[key] for key in ("labels", "file_ending")}
-    write_json(_made(results / "labels" / schedule.dataset) / "dataset.json", needed)
+    labels = _made(results / "labels" / schedule.dataset)
+    write_json(labels / "dataset.json", needed)
+    # The leaderboard's methods tell from it which split was used.
+    preprocessed = work / "nnUNet_preprocessed" / schedule.dataset
+    shutil.copyfile(preprocessed / SPLITS_FILE, labels / SPLITS_FILE)
     known = results / "runs.json"
     runs: dict = read_json(known)["runs"] if known.is_file() else {}
     here = machine(torch.device(schedule.device))

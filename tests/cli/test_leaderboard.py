@@ -106,6 +106,38 @@ def test_missing_folds_are_an_error_unless_allowed(results, tmp_path, capsys):
     assert str(path) in page
 
 
+def write_splits(folder: Path, validated: list[list[str]]) -> None:
+    (folder / "Dataset001_One").mkdir(parents=True)
+    splits = [{"train": sorted(set(CASES) - set(val)), "val": val} for val in validated]
+    (folder / "Dataset001_One" / "splits_final.json").write_text(json.dumps(splits))
+
+
+def test_a_case_that_was_trained_on_gives_one_line_and_no_output(
+    results, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    names = list(CASES)
+    # As dealt, but case_0, which fold 0 has, was trained on there.
+    write_splits(tmp_path / "preprocessed", [names[2::2], names[1::2]])
+    assert main(leaderboard(tmp_path)) == 1
+    output = capsys.readouterr()
+    assert "holds 1 case(s) that fold 0 was trained on, such as case_0" in output.err
+    assert output.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_folds_and_split_come_from_splits_final(results, tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    names = list(CASES)
+    write_splits(tmp_path / "preprocessed", [names[0::2], names[1::2]])
+    arguments = leaderboard(tmp_path)
+    at = arguments.index("-f")
+    assert main([*arguments[:at], *arguments[at + 3 :]]) == 0
+    record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    assert record["missing"] == []
+    assert "a split of the project's own (2 folds)" in record["methods"][0]
+
+
 def truncate(results: Path) -> None:
     path = next(results.rglob("summary.json"))
     path.write_text(path.read_text()[:100])

@@ -33,6 +33,7 @@ from nnunet_attention.evaluation.tables import (
     undefined_table,
 )
 from nnunet_attention.evaluation.terminal import print_leaderboard
+from nnunet_attention.evaluation.validated import KnownSplit
 
 NAMES = {f"leaderboard.{ending}" for ending in ("json", "csv", "md", "tex", "html")}
 NAN = float("nan")
@@ -255,6 +256,53 @@ def test_the_methods_say_which_test_correction_policy_and_numbers(board):
         "scipy",
     ):
         assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        (None, "once, in a cross-validation with a split that is not known here (2 folds)."),
+        (
+            KnownSplit(2, True),
+            "once, by the model that was not trained on it, in a cross-validation with nnU-Net's "
+            "own split [8] (2 folds).",
+        ),
+        (
+            KnownSplit(3, False),
+            "once, by the model that was not trained on it, in a cross-validation with a split of "
+            "the project's own (folds 0 and 1 of 3).",
+        ),
+    ],
+)
+def test_the_methods_name_a_split_only_where_it_is_known(split, words):
+    frame = frame_of({("Dataset001_One", "x"): {"A": [0.5, 0.7], "B": [0.4, 0.6]}})
+    splits = {} if split is None else {"Dataset001_One": split}
+    text = methods_paragraphs(build_leaderboard(frame, small_settings(), splits=splits))[0]
+    assert f"Each case was segmented {words} The case is the unit of all statistics." in text
+    assert "patient" not in text
+
+
+def test_the_methods_name_each_data_sets_own_split():
+    frame = frame_of(
+        {
+            (f"Dataset00{number}_{name}", "x"): {"A": [0.5, 0.7], "B": [0.4, 0.6]}
+            for number, name in enumerate(("One", "Two", "Three"), 1)
+        }
+    )
+    splits = {name: KnownSplit(2, True) for name in ("Dataset001_One", "Dataset003_Three")}
+    text = methods_paragraphs(build_leaderboard(frame, small_settings(), splits=splits))[0]
+    assert (
+        "Each case was segmented once: on One and Three by the model that was not trained on it, "
+        "in a cross-validation with nnU-Net's own split [8] (2 folds); on Two in a "
+        "cross-validation with a split that is not known here (2 folds). The case" in text
+    )
+
+
+def test_the_methods_say_that_fold_all_tests_on_what_it_was_trained_on():
+    frame = frame_of({("Dataset001_One", "x"): {"A": [0.5, 0.7], "B": [0.4, 0.6]}})
+    text = methods_paragraphs(build_leaderboard(frame.assign(fold=-1), small_settings()))[0]
+    assert "by a model that was trained on all cases, this one included" in text
+    assert "not trained" not in text
 
 
 def test_one_model_alone_has_no_comparisons():
