@@ -18,6 +18,7 @@ from nnunet_attention.cli.shared_arguments import (
     add_npz,
     add_trainers,
     check_folds,
+    refuse_ignored,
     trained_models,
 )
 from nnunet_attention.errors import CommandError
@@ -73,7 +74,7 @@ def add_execution_arguments(
         "them, of CUDA_VISIBLE_DEVICES",
     )  # fmt: skip
     parser.add_argument(
-        "--at-once", type=positive, default=1, metavar="N",
+        "--at-once", type=positive, metavar="N",
         help="folds side by side where the device is no GPU (default: 1)",
     )  # fmt: skip
     parser.add_argument(
@@ -92,20 +93,16 @@ def add_execution_arguments(
     )
     slurm.add_argument("--partition", metavar="NAME", help="of the jobs")
     slurm.add_argument(
-        "--time", type=positive, default=24 * 60, metavar="MINUTES",
+        "--time", type=positive, metavar="MINUTES",
         help="of each job; a fold that needs longer is requeued and goes on (default: 1440)",
     )  # fmt: skip
-    slurm.add_argument(
-        "--mem", type=positive, default=32, metavar="GB", help="of each job (default: 32)"
-    )
-    slurm.add_argument(
-        "--cpus", type=positive, default=12, metavar="N", help="of each job (default: 12)"
-    )
+    slurm.add_argument("--mem", type=positive, metavar="GB", help="of each job (default: 32)")
+    slurm.add_argument("--cpus", type=positive, metavar="N", help="of each job (default: 12)")
     slurm.add_argument(
         "--gres", metavar="GRES", help="of a fold (default: gpu:N with -num_gpus N on cuda)"
     )
     slurm.add_argument(
-        "--jobs-at-once", type=positive, default=256, metavar="N",
+        "--jobs-at-once", type=positive, metavar="N",
         help="folds of a job array that run at the same time (default: 256)",
     )  # fmt: skip
     slurm.add_argument(
@@ -113,7 +110,7 @@ def add_execution_arguments(
         help="further options of sbatch, such as account=lab qos=long",
     )  # fmt: skip
     slurm.add_argument(
-        "--signal-seconds", type=positive, default=120, metavar="S",
+        "--signal-seconds", type=positive, metavar="S",
         help="how long before the end of its time a job is told, to stop training in good order "
         "(default: 120)",
     )  # fmt: skip
@@ -123,14 +120,50 @@ def run(arguments: argparse.Namespace) -> int:
     """Makes what is missing, then the leaderboard."""
     from nnunet_attention.crossval import Folders
 
+    check_execution_arguments(arguments)
     folders = Folders.from_environment()
     plan = plan_of(arguments)
     root = arguments.output or default_output(plan, folders)
     if arguments.dry_run:
-        print_missing(plan, folders, root)
+        print_missing(plan, folders, root, not arguments.no_leaderboard)
         return 0
     code = execute(arguments, plan, folders, root)
     return code if code or arguments.no_leaderboard else make_leaderboard(plan, root)
+
+
+def check_execution_arguments(arguments: argparse.Namespace) -> None:
+    """Refuses options of `add_execution_arguments` that would change nothing.
+
+    Raises:
+        CommandError: naming them; somebody might else train on the login node, for instance.
+    """
+    if not arguments.slurm:
+        refuse_ignored(
+            {
+                "--partition": arguments.partition,
+                "--time": arguments.time,
+                "--mem": arguments.mem,
+                "--cpus": arguments.cpus,
+                "--gres": arguments.gres,
+                "--jobs-at-once": arguments.jobs_at_once,
+                "--sbatch": arguments.sbatch,
+                "--signal-seconds": arguments.signal_seconds,
+            },
+            "without --slurm, and all would run on this machine; add it, or leave them out",
+        )
+    at_once = {"--at-once": arguments.at_once}
+    if arguments.slurm:
+        refuse_ignored(at_once, "with --slurm; give --jobs-at-once")
+    if arguments.device == "cuda":
+        refuse_ignored(
+            at_once,
+            "with -device cuda: one fold runs on each GPU, or group of -num_gpus, of "
+            "CUDA_VISIBLE_DEVICES; leave it out",
+        )
+    elif arguments.num_gpus > 1:
+        raise CommandError(
+            f"-num_gpus {arguments.num_gpus}: not with -device {arguments.device}; leave one out"
+        )
 
 
 def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
@@ -180,7 +213,9 @@ def default_output(plan: CrossvalPlan, folders: Folders) -> Path:
     return folders.results / "crossval" / name
 
 
-def print_missing(plan: CrossvalPlan, folders: Folders, root: Path) -> None:
+def print_missing(
+    plan: CrossvalPlan, folders: Folders, root: Path, with_leaderboard: bool = True
+) -> None:
     """The run list: a line for each step with its command."""
     from nnunet_attention.crossval import missing_steps
 
@@ -188,7 +223,11 @@ def print_missing(plan: CrossvalPlan, folders: Folders, root: Path) -> None:
     for number, step in enumerate(steps, 1):
         command = shlex.join(step.command) if step.command else "(written by this command)"
         state = "" if step.state is None else f" [{step.state.value}]"
+        if step.plans_file is not None and step.plans_file.exists():
+            state = f" [made again: {step.plans_file} is damaged]"
         print(f"{number:3d}  {step.name}{state}\n     {command}")
+    if not with_leaderboard:
+        return
     leaderboard = shlex.join(["nnunet-attention", *leaderboard_arguments(plan, root)])
     print(f"{len(steps) + 1:3d}  leaderboard\n     {leaderboard}")
 
@@ -207,7 +246,7 @@ def execute(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders,
 
         runner = SlurmRunner(plan, folders, output, slurm_settings(arguments))
     else:
-        runner = LocalRunner(folders, output, devices(plan, arguments.at_once))
+        runner = LocalRunner(folders, output, devices(plan, arguments.at_once or 1))
     try:
         with termination_as_interrupt(), Status(folders) as view:
             outcome = launch(plan, folders, output, runner, view)
@@ -233,16 +272,17 @@ def slurm_settings(arguments: argparse.Namespace):
         if not (name and separator):
             raise CommandError(f"--sbatch {text}: give NAME=VALUE, such as account=lab")
         options[name.lstrip("-").replace("-", "_")] = value
-    return SlurmSettings(
-        partition=arguments.partition,
-        minutes=arguments.time,
-        memory_gb=arguments.mem,
-        cpus=arguments.cpus,
-        gres=arguments.gres,
-        jobs_at_once=arguments.jobs_at_once,
-        signal_seconds=arguments.signal_seconds,
-        options=options,
-    )
+    given = {
+        "partition": arguments.partition,
+        "minutes": arguments.time,
+        "memory_gb": arguments.mem,
+        "cpus": arguments.cpus,
+        "gres": arguments.gres,
+        "jobs_at_once": arguments.jobs_at_once,
+        "signal_seconds": arguments.signal_seconds,
+    }
+    wanted = {name: value for name, value in given.items() if value is not None}
+    return SlurmSettings(**wanted, options=options)
 
 
 def leaderboard_arguments(plan: CrossvalPlan, root: Path) -> list[str]:

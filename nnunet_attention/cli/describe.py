@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from nnunet_attention.cli.shared_arguments import refuse_ignored
 from nnunet_attention.errors import CommandError
 
 HELP = (
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-d", metavar="ID", dest="dataset", help="a planned data set, by number or name"
     )
     parser.add_argument(
-        "-p", metavar="PLANS", dest="plans_name", default="nnUNetPlans",
+        "-p", metavar="PLANS", dest="plans_name",
         help="with -d: the name of its plans (default: nnUNetPlans)",
     )  # fmt: skip
     parser.add_argument(
@@ -50,9 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.plans_file is None) == (arguments.dataset is None):
         raise CommandError("give either a plans file or a data set with -d")
     path = arguments.plans_file
+    if path is not None:
+        refuse_ignored({"-p": arguments.plans_name}, f"with the plans file {path}; leave one out")
     if path is None:
         folder = dataset_folder(dataset_name(arguments.dataset))
-        path = folder / f"{arguments.plans_name}.json"
+        path = folder / f"{arguments.plans_name or 'nnUNetPlans'}.json"
     plans = read_plans(path)
     dataset_json = read_json(path.with_name("dataset.json"))
     names = arguments.configurations or list(plans["configurations"])

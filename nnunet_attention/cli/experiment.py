@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.cli.crossval import add_execution_arguments, execute, plan_of
+from nnunet_attention.cli.crossval import (
+    add_execution_arguments,
+    check_execution_arguments,
+    execute,
+    plan_of,
+)
 from nnunet_attention.cli.leaderboard import known_parameters
 from nnunet_attention.cli.numbers import not_negative
 from nnunet_attention.cli.shared_arguments import (
@@ -18,6 +23,7 @@ from nnunet_attention.cli.shared_arguments import (
     add_seed,
     add_trainers,
     add_undefined,
+    refuse_ignored,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_attention.crossval.experiments import DEFAULT_TRAINERS, collect, paper_table
     from nnunet_attention.crossval.paper_table import print_paper_table, write_paper_table
 
+    check_execution_arguments(arguments)
+    if arguments.experiment != "training-size":
+        refuse_ignored(
+            {"--derived-id": arguments.derived_id},
+            f"by {arguments.experiment}: it is of training-size; leave it out",
+        )
     arguments.trainers = arguments.trainers or list(DEFAULT_TRAINERS[arguments.experiment])
     if arguments.folds is None and arguments.experiment == "training-size":
         arguments.folds = ["0"]

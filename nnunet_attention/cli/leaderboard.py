@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from nnunet_attention.cli.shared_arguments import (
@@ -16,6 +17,7 @@ from nnunet_attention.cli.shared_arguments import (
     check_folds,
     default_processes,
     parse_tolerances,
+    refuse_ignored,
     trained_models,
 )
 from nnunet_attention.errors import CommandError
@@ -94,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.metrics or (*OVERLAP_METRICS, *(SURFACE_METRICS if arguments.surface else ()))
         )
     )
+    _check_options(arguments, metrics, SURFACE_METRICS)
     if arguments.output.exists() and not arguments.output.is_dir():
         raise CommandError(f"-o {arguments.output}: there is a file of this name; give a folder")
     request = Request(
@@ -133,6 +136,37 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_options(
+    arguments: argparse.Namespace, metrics: tuple[str, ...], surface_metrics: tuple[str, ...]
+) -> None:
+    if not arguments.surface:
+        refuse_ignored(
+            {
+                "-gt": arguments.ground_truth,
+                "--tolerance": arguments.tolerances,
+                "-np": arguments.processes,
+            },
+            "without --surface; add it, or leave them out",
+        )
+    elif not set(surface_metrics) & set(metrics):
+        refuse_ignored(
+            {"--surface": True},
+            f"as --metrics has none of {', '.join(surface_metrics)}; add one, or leave it out",
+        )
+    elif "nsd" not in metrics:
+        refuse_ignored(
+            {"--tolerance": arguments.tolerances}, "as --metrics lacks nsd; add it, or leave it out"
+        )
+    if not {"assd_mm", "hd95_mm"} & set(metrics):
+        refuse_ignored(
+            {"--missing-distance": arguments.missing_distance},
+            "as neither assd_mm nor hd95_mm is compared; add --surface, or leave it out",
+        )
+    for folder in arguments.label_names:
+        if not folder.is_dir():
+            raise CommandError(f"--label-names {folder}: there is no such folder")
+
+
 def named_results(texts: list[str]) -> dict[str, Path]:
     """Folders by name, from NAME=DIR."""
     found: dict[str, Path] = {}
@@ -156,11 +190,9 @@ def is_nnunet_split(folds: list[dict]) -> bool:
 def known_parameters(
     trainer: str, plans: Path, dataset_json: Path, configuration: str
 ) -> int | None:
-    """Of the trainer's network; None where the trainer or its files are not here."""
+    """Of the trainer's network; None where they are not known, and a line on stderr says why."""
     if not (plans.is_file() and dataset_json.is_file()):
         return None
-    import logging
-
     from nnunet_attention.cost.parameters import count_parameters
     from nnunet_attention.files import read_json
 
@@ -168,7 +200,10 @@ def known_parameters(
         return count_parameters(trainer, read_json(plans), dataset_json, configuration)
     except Exception as error:
         # Other people's trainers raise what they like; a column of costs must not stop the tests.
-        logging.getLogger(__name__).info("parameters of %s: %s", trainer, error)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, CommandError):
+            reason = f"{type(error).__name__}: {reason}"
+        print(f"parameters of {plans.parent} are not known: {reason}", file=sys.stderr)
         return None
 
 

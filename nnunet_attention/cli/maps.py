@@ -5,7 +5,12 @@ import os
 from pathlib import Path
 
 from nnunet_attention.cli.numbers import not_negative, positive
-from nnunet_attention.cli.shared_arguments import ALL_FOLDS, add_device, add_folds
+from nnunet_attention.cli.shared_arguments import (
+    ALL_FOLDS,
+    add_device,
+    add_folds,
+    refuse_ignored,
+)
 from nnunet_attention.errors import CommandError
 
 HELP = (
@@ -37,12 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("-d", metavar="ID", dest="dataset", help="data set, by number or name")
     model.add_argument("-c", metavar="CONFIG", dest="configuration", help="such as 3d_fullres")
     model.add_argument(
-        "-tr", metavar="TRAINER", dest="trainer", default="AttentionUNetTrainer",
-        help="(default: AttentionUNetTrainer)",
+        "-tr", metavar="TRAINER", dest="trainer", help="(default: AttentionUNetTrainer)"
     )  # fmt: skip
-    model.add_argument(
-        "-p", metavar="PLANS", dest="plans", default="nnUNetPlans", help="(default: nnUNetPlans)"
-    )
+    model.add_argument("-p", metavar="PLANS", dest="plans", help="(default: nnUNetPlans)")
     add_folds(model, "folds, averaged in segmentation and maps (default: 0 1 2 3 4)", ALL_FOLDS)
     model.add_argument(
         "-chk", metavar="NAME", dest="checkpoint", default="checkpoint_final.pth",
@@ -144,6 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
         _model_folder(arguments), arguments.folds, arguments.checkpoint
     )
     _check_cases(arguments, predictor)
+    _check_options(arguments, predictor)
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
         predictor.predict_from_files(
@@ -170,6 +173,10 @@ def _model_folder(arguments: argparse.Namespace) -> Path:
     if by_name == (arguments.model_folder is not None):
         raise CommandError("give either the model's folder with -m, or -d and -c")
     if not by_name:
+        refuse_ignored(
+            {"-c": arguments.configuration, "-tr": arguments.trainer, "-p": arguments.plans},
+            "with -m: the folder tells them; leave them out",
+        )
         return arguments.model_folder
     if arguments.configuration is None:
         raise CommandError("-d wants -c too, such as -c 3d_fullres")
@@ -183,11 +190,25 @@ def _model_folder(arguments: argparse.Namespace) -> Path:
     return Path(
         get_output_folder(
             dataset_name(arguments.dataset),
-            arguments.trainer,
-            arguments.plans,
+            arguments.trainer or "AttentionUNetTrainer",
+            arguments.plans or "nnUNetPlans",
             arguments.configuration,
         )
     )
+
+
+def _check_options(arguments: argparse.Namespace, predictor) -> None:
+    """Refuses what would change nothing."""
+    if predictor.configuration_manager.previous_stage_name is None:
+        refuse_ignored(
+            {"-prev_stage_predictions": arguments.previous_stage},
+            "as the model is not the second stage of a cascade; leave it out",
+        )
+    if arguments.no_pictures:
+        why = "with --no_pictures; leave one out"
+        refuse_ignored({"--full_range": arguments.full_range}, why)
+        if not arguments.html:
+            refuse_ignored({"-gt": arguments.reference_folder}, f"{why}, or add --html")
 
 
 def _check_images(folder: Path) -> None:

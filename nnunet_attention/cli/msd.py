@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_attention.cli.crossval import (
     add_execution_arguments,
+    check_execution_arguments,
     default_output,
     execute,
     make_leaderboard,
@@ -20,6 +21,7 @@ from nnunet_attention.cli.shared_arguments import (
     add_folds,
     add_npz,
     add_trainers,
+    refuse_ignored,
 )
 
 if TYPE_CHECKING:
@@ -94,6 +96,12 @@ def _fetch(arguments: argparse.Namespace, tasks: list[Task]) -> int:
 def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
     from nnunet_attention.crossval import Folders
 
+    check_execution_arguments(arguments)
+    if arguments.source is not None:
+        refuse_ignored(
+            {"--url": arguments.url, "--keep-archive": arguments.keep_archive},
+            "with --from: nothing is downloaded, and its archives are kept; leave them out",
+        )
     arguments.pretrained_weights = None
     folders = Folders.from_environment()
     if arguments.dry_run:

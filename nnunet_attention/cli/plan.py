@@ -5,7 +5,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from nnunet_attention.cli.shared_arguments import add_datasets
+from nnunet_attention.cli.numbers import positive
+from nnunet_attention.cli.shared_arguments import add_datasets, refuse_ignored
 from nnunet_attention.errors import CommandError
 
 HELP = (
@@ -81,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "nnU-Net initialises any convolution (he) (default: identity, not written into the plans)",
     )
     parser.add_argument(
-        "-np", type=int, default=8, metavar="N", help="processes for the fingerprint (default: 8)"
+        "-np", type=positive, metavar="N", help="processes for the fingerprint (default: 8)"
     )
 
 
@@ -99,6 +100,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(
             "--from keeps the patch and batch of the existing plans: leave out -pl and "
             "-gpu_memory_target, or plan anew without --from"
+        )
+    if arguments.source:
+        refuse_ignored(
+            {"-np": arguments.np}, "with --from, which extracts no fingerprint; leave it out"
         )
     for plans_name in (arguments.plans_name, arguments.source):
         if plans_name is not None and ("__" in plans_name or Path(plans_name).name != plans_name):
@@ -122,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
                 PLANNERS[arguments.planner or PLANNER_NAMES[0]],
                 gpu_memory_target_gb=arguments.gpu_memory_target,
                 plans_name=arguments.plans_name,
-                num_processes=arguments.np,
+                num_processes=arguments.np or 8,
                 **options,
             )
         print(f"plans: {folder / f'{plans_name}.json'}")

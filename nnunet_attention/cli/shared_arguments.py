@@ -6,7 +6,7 @@ The functions take a parser or a group of one.
 import argparse
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from nnunet_attention.cli.numbers import not_negative, positive
 from nnunet_attention.errors import CommandError
@@ -17,6 +17,25 @@ POLICIES = ("nnunet", "reference-present", "empty-correct-is-one")
 # nnU-Net's own default where it predicts.
 ALL_FOLDS = ["0", "1", "2", "3", "4"]
 FOLDS_OF_SPLITS = "those of splits_final.json; where there is none, 0 1 2 3 4"
+
+
+def refuse_ignored(options: Mapping[str, object], why: str) -> None:
+    """Stops where options were given that would change nothing.
+
+    Args:
+        options: values by name; None, False and [] stand for options that were not given.
+        why: they would not, and the remedy.
+
+    Raises:
+        CommandError: naming all of them.
+    """
+    given = [
+        name
+        for name, value in options.items()
+        if value is not None and value is not False and value != []
+    ]
+    if given:
+        raise CommandError(f"{', '.join(given)} would be ignored {why}")
 
 
 def add_datasets(
@@ -42,13 +61,22 @@ def add_trainers(parser: argparse.ArgumentParser, meaning: str, **options) -> No
         "-tr", nargs="+", metavar="TRAINER", dest="trainers", help=meaning, **options
     )
     parser.add_argument(
-        "-p", nargs="+", default=["nnUNetPlans"], metavar="PLANS", dest="plans",
+        "-p", nargs="+", metavar="PLANS", dest="plans",
         help="plans of each trainer given without (default: nnUNetPlans)",
     )  # fmt: skip
 
 
-def trained_models(trainers: list[str], plans: list[str]) -> tuple[tuple[str, str], ...]:
-    """Trainer and plans of each model: TRAINER__PLANS as it is, else each trainer with each."""
+def trained_models(trainers: list[str], plans: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """Trainer and plans of each model: TRAINER__PLANS as it is, else each trainer with each.
+
+    Raises:
+        CommandError: if plans are given, and no trainer would be trained with them.
+    """
+    if all("__" in trainer for trainer in trainers):
+        refuse_ignored(
+            {"-p": plans}, "as every trainer names its own plans, or none is given; leave it out"
+        )
+    plans = plans or ["nnUNetPlans"]
     found = []
     for trainer in trainers:
         name, separator, own = trainer.partition("__")

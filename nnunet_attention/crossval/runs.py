@@ -419,9 +419,12 @@ class _Dataset:
             )
             command = ("nnunet-attention", "plan", "-d", self._name, "--from", source)
             return [*before, (plans, command)]
+        path = self._folders.plans(self._name, plans)
+        found, remedy = f"there is no {path}", "plan with nnUNetv2_plan_experiment first"
+        if path.exists():
+            found, remedy = f"{path} is damaged", "put it back, or plan again"
         raise CommandError(
-            f"-p {plans}: there is no {self._folders.plans(self._name, plans)}, and this name says "
-            "not which planner makes it; plan with nnUNetv2_plan_experiment first"
+            f"-p {plans}: {found}, and this name says not which planner makes it; {remedy}"
         )
 
     def _is_unprepared(self, identifier: str) -> bool:
@@ -472,7 +475,26 @@ class _Dataset:
                     state,
                 )
             )
+        self._check_models({step.run.model for step in steps if _trains(step.state)})
         return steps
+
+    def _check_models(self, trained_again: set[str]) -> None:
+        """Refuses models without whole plans, unless a training is to write them again."""
+        for run in self.runs:
+            model = run.folder(self._folders).parent
+            for path, original in (
+                (model / "plans.json", self._folders.plans(self._name, run.plans)),
+                (model / "dataset.json", self._folders.dataset_json(self._name)),
+            ):
+                if run.model in trained_again or not path.exists():
+                    continue
+                try:
+                    read_json(path)
+                except CommandError as error:
+                    raise CommandError(
+                        f"{error}; the model has no fold left to train, which would write it "
+                        f"again. Copy {original} there"
+                    ) from error
 
     def _accumulations(self, unfinished: set[str]) -> list[Step]:
         steps = []
@@ -532,6 +554,10 @@ def training_cases(raw: Path) -> tuple[str, ...]:
     ending = description["file_ending"]
     names = get_identifiers_from_splitted_dataset_folder(str(raw / "imagesTr"), ending)
     return tuple(sorted(map(str, names)))
+
+
+def _trains(state: FoldState) -> bool:
+    return state in (FoldState.ABSENT, FoldState.INTERRUPTED)
 
 
 def _preprocessing(plans: str, configuration: str) -> str:

@@ -286,17 +286,20 @@ def add_surface_metrics(
             fold).
         dataset_json: one file, or by data set; None: looked for beside the folders.
         default_tolerance_mm: of normalised surface Dice.
-        tolerance_mm_of_label: others, by label; a label that a data set lacks is no error here.
+        tolerance_mm_of_label: others, by label; each is a label of at least one data set.
         processes: that work at a time.
         on_progress: told how many cases are done.
 
     Raises:
-        CommandError: if a segmentation is absent, or is not the one of the summary.
+        CommandError: if a segmentation is absent, or is not the one of the summary, or no data set
+            has a label.
     """
     group = ["dataset", "configuration", "model", "fold"]
     rows = frame[frame["metric"] == "dice"]
     pairs, caches, schemes, places = [], [], [], []
     tolerances: dict[str, dict[str, float]] = {}
+    labels: dict[str, None] = {}
+    unknown = set(tolerance_mm_of_label or ())
     for names, of_fold in rows.groupby(group, sort=False):
         dataset = names[0]
         references = _chosen(ground_truth_dir, dataset)
@@ -306,6 +309,8 @@ def add_surface_metrics(
         )
         scheme = LabelScheme.from_file(described)
         known = {*scheme.names.values(), *map(str, scheme.names)}
+        labels |= dict.fromkeys(scheme.names.values())
+        unknown -= known
         special = {k: v for k, v in (tolerance_mm_of_label or {}).items() if k in known}
         tolerance = tolerances_mm(scheme, default_tolerance_mm, special)
         tolerances[dataset] = {
@@ -330,6 +335,11 @@ def add_surface_metrics(
             caches.append(cache)
             schemes.append(scheme)
             places.append(of_case)
+    if unknown:
+        raise CommandError(
+            f"tolerance of unknown label {', '.join(map(repr, sorted(unknown)))}; known are: "
+            f"{', '.join(labels)}"
+        )
     results = evaluate_pairs(pairs, caches, processes, on_progress)
     added = [frame[~frame["metric"].isin(SURFACE_METRICS)]]
     for pair, scheme, of_case, result in zip(pairs, schemes, places, results, strict=True):

@@ -1,4 +1,5 @@
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -64,6 +65,80 @@ def test_missing_plans_are_made_by_the_planner_that_their_name_tells(
 def test_plans_of_an_unknown_planner_must_be_there(nnunet, capsys):
     message = failure(capsys, "-d", 901, "-tr", "TrainerA", "-p", "MyPlans", "--dry-run")
     assert "-p MyPlans: there is no" in message
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"plans_name": "nnUNetPlans"'])
+def test_damaged_plans_are_told_before_they_are_made_again(nnunet, capsys, content):
+    path = nnunet.folders.plans(DATASET, "nnUNetPlans")
+    path.parent.mkdir()
+    path.write_text(content)
+    assert crossval("-d", 901, "-tr", "TrainerA", "--dry-run") == 0
+    assert f"plans nnUNetPlans [made again: {path} is damaged]" in capsys.readouterr().out
+
+
+def test_damaged_plans_of_an_unknown_planner_are_refused(nnunet, capsys):
+    path = nnunet.folders.plans(DATASET, "MyPlans")
+    path.parent.mkdir()
+    path.touch()
+    message = failure(capsys, "-d", 901, "-tr", "TrainerA", "-p", "MyPlans", "--dry-run")
+    assert f"-p MyPlans: {path} is damaged" in message
+    assert message.count("\n") == 1
+
+
+def test_a_list_without_the_leaderboard_does_not_name_it(nnunet, capsys):
+    assert crossval("-d", 901, "-tr", "TrainerA", "--dry-run", "--no-leaderboard") == 0
+    assert "leaderboard" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--partition", "gpu"),
+        ("--time", 60),
+        ("--mem", 8),
+        ("--cpus", 2),
+        ("--gres", "gpu:1"),
+        ("--jobs-at-once", 3),
+        ("--sbatch", "account=lab"),
+        ("--signal-seconds", 60),
+    ],
+)
+def test_an_option_for_slurm_without_slurm_is_refused(nnunet, capsys, option, value):
+    message = failure(capsys, "-d", 901, "-tr", "A", "-device", "cpu", option, value)
+    assert f"{option} would be ignored without --slurm" in message
+    assert message.count("\n") == 1
+    assert list(nnunet.folders.results.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--at-once", 2), "--at-once would be ignored with -device cuda"),
+        (("--at-once", 2, "--slurm"), "--at-once would be ignored with --slurm"),
+        (("-num_gpus", 2, "-device", "cpu"), "-num_gpus 2: not with -device cpu"),
+        (("--time", 9, "--mem", 9), "--time, --mem would be ignored without --slurm"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(nnunet, capsys, arguments, message):
+    assert message in failure(capsys, "-d", 901, "-tr", "A", *arguments, "--dry-run")
+
+
+def test_plans_for_trainers_that_name_their_own_are_refused(nnunet, capsys):
+    message = failure(capsys, "-d", 901, "-tr", "A__P", "-p", "Q", "--dry-run")
+    assert "-p would be ignored as every trainer names its own plans" in message
+
+
+def test_the_folds_of_the_splits_are_listed_and_left_to_the_leaderboard(nnunet, capsys):
+    cases = [f"case_{number:02d}" for number in range(10)]
+    path = nnunet.folders.splits(DATASET)
+    path.parent.mkdir()
+    splits = [{"train": cases[5:], "val": cases[:5]}, {"train": cases[:5], "val": cases[5:]}]
+    path.write_text(json.dumps(splits))
+    assert crossval("-d", 901, "-tr", "A", "--dry-run") == 0
+    listed = capsys.readouterr().out
+    assert "fold 1 [absent]" in listed
+    assert "fold 2" not in listed
+    assert "-tr A__nnUNetPlans -o " in listed
 
 
 def test_a_trainer_may_name_its_plans(nnunet, capsys):

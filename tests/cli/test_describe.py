@@ -84,6 +84,7 @@ def test_the_numbers_are_written_as_json(plans_file, tmp_path):
         (("absent.json",), "absent.json: there is no such file"),
         (("PLANS", "-c", "2d"), "no such configuration, but 3d_fullres"),
         (("-d", "900", "-p", "OtherPlans"), "OtherPlans.json: there is no such file"),
+        (("PLANS", "-p", "OtherPlans"), "-p would be ignored with the plans file"),
         (("-d", "901"), "-d 901: no data set has this number or name"),
     ],
 )

@@ -202,6 +202,8 @@ def test_data_sets_of_other_labels_are_refused_before_anything_is_done(fake, cap
         (["training-size", "-d", "901", "902", "--derived-id", "7"], "for a single data set"),
         (["transfer", "-d", "901", "902", "-c", "3d_cascade_fullres"], "a cascade needs all folds"),
         (["capacity", "-d", "555"], "no data set has"),
+        (["capacity", "-d", "902", "--derived-id", "7"], "--derived-id would be ignored by cap"),
+        (["capacity", "-d", "902", "--partition", "gpu"], "--partition would be ignored without"),
     ],
 )
 def test_what_makes_no_experiment_is_told(fake, capsys, arguments, said):

@@ -181,6 +181,15 @@ def test_damaged_results_give_one_line_and_no_output(damage, message, results, t
         (("--results", "A=x", "A=y"), "the name A is given twice"),
         (("-f", "0", "all"), "give numbers of folds, or all by itself"),
         (("--surface",), "no references of Dataset001_One"),
+        (("-gt", "x"), "-gt would be ignored without --surface"),
+        (("--tolerance", "3", "-np", "2"), "--tolerance, -np would be ignored without --surface"),
+        (("--missing-distance", "0"), "--missing-distance would be ignored as neither assd_mm"),
+        (("--surface", "--metrics", "dice"), "--surface would be ignored as --metrics has none"),
+        (
+            ("--surface", "--metrics", "assd_mm", "--tolerance", "3"),
+            "--tolerance would be ignored as --metrics lacks nsd",
+        ),
+        (("--label-names", "nowhere"), "--label-names nowhere: there is no such folder"),
     ],
 )
 def test_bad_arguments_give_one_line_and_exit_code_1(arguments, message, results, tmp_path, capsys):
@@ -232,6 +241,27 @@ def test_parameters_are_unknown_without_plans_and_known_with(tmp_path, minimal_p
     assert known_parameters("NoSuchTrainer", plans, dataset, "3d_fullres") is None
 
 
+@pytest.mark.parametrize(
+    ("trainer", "content", "reason"),
+    [
+        ("nnUNetTrainer", "", "plans.json cannot be read as JSON"),
+        ("nnUNetTrainer", "{}", "KeyError"),
+        ("NoSuchTrainer", None, ""),
+    ],
+)
+def test_why_parameters_are_not_known_is_told_in_one_line(
+    tmp_path, minimal_plans, capsys, trainer, content, reason
+):
+    plans, dataset = tmp_path / "plans.json", tmp_path / "dataset.json"
+    plans.write_text(json.dumps(minimal_plans) if content is None else content)
+    dataset.write_text('{"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1}}')
+    assert known_parameters(trainer, plans, dataset, "3d_fullres") is None
+    told = capsys.readouterr().err
+    assert told.startswith(f"parameters of {tmp_path} are not known: ")
+    assert reason in told
+    assert told.count("\n") == 1
+
+
 def write_mask(path: Path, mask: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
@@ -239,8 +269,9 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
     SimpleITK.WriteImage(image, str(path))
 
 
-def test_surfaces_are_measured_from_the_validation_predictions(tmp_path, monkeypatch):
-    """The prediction lies one slice of 3 mm above the reference."""
+@pytest.fixture
+def measuring(tmp_path, monkeypatch) -> list[str]:
+    """The command; every prediction lies one slice of 3 mm above its reference."""
     folder = tmp_path / "results" / "Dataset001_One" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
     reference = np.zeros((4, 5, 6))
@@ -275,15 +306,27 @@ def test_surfaces_are_measured_from_the_validation_predictions(tmp_path, monkeyp
             }
         )
     )
-    arguments = [
+    return [
         *("leaderboard", "-d", "1", "-tr", "nnUNetTrainer", "-f", "0", "1", "--surface"),
-        *("-gt", str(tmp_path / "gt"), "-np", "1", "--tolerance", "3", "-o", str(tmp_path / "out")),
+        *("-gt", str(tmp_path / "gt"), "-np", "1", "-o", str(tmp_path / "out")),
     ]
-    assert main(arguments) == 0
+
+
+def test_surfaces_are_measured_from_the_validation_predictions(measuring, tmp_path):
+    assert main([*measuring, "--tolerance", "3"]) == 0
     record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
     means = {row["metric"]: row["models"]["nnUNetTrainer"]["mean"] for row in record["rows"]}
     assert (means["assd_mm"], means["hd95_mm"], means["nsd"]) == (3.0, 3.0, 1.0)
     assert "The tolerance was 3 mm" in " ".join(record["methods"])
+
+
+def test_a_tolerance_for_a_label_that_no_data_set_has_is_refused(measuring, tmp_path, capsys):
+    assert main([*measuring, "--tolerance", "foo=1", "organ=3"]) == 1
+    message = capsys.readouterr().err
+    assert "tolerance of unknown label 'foo'; known are: organ" in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.rglob("*.cache"))
 
 
 def test_the_installed_script_needs_no_torch_for_other_results(tmp_path):

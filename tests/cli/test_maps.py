@@ -143,6 +143,32 @@ def test_wrong_usage_is_one_line(model, images, tmp_path, capsys, arguments, wan
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("-c", "3d_fullres"), "-c would be ignored with -m"),
+        (("-tr", "T", "-p", "P"), "-tr, -p would be ignored with -m"),
+        (("--full_range",), "--full_range would be ignored with --no_pictures"),
+        (
+            ("-gt", "LABELS"),
+            "-gt would be ignored with --no_pictures; leave one out, or add --html",
+        ),
+        (("-prev_stage_predictions", "LABELS"), "-prev_stage_predictions would be ignored as the"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(
+    model, images, tmp_path, capsys, arguments, wanted
+):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for case in ("one", "two"):
+        shutil.copy(images / f"{case}_0000.nii.gz", labels / f"{case}.nii.gz")
+    given = [labels if word == "LABELS" else word for word in arguments]
+    common = ("-i", images, "-o", tmp_path / "out", "-m", model, "-f", 0)
+    assert wanted in error_of(capsys, *common, *given)
+    assert not (tmp_path / "out").exists()
+
+
 def test_missing_images_channels_and_references_are_named(model, images, tmp_path, capsys):
     common = ("-o", tmp_path / "out", "-m", model, "-f", 0)
     assert "there is no such folder" in error_of(capsys, "-i", tmp_path / "none", *common)

@@ -61,11 +61,12 @@ def test_unknown_task_is_told_before_anything_is_fetched(no_network, tmp_path, c
 
 
 def test_run_takes_a_local_copy_to_a_leaderboard_beside_published_results(
-    fake, tmp_path, no_network, capsys
+    fake, tmp_path, no_network, capsys, monkeypatch
 ):
     write_task(tmp_path / "here", cases=6, with_test_folder=False)
+    monkeypatch.setattr(msd, "BASE_URL", no_network)
     out, data = tmp_path / "out", tmp_path / "msd"
-    common = ["--url", no_network, "--data", str(data), "-o", str(out), *TRAINERS]
+    common = ["--data", str(data), "-o", str(out), *TRAINERS]
     source = ["--from", str(tmp_path / "here")]
     assert main(["msd", "run", "--tasks", "4", *source, *common]) == 0
     said = capsys.readouterr().out
@@ -82,6 +83,22 @@ def test_run_takes_a_local_copy_to_a_leaderboard_beside_published_results(
     journals = fake.journals()
     assert main(["msd", "run", "--tasks", "Hippocampus", *common]) == 0, "all is converted"
     assert fake.journals() == journals
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--from", "x", "--url", "u"), "--url would be ignored with --from"),
+        (("--from", "x", "--keep-archive"), "--keep-archive would be ignored with --from"),
+        (("--partition", "gpu"), "--partition would be ignored without --slurm"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(fake, capsys, arguments, message):
+    assert main(["msd", "run", "--tasks", "4", *TRAINERS, *arguments]) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert list(fake.folders.preprocessed.iterdir()) == []
 
 
 def test_dry_run_tells_download_conversion_and_later_steps(fake, tmp_path, no_network, capsys):

@@ -121,6 +121,7 @@ def test_plans_of_another_content_are_refused_with_the_remedy(folder, stock, cap
         (("-d", "901", "--from", "nnUNetPlans"), "--from nnUNetPlans: no "),
         (("-d", "901", "--from", "X", "-gpu_memory_target", "9"), "leave out -pl and"),
         (("-d", "901", "--from", "X", "-pl", "AttentionUNetPlanner"), "leave out -pl and"),
+        (("-d", "901", "--from", "X", "-np", "2"), "-np would be ignored with --from"),
         (("-d", "901", "-overwrite_plans_name", "My__Plans"), "neither two underscores"),
         (("-d", "901", "-overwrite_plans_name", "../Plans"), "nor a folder"),
         (("-d", "902"), "-d 902: no data set has this number or name"),

@@ -363,6 +363,20 @@ def test_a_half_written_plans_file_is_made_again(prepared):
     json.loads(path.read_text())
 
 
+@pytest.mark.parametrize("name", ["plans.json", "dataset.json"])
+def test_a_finished_models_damaged_plans_are_refused_with_the_remedy(prepared, name):
+    wanted, fold = one_fold(prepared)
+    path = fold.parent / name
+    whole = path.read_text()
+    path.write_text("")
+    with pytest.raises(CommandError, match=rf"{name} cannot be read as JSON.* Copy .* there"):
+        missing_steps(wanted, prepared.folders)
+    # The next fold's training writes them again.
+    assert missing_steps(plan(models=wanted.models), prepared.folders)
+    path.write_text(whole)
+    assert missing_steps(wanted, prepared.folders) == []
+
+
 def test_interrupted_preprocessing_is_done_again_though_all_cases_are_there(prepared):
     prepared.folders.unfinished_data(DATASET, "nnUNetPlans_3d_fullres").touch()
     assert missing_steps(plan(), prepared.folders)[0].kind == "preprocessing"
