@@ -190,7 +190,7 @@ def is_nnunet_split(folds: list[dict]) -> bool:
 def known_parameters(
     trainer: str, plans: Path, dataset_json: Path, configuration: str
 ) -> int | None:
-    """Of the trainer's network; None where they are not known, and a line on stderr says why."""
+    """Of the trainer's network; None where its files are not here, or a failure was told."""
     if not (plans.is_file() and dataset_json.is_file()):
         return None
     from nnunet_attention.cost.parameters import count_parameters

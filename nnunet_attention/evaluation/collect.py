@@ -18,7 +18,7 @@ from nnunet_attention.evaluation.summaries import (
     read_named_results,
     read_nnunet_results,
 )
-from nnunet_attention.evaluation.validated import KnownSplit, Splits, find_splits
+from nnunet_attention.evaluation.validated import KnownSplit, find_splits
 from nnunet_attention.splits import default_folds
 
 # Whether the folds of a splits_final.json are those that nnU-Net would make.
@@ -35,8 +35,8 @@ class Request:
     Attributes:
         datasets: full names or numbers.
         configurations: such as 3d_fullres.
-        folds: numbers, or "all"; None: all of a data set's splits_final.json, in
-            nnUNet_preprocessed or beside the other results, and without one 0 to 4.
+        folds: numbers, or "all"; None: all of a data set's splits_final.json, for trained models
+            in nnUNet_preprocessed and for others beside their results; without one 0 to 4.
         trained: trainer and plans of the models in nnUNet_results.
         named: folders of other results by the model's name.
         allow_incomplete: missing folds are named, and no error.
@@ -249,17 +249,13 @@ def _full_names(request: Request, results_dir: Path | None) -> list[str]:
     return found
 
 
-def _splits(request: Request, dataset: str) -> Splits | None:
-    """Those at hand: of trained models in nnUNet_preprocessed, of other results beside them."""
-    preprocessed = [folder / dataset for folder in _label_folders(request)]
-    named = [root / dataset for root in request.named.values()]
-    return find_splits([*preprocessed, *named] if request.trained else [*named, *preprocessed])
-
-
 def _folds(request: Request, dataset: str) -> tuple[str, ...]:
     if request.folds is not None:
         return request.folds
-    splits = _splits(request, dataset)
+    named = [root / dataset for root in request.named.values()]
+    # The splits of this machine's trainings say nothing of results from elsewhere alone.
+    own = [folder / dataset for folder in _label_folders(request)] if request.trained else []
+    splits = find_splits([*own, *named])
     return default_folds(None if splits is None else splits.folds)
 
 
@@ -267,9 +263,11 @@ def _known_splits(
     request: Request, frame: pd.DataFrame, is_nnunet_split: IsNnunetSplit
 ) -> dict[str, KnownSplit]:
     """A split is known where all folds of all models hold cases that it has them validate."""
+    own, named = _label_folders(request), list(request.named.values())
+    places = [*own, *named] if request.trained else [*named, *own]
     found = {}
     for dataset, rows in frame.groupby("dataset", sort=False):
-        splits = _splits(request, str(dataset))
+        splits = find_splits(place / str(dataset) for place in places)
         if splits is not None and all(
             splits.validates(int(fold), set(of_fold["case"]))
             for (_, _, fold), of_fold in rows.groupby(["configuration", "model", "fold"])

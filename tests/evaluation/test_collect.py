@@ -188,6 +188,18 @@ def test_by_default_the_folds_are_those_of_the_splits(results, tmp_path, monkeyp
     assert collected.missing == ()
 
 
+def test_splits_of_this_machine_do_not_choose_the_folds_of_other_results_alone(
+    published, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    write_splits(tmp_path / "preprocessed", AS_DEALT[0])
+    asked = request(folds=None, trained=(), named={"Paper": published})
+    with pytest.raises(CommandError, match=r"^3 fold.s. without results"):
+        collect_results(asked, None)
+    write_splits(published, *AS_DEALT)
+    assert set(collect_results(asked, None).frame["fold"]) == {0, 1}
+
+
 def test_without_splits_five_folds_are_wanted_by_default(results):
     with pytest.raises(CommandError, match=r"^6 fold.s. without results"):
         collect_results(request(folds=None), results)
