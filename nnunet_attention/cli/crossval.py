@@ -227,6 +227,8 @@ def print_missing(
             state = f" [made again: {step.plans_file} is damaged]"
         print(f"{number:3d}  {step.name}{state}\n     {command}")
     if not with_leaderboard:
+        if not steps:
+            print("nothing is missing")
         return
     leaderboard = shlex.join(["nnunet-attention", *leaderboard_arguments(plan, root)])
     print(f"{len(steps) + 1:3d}  leaderboard\n     {leaderboard}")

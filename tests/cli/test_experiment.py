@@ -54,6 +54,20 @@ def test_capacity_compares_trainers_on_the_same_folds(fake, tmp_path, capsys):
     assert (out / "table.tex").is_file()
 
 
+def test_by_default_the_folds_are_those_of_the_splits(fake, tmp_path):
+    path = fake.folders.splits(TARGET)
+    path.parent.mkdir()
+    first, second = fake.cases[:4], fake.cases[4:]
+    splits = [{"train": second, "val": first}, {"train": first, "val": second}]
+    path.write_text(json.dumps(splits))
+    out = tmp_path / "out"
+    assert main(["experiment", "capacity", "-d", "902", *BOTH, "-o", str(out)]) == 0
+    assert sorted(name.rpartition("/")[2] for name in trainings(fake)) == sorted(
+        ["fold_0", "fold_1"] * 2
+    )
+    assert results(out)[TARGET, "TrainerA"]["dice"]["n"] == 10
+
+
 def test_finished_experiment_only_writes_its_table_again(fake, tmp_path):
     out = tmp_path / "out"
     command = ["experiment", "capacity", "-d", "902", *BOTH, "-f", "0", "-o", str(out)]
