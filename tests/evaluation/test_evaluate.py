@@ -15,6 +15,7 @@ from nnunet_attention.evaluation import (
     METRICS,
     LabelScheme,
     add_surface_metrics,
+    concatenate,
     evaluate,
     evaluate_folder,
     read_named_results,
@@ -326,7 +327,7 @@ def validation(folder):
 def test_surface_metrics_are_added_to_the_table(validation):
     gt, target, frame, summary = validation
     before = frame.copy()
-    added = add_surface_metrics(frame, gt, target, tolerance_mm_of_label={"cancer": 1, "lung": 5})
+    added = add_surface_metrics(frame, gt, target, tolerance_mm_of_label={"cancer": 1})
     pd.testing.assert_frame_equal(frame, before)
     assert len(added) == len(frame) + 4 * 2 * 3
     assert recorded_tolerances(added) == {"Dataset001_A": {"liver": 2.0, "cancer": 1}}
@@ -342,6 +343,27 @@ def test_surface_metrics_are_added_to_the_table(validation):
     assert values["case_0", "cancer", "nsd"] < summary["metric_per_case"][0]["metrics"]["2"]["NSD"]
     rows = added[(added["case"] == "case_0") & (added["label"] == "liver")]
     assert rows["reference_voxels"].nunique() == rows["fold"].nunique() == 1
+
+
+def test_a_tolerance_is_of_a_label_of_at_least_one_data_set(validation):
+    gt, target, frame, _ = validation
+    lungs = gt.parent / "lungs.json"
+    lungs.write_text(
+        '{"labels": {"background": 0, "liver": 1, "lung": 2}, "file_ending": ".nii.gz"}'
+    )
+    other = frame.replace(
+        {"dataset": {"Dataset001_A": "Dataset002_B"}, "label": {"cancer": "lung"}}
+    )
+    described = {"Dataset001_A": gt.parent / "dataset.json", "Dataset002_B": lungs}
+    added = add_surface_metrics(
+        concatenate([frame, other]), gt, target, described, 2.0, {"cancer": 1, "lung": 5}
+    )
+    assert recorded_tolerances(added) == {
+        "Dataset001_A": {"liver": 2.0, "cancer": 1},
+        "Dataset002_B": {"liver": 2.0, "lung": 5},
+    }
+    with pytest.raises(CommandError, match=r"unknown label 'lung'; known are: liver, cancer"):
+        add_surface_metrics(frame, gt, target, None, 2.0, {"cancer": 1, "lung": 5})
 
 
 def test_surface_metrics_are_kept_beside_the_predictions(validation, monkeypatch):
