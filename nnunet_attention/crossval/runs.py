@@ -480,16 +480,16 @@ class _Dataset:
 
     def _check_models(self, trained_again: set[str]) -> None:
         """Refuses models without whole plans, unless a training is to write them again."""
-        for run in self.runs:
+        one_of_each = {run.model: run for run in self.runs if run.model not in trained_again}
+        for run in one_of_each.values():
             model = run.folder(self._folders).parent
             for path, original in (
                 (model / "plans.json", self._folders.plans(self._name, run.plans)),
                 (model / "dataset.json", self._folders.dataset_json(self._name)),
             ):
-                if run.model in trained_again or not path.exists():
-                    continue
                 try:
-                    read_json(path)
+                    if path.exists():
+                        read_json(path)
                 except CommandError as error:
                     raise CommandError(
                         f"{error}; the model has no fold left to train, which would write it "

@@ -52,7 +52,7 @@ def check_splits(splits: list[dict], path: Path, cases: Collection[str] | None, 
             f"{path}, fold {fold}: {len(both)} of its cases are both in train and in val, such as "
             f"{both[0]}; {SPLITS_REMEDY}"
         )
-    unknown = sorted((train | val) - set(cases if cases is not None else train | val))
+    unknown = [] if cases is None else sorted((train | val) - set(cases))
     if unknown:
         raise CommandError(
             f"{path}, fold {fold}: {len(unknown)} of its cases are not in the data set, such "
