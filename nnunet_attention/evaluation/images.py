@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.overlap import LARGEST_LABEL
 from nnunet_attention.files import read_json
 
 _ITK_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl")
@@ -142,17 +143,23 @@ def _read_picture(path: Path) -> Segmentation:
 
 
 def _whole_numbers(labels: np.ndarray, path: Path) -> np.ndarray:
+    """The labels as integers of at most 32 bits, whatever the file's type of number."""
     if labels.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):
-            whole = labels.astype(np.int32)
-        if not np.array_equal(whole, labels):
+        whole = np.isfinite(labels).all() and np.array_equal(np.rint(labels), labels)
+        if not whole:
             raise CommandError(f"{path} holds fractions or NaN; a segmentation holds whole labels")
-        labels = whole
-    if labels.dtype.kind not in "bui":
+    elif labels.dtype.kind not in "bui":
         raise CommandError(f"{path} holds {labels.dtype}; a segmentation holds whole labels")
     if labels.size and labels.min() < 0:
-        raise CommandError(f"{path} holds the label {labels.min()}; labels start at 0")
-    return labels
+        raise CommandError(f"{path} holds the label {labels.min():.0f}; labels start at 0")
+    # Compared as Python's integer, as a float of 32 bits holds no such limit.
+    if labels.size and int(labels.max()) > LARGEST_LABEL:
+        raise CommandError(
+            f"{path} holds the label {labels.max():.0f}; the largest possible is {LARGEST_LABEL}"
+        )
+    # Few types, of which every two make integers again; of int64 and uint64 numpy makes floats.
+    kept = {"bool": np.uint8, "uint8": np.uint8, "uint16": np.uint16}
+    return labels.astype(kept.get(labels.dtype.name, np.int32), copy=False)
 
 
 def _short(numbers: tuple[float, ...]) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 
 from nnunet_attention.evaluation.masks import Label, bounding_box
 
+# A pair of labels is counted as one number, which must fit into 64 bits.
+LARGEST_LABEL = 2**31 - 1
 # Voxels that are counted at a time, so that a large image needs little more memory than its own.
 _VOXELS_AT_ONCE = 2**22
 # Up to here a table of all pairs of labels is counted in one pass.
@@ -125,11 +127,15 @@ def _pairs(reference: np.ndarray, prediction: np.ndarray) -> dict[tuple[int, int
     for array, name in ((reference_inside, "reference"), (prediction_inside, "prediction")):
         if array.dtype.kind not in "bui" or array.min() < 0:
             raise ValueError(f"{name} must hold whole numbers from 0, got {array.dtype}")
+        if array.max() > LARGEST_LABEL:
+            raise ValueError(f"{name} must hold labels up to {LARGEST_LABEL}, got {array.max()}")
     pairs: dict[tuple[int, int], int] = {(0, 0): reference.size - reference_inside.size}
     columns = highest[1] + 1
     for start in range(0, reference_inside.size, _VOXELS_AT_ONCE):
         part = slice(start, start + _VOXELS_AT_ONCE)
-        codes = reference_inside[part].astype(np.int64) * columns + prediction_inside[part]
+        codes = reference_inside[part].astype(np.int64) * columns
+        # Of int64 and uint64 numpy would make floats.
+        codes += prediction_inside[part].astype(np.int64)
         if (highest[0] + 1) * columns <= _LARGEST_TABLE:
             numbers = np.bincount(codes)
             found = np.flatnonzero(numbers)

@@ -10,6 +10,7 @@ from skimage.io import imsave
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.images import Segmentation, check_same_grid, read_segmentation
+from nnunet_attention.evaluation.overlap import OverlapCounts, overlap_counts
 
 SPACING_MM = (3.0, 2.0, 1.0)
 
@@ -60,10 +61,45 @@ def test_stacks_of_tif_have_the_spacing_of_the_file_beside(tmp_path, labels):
         read_segmentation(tmp_path / "a.tif")
 
 
-def test_whole_numbers_in_floats_are_labels(tmp_path, labels):
-    read = read_segmentation(write(tmp_path / "a.nii.gz", labels.astype(np.float64)))
-    assert read.labels.dtype.kind == "i"
-    np.testing.assert_array_equal(read.labels, labels)
+# Those that ITK's formats and TIFF hold between them.
+NUMBER_TYPES = (
+    *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float16", "float32", "float64", ">u2", ">i4", ">f4"),
+)
+
+
+def write_as(number_type, path, array):
+    """Into a TIFF, which holds them all, or into a NIfTI where it holds the type."""
+    if number_type in ("bool", "float16") or number_type.startswith(">"):
+        tifffile.imwrite(
+            path.with_suffix(".tif"), array.astype(number_type), photometric="minisblack"
+        )
+        path.with_suffix(".json").write_text(json.dumps({"spacing": SPACING_MM}))
+        return path.with_suffix(".tif")
+    return write(path.with_suffix(".nii"), array.astype(number_type))
+
+
+@pytest.mark.parametrize("of_prediction", NUMBER_TYPES)
+def test_every_number_type_gives_the_same_counts_beside_every_other(tmp_path, of_prediction):
+    reference, prediction = np.zeros((2, 3, 4, 5), dtype=np.uint8)
+    # 6 voxels in common, 2 only predicted, 4 missed.
+    reference.flat[:10] = 1
+    prediction.flat[4:12] = 1
+    predicted = read_segmentation(write_as(of_prediction, tmp_path / "prediction", prediction))
+    assert predicted.labels.dtype.kind in "iu"
+    for of_reference in NUMBER_TYPES:
+        path = tmp_path / of_reference.replace(">", "big_")
+        annotated = read_segmentation(write_as(of_reference, path, reference))
+        counts = overlap_counts(annotated.labels, predicted.labels, [1])
+        assert counts[1] == OverlapCounts(6, 2, 4, 48)
+
+
+@pytest.mark.parametrize("number_type", ["uint32", "uint64", "float32"])
+def test_a_label_too_large_to_be_counted_is_named(tmp_path, labels, number_type):
+    array = labels.astype(number_type)
+    array[0, 0, 0] = 2**31
+    with pytest.raises(CommandError, match=r"a.nrrd holds the label 2147483648; the largest"):
+        read_segmentation(write(tmp_path / "a.nrrd", array))
 
 
 @pytest.mark.parametrize(

@@ -103,3 +103,16 @@ def test_images_of_different_shape_are_refused():
 def test_fractions_are_refused():
     with pytest.raises(ValueError, match="whole numbers"):
         overlap_counts(np.ones((2, 3)), np.ones((2, 3), int), [1])
+
+
+@pytest.mark.parametrize("of_prediction", ["bool", "uint8", "int8", "uint16", "uint32", "uint64"])
+@pytest.mark.parametrize("of_reference", ["uint8", "int64", "uint64"])
+def test_types_that_make_floats_together_are_counted(of_reference, of_prediction):
+    reference, prediction = np.array([[1, 1, 0], [0, 1, 0]]), np.array([[1, 0, 1], [0, 1, 0]])
+    counts = overlap_counts(reference.astype(of_reference), prediction.astype(of_prediction), [1])
+    assert counts[1] == OverlapCounts(2, 1, 1, 2)
+
+
+def test_labels_whose_pairs_exceed_64_bits_are_refused():
+    with pytest.raises(ValueError, match="prediction must hold labels up to 2147483647"):
+        overlap_counts(np.array([1]), np.array([2**32]), [1])
