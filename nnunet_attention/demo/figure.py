@@ -20,6 +20,7 @@ from nnunet_attention.drawing import (
     new_figure,
     save_png,
 )
+from nnunet_attention.whole_files import check_whole
 
 if TYPE_CHECKING:
     from nnunet_attention.demo.results import Results
@@ -91,6 +92,8 @@ def cut_slice(image_path: Path, label_paths: list[Path]) -> Slice:
     """
     import SimpleITK
 
+    for file in (image_path, *label_paths):
+        check_whole(file)
     image = SimpleITK.ReadImage(str(image_path))
     labels = [SimpleITK.ReadImage(str(label_path)) for label_path in label_paths]
     if image.GetDimension() == 4:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# Part of every key; counts up when a metric changes its meaning.
-VERSION = 1
+# Part of every key; counts up when a metric changes its meaning, or files are read otherwise.
+VERSION = 2
 
 
 def cache_path(summary: Path) -> Path:

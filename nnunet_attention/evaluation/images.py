@@ -10,6 +10,7 @@ import numpy as np
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.overlap import LARGEST_LABEL
 from nnunet_attention.files import read_json
+from nnunet_attention.whole_files import check_whole
 
 _ITK_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl")
 _TIFF_ENDINGS = (".tif", ".tiff")
@@ -43,11 +44,10 @@ def read_segmentation(path: Path) -> Segmentation:
     The spacing of .tif comes from the .json beside it, as nnU-Net writes it.
 
     Raises:
-        CommandError: if the file cannot be read, or is no label image.
+        CommandError: if the file is not whole, cannot be read, or is no label image.
     """
     name = path.name.lower()
-    if not path.is_file():
-        raise CommandError(f"{path}: there is no such file")
+    check_whole(path)
     try:
         if name.endswith(_ITK_ENDINGS):
             segmentation = _read_with_itk(path)

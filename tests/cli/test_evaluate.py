@@ -85,6 +85,17 @@ def test_bad_input_is_one_line_and_exit_code_1(folder, capsys, options, message)
     assert not (folder / "pred" / "summary.json").exists()
 
 
+@pytest.mark.parametrize("kind", ["labelsTr", "pred"])
+def test_a_file_that_was_cut_is_named_and_nothing_is_written(folder, capsys, kind):
+    path = folder / kind / "a.nii.gz"
+    path.write_bytes(path.read_bytes()[:-12])
+    assert command(folder, "-np", "1") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"nnunet-attention evaluate: {path} is not whole: ")
+    assert error.count("\n") == 1
+    assert not (folder / "pred" / "summary.json").exists()
+
+
 def test_another_label_manager_is_refused(folder, capsys):
     (folder / "plans.json").write_text(json.dumps({"label_manager": "OddLabelManager"}))
     assert command(folder, "-pfile", f"{folder / 'plans.json'}") == 1

@@ -393,6 +393,13 @@ def test_an_absent_segmentation_is_named(validation):
         add_surface_metrics(frame, {"Dataset002_B": gt}, target)
 
 
+def test_a_segmentation_that_was_cut_is_named(validation):
+    gt, target, frame, _ = validation
+    (target / "case_2.nii.gz").write_bytes((target / "case_2.nii.gz").read_bytes()[:-12])
+    with pytest.raises(CommandError, match=r"validation/case_2.nii.gz is not whole"):
+        add_surface_metrics(frame, gt, target)
+
+
 @needs(HIPPOCAMPUS)
 def test_equal_real_images_agree_perfectly(tmp_path):
     for kind in ("gt", "pred"):
