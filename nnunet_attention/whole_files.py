@@ -218,12 +218,9 @@ def _bmp(file: BinaryIO, path: Path) -> None:
     (start, _, width, height, _, bits, compression, packed) = struct.unpack(
         "<IIiiHHII", header[10:38]
     )
-    if compression in (1, 2):
-        wanted = packed
-    else:
-        # Rows are filled up to four bytes.
-        wanted = (width * bits + 31) // 32 * 4 * abs(height)
-    _compare_bytes(wanted, _size(file) - start)
+    # Rows are filled up to four bytes, unless they are packed.
+    row = (width * bits + 31) // 32 * 4
+    _compare_bytes(packed if compression in (1, 2) else row * abs(height), _size(file) - start)
 
 
 def _tiff(file: BinaryIO, path: Path) -> None:

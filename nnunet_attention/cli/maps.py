@@ -219,31 +219,7 @@ def _check_images(folder: Path) -> None:
 def _check_cases(arguments: argparse.Namespace, predictor) -> None:
     """Finds out before the first prediction what would end a later one."""
     ending = predictor.dataset_json["file_ending"]
-    channels = len(
-        predictor.dataset_json.get("channel_names") or predictor.dataset_json["modality"]
-    )
-    names = {path.name for path in arguments.images.iterdir() if path.name.endswith(ending)}
-    cases = sorted({name[: -len(ending) - 5] for name in names})
-    if not cases:
-        raise CommandError(
-            f"-i {arguments.images}: there is no image; wanted are files CASE_0000{ending}"
-        )
-    unnumbered = sorted(name for name in names if not _has_channel(name, ending))
-    if unnumbered:
-        raise CommandError(
-            f"-i {arguments.images}: {unnumbered[0]} has no channel in its name; wanted are files "
-            f"CASE_0000{ending}, such as {unnumbered[0][: -len(ending)]}_0000{ending}"
-        )
-    # One file with colours has several channels.
-    if any(f"{case}_0001{ending}" in names for case in cases):
-        for case in cases:
-            wanted = [f"{case}_{channel:04d}{ending}" for channel in range(channels)]
-            missing = [name for name in wanted if name not in names]
-            if missing:
-                raise CommandError(
-                    f"-i {arguments.images}: {', '.join(missing)} missing; the model takes "
-                    f"{channels} channel(s) of each case"
-                )
+    cases = _check_names(arguments.images, predictor)
     if predictor.configuration_manager.previous_stage_name is not None:
         stage = predictor.configuration_manager.previous_stage_name
         if arguments.previous_stage is None:
@@ -256,9 +232,59 @@ def _check_cases(arguments: argparse.Namespace, predictor) -> None:
         _check_labels("-gt", arguments.reference_folder, cases, ending)
 
 
-def _has_channel(name: str, ending: str) -> bool:
-    case, separator, channel = name[: -len(ending)].rpartition("_")
-    return bool(case and separator) and len(channel) == 4 and channel.isdecimal()
+def _check_names(folder: Path, predictor) -> list[str]:
+    """The cases, each of which has the channels 0000 and so on that the model takes."""
+    ending = predictor.dataset_json["file_ending"]
+    names = sorted(path.name for path in folder.iterdir() if path.name.endswith(ending))
+    if not names:
+        raise CommandError(f"-i {folder}: there is no image; wanted are files CASE_0000{ending}")
+    noted = [name for name in names if name.startswith("._")]
+    if noted:
+        raise CommandError(
+            f"-i {folder}: {noted[0]} is no image, but what macOS notes about {noted[0][2:]}; "
+            f"delete such files: find {folder} -name '._*' -delete"
+        )
+    numbers: dict[str, list[str]] = {}
+    for name in names:
+        case, separator, number = name[: -len(ending)].rpartition("_")
+        if not (case and separator and len(number) == 4 and number.isdecimal()):
+            raise CommandError(
+                f"-i {folder}: {name} has no channel in its name; wanted are files "
+                f"CASE_0000{ending}, such as {name[: -len(ending)]}_0000{ending}"
+            )
+        numbers.setdefault(case, []).append(number)
+    wanted = [f"{channel:04d}" for channel in range(predictor.image_channels)]
+    for case, given in numbers.items():
+        _check_channels(folder, case, given, wanted, predictor)
+    return sorted(numbers)
+
+
+def _check_channels(
+    folder: Path, case: str, given: list[str], wanted: list[str], predictor
+) -> None:
+    ending = predictor.dataset_json["file_ending"]
+    known = wanted[0] if len(wanted) == 1 else f"{wanted[0]} to {wanted[-1]}"
+    unknown = [number for number in given if number not in wanted]
+    if unknown:
+        raise CommandError(
+            f"-i {folder}: case {case} has the channel(s) {', '.join(given)}, but the model takes "
+            f"{known}; a case of its own is named {case}_{unknown[0]}_0000{ending}"
+        )
+    missing = [f"{case}_{number}{ending}" for number in wanted if number not in given]
+    if missing and not (given == ["0000"] and _holds_all(folder, case, len(wanted), predictor)):
+        raise CommandError(
+            f"-i {folder}: case {case}: {', '.join(missing)} missing; the model takes "
+            f"{len(wanted)} channel(s) of each case"
+        )
+
+
+def _holds_all(folder: Path, case: str, channels: int, predictor) -> bool:
+    """Whether the first file of a case holds all channels, as pictures hold their colours."""
+    from nnunet_attention.maps.inputs import header_of
+
+    path = folder / f"{case}_0000{predictor.dataset_json['file_ending']}"
+    header = header_of(path, predictor.reader)
+    return header is None or header.channels == channels
 
 
 def _check_labels(flag: str, folder: Path, cases: list[str], ending: str) -> None:

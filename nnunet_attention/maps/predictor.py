@@ -27,6 +27,7 @@ from nnunet_attention.files import read_json
 from nnunet_attention.maps.export import CaseExport, MapOptions, ModelDescription, is_complete
 from nnunet_attention.maps.exporters import Exporters
 from nnunet_attention.maps.image_space import to_image_space
+from nnunet_attention.maps.inputs import CaseFiles, check_cases
 from nnunet_attention.maps.recorder import attention_gates, map_names, record_attention
 from nnunet_attention.maps.stitching import MapStitcher, on_grid_of_patch
 from nnunet_attention.plans.files import read_plans
@@ -390,8 +391,12 @@ class AttentionPredictor(nnUNetPredictor):
             num_parts,
             save_probabilities,
         )
-        if overwrite or lists[1] is None:
-            return lists
+        if not overwrite and lists[1] is not None:
+            lists = self._without_complete_ones(lists, save_probabilities)
+        self._check_files(*lists)
+        return lists
+
+    def _without_complete_ones(self, lists: tuple, save_probabilities: bool) -> tuple:
         ending = self.dataset_json["file_ending"]
         missing = [
             number
@@ -401,16 +406,44 @@ class AttentionPredictor(nnUNetPredictor):
         print(f"{len(missing)} of {len(lists[1])} cases have not been predicted yet")
         return tuple([one[number] for number in missing] for one in lists)
 
+    def _check_files(
+        self,
+        image_files: Sequence[Sequence[str]],
+        outputs: Sequence[str] | None,
+        previous_files: Sequence[str | None],
+    ) -> None:
+        folder, ending = self.options.reference_folder, self.dataset_json["file_ending"]
+        cases = []
+        for number, images in enumerate(image_files):
+            case = Path(images[0] if outputs is None else outputs[number]).name
+            labels = [] if previous_files[number] is None else [Path(previous_files[number])]
+            if folder is not None and outputs is not None:
+                labels.append(folder / f"{case}{ending}")
+            cases.append(CaseFiles(case, tuple(map(Path, images)), tuple(labels)))
+        check_cases(cases, self.image_channels, self.reader)
+
+    @property
+    def image_channels(self) -> int:
+        """The number of channels of an image."""
+        return len(self.dataset_json.get("channel_names") or self.dataset_json["modality"])
+
+    @property
+    def reader(self) -> str:
+        """The name of nnU-Net's reader of images."""
+        return self.plans_manager.plans["image_reader_writer"]
+
     def _internal_get_data_iterator_from_lists_of_filenames(
         self, image_files, previous_files, outputs, num_processes: int
     ) -> Iterator[dict]:
         if outputs is not None:
             self._image_files = dict(zip(outputs, image_files, strict=True))
         if num_processes > 0:
-            return super()._internal_get_data_iterator_from_lists_of_filenames(
+            preprocessed = super()._internal_get_data_iterator_from_lists_of_filenames(
                 image_files, previous_files, outputs, num_processes
             )
-        return PreprocessAdapter(
+            remedy = "its reason is above; it may be one of the next cases, which -npp 0 tells"
+            return _named_by_case(preprocessed, image_files, remedy)
+        preprocessed = PreprocessAdapter(
             image_files,
             previous_files,
             self.configuration_manager.preprocessor_class(verbose=self.verbose_preprocessing),
@@ -419,6 +452,29 @@ class AttentionPredictor(nnUNetPredictor):
             self.dataset_json,
             self.configuration_manager,
         )
+        return _named_by_case(preprocessed, image_files)
+
+
+def _named_by_case(
+    preprocessed: Iterator[dict], image_files: Sequence[Sequence[str]], remedy: str | None = None
+) -> Iterator[dict]:
+    """Names the case with an error that nnU-Net has in reading or preprocessing it.
+
+    Args:
+        preprocessed: the cases, in order.
+        image_files: of each case.
+        remedy: what is said instead of the error's own text, which tells of memory only.
+    """
+    for images in image_files:
+        try:
+            case = next(preprocessed)
+        except (AssertionError, OSError, RuntimeError, ValueError) as error:
+            raise CommandError(
+                f"{images[0]}: cannot be read or preprocessed: {remedy or error}"
+            ) from error
+        yield case
+    # At its end nnU-Net waits for its processes.
+    yield from preprocessed
 
 
 def _folds_to_use(

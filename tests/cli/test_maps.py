@@ -189,6 +189,57 @@ def test_missing_images_channels_and_references_are_named(model, images, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_channels_other_than_the_models_are_named_with_their_case(model, images, tmp_path, capsys):
+    common = ("-i", images, "-o", tmp_path / "out", "-m", model, "-f", 0)
+    one = images / "one_0000.nii.gz"
+    added = [shutil.copy(one, images / f"scan_{year}.nii.gz") for year in (2023, 2024)]
+    message = error_of(capsys, *common)
+    assert "case scan has the channel(s) 2023, 2024, but the model takes 0000 to 0001" in message
+    assert "a case of its own is named scan_2023_0000.nii.gz" in message
+    for path in added:
+        path.unlink()
+    of_macos = shutil.copy(one, images / "._one_0000.nii.gz")
+    assert "._one_0000.nii.gz is no image, but what macOS" in error_of(capsys, *common)
+    of_macos.unlink()
+    (images / "two_0000.nii.gz").unlink()
+    assert "case two: two_0000.nii.gz missing" in error_of(capsys, *common)
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_nnunet_cannot_read_are_named_with_their_case(model, images, tmp_path, capsys):
+    common = ("-i", images, "-o", tmp_path / "out", "-m", model, "-f", 0)
+    whole = (images / "two_0001.nii.gz").read_bytes()
+    (images / "two_0001.nii.gz").write_bytes(whole[:-12])
+    message = error_of(capsys, *common)
+    assert "case two: " in message
+    assert "two_0001.nii.gz is not whole" in message
+    volume = SimpleITK.GetImageFromArray(np.zeros((4, 5, 9, 18), np.float32), isVector=False)
+    SimpleITK.WriteImage(volume, str(images / "two_0001.nii.gz"))
+    message = error_of(capsys, *common)
+    assert "case two: two_0000.nii.gz, two_0001.nii.gz hold(s) 5 channel(s), but" in message
+    (images / "two_0001.nii.gz").write_bytes(whole)
+    references = tmp_path / "references"
+    references.mkdir()
+    for case in ("one", "two"):
+        shutil.copy(images / "two_0000.nii.gz", references / f"{case}.nii.gz")
+    (references / "two.nii.gz").write_bytes(b"")
+    message = error_of(capsys, *common, "-gt", references)
+    assert f"case two: {references / 'two.nii.gz'} is not whole: it is empty" in message
+    assert not list(tmp_path.glob("out/**/*.nii.gz"))
+
+
+def test_an_error_while_preprocessing_names_its_file(model, images, tmp_path, capsys, monkeypatch):
+    def fail(*arguments, **named):
+        raise AssertionError("only 3d images are supported")
+
+    monkeypatch.setattr(
+        "nnunetv2.preprocessing.preprocessors.default_preprocessor.DefaultPreprocessor.run_case",
+        fail,
+    )
+    message = error_of(capsys, "-i", images, "-o", tmp_path / "out", "-m", model, "-f", 0)
+    assert "one_0000.nii.gz: cannot be read or preprocessed: only 3d images" in message
+
+
 def test_a_cascade_asks_for_the_previous_stage(model, plans, images, tmp_path, capsys):
     plans["configurations"]["3d_fullres"]["previous_stage"] = "3d_lowres"
     plans["configurations"]["3d_lowres"] = plans["configurations"]["3d_fullres"] | {

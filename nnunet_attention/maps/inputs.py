@@ -1,0 +1,176 @@
+"""Looks at the files of all cases before the first is predicted, so that an error names its case.
+
+What nnU-Net's workers cannot read ends there, and its message is about memory.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.whole_files import check_whole
+
+# Unpacking, which takes nearly all the time, lets other threads work.
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """What is read for a case.
+
+    Attributes:
+        case: its name.
+        images: one a channel, or one that holds several.
+        labels: of the previous stage, or to be shown; on the grid of the images.
+    """
+
+    case: str
+    images: tuple[Path, ...]
+    labels: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file tells before its voxels are read.
+
+    Attributes:
+        channels: that nnU-Net makes of the file.
+        shape: of the axes, in the file's order.
+        spacing_mm: of the axes; empty where the format has none.
+    """
+
+    channels: int
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...] = ()
+
+
+def check_cases(cases: Sequence[CaseFiles], channels: int, reader: str) -> None:
+    """Checks that all files are whole, and those of a case fit the model and each other.
+
+    Args:
+        cases: to be predicted.
+        channels: that the model takes.
+        reader: the name of nnU-Net's reader, as plans have it.
+
+    Raises:
+        CommandError: for the first case that cannot be read.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in pool.map(lambda case: _check_case(case, channels, reader), cases):
+            pass
+
+
+def header_of(path: Path, reader: str) -> Header | None:
+    """Reads what nnU-Net's reader of a name makes of a file; None for a reader that is not known.
+
+    Raises:
+        CommandError: if the file is not whole, or nnU-Net would not read it, or misread it.
+    """
+    from nibabel.filebasedimages import ImageFileError
+
+    check_whole(path)
+    if reader not in _READERS:
+        return None
+    try:
+        return _READERS[reader](path)
+    except (ImageFileError, OSError, RuntimeError, SyntaxError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise CommandError(f"{path} cannot be read with {reader}: {reason}") from error
+
+
+def _check_case(files: CaseFiles, channels: int, reader: str) -> None:
+    try:
+        headers = {path: header_of(path, reader) for path in (*files.images, *files.labels)}
+    except CommandError as error:
+        raise CommandError(f"case {files.case}: {error}") from error
+    if None in headers.values():
+        return
+    held = sum(headers[path].channels for path in files.images)
+    if held != channels:
+        names = ", ".join(path.name for path in files.images)
+        raise CommandError(
+            f"case {files.case}: {names} hold(s) {held} channel(s), but the model takes {channels}"
+        )
+    first = files.images[0]
+    for path, header in headers.items():
+        if path in files.labels and header.channels != 1:
+            raise CommandError(
+                f"case {files.case}: {path} has {header.channels} channels; label images have one"
+            )
+        if header.shape != headers[first].shape:
+            raise CommandError(
+                f"case {files.case}: {path} has shape {header.shape}, but {first} has "
+                f"{headers[first].shape}; resample it to that grid"
+            )
+        if path in files.images and not _equal(header.spacing_mm, headers[first].spacing_mm):
+            raise CommandError(
+                f"case {files.case}: {path} has spacing {header.spacing_mm}, but {first} has "
+                f"{headers[first].spacing_mm}; resample it to that grid"
+            )
+
+
+def _equal(one: Sequence[float], other: Sequence[float]) -> bool:
+    # As nnU-Net compares them.
+    return len(one) == len(other) and np.allclose(one, other)
+
+
+def _with_itk(path: Path) -> Header:
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    shape, spacing = reader.GetSize(), reader.GetSpacing()
+    numbers = reader.GetNumberOfComponents()
+    if numbers != 1:
+        raise ValueError(
+            f"it holds {numbers} numbers a voxel, which would be taken for slices; write a file "
+            "for each channel"
+        )
+    if len(shape) not in (2, 3, 4):
+        raise ValueError(f"it has {len(shape)} axes, wanted are 3")
+    channels = shape[3] if len(shape) == 4 else 1
+    return Header(channels, tuple(shape[:3]), tuple(spacing[:3]))
+
+
+def _with_nibabel(path: Path) -> Header:
+    import nibabel
+
+    image = nibabel.load(path)
+    if len(image.shape) != 3:
+        raise ValueError(f"it has {len(image.shape)} axes, wanted are 3: one file for each channel")
+    return Header(1, tuple(image.shape), tuple(map(float, image.header.get_zooms())))
+
+
+def _with_tifffile(path: Path) -> Header:
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        shape = tiff.series[0].shape
+    if len(shape) != 3:
+        raise ValueError(f"it has {len(shape)} axes, wanted are 3: one file for each channel")
+    return Header(1, tuple(shape))
+
+
+def _with_scikit_image(path: Path) -> Header:
+    from skimage.io import imread
+
+    shape = imread(path).shape
+    if len(shape) == 2:
+        return Header(1, shape)
+    if len(shape) != 3 or shape[2] not in (3, 4):
+        raise ValueError(f"it has shape {shape}, wanted is a picture in grey or in colours")
+    return Header(shape[2], shape[:2])
+
+
+_READERS: Mapping[str, Callable[[Path], Header]] = {
+    "SimpleITKIO": _with_itk,
+    "SimpleITKIOWithReorient": _with_itk,
+    "NibabelIO": _with_nibabel,
+    "NibabelIOWithReorient": _with_nibabel,
+    "Tiff3DIO": _with_tifffile,
+    "NaturalImage2DIO": _with_scikit_image,
+}
