@@ -16,7 +16,12 @@ import pandas as pd
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.cache import VERSION, ResultCache, cache_path, file_identity
-from nnunet_attention.evaluation.images import check_same_grid, read_segmentation, sidecar
+from nnunet_attention.evaluation.images import (
+    check_same_grid,
+    read_segmentation,
+    sidecar,
+    with_shared_spacing,
+)
 from nnunet_attention.evaluation.labels import LabelScheme, find_dataset_json, tolerances_mm
 from nnunet_attention.evaluation.masks import Label, label_mask
 from nnunet_attention.evaluation.metrics import METRICS, SURFACE_DEFINITION, SURFACE_METRICS
@@ -83,8 +88,9 @@ def evaluate_pair(pair: Pair) -> dict[str, dict[str, float]]:
     Raises:
         CommandError: if an image cannot be read, or the two do not lie on one grid.
     """
-    reference = read_segmentation(pair.reference_file)
-    prediction = read_segmentation(pair.prediction_file)
+    reference, prediction = with_shared_spacing(
+        read_segmentation(pair.reference_file), read_segmentation(pair.prediction_file)
+    )
     check_same_grid(pair.case, reference, prediction)
     labels = [label for label, _ in pair.tolerance_mm]
     counts = overlap_counts(reference.labels, prediction.labels, labels, pair.ignore_label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from nnunet_attention.evaluation.overlap import LARGEST_LABEL
 from nnunet_attention.files import read_json
 from nnunet_attention.whole_files import check_whole
 
-_ITK_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl")
+_NIFTI_ENDINGS = (".nii.gz", ".nii")
+_ITK_ENDINGS = (*_NIFTI_ENDINGS, ".nrrd", ".mha", ".gipl")
 _TIFF_ENDINGS = (".tif", ".tiff")
 _PICTURE_ENDINGS = (".png", ".bmp")
 # Headers are rounded to 32 bits, quaternions worse; whoever shifts an image shifts it by more.
@@ -30,12 +31,14 @@ class Segmentation:
         spacing_mm: of the axes, in the array's order; 1 where the format has no spacing.
         origin_mm: of the first voxel, (x, y, z), or empty where the format has none.
         direction: cosines, row by row, or empty.
+        spacing_is_known: whether the spacing was written anywhere.
     """
 
     labels: np.ndarray
     spacing_mm: tuple[float, ...]
     origin_mm: tuple[float, ...] = ()
     direction: tuple[float, ...] = ()
+    spacing_is_known: bool = True
 
 
 def read_segmentation(path: Path) -> Segmentation:
@@ -64,12 +67,23 @@ def read_segmentation(path: Path) -> Segmentation:
             f"{path}: a segmentation has 2 or 3 axes, but this has shape "
             f"{segmentation.labels.shape}"
         )
-    return Segmentation(
-        _whole_numbers(segmentation.labels, path),
-        segmentation.spacing_mm,
-        segmentation.origin_mm,
-        segmentation.direction,
-    )
+    return replace(segmentation, labels=_whole_numbers(segmentation.labels, path))
+
+
+def with_shared_spacing(
+    reference: Segmentation, prediction: Segmentation
+) -> tuple[Segmentation, Segmentation]:
+    """Both, where only one knows its spacing with that one's.
+
+    nnU-Net writes a .tif's spacing beside its predictions, but not into gt_segmentations.
+    """
+    pair = (reference, prediction)
+    known = [one for one in pair if one.spacing_is_known]
+    if len(known) != 1 or reference.labels.ndim != prediction.labels.ndim:
+        return pair
+    spacing_mm = known[0].spacing_mm
+    first, second = (replace(one, spacing_mm=spacing_mm, spacing_is_known=True) for one in pair)
+    return first, second
 
 
 def check_same_grid(case: str, reference: Segmentation, prediction: Segmentation) -> None:
@@ -107,15 +121,55 @@ def sidecar(path: Path) -> Path | None:
 def _read_with_itk(path: Path) -> Segmentation:
     import SimpleITK
 
-    image = SimpleITK.ReadImage(str(path))
+    is_nifti = path.name.lower().endswith(_NIFTI_ENDINGS)
+    try:
+        image = SimpleITK.ReadImage(str(path))
+    except RuntimeError:
+        # ITK takes no sheared axes. nnU-Net then reads with nibabel, and so do we.
+        segmentation = _read_with_nibabel(path) if is_nifti else None
+        if segmentation is None:
+            raise
+        return segmentation
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(f"it has {image.GetNumberOfComponentsPerPixel()} channels, wanted one")
+    labels = SimpleITK.GetArrayFromImage(image)
+    if is_nifti and labels.dtype.kind == "f":
+        _check_finite(path)
     return Segmentation(
-        SimpleITK.GetArrayFromImage(image),
+        labels,
         tuple(abs(step) for step in image.GetSpacing()[::-1]),
         image.GetOrigin(),
         image.GetDirection(),
     )
+
+
+def _read_with_nibabel(path: Path) -> Segmentation | None:
+    """As nnU-Net's NibabelIO reads it, with ITK's directions of axes; None if it does not."""
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        image = nibabel.load(path)
+    except ImageFileError:
+        return None
+    if len(image.shape) != 3:
+        return None
+    # nibabel counts towards right and front, ITK towards left and back.
+    affine = np.diag((-1.0, -1.0, 1.0, 1.0)) @ image.affine
+    return Segmentation(
+        np.asanyarray(image.dataobj).T,
+        tuple(float(step) for step in image.header.get_zooms()[::-1]),
+        tuple(affine[:3, 3].tolist()),
+        tuple((affine[:3, :3] / nibabel.affines.voxel_sizes(affine)).ravel().tolist()),
+    )
+
+
+def _check_finite(path: Path) -> None:
+    """Looks for NaN and infinity in a NIfTI of floats, as ITK reads them as 0."""
+    import nibabel
+
+    if not np.isfinite(nibabel.load(path).dataobj).all():
+        raise CommandError(f"{path} holds NaN or infinity; a segmentation holds whole labels")
 
 
 def _read_picture(path: Path) -> Segmentation:
@@ -132,7 +186,7 @@ def _read_picture(path: Path) -> Segmentation:
     if of_spacing is None and labels.ndim != 2:
         raise ValueError(f"it has shape {labels.shape}, wanted one channel of labels")
     if of_spacing is None or not of_spacing.is_file():
-        return Segmentation(labels, (1.0,) * labels.ndim)
+        return Segmentation(labels, (1.0,) * labels.ndim, spacing_is_known=False)
     spacing = read_json(of_spacing).get("spacing")
     if not isinstance(spacing, list) or len(spacing) < labels.ndim:
         raise ValueError(f"{of_spacing} has no spacing for shape {labels.shape}")

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK
 from shared_data import HIPPOCAMPUS, NUCLEI, SARCOMA, needs
 from skimage.io import imread, imsave
+from tifffile import imwrite
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation import (
@@ -197,6 +198,18 @@ def test_surface_metrics_use_spacing_and_tolerance(tmp_path):
     assert (values["ASSD_mm"], values["HD95_mm"], values["NSD"]) == (4, 4, 0)
     [case] = run(tmp_path, scheme, tolerance_mm=4.0)["metric_per_case"]
     assert case["metrics"]["1"]["NSD"] == 1
+
+
+def test_a_reference_of_tif_without_spacing_takes_that_of_the_prediction(tmp_path):
+    reference, prediction = np.zeros((2, 3, 4, 5), dtype=np.uint8)
+    reference[1, 1, 1] = prediction[1, 3, 1] = 1
+    for kind, labels in (("gt", reference), ("pred", prediction)):
+        (tmp_path / kind).mkdir()
+        imwrite(tmp_path / kind / "a.tif", labels, photometric="minisblack")
+    # As nnU-Net leaves it: 2 rows of 2 mm apart.
+    (tmp_path / "pred" / "a.json").write_text(json.dumps({"spacing": SPACING_MM}))
+    scheme = LabelScheme({1: "liver"}, None, ".tif")
+    assert run(tmp_path, scheme)["mean"]["1"]["HD95_mm"] == 4
 
 
 def test_voxels_of_the_ignore_label_belong_to_no_surface(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -9,7 +10,13 @@ import tifffile
 from skimage.io import imsave
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.images import Segmentation, check_same_grid, read_segmentation
+from nnunet_attention.evaluation import images
+from nnunet_attention.evaluation.images import (
+    Segmentation,
+    check_same_grid,
+    read_segmentation,
+    with_shared_spacing,
+)
 from nnunet_attention.evaluation.overlap import OverlapCounts, overlap_counts
 
 SPACING_MM = (3.0, 2.0, 1.0)
@@ -61,6 +68,70 @@ def test_stacks_of_tif_have_the_spacing_of_the_file_beside(tmp_path, labels):
         read_segmentation(tmp_path / "a.tif")
 
 
+def write_nifti(path, labels, affine):
+    """With this affine and no other."""
+    image = nibabel.Nifti1Image(labels.T, affine)
+    image.set_qform(None, 0)
+    image.set_sform(affine, 1)
+    nibabel.save(image, path)
+    return path
+
+
+SHEARED = np.array([[1, 0.05, 0, 7], [0, 2, 0.08, -8], [0, 0, 3, 9], [0, 0, 0, 1]])
+
+
+def test_sheared_images_are_read_as_nnunet_reads_them(tmp_path, labels):
+    from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
+
+    path = write_nifti(tmp_path / "a.nii.gz", labels, SHEARED)
+    with pytest.raises(RuntimeError, match="orthonormal"):
+        SimpleITK.ReadImage(str(path))
+    read = read_segmentation(path)
+    [expected], properties = NibabelIO().read_seg(str(path))
+    np.testing.assert_array_equal(read.labels, expected)
+    assert read.spacing_mm == pytest.approx(properties["spacing"])
+    assert read.origin_mm == (-7, 8, 9)
+    check_same_grid("liver_1", read, read)
+    moved = SHEARED.copy()
+    moved[0, 3] += 3
+    with pytest.raises(CommandError, match="origin_mm"):
+        check_same_grid(
+            "liver_1", read, read_segmentation(write_nifti(tmp_path / "b.nii.gz", labels, moved))
+        )
+
+
+def test_without_shear_both_ways_of_reading_agree(tmp_path, labels):
+    turn = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn * (1, 2, 3), (7, -8, 9)
+    path = write_nifti(tmp_path / "a.nii.gz", labels, affine)
+    one, other = images._read_with_itk(path), images._read_with_nibabel(path)
+    np.testing.assert_array_equal(one.labels, other.labels)
+    for name in ("spacing_mm", "origin_mm", "direction"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-6)
+
+
+def test_one_spacing_of_a_pair_is_that_of_both(labels):
+    known = Segmentation(labels, SPACING_MM)
+    unknown = Segmentation(labels, (1.0, 1.0, 1.0), spacing_is_known=False)
+    for pair in ((known, unknown), (unknown, known), (known, known)):
+        assert [one.spacing_mm for one in with_shared_spacing(*pair)] == [SPACING_MM] * 2
+    assert with_shared_spacing(unknown, unknown) == (unknown, unknown)
+    # Where both know theirs, a difference stays one.
+    finer = Segmentation(labels, (3.0, 2.0, 0.5))
+    assert with_shared_spacing(known, finer) == (known, finer)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_itk_reads_as_0_is_found(tmp_path, labels, value):
+    array = labels.astype(np.float32)
+    array[0, 0, 0] = value
+    path = write(tmp_path / "a.nii.gz", array)
+    assert SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))[0, 0, 0] == 0
+    with pytest.raises(CommandError, match=r"a.nii.gz holds NaN or infinity"):
+        read_segmentation(path)
+
+
 # Those that ITK's formats and TIFF hold between them.
 NUMBER_TYPES = (
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
@@ -110,7 +181,6 @@ def test_what_is_no_label_is_refused(tmp_path, labels, value, message):
     array = labels.astype(np.float32)
     array[0, 0, 0] = value
     with pytest.raises(CommandError, match=message):
-        # Of .nii.gz, SimpleITK reads NaN as 0.
         read_segmentation(write(tmp_path / "a.nrrd", array))
 
 
