@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import multiprocessing
 import signal
@@ -26,9 +27,10 @@ from nnunet_attention.evaluation.labels import LabelScheme, find_dataset_json, t
 from nnunet_attention.evaluation.masks import Label, label_mask
 from nnunet_attention.evaluation.metrics import METRICS, SURFACE_DEFINITION, SURFACE_METRICS
 from nnunet_attention.evaluation.overlap import (
+    counts_of_labels,
     dice,
     iou,
-    overlap_counts,
+    pairs_of_labels,
     precision,
     recall,
     volume_difference,
@@ -41,6 +43,8 @@ from nnunet_attention.evaluation.surface import (
     surface_distances,
 )
 from nnunet_attention.files import write_json
+
+logger = logging.getLogger(__name__)
 
 # Where nothing else is said; about the slice thickness of a fine CT.
 DEFAULT_TOLERANCE_MM = 2.0
@@ -80,10 +84,14 @@ class Pair:
         ]
 
 
-def evaluate_pair(pair: Pair) -> dict[str, dict[str, float]]:
-    """All metrics of a case: by the label's key, then by the metric's key in summary.json.
+def evaluate_pair(pair: Pair) -> dict[str, dict]:
+    """Evaluates a case.
 
-    A distance to an empty mask is NaN here, as all that is undefined; n_ref and n_pred tell why.
+    Returns:
+        `metrics`: by the label's key, then by the metric's key in summary.json. A distance to an
+        empty mask is NaN here, as all that is undefined; n_ref and n_pred tell why.
+        `unknown`: how many voxels of `reference` and `prediction` have labels that the data set
+        does not have, by label.
 
     Raises:
         CommandError: if an image cannot be read, or the two do not lie on one grid.
@@ -93,7 +101,8 @@ def evaluate_pair(pair: Pair) -> dict[str, dict[str, float]]:
     )
     check_same_grid(pair.case, reference, prediction)
     labels = [label for label, _ in pair.tolerance_mm]
-    counts = overlap_counts(reference.labels, prediction.labels, labels, pair.ignore_label)
+    number_of = pairs_of_labels(reference.labels, prediction.labels, pair.ignore_label)
+    counts = counts_of_labels(number_of, labels)
     annotated = None
     if pair.ignore_label is not None and (reference.labels == pair.ignore_label).any():
         annotated = reference.labels != pair.ignore_label
@@ -123,7 +132,21 @@ def evaluate_pair(pair: Pair) -> dict[str, dict[str, float]]:
         results[str(label)] = {
             key: math.nan if math.isinf(value) else value for key, value in values.items()
         }
-    return results
+    return {"metrics": results, "unknown": _unknown_labels(number_of, pair)}
+
+
+def _unknown_labels(
+    number_of: Mapping[tuple[int, int], int], pair: Pair
+) -> dict[str, dict[str, int]]:
+    known = {0, pair.ignore_label}
+    for label, _ in pair.tolerance_mm:
+        known.update(label if isinstance(label, tuple) else (label,))
+    found: dict[str, dict[str, int]] = {"reference": {}, "prediction": {}}
+    for labels, number in number_of.items():
+        for of_file, label in zip(found.values(), labels, strict=True):
+            if label not in known:
+                of_file[str(label)] = of_file.get(str(label), 0) + number
+    return found
 
 
 def evaluate_pairs(
@@ -132,7 +155,9 @@ def evaluate_pairs(
     processes: int = 1,
     on_progress: Progress | None = None,
 ) -> list[dict[str, dict[str, float]]]:
-    """The results of `evaluate_pair`, in the order of the pairs.
+    """The metrics of `evaluate_pair`, in the order of the pairs.
+
+    Warns of labels that the data set does not have.
 
     Args:
         pairs: the cases.
@@ -159,7 +184,7 @@ def evaluate_pairs(
     if processes <= 1:
         for number in open_pairs:
             finish(number, evaluate_pair(pairs[number]))
-        return results
+        return _metrics(pairs, results)
     executor = ProcessPoolExecutor(
         processes,
         # Forking a process that runs threads, as numpy and torch do, may hang.
@@ -180,7 +205,22 @@ def evaluate_pairs(
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
-    return results
+    return _metrics(pairs, results)
+
+
+def _metrics(pairs: Sequence[Pair], results: Sequence[dict]) -> list[dict[str, dict[str, float]]]:
+    cases: dict[tuple[str, str], list[str]] = {}
+    for pair, result in zip(pairs, results, strict=True):
+        for of_file, labels in result["unknown"].items():
+            for label, number in labels.items():
+                cases.setdefault((of_file, label), []).append(f"{pair.case} ({number} voxels)")
+    for (of_file, label), names in cases.items():
+        logger.warning(
+            "the label %s, which dataset.json does not know, counts as background in the %s of "
+            "%d case(s): %s",
+            *(label, of_file, len(names), _some(names)),
+        )
+    return [result["metrics"] for result in results]
 
 
 def evaluate_folder(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,14 +59,62 @@ def overlap_counts(
         labels: which to count.
         ignore_label: voxels where the reference has this label are not counted at all.
     """
-    table = _pairs(reference, prediction)
-    if ignore_label is not None:
-        table = {pair: number for pair, number in table.items() if pair[0] != ignore_label}
+    return counts_of_labels(pairs_of_labels(reference, prediction, ignore_label), labels)
+
+
+def pairs_of_labels(
+    reference: np.ndarray, prediction: np.ndarray, ignore_label: int | None = None
+) -> dict[tuple[int, int], int]:
+    """How often each pair of labels occurs, the reference's first.
+
+    Args:
+        reference: labels, whole numbers from 0.
+        prediction: labels, of the reference's shape.
+        ignore_label: voxels where the reference has this label are left out.
+    """
+    if reference.shape != prediction.shape:
+        raise ValueError(
+            f"reference and prediction must have one shape, got {reference.shape} and "
+            f"{prediction.shape}"
+        )
+    box = bounding_box((reference != 0) | (prediction != 0))
+    if box is None:
+        return {(0, 0): reference.size}
+    reference_inside, prediction_inside = reference[box].ravel(), prediction[box].ravel()
+    highest = [int(array.max()) for array in (reference_inside, prediction_inside)]
+    for array, name in ((reference_inside, "reference"), (prediction_inside, "prediction")):
+        if array.dtype.kind not in "bui" or array.min() < 0:
+            raise ValueError(f"{name} must hold whole numbers from 0, got {array.dtype}")
+        if array.max() > LARGEST_LABEL:
+            raise ValueError(f"{name} must hold labels up to {LARGEST_LABEL}, got {array.max()}")
+    pairs: dict[tuple[int, int], int] = {(0, 0): reference.size - reference_inside.size}
+    columns = highest[1] + 1
+    for start in range(0, reference_inside.size, _VOXELS_AT_ONCE):
+        part = slice(start, start + _VOXELS_AT_ONCE)
+        codes = reference_inside[part].astype(np.int64) * columns
+        # Of int64 and uint64 numpy would make floats.
+        codes += prediction_inside[part].astype(np.int64)
+        if (highest[0] + 1) * columns <= _LARGEST_TABLE:
+            numbers = np.bincount(codes)
+            found = np.flatnonzero(numbers)
+            numbers = numbers[found]
+        else:
+            found, numbers = np.unique(codes, return_counts=True)
+        for code, number in zip(found.tolist(), numbers.tolist(), strict=True):
+            pair = divmod(code, columns)
+            pairs[pair] = pairs.get(pair, 0) + number
+    return {pair: number for pair, number in pairs.items() if pair[0] != ignore_label}
+
+
+def counts_of_labels(
+    pairs: Mapping[tuple[int, int], int], labels: Iterable[Label]
+) -> dict[Label, OverlapCounts]:
+    """As `overlap_counts`, from what `pairs_of_labels` counted."""
     counts = {}
     for label in labels:
         members = label if isinstance(label, tuple) else (label,)
         numbers = {(a, b): 0 for a in (False, True) for b in (False, True)}
-        for (of_reference, of_prediction), number in table.items():
+        for (of_reference, of_prediction), number in pairs.items():
             numbers[of_reference in members, of_prediction in members] += number
         counts[label] = OverlapCounts(
             true_positive=numbers[True, True],
@@ -110,39 +158,3 @@ def volume_difference(counts: OverlapCounts) -> float:
 
 def _ratio(numerator: int, denominator: int) -> float:
     return numerator / denominator if denominator else math.nan
-
-
-def _pairs(reference: np.ndarray, prediction: np.ndarray) -> dict[tuple[int, int], int]:
-    """How often each pair of labels occurs, the reference's first."""
-    if reference.shape != prediction.shape:
-        raise ValueError(
-            f"reference and prediction must have one shape, got {reference.shape} and "
-            f"{prediction.shape}"
-        )
-    box = bounding_box((reference != 0) | (prediction != 0))
-    if box is None:
-        return {(0, 0): reference.size}
-    reference_inside, prediction_inside = reference[box].ravel(), prediction[box].ravel()
-    highest = [int(array.max()) for array in (reference_inside, prediction_inside)]
-    for array, name in ((reference_inside, "reference"), (prediction_inside, "prediction")):
-        if array.dtype.kind not in "bui" or array.min() < 0:
-            raise ValueError(f"{name} must hold whole numbers from 0, got {array.dtype}")
-        if array.max() > LARGEST_LABEL:
-            raise ValueError(f"{name} must hold labels up to {LARGEST_LABEL}, got {array.max()}")
-    pairs: dict[tuple[int, int], int] = {(0, 0): reference.size - reference_inside.size}
-    columns = highest[1] + 1
-    for start in range(0, reference_inside.size, _VOXELS_AT_ONCE):
-        part = slice(start, start + _VOXELS_AT_ONCE)
-        codes = reference_inside[part].astype(np.int64) * columns
-        # Of int64 and uint64 numpy would make floats.
-        codes += prediction_inside[part].astype(np.int64)
-        if (highest[0] + 1) * columns <= _LARGEST_TABLE:
-            numbers = np.bincount(codes)
-            found = np.flatnonzero(numbers)
-            numbers = numbers[found]
-        else:
-            found, numbers = np.unique(codes, return_counts=True)
-        for code, number in zip(found.tolist(), numbers.tolist(), strict=True):
-            pair = divmod(code, columns)
-            pairs[pair] = pairs.get(pair, 0) + number
-    return pairs

@@ -96,6 +96,22 @@ def test_a_file_that_was_cut_is_named_and_nothing_is_written(folder, capsys, kin
     assert not (folder / "pred" / "summary.json").exists()
 
 
+def test_an_unknown_label_is_named_on_stderr(folder):
+    path = folder / "pred" / "a.nii.gz"
+    labels = SimpleITK.ReadImage(str(path))
+    labels[0, 0, 0] = 255
+    SimpleITK.WriteImage(labels, str(path))
+    script = "import sys; from nnunet_attention.cli import main; sys.exit(main(sys.argv[1:]))"
+    options = ["evaluate", "-gt", f"{folder / 'labelsTr'}", "-pred", f"{folder / 'pred'}"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *options], check=True, capture_output=True, text=True
+    )
+    assert done.stderr == (
+        "the label 255, which dataset.json does not know, counts as background in the prediction "
+        "of 1 case(s): a (1 voxels)\n"
+    )
+
+
 def test_another_label_manager_is_refused(folder, capsys):
     (folder / "plans.json").write_text(json.dumps({"label_manager": "OddLabelManager"}))
     assert command(folder, "-pfile", f"{folder / 'plans.json'}") == 1

@@ -223,6 +223,51 @@ def test_voxels_of_the_ignore_label_belong_to_no_surface(tmp_path):
     assert (values["Dice"], values["HD95_mm"], values["TN"]) == (1, 0, 39)
 
 
+def warnings_of(caplog):
+    messages = [record.message for record in caplog.records]
+    caplog.clear()
+    return messages
+
+
+def test_labels_that_the_data_set_does_not_have_are_named(tmp_path, caplog):
+    reference, prediction = np.zeros((2, 3, 4, 5), dtype=np.uint8)
+    reference[1, 1, :2], reference[2], prediction[1, 1, 1] = 99, 3, 255
+    # Nothing is counted where the reference says so.
+    prediction[2, 0, 0] = 77
+    for case in ("a", "b"):
+        write(tmp_path / "gt" / f"{case}.nii.gz", reference)
+    write(tmp_path / "pred" / "a.nii.gz", prediction)
+    write(tmp_path / "pred" / "b.nii.gz", np.minimum(prediction, 1))
+    unknown = "which dataset.json does not know, counts as background in the"
+    expected = [
+        f"the label 99, {unknown} reference of 2 case(s): a (2 voxels), b (2 voxels)",
+        f"the label 255, {unknown} prediction of 1 case(s): a (1 voxels)",
+    ]
+    run(tmp_path, REGIONS)
+    assert warnings_of(caplog) == expected
+    # What was computed before is told as well.
+    run(tmp_path, REGIONS, processes=2)
+    assert warnings_of(caplog) == expected
+
+
+@pytest.mark.parametrize("scheme", [PLAIN, REGIONS])
+def test_labels_regions_and_the_ignore_label_are_known(tmp_path, caplog, scheme):
+    labels = np.arange(60, dtype=np.uint8).reshape(3, 4, 5) % (3 if scheme is PLAIN else 4)
+    for kind in ("gt", "pred"):
+        write(tmp_path / kind / "a.nii.gz", labels)
+    run(tmp_path, scheme)
+    assert warnings_of(caplog) == []
+
+
+def test_unknown_labels_are_named_where_surfaces_are_measured(validation, caplog):
+    gt, target, frame, _ = validation
+    caplog.clear()
+    add_surface_metrics(frame, gt, target)
+    messages = warnings_of(caplog)
+    assert len(messages) == 2
+    assert all("the label 3, which dataset.json does not know" in one for one in messages)
+
+
 def test_what_is_undefined_is_written_as_nnunet_writes_it(folder):
     summary = run(folder)
     values = summary["metric_per_case"][3]["metrics"]["1"]
