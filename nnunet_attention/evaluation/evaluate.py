@@ -417,7 +417,12 @@ def _check_counts(pair: Pair, rows: pd.DataFrame, of_label: Sequence[Mapping[str
 def _files(folder: Path, ending: str, option: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise CommandError(f"{option} {folder}: there is no such folder")
-    files = {path.name: path for path in folder.iterdir() if path.name.endswith(ending)}
+    # What macOS notes about a file has its name and ending, too.
+    files = {
+        path.name: path
+        for path in folder.iterdir()
+        if path.name.endswith(ending) and not path.name.startswith("._")
+    }
     if not files:
         raise CommandError(f"{option} {folder} has no files that end with {ending}")
     return files

@@ -237,12 +237,19 @@ class AttentionPredictor(nnUNetPredictor):
             For a case without `ofile` an AttentionPrediction, for the others None.
 
         Raises:
-            CommandError: if a case cannot be exported; the others under way are finished first.
+            CommandError: if an image holds NaN; or if a case cannot be exported, when the others
+                under way are finished first.
         """
         results: list = []
         with Exporters(num_processes_segmentation_export) as exporters:
             for case in data_iterator:
                 properties = case["data_properties"]
+                if not torch.isfinite(case["data"]).all():
+                    name = "" if case["ofile"] is None else f"case {Path(case['ofile']).name}: "
+                    raise CommandError(
+                        f"{name}the image holds NaN or infinity, of which a network makes nothing "
+                        "but the same; replace them"
+                    )
                 logits, maps = self.predict_logits_and_maps(case["data"])
                 if case["ofile"] is None:
                     results.append(self._in_image_space(logits, maps, properties))

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -226,6 +227,19 @@ def test_files_that_nnunet_cannot_read_are_named_with_their_case(model, images, 
     message = error_of(capsys, *common, "-gt", references)
     assert f"case two: {references / 'two.nii.gz'} is not whole: it is empty" in message
     assert not list(tmp_path.glob("out/**/*.nii.gz"))
+
+
+def test_an_image_of_nan_is_named(model, plans, images, tmp_path, capsys):
+    # ITK would read 0.
+    (model / "plans.json").write_text(json.dumps(plans | {"image_reader_writer": "NibabelIO"}))
+    array = np.zeros((18, 9, 5), np.float32)
+    array[3, 2, 1] = np.nan
+    affine = nibabel.load(images / "two_0000.nii.gz").affine
+    nibabel.save(nibabel.Nifti1Image(array, affine), images / "two_0000.nii.gz")
+    message = error_of(capsys, "-i", images, "-o", tmp_path / "out", "-m", model, "-f", 0)
+    assert "case two: the image holds NaN or infinity" in message
+    assert (tmp_path / "out" / "one.nii.gz").exists()
+    assert not (tmp_path / "out" / "two.nii.gz").exists()
 
 
 def test_an_error_while_preprocessing_names_its_file(model, images, tmp_path, capsys, monkeypatch):

@@ -348,6 +348,12 @@ def test_missing_predictions_stop_unless_chill(folder):
     assert len(run(folder, chill=True)["metric_per_case"]) == 3
 
 
+def test_what_macos_notes_about_files_is_no_case(folder):
+    (folder / "gt" / "._case_1.nii.gz").write_bytes(b"noted")
+    (folder / "pred" / "._case_2.nii.gz").write_bytes(b"noted")
+    assert len(run(folder)["metric_per_case"]) == 4
+
+
 def test_predictions_without_reference_stop(folder):
     (folder / "gt" / "case_1.nii.gz").unlink()
     with pytest.raises(CommandError, match=r"no reference for 1 predictions: case_1"):
