@@ -448,7 +448,10 @@ class AttentionPredictor(nnUNetPredictor):
             preprocessed = super()._internal_get_data_iterator_from_lists_of_filenames(
                 image_files, previous_files, outputs, num_processes
             )
-            remedy = "its reason is above; it may be one of the next cases, which -npp 0 tells"
+            remedy = (
+                "nnU-Net's process printed the reason, or was ended by the system if it printed "
+                "none; it may be about one of the next cases, which -npp 0 tells"
+            )
             return _named_by_case(preprocessed, image_files, remedy)
         preprocessed = PreprocessAdapter(
             image_files,
