@@ -1,16 +1,25 @@
 """Lets one process at a time work on a folder, on one machine or on many.
 
 A lock is a file that names its owner. It comes into being whole, by a hard link or a creation that
-fails where there is one. What a killed process has left is taken over, on the same machine.
+fails where there is one: network disks do these one after the other for all machines, which they
+need not do for `flock`.
+
+What an owner that is gone has left is taken over by whoever holds the lock on the takeover, a file
+of the same kind whose name is made from the content of the stale one. Once it is held, the stale
+file is read again; only if it is the same still, it is replaced. Who comes late finds either that
+file, or another content. Who dies in between leaves a file that is taken over in the same way.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import subprocess
 import time
+import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,13 +28,12 @@ import psutil
 
 from nnunet_attention.errors import CommandError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 # Process start times are rounded differently by different kernels.
 _SAME_START_SECONDS = 2.0
+# Without hard links a lock is empty for a moment; one that stays so was left by a kill.
+_UNREADABLE_SECONDS = 60.0
+# Each is another process that has changed the lock between two looks at it.
+_MOST_LOOKS = 20
 
 
 class LockedError(CommandError):
@@ -132,23 +140,19 @@ class Lock:
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         mine = Owner.this_process()
-        with self._one_of_this_machine():
-            if self._create(mine):
+        text = json.dumps(asdict(mine), sort_keys=True) + "\n"
+        for _ in range(_MOST_LOOKS):
+            if self._acquire(self._path, text):
                 self._mine = mine
                 return
-            owner = self.owner()
-            if owner is not None and not owner.is_gone:
-                raise LockedError(self._refusal(owner))
-            # Only processes of this machine can think so, and of them one is here.
-            self._path.unlink(missing_ok=True)
-            if not self._create(mine):
-                raise LockedError(self._refusal(self.owner()))
-            self._mine = mine
+        raise LockedError(self._refusal(self.owner()))
 
     def release(self) -> None:
         """Gives the lock back; nothing happens where it is not ours."""
         if self._mine is not None and self.owner() == self._mine:
-            self._path.unlink(missing_ok=True)
+            # One that cannot be removed is taken over later; what brought us here counts more.
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
         self._mine = None
 
     def check_free(self) -> None:
@@ -163,10 +167,7 @@ class Lock:
 
     def owner(self) -> Owner | None:
         """Who has it; None where nobody has, or the file is no lock."""
-        try:
-            return Owner(**json.loads(self._path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
+        return _owner_in(_content(self._path))
 
     @contextmanager
     def held(self):
@@ -177,36 +178,44 @@ class Lock:
         finally:
             self.release()
 
-    def _create(self, owner: Owner) -> bool:
-        text = json.dumps(asdict(owner), sort_keys=True) + "\n"
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
-        try:
-            beside.write_text(text, encoding="utf-8")
-            try:
-                os.link(beside, self._path)
-            except FileExistsError:
-                return False
-            except OSError:
-                # No hard links here, as on some network folders.
-                with self._path.open("x", encoding="utf-8") as file:
-                    file.write(text)
-            return True
-        except FileExistsError:
-            return False
-        finally:
-            beside.unlink(missing_ok=True)
+    def _acquire(self, path: Path, text: str) -> bool:
+        """Makes a file ours: the lock, or one on a takeover; False: it has changed meanwhile.
 
-    @contextmanager
-    def _one_of_this_machine(self):
-        """Keeps two processes of a machine from taking over the same lock."""
-        if fcntl is None:
-            yield
-            return
-        guard = self._path.with_name(f"{self._path.name}.guard")
-        with guard.open("a") as file:
-            with suppress(OSError):  # A network folder may not know such locks.
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        Raises:
+            LockedError: if another process has it.
+        """
+        if _create(path, text):
+            return True
+        found = _content(path)
+        if found is None:
+            return False
+        if not _is_left(path, found):
+            raise LockedError(self._refusal(_owner_in(found)))
+        right = self._takeover(path, found)
+        if not self._acquire(right, text):
+            return False
+        try:
+            # Somebody may have taken it over, and given the right to that back, since we looked.
+            if _content(path) != found or not (_owner_in(found) or _is_left(path, found)):
+                return False
+            _replace(path, text)
+        finally:
+            with suppress(OSError):
+                right.unlink(missing_ok=True)
+        if path == self._path:
+            self._remove_takeovers()
+        return True
+
+    def _takeover(self, path: Path, content: bytes) -> Path:
+        digest = hashlib.sha256(path.name.encode() + b"\0" + content).hexdigest()[:16]
+        return self._path.with_name(f"{self._path.name}.{digest}.takeover")
+
+    def _remove_takeovers(self) -> None:
+        """Those that processes have left which died in a takeover; nobody needs them any more."""
+        with suppress(OSError):
+            for path in self._path.parent.iterdir():
+                if path.name.startswith(f"{self._path.name}.") and path.suffix == ".takeover":
+                    path.unlink(missing_ok=True)
 
     def _refusal(self, owner: Owner | None) -> str:
         since = ""
@@ -217,3 +226,73 @@ class Lock:
             f"{self._what} is in use by {owner or 'somebody'}{since}; wait for it or stop it. If "
             f"it no longer runs, remove {self._path}"
         )
+
+
+def _content(path: Path) -> bytes | None:
+    """None where there is no such file."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _owner_in(content: bytes | None) -> Owner | None:
+    """None where the content is no lock's."""
+    try:
+        return Owner(**json.loads(content or b""))
+    except (ValueError, TypeError):
+        return None
+
+
+def _is_left(path: Path, content: bytes) -> bool:
+    """Whether a lock's owner is gone; one that cannot be read may just be written."""
+    owner = _owner_in(content)
+    if owner is not None:
+        return owner.is_gone
+    with _written(path, "") as probe, suppress(OSError):
+        # By the clock of the disk, which is not ours.
+        return probe.stat().st_mtime - path.stat().st_mtime > _UNREADABLE_SECONDS
+    return False
+
+
+@contextmanager
+def _written(path: Path, text: str) -> Iterator[Path]:
+    """Gives a file beside another with a text, and removes it."""
+    # Other machines have processes with the same number.
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        yield beside
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _create(path: Path, text: str) -> bool:
+    """Writes a file that is not there yet; False: it is."""
+    with _written(path, text) as beside:
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            # A network disk may do it, lose its answer, and be asked again.
+            return beside.stat().st_nlink > 1
+        except OSError:
+            pass  # No hard links here, as on some network folders.
+        else:
+            return True
+    try:
+        file = path.open("x", encoding="utf-8")
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(text)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _replace(path: Path, text: str) -> None:
+    with _written(path, text) as beside:
+        os.replace(beside, path)
