@@ -53,7 +53,29 @@ def find_command(name: str) -> str:
     return found
 
 
-class LoggedProcess:
+class _Group:
+    """A command that leads a process group of its own."""
+
+    pid: int
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Holds the whole group still meanwhile: what its files look like stays true.
+
+        `stop` works within. Windows cannot do this; there it does nothing.
+        """
+        if os.name == "nt":
+            yield
+            return
+        _signal_group(self.pid, signal.SIGSTOP)
+        try:
+            _wait_for_standstill(self.pid)
+            yield
+        finally:
+            _signal_group(self.pid, signal.SIGCONT)
+
+
+class LoggedProcess(_Group):
     """An installed command that runs in a process group of its own, with its output in a log.
 
     Attributes:
@@ -113,26 +135,67 @@ class LoggedProcess:
         """The exit code, or None while it runs; minus the signal's number after a signal."""
         return self._process.poll()
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Holds the whole group still meanwhile: what its files look like stays true.
-
-        `stop` works within. Windows cannot do this; there it does nothing.
-        """
-        if os.name == "nt":
-            yield
-            return
-        _signal_group(self.pid, signal.SIGSTOP)
-        try:
-            _wait_for_standstill(self.pid)
-            yield
-        finally:
-            _signal_group(self.pid, signal.SIGCONT)
-
     def stop(self) -> int:
         """Ends the whole group, which a command that has ended may have left; the exit code."""
         _stop_group(self._process)
         return self._process.returncode
+
+
+class AdoptedProcess(_Group):
+    """A command that another process has started as a `LoggedProcess`, and left.
+
+    It is no child of this process: the system does not tell how it ends.
+
+    Attributes:
+        pid: of the command, which leads the group.
+    """
+
+    def __init__(self, leader: psutil.Process):
+        self.pid = leader.pid
+        self._leader = leader
+        # Whoever left it may have been killed while it was paused.
+        _signal_group(self.pid, signal.SIGCONT)
+
+    def poll(self) -> int | None:
+        """Whether it has ended: 0, whatever its exit code was, or None while it runs."""
+        return None if is_alive(self._leader) else 0
+
+    def stop(self) -> None:
+        """Ends the whole group, which a command that has ended may have left."""
+        if not processes_of_group(self.pid):
+            return
+        _signal_group(self.pid, signal.SIGTERM)
+        _signal_group(self.pid, signal.SIGCONT)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        try:
+            while self.poll() is None and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+        finally:
+            _signal_group(self.pid, signal.SIGKILL)
+        while processes_of_group(self.pid) and time.monotonic() < deadline + _GRACE_SECONDS:
+            time.sleep(_PAUSE_POLL_SECONDS)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs, and its number has not passed to another."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+
+
+def processes_of_group(leader: int) -> list[psutil.Process]:
+    """The living processes of a group."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == leader and is_alive(process):
+                found.append(process)
+        except OSError:
+            continue
+    return found
 
 
 def run_command(

@@ -1,4 +1,7 @@
-"""Runs one step once: locks, clears up after earlier attempts, starts, watches and records."""
+"""Runs one step once: locks, clears up after earlier attempts, starts, watches and records.
+
+A fold that a killed launcher has left in training is not begun again, but watched to its end.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import ClassVar
 
 import psutil
 
+from nnunet_attention.crossval.adoption import Movement, command_that_runs
 from nnunet_attention.crossval.checkpoints import damaged_checkpoints, set_aside
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.folds import FoldRun, FoldState
@@ -34,7 +38,7 @@ from nnunet_attention.crossval.runs import (
 from nnunet_attention.crossval.splits import write_splits
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json, written_beside
-from nnunet_attention.process import LoggedProcess, last_lines
+from nnunet_attention.process import AdoptedProcess, LoggedProcess, last_lines
 
 # Set for a step's processes: what a killed launcher has left is known by it.
 STEP_VARIABLE = "NNUNET_ATTENTION_CROSSVAL_STEP"
@@ -73,7 +77,8 @@ class Attempt:
         environment: whole, of the step's command.
         device: for people, such as "GPU 1".
         ignored_signals: that the command's processes shall not be ended by.
-        notes: what was found and done before the start.
+        adopts: watches what a killed launcher has left in training, instead of ending it.
+        notes: what was found and done before the start, or meanwhile.
     """
 
     step: Step
@@ -82,44 +87,38 @@ class Attempt:
     environment: Mapping[str, str]
     device: str = ""
     ignored_signals: tuple[signal.Signals, ...] = ()
+    adopts: bool = False
     notes: list[str] = field(default_factory=list)
     waits: ClassVar[bool] = False
 
     def __post_init__(self):
         self.started = time.time()
-        self._process: LoggedProcess | None = None
+        self._process: LoggedProcess | AdoptedProcess | None = None
+        self._movement: Movement | None = None
         self._result: Result | None = None
         self._lock = step_lock(self.step, self.folders)
         self._record: dict = {}
         self._record_path: Path | None = None
 
+    @property
+    def adopted(self) -> bool:
+        """Whether what runs was begun by a launcher that is gone."""
+        return self._movement is not None
+
     def start(self) -> None:
         """Starts the step's command, or does the step where it has none; `poll` tells failures."""
         try:
             self._lock.take()
-            self._end_left_processes()
-            step = self._cleared()
-            if step is None:
-                self._end(Result(True, "", 0.0))
-                return
-            self._begin_record(step)
-            if not step.command:
-                self._do(step)
-                self._end(Result(True, "", time.time() - self.started))
-                return
-            if step.kind == PREPROCESSING and step.data is not None:
-                self.folders.unfinished_data(step.dataset, step.data).touch()
-            environment = {**self.environment, STEP_VARIABLE: _mark(self.step, self.folders)}
-            self._process = LoggedProcess(
-                step.command, environment, self.output.log(step.name), self.ignored_signals
-            )
+            if not self._adopt():
+                self._begin()
         except (CommandError, OSError) as error:
-            message = f"{self.step.name} cannot be started: {error}"
-            self._end(Result(False, message, time.time() - self.started))
+            self._fail_to_start(error)
 
     def poll(self) -> Result | None:
         """How it ended; None while it runs."""
-        if self._result is None and self._process.poll() is not None:
+        if self._result is None and self._movement is not None:
+            self._poll_adopted()
+        elif self._result is None and self._process.poll() is not None:
             # A crashed command may leave workers behind.
             exit_code = self._process.stop()
             if exit_code == 0 and self.step.kind == PREPROCESSING and self.step.data is not None:
@@ -150,6 +149,76 @@ class Attempt:
         return "\n".join(
             [f"{self.step.name} {how}; all it said: {log}", last_lines(log), *([note] * bool(note))]
         )
+
+    def _begin(self) -> None:
+        """Starts what is left to do; raises where that cannot be."""
+        self._end_left_processes()
+        step = self._cleared()
+        if step is None:
+            self._end(Result(True, "", 0.0))
+            return
+        self._begin_record(step)
+        if not step.command:
+            self._do(step)
+            self._end(Result(True, "", time.time() - self.started))
+            return
+        if step.kind == PREPROCESSING and step.data is not None:
+            self.folders.unfinished_data(step.dataset, step.data).touch()
+        environment = {**self.environment, STEP_VARIABLE: mark(self.step, self.folders)}
+        self._process = LoggedProcess(
+            step.command, environment, self.output.log(step.name), self.ignored_signals
+        )
+
+    def _fail_to_start(self, error: Exception) -> None:
+        message = f"{self.step.name} cannot be started: {error}"
+        self._end(Result(False, message, time.time() - self.started))
+
+    def _adopt(self) -> bool:
+        """Watches what a killed launcher has left in training from now on, if there is such."""
+        if not (self.adopts and self.step.run is not None):
+            return False
+        left = processes_of_steps().get(mark(self.step, self.folders), [])
+        found = command_that_runs(self.step.run, left)
+        if found is None:
+            return False
+        leader, command = found
+        try:
+            self.started = leader.create_time()
+            self._movement = Movement(self.step.run, self.folders, leader)
+        except psutil.NoSuchProcess:
+            return False
+        self._process = AdoptedProcess(leader)
+        since = datetime.fromtimestamp(self.started).strftime("%Y-%m-%d %H:%M")
+        self.notes.append(
+            f"{self.step.name} runs since {since} as process {leader.pid}, whose launcher is gone; "
+            "it goes on, and is watched from here"
+        )
+        self._begin_record(replace(self.step, command=command))
+        return True
+
+    def _poll_adopted(self) -> None:
+        ended = self._process.poll() is not None
+        if not ended and not self._movement.has_stopped():
+            return
+        name = self.step.name
+        if ended:
+            self._process.stop()
+            note = f"{name}: process {self._process.pid} has ended"
+        else:
+            self._stop_between_checkpoints()
+            note = f"{name}: process {self._process.pid} no longer moved and was ended"
+        self._movement = self._process = None
+        try:
+            if state_of(self.step.run, self.folders) is FoldState.FINISHED:
+                self._end(Result(True, "", time.time() - self.started))
+                return
+            # How it ended nobody can tell. What is wrong, if anything, another attempt shows.
+            self.notes.append(f"{note}; the fold goes on from what is there")
+            self._end_record(Result(False, note, time.time() - self.started))
+            self.started = time.time()
+            self._begin()
+        except (CommandError, OSError) as error:
+            self._fail_to_start(error)
 
     def _cleared(self) -> Step | None:
         """The step as it is to be run; None where it turns out to be done."""
@@ -186,7 +255,7 @@ class Attempt:
             )
 
     def _end_left_processes(self) -> None:
-        left = processes_of_steps().get(_mark(self.step, self.folders), [])
+        left = processes_of_steps().get(mark(self.step, self.folders), [])
         if left:
             end_processes(left)
             self.notes.append(_ended(self.step.name, left))
@@ -200,7 +269,7 @@ class Attempt:
             with written_beside(target) as beside:
                 shutil.copyfile(self.folders.raw_dataset(step.dataset) / "dataset.json", beside)
 
-    def _stop_between_checkpoints(self) -> int:
+    def _stop_between_checkpoints(self) -> int | None:
         """nnU-Net writes in place; stopped in the middle it would lose what it writes over."""
         if self.step.run is not None:
             fold = self.step.run.folder(self.folders)
@@ -239,6 +308,9 @@ class Attempt:
     def _end(self, result: Result) -> None:
         self._result = result
         self._lock.release()
+        self._end_record(result)
+
+    def _end_record(self, result: Result) -> None:
         if self._record:
             self._record |= {
                 "ended": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -316,16 +388,20 @@ def processes_of_steps() -> dict[str, list[psutil.Process]]:
     found: dict[str, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         try:
-            mark = process.environ().get(STEP_VARIABLE)
+            found_mark = process.environ().get(STEP_VARIABLE)
         except (psutil.Error, OSError):
             continue  # Ended, or another person's.
-        if mark is not None and process.pid != os.getpid():
-            found.setdefault(mark, []).append(process)
+        if found_mark is not None and process.pid != os.getpid():
+            found.setdefault(found_mark, []).append(process)
     return found
 
 
 def end_leftovers(runs: Sequence[FoldRun], folders: Folders) -> list[str]:
     """Ends what killed launchers have left of folds that nobody is at, finished ones included.
+
+    Args:
+        runs: the folds, without those whose processes are adopted.
+        folders: nnU-Net's.
 
     Returns:
         what was ended, for people.
@@ -357,6 +433,6 @@ def end_processes(processes: Sequence[psutil.Process]) -> None:
         _, processes = psutil.wait_procs(processes, _GRACE_SECONDS)
 
 
-def _mark(step: Step, folders: Folders) -> str:
+def mark(step: Step, folders: Folders) -> str:
     """The same for all steps that must not run at the same time."""
     return f"{ACCUMULATION if step.kind == ACCUMULATION else ''}{_place(step, folders)}"

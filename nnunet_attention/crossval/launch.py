@@ -33,6 +33,7 @@ class Running(Protocol):
         started: in seconds since the epoch.
         notes: what was found and done before.
         waits: it is in a queue.
+        adopted: it was begun by a launcher that is gone.
     """
 
     step: Step
@@ -40,6 +41,7 @@ class Running(Protocol):
     started: float
     notes: list[str]
     waits: bool
+    adopted: bool
 
     def poll(self) -> Result | None:
         """How it ended; None while it runs or waits."""
@@ -53,6 +55,9 @@ class Runner(Protocol):
 
     def check(self, steps: Sequence[Step]) -> None:
         """Raises LockedError if somebody else is at one of the steps."""
+
+    def adopts(self, step: Step) -> bool:
+        """Whether what a killed launcher has left of a step may go on."""
 
     def start(self, ready: Sequence[Step]) -> list[Running]:
         """Starts as many of the steps as there is room for, the first ones first."""
@@ -106,7 +111,9 @@ def launch(
         runner.check(steps)
         manifest = Manifest(output, plan, folders)
         manifest.open()
-        view.begin(plan, steps, end_leftovers(all_runs(plan, folders), folders))
+        kept = {step.name for step in steps if runner.adopts(step)}
+        runs = [run for run in all_runs(plan, folders) if run.name not in kept]
+        view.begin(plan, steps, end_leftovers(runs, folders))
         return _Launch(plan, folders, runner, view, manifest, output, steps).run()
 
 

@@ -6,8 +6,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psutil
+
 from nnunet_attention.allocator import variables_to_keep_memory
-from nnunet_attention.crossval.attempt import Attempt, step_lock
+from nnunet_attention.crossval.adoption import command_that_runs
+from nnunet_attention.crossval.attempt import Attempt, mark, processes_of_steps, step_lock
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.output import Output
 from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step
@@ -88,9 +91,11 @@ class LocalRunner:
         self._folders = folders
         self._output = output
         self._free = list(places)
+        self._any_place = places[0]
         self._several = len(places) > 1
         self._other: Attempt | None = None
-        self._folds: list[tuple[Attempt, Device]] = []
+        self._folds: list[tuple[Attempt, Device | None]] = []
+        self._looked_for: set[str] = set()
 
     def check(self, steps: Sequence[Step]) -> None:
         """Refuses steps that others are at.
@@ -101,11 +106,21 @@ class LocalRunner:
         for step in steps:
             step_lock(step, self._folders).check_free()
 
+    def adopts(self, step: Step) -> bool:
+        """A fold that could be begun now."""
+        return step.kind == FOLD and not step.needs
+
     def start(self, ready: Sequence[Step]) -> list[Attempt]:
-        """Starts as many of the steps as there are free devices."""
+        """Starts as many of the steps as there are free devices.
+
+        Folds that a killed launcher has left in training come first: they have their devices.
+        """
         self._take_back()
-        started = []
+        started = self._left_in_training(ready)
+        taken = {attempt.step.name for attempt in started}
         for step in ready:
+            if step.name in taken:
+                continue
             if step.kind != FOLD:
                 if self._other is None:
                     self._other = self._attempt(step, Device("cpu"))
@@ -125,20 +140,53 @@ class LocalRunner:
             raise
         return started
 
+    def _left_in_training(self, ready: Sequence[Step]) -> list[Attempt]:
+        """Attempts at the steps that run already; looked for once."""
+        folds = [s for s in ready if self.adopts(s) and s.name not in self._looked_for]
+        if not folds:
+            return []
+        self._looked_for |= {step.name for step in folds}
+        processes = processes_of_steps()
+        found = []
+        for step in folds:
+            running = command_that_runs(step.run, processes.get(mark(step, self._folders), []))
+            if running is None:
+                continue
+            device, place = self._place_of(running[0])
+            attempt = self._attempt(step, device)
+            self._folds.append((attempt, place))
+            found.append(attempt)
+        return found
+
+    def _place_of(self, process: psutil.Process) -> tuple[Device, Device | None]:
+        """What a process runs on, and which of the free devices that is."""
+        try:
+            visible = process.environ().get(_VISIBLE)
+        except (psutil.Error, OSError):
+            visible = None
+        for device in self._free:
+            if dict(device.variables).get(_VISIBLE, visible) == visible:
+                self._free.remove(device)
+                return device, device
+        if visible is None or _VISIBLE not in dict(self._any_place.variables):
+            return self._any_place, None
+        return Device(f"GPU {visible}", ((_VISIBLE, visible),)), None
+
     def _take_back(self) -> None:
         if self._other is not None and self._other.poll() is not None:
             self._other = None
         for attempt, device in list(self._folds):
             if attempt.poll() is not None:
                 self._folds.remove((attempt, device))
-                self._free.append(device)
+                if device is not None:
+                    self._free.append(device)
 
     def _attempt(self, step: Step, device: Device) -> Attempt:
         environment = command_environment() | dict(device.variables)
         if self._several:
             # Trainings on several GPUs each find a free port, unless one is named for all.
             environment.pop("MASTER_PORT", None)
-        return Attempt(step, self._folders, self._output, environment, device.name)
+        return Attempt(step, self._folders, self._output, environment, device.name, adopts=True)
 
 
 def fold_variables(plan: CrossvalPlan) -> dict[str, str]:

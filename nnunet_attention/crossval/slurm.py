@@ -144,6 +144,10 @@ class SlurmRunner:
             if owner is None or owner.job not in ours:
                 lock.check_free()
 
+    def adopts(self, step: Step) -> bool:
+        """Never: what a launcher without SLURM has left here would not be a job."""
+        return False
+
     def start(self, ready: Sequence[Step]) -> list[SlurmJob | Attempt]:
         """Submits all of the steps."""
         # What needs no command is done in a moment, here.
@@ -245,6 +249,9 @@ class SlurmJob:
         started: when it was submitted, in seconds since the epoch.
         notes: what was found before.
     """
+
+    # A launcher's jobs are its own again.
+    adopted = False
 
     def __init__(self, step: Step, job, submitted: float, queue: _Queue, folders: Folders):
         self.step = step

@@ -33,6 +33,7 @@ class Status:
         self._finished: set[str] = set()
         self._failed: set[str] = set()
         self._runs: list[FoldRun] = []
+        self._notes_said: dict[str, int] = {}
 
     def __enter__(self) -> Status:
         if self._console.is_terminal:
@@ -58,10 +59,12 @@ class Status:
         )
 
     def started(self, running: Running) -> None:
-        """Says what begins, and what was found before."""
-        for note in running.notes:
-            self._say(f"note: {note}", style="yellow")
+        """Says what begins, or is watched from now on, and what was found before."""
+        self._say_notes(running)
         step = running.step
+        if running.adopted:
+            self._say(f"watch {step.name} on {running.device}")
+            return
         how = "" if step.state is None else f" ({_HOW[step.state.value]})"
         self._say(f"start {step.name}{how} on {running.device}")
 
@@ -79,6 +82,8 @@ class Status:
     def update(self, waiting: Sequence[Step], running: Sequence[Running]) -> None:
         """Draws the table anew, or now and then prints a line for each running fold."""
         now = time.monotonic()
+        for one in running:
+            self._say_notes(one)
         if self._live is not None and now - self._last_refresh >= _REFRESH_SECONDS:
             self._last_refresh = now
             self._live.update(self._table(waiting, running), refresh=True)
@@ -88,6 +93,13 @@ class Status:
                 if one.step.run is not None:
                     cells = _cells(read_progress(one.step.run, self._folders, one.started))
                     self._say(f"      {one.step.name}: {', '.join(filter(None, cells))}")
+
+    def _say_notes(self, running: Running) -> None:
+        """Those that have not been said yet."""
+        name = running.step.name
+        for note in running.notes[self._notes_said.get(name, 0) :]:
+            self._say(f"note: {note}", style="yellow")
+        self._notes_said[name] = len(running.notes)
 
     def _table(self, waiting: Sequence[Step], running: Sequence[Running]) -> Table:
         table = Table(

@@ -182,7 +182,10 @@ def train_epochs(folder, model, plans, dataset, log, journal, go_on) -> None:
     write_json(model / "plans.json", plans)
     write_json(model / "dataset.json", read_json(PREPROCESSED / dataset / "dataset.json"))
     write_json(folder / "debug.json", {"num_epochs": str(EPOCHS)})
+    hangs = int(os.environ.get("FAKE_HANG", EPOCHS)) if not go_on else EPOCHS
     while epoch < EPOCHS:
+        if epoch == hangs:
+            time.sleep(1000)
         say(log, f"Epoch {epoch} ")
         time.sleep(SECONDS)
         note(journal, f"epoch {epoch}")

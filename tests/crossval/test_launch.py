@@ -5,15 +5,17 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
+import psutil
 import pytest
 from crossval_kills import assert_nothing_lost, run_with_kills
 from fake_nnunet import DATASET, FakeNnunet, kill, nnunet, plan, wait_for
 
 from nnunet_attention import process
 from nnunet_attention.allocator import KEEPING
-from nnunet_attention.crossval import FoldState, missing_steps, state_of
+from nnunet_attention.crossval import FoldState, adoption, missing_steps, state_of
 from nnunet_attention.crossval import attempt as attempt_module
 from nnunet_attention.crossval.checkpoints import damaged_checkpoints, is_whole
 from nnunet_attention.crossval.launch import launch
@@ -553,15 +555,126 @@ class SlowLook:
         return damaged
 
 
-def test_what_a_killed_launcher_left_running_is_ended_first(prepared):
-    process = prepared.start("-f", "0", "--at-once", "2", FAKE_EPOCHS=30, FAKE_SECONDS=0.1)
-    wait_for(lambda: len(prepared.journals()) == 2)
+def killed_launcher(prepared, *arguments, **variables):
+    """Both trainings of fold 0 run on, in their third epoch."""
+    process = prepared.start("-f", "0", "--at-once", "2", *arguments, **variables)
+    wait_for(
+        lambda: (
+            [("epoch 2" in lines) for lines in prepared.journals().values()] == [True, True]
+            or process.poll() is not None
+        )
+    )
     kill(process)
-    assert len(prepared.left_processes()) > 2
+    assert len(trainings(prepared)) == 2
+
+
+def trainings(prepared) -> list[psutil.Process]:
+    found = [psutil.Process(pid) for pid in prepared.left_processes()]
+    return [one for one in found if "nnUNetv2_train" in " ".join(one.cmdline())]
+
+
+def test_trainings_that_a_killed_launcher_left_running_are_watched_to_their_end(prepared):
+    killed_launcher(prepared, FAKE_EPOCHS=10, FAKE_SECONDS=0.1)
+    left = {one.pid for one in trainings(prepared)}
     outcome, view = run(prepared, plan(folds=("0",)))
     assert outcome.ok
+    assert {pid for pid in left if f"process {pid}, whose launcher" in " ".join(view.notes)} == left
+    for lines in prepared.journals().values():
+        assert [line for line in lines if line.startswith(("begin", "overlap"))] == lines[:1]
+        assert lines.count("trained") == 1
+    assert prepared.left_processes() == []
+    manifest = json.loads((prepared.root / "out" / "manifest.json").read_text())
+    folds = [one for one in manifest["attempts"] if one["kind"] == "fold"]
+    assert [one["ok"] for one in folds] == [True, True]
+    assert "whose launcher is gone" in folds[0]["notes"][0]
+
+
+def test_a_left_training_that_does_not_move_is_ended_and_resumed(prepared, monkeypatch):
+    monkeypatch.setattr(adoption, "_STILL_SECONDS", 1.0)
+    monkeypatch.setattr(adoption, "_LOOK_SECONDS", 0.1)
+    killed_launcher(prepared, FAKE_EPOCHS=5, FAKE_SECONDS=0.1, FAKE_HANG=3)
+    (stuck, other) = trainings(prepared)
+    outcome, _ = run(prepared, plan(folds=("0",)))
+    assert outcome.ok
+    assert not process.is_alive(stuck)
+    assert not process.is_alive(other)
+    for lines in prepared.journals().values():
+        begun = [line for line in lines if line.startswith("begin")]
+        assert len(begun) == 2
+        assert "--c" in begun[1]
+        assert lines.count("epoch 2") == 1
+        assert "overlap" not in lines
+    manifest = json.loads((prepared.root / "out" / "manifest.json").read_text())
+    messages = [one["message"] for one in manifest["attempts"] if one["kind"] == "fold"]
+    assert len([text for text in messages if "no longer moved and was ended" in text]) == 2
+
+
+def test_a_left_training_that_dies_is_resumed(prepared):
+    killed_launcher(prepared, FAKE_EPOCHS=5, FAKE_SECONDS=0.1, FAKE_HANG=3)
+    doomed = trainings(prepared)
+    threading.Timer(2.0, lambda: [one.kill() for one in doomed]).start()
+    outcome, _ = run(prepared, plan(folds=("0",)))
+    assert outcome.ok
+    assert all("--c" in lines[-1] or "validated" in lines for lines in prepared.journals().values())
+    assert prepared.left_processes() == []
+
+
+def test_a_left_training_with_other_options_is_ended_first(prepared):
+    killed_launcher(prepared, FAKE_EPOCHS=30, FAKE_SECONDS=0.1)
+    outcome, view = run(prepared, plan(folds=("0",), npz=True))
+    assert outcome.failed  # The stand-in writes no probabilities.
     assert "left by a killed launcher ended" in " ".join(view.notes)
     assert not any("overlap" in lines for lines in prepared.journals().values())
+
+
+def test_a_training_that_was_left_paused_goes_on(prepared):
+    killed_launcher(prepared, FAKE_EPOCHS=6, FAKE_SECONDS=0.1)
+    for one in trainings(prepared):
+        one.suspend()
+    outcome, _ = run(prepared, plan(folds=("0",)))
+    assert outcome.ok
+    assert all(lines[0].startswith("begin") for lines in prepared.journals().values())
+    assert not any("--c" in " ".join(lines) for lines in prepared.journals().values())
+
+
+def test_ctrl_c_stops_adopted_trainings_too(prepared):
+    killed_launcher(prepared, FAKE_EPOCHS=1000, FAKE_SECONDS=0.05)
+    process = prepared.start("-f", "0", "--at-once", "2", FAKE_EPOCHS=1000)
+    lines = []
+    while not any("watch" in line for line in lines):
+        lines.append(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert prepared.left_processes() == []
+    for checkpoint in prepared.folders.results.glob("*/*/fold_0/checkpoint_*.pth"):
+        assert is_whole(checkpoint)
+
+
+def test_adopted_folds_keep_their_gpus(prepared):
+    gpus = [Device(f"GPU {n}", (("CUDA_VISIBLE_DEVICES", str(n)),)) for n in (3, 5)]
+    mark = str(fold_folder(prepared))
+    step = next(step for step in missing_steps(plan(), prepared.folders) if step.run is not None)
+    environment = prepared.environment(FAKE_EPOCHS=1000, CUDA_VISIBLE_DEVICES=5)
+    log = prepared.root / "out" / "log.txt"
+    left = process.LoggedProcess(
+        step.command, environment | {attempt_module.STEP_VARIABLE: mark}, log
+    )
+    try:
+        wait_for(lambda: trainings(prepared))
+        runner = LocalRunner(prepared.folders, Output(prepared.root / "out"), gpus)
+        other = next(s for s in missing_steps(plan(), prepared.folders) if s.name != step.name)
+        started = runner.start([other, step])
+        assert {one.step.name: one.device for one in started} == {
+            step.name: "GPU 5",
+            other.name: "GPU 3",
+        }
+        assert [one.adopted for one in started] == [True, False]
+        for one in started:
+            one.stop()
+        assert prepared.left_processes() == []
+    finally:
+        left.stop()
 
 
 def test_what_a_killed_launcher_left_of_a_finished_fold_is_ended_too(prepared):

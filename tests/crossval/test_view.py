@@ -38,9 +38,15 @@ def shown(prepared, terminal: bool) -> str:
             started=time.time() - 5,
             notes=["something was found"],
             waits=False,
+            adopted=False,
         )
         waiting = SimpleNamespace(
-            step=steps[1], device="SLURM job 7_1", started=time.time(), notes=[], waits=True
+            step=steps[1],
+            device="SLURM job 7_1",
+            started=time.time(),
+            notes=[],
+            waits=True,
+            adopted=False,
         )
         status.started(running)
         run.folder(prepared.folders).mkdir(parents=True)
