@@ -1,9 +1,11 @@
 """Reads JSON with clear errors; writes files whole or not at all."""
 
+import errno
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
@@ -11,6 +13,21 @@ from nnunet_attention.errors import CommandError
 # For `json_text`, as nnU-Net writes plans and splits. It heeds the order of some entries, and
 # numbers of its fingerprint can be NaN.
 NNUNET_LAYOUT = {"indent": 4, "sort_keys": False, "allow_nan": True}
+
+# What a disk says that takes nothing, or not there, and what can be done about it.
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full; make room and start again, finished work is kept",
+    errno.EDQUOT: "the quota is used up; make room and start again, finished work is kept",
+    errno.EROFS: "the file system is read-only; choose another folder or mount it for writing",
+    errno.EACCES: "permission denied; choose another folder or ask its owner",
+    errno.EPERM: "not permitted; choose another folder or ask its owner",
+    errno.ENOTDIR: "part of the path is a file; choose another folder",
+    errno.EEXIST: "there is a file of this name; choose another folder",
+    errno.EISDIR: "there is a folder of this name; choose another name",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.EIO: "the disk fails to read or write; look at its health",
+    errno.ESTALE: "the network disk has lost the file; start again",
+}
 
 
 def read_json(path: Path) -> dict:
@@ -33,12 +50,64 @@ def read_json(path: Path) -> dict:
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
     """Gives a path beside the target, which is renamed when the block ends without an error."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Processes on other machines that share the folder may have our number.
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
         yield beside
         os.replace(beside, path)
     finally:
-        beside.unlink(missing_ok=True)
+        # Where nothing can be written nothing can be removed either; the first error says more.
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path, option: str = "") -> None:
+    """Tries out whether files can be written in a folder, before hours are spent on them.
+
+    Args:
+        folder: need not exist; it could be made, and is not.
+        option: that named it, for the message.
+
+    Raises:
+        CommandError: if nothing can be written there.
+    """
+    made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    probe = folder / f".nnunet-attention.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # More than a file's name: a full disk still takes empty files.
+        probe.write_bytes(b"0" * 65536)
+    except OSError as error:
+        where = f"{option}: " if option else ""
+        raise CommandError(f"{where}cannot write in {folder}: {disk_error(error)}") from error
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+        with suppress(OSError):  # Of a folder that somebody else uses by now.
+            for one in made:
+                one.rmdir()
+
+
+def require_writable_file(path: Path, option: str = "") -> None:
+    """As `require_writable`, for a file; one that is there may be replaced.
+
+    Raises:
+        CommandError: if it cannot be written.
+    """
+    if path.is_dir():
+        where = f"{option} " if option else ""
+        raise CommandError(f"{where}{path}: {_REMEDIES[errno.EISDIR]}")
+    require_writable(path.parent, option)
+
+
+def disk_error(error: OSError) -> str:
+    """What is wrong with a disk or a path, and what can be done about it."""
+    return _REMEDIES.get(error.errno, error.strerror or str(error))
+
+
+def is_disk_error(error: OSError) -> bool:
+    """Whether `disk_error` knows a remedy; otherwise it may be an error of ours."""
+    return error.errno in _REMEDIES
 
 
 def json_text(content, indent: int = 2, sort_keys: bool = True, allow_nan: bool = False) -> str:
@@ -71,5 +140,5 @@ def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
                 beside = stack.enter_context(written_beside(path))
                 beside.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise CommandError(f"-o {folder}: cannot be written: {error}") from error
+        raise CommandError(f"-o {folder}: cannot be written: {disk_error(error)}") from error
     return list(paths)

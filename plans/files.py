@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import NNUNET_LAYOUT, read_json, write_json
+from nnunet_attention.files import NNUNET_LAYOUT, disk_error, read_json, write_json
 
 
 def read_plans(path: Path) -> dict:
@@ -35,7 +35,7 @@ def save_plans(plans: Mapping, path: Path) -> None:
     nnU-Net's planner keeps them.
 
     Raises:
-        CommandError: if the file there has another content.
+        CommandError: if the file there has another content, or cannot be written.
     """
     wanted = json.loads(json.dumps(plans))
     if path.exists():
@@ -57,5 +57,8 @@ def save_plans(plans: Mapping, path: Path) -> None:
             f"{path} exists with another content ({', '.join(different)}); models may depend on "
             "it. Choose another name with -overwrite_plans_name, or remove the file"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, wanted, **NNUNET_LAYOUT)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, wanted, **NNUNET_LAYOUT)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {disk_error(error)}") from error

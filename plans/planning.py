@@ -15,6 +15,7 @@ from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_t
 
 from nnunet_attention.datasets import dataset_folder, raw_folder
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import require_writable
 
 
 def plan_dataset(
@@ -47,6 +48,7 @@ def plan_dataset(
     """
     raw_folder(name)
     folder = dataset_folder(name)
+    require_writable(folder)
     with contextlib.redirect_stdout(sys.stderr):
         if not (folder / "dataset_fingerprint.json").is_file():
             extract_fingerprint_dataset(

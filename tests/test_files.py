@@ -1,11 +1,21 @@
 """Files are written whole or not at all."""
 
+import errno
 import json
-from contextlib import suppress
+import os
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from nnunet_attention.files import write_json, write_text, written_beside
+from nnunet_attention.cli import main
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import (
+    require_writable,
+    require_writable_file,
+    write_json,
+    write_text,
+    written_beside,
+)
 
 
 def test_json_is_sorted_and_ends_with_a_newline(tmp_path):
@@ -31,3 +41,97 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 2, "b": 1}
     assert [found.name for found in tmp_path.iterdir()] == ["numbers.json"]
+
+
+@contextmanager
+def disk_that_says(monkeypatch, number):
+    """Nothing can be written, removed or renamed."""
+
+    def refuse(*arguments, **options):
+        raise OSError(number, os.strerror(number), "the file")
+
+    with monkeypatch.context() as patch:
+        for name in ("write_bytes", "write_text", "unlink", "mkdir", "rmdir"):
+            patch.setattr(f"pathlib.Path.{name}", refuse)
+        patch.setattr("os.replace", refuse)
+        yield
+
+
+def test_an_error_is_not_hidden_by_a_second_one_in_the_clearing_up(tmp_path, monkeypatch):
+    with (
+        disk_that_says(monkeypatch, errno.EROFS),
+        pytest.raises(RuntimeError, match="the first"),
+        written_beside(tmp_path / "a.txt"),
+    ):
+        raise RuntimeError("the first")
+
+
+def test_below_a_file_the_error_is_that_of_the_writing(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError) as error:
+        write_text(tmp_path / "file" / "a.txt", "text")
+    assert error.value.__context__ is None
+
+
+def test_two_writers_of_a_file_do_not_share_what_they_write_beside_it(tmp_path):
+    with (
+        written_beside(tmp_path / "a.txt") as one,
+        written_beside(tmp_path / "a.txt") as other,
+    ):
+        one.write_text("one")
+        other.write_text("other")
+    assert (tmp_path / "a.txt").read_text() == "one"
+
+
+def test_trying_a_folder_out_leaves_nothing_there(tmp_path):
+    require_writable(tmp_path / "new" / "deep")
+    require_writable_file(tmp_path / "other" / "a.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_a_folder_is_refused_with_the_reason(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CommandError, match=r"^-o: cannot write in .*file: there is a file of this"):
+        require_writable(tmp_path / "file", "-o")
+    with pytest.raises(CommandError, match=r"x: part of the path is a file; choose another"):
+        require_writable(tmp_path / "file" / "x")
+    with pytest.raises(CommandError, match=r"-o .*: there is a folder of this name"):
+        require_writable_file(tmp_path, "-o")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EROFS, "the file system is read-only"),
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the quota is used up"),
+        (errno.EACCES, "permission denied"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_told_before_the_work(tmp_path, monkeypatch, number, words):
+    with (
+        disk_that_says(monkeypatch, number),
+        pytest.raises(CommandError, match=rf"cannot write in .*new: {words}"),
+    ):
+        require_writable(tmp_path / "new")
+
+
+def test_an_error_of_the_disk_amid_a_command_is_one_line(tmp_path, monkeypatch, capsys):
+    def fill_up(arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "/disk/file")
+
+    monkeypatch.setattr("nnunet_attention.cli.where.run", fill_up)
+    assert main(["where"]) == 1
+    assert capsys.readouterr().err == (
+        "nnunet-attention where: /disk/file: the disk is full; make room and start again, "
+        "finished work is kept\n"
+    )
+
+
+def test_other_errors_of_the_system_are_not_taken_for_the_disks(monkeypatch):
+    def break_pipe(arguments):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("nnunet_attention.cli.where.run", break_pipe)
+    with pytest.raises(BrokenPipeError):
+        main(["where"])

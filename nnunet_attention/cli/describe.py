@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from nnunet_attention.cost import configuration_cost
-    from nnunet_attention.files import read_json, write_json
+    from nnunet_attention.files import read_json, require_writable_file, write_json
     from nnunet_attention.networks import UnsupportedNetworkError
     from nnunet_attention.plans import dataset_folder, dataset_name, read_plans
 
@@ -65,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
                 f"-c {name}: {path} has no such configuration, but "
                 f"{', '.join(plans['configurations'])}"
             )
+    if arguments.output is not None:
+        require_writable_file(arguments.output, "-o")
     manager = PlansManager(plans)
     try:
         costs = [configuration_cost(manager, name, dataset_json) for name in names]

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         find_dataset_json,
         tolerances_mm,
     )
+    from nnunet_attention.files import require_writable_file
 
     ground_truth, prediction = arguments.ground_truth, arguments.prediction
     if arguments.pfile is not None:
@@ -71,8 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or prediction / "summary.json"
     if output.suffix != ".json":
         raise CommandError(f"-o {output}: the name must end with .json")
+    require_writable_file(output, "-o")
+    names = {str(label): name for label, name in scheme.names.items()}
     with progress_bar("evaluating cases") as on_progress:
-        summary = evaluate_folder(
+        evaluate_folder(
             ground_truth,
             prediction,
             output,
@@ -81,8 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.processes or default_processes(),
             arguments.chill,
             on_progress,
+            # Shown even if by now the disk is full.
+            on_summary=lambda summary: print_means(summary, names),
         )
-    print_means(summary, {str(label): name for label, name in scheme.names.items()}, output)
+    print(f"wrote {output}")
     return 0
 
 
@@ -97,7 +102,7 @@ def check_label_manager(path: Path) -> None:
         )
 
 
-def print_means(summary: dict, names: dict[str, str], output: Path) -> None:
+def print_means(summary: dict, names: dict[str, str]) -> None:
     """Prints a table of means over cases, and of how many cases each leaves out."""
     from rich.box import SIMPLE
     from rich.console import Console
@@ -125,4 +130,3 @@ def print_means(summary: dict, names: dict[str, str], output: Path) -> None:
     console.print(table)
     tolerances = ", ".join(f"{names[k]} {mm:g}" for k, mm in summary["tolerance_mm"].items())
     console.print(f"tolerance of NSD, normalised surface Dice, in mm: {tolerances}", style="dim")
-    console.print(f"wrote {output}", soft_wrap=True)

@@ -121,7 +121,8 @@ def run_stages(
     from nnunet_attention.crossval import missing_steps
     from nnunet_attention.crossval.experiments import Own
     from nnunet_attention.crossval.lock import Lock
-    from nnunet_attention.crossval.output import file_name_of, require_writable
+    from nnunet_attention.crossval.output import file_name_of
+    from nnunet_attention.files import require_writable
     from nnunet_attention.process import termination_as_interrupt
 
     require_writable(root)

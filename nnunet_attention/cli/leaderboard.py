@@ -90,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_attention.evaluation.outputs import write_leaderboard
     from nnunet_attention.evaluation.summaries import recorded_tolerances
     from nnunet_attention.evaluation.terminal import print_leaderboard
+    from nnunet_attention.files import require_writable
 
     metrics = check_metrics(
         dict.fromkeys(
@@ -97,8 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     )
     _check_options(arguments, metrics, SURFACE_METRICS)
-    if arguments.output.exists() and not arguments.output.is_dir():
-        raise CommandError(f"-o {arguments.output}: there is a file of this name; give a folder")
+    require_writable(arguments.output, "-o")
     request = Request(
         datasets=tuple(arguments.datasets),
         configurations=tuple(arguments.configurations),
@@ -129,9 +129,9 @@ def run(arguments: argparse.Namespace) -> int:
         collected.missing,
         collected.splits,
     )
-    paths = write_leaderboard(board, arguments.output)
+    # Shown even if by now the disk is full.
     print_leaderboard(board, Console())
-    for path in paths:
+    for path in write_leaderboard(board, arguments.output):
         print(f"wrote {path}")
     return 0
 

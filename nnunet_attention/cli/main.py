@@ -7,6 +7,7 @@ from importlib import import_module
 
 from nnunet_attention import __version__
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import disk_error, is_disk_error
 
 # A command is a module beside this one with HELP, add_arguments(parser) and run(arguments).
 COMMANDS = (
@@ -38,6 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
         return parsed.run(parsed)
     except CommandError as error:
         print(f"nnunet-attention {parsed.command}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if not is_disk_error(error):
+            raise
+        place = "" if error.filename is None else f"{error.filename}: "
+        print(f"nnunet-attention {parsed.command}: {place}{disk_error(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"nnunet-attention {parsed.command}: interrupted", file=sys.stderr)

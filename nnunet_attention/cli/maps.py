@@ -112,6 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predicts, and prints where the maps are."""
+    from nnunet_attention.files import disk_error, require_writable
     from nnunet_attention.maps import AttentionPredictor, MapOptions
 
     _check_images(arguments.images)
@@ -126,6 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         if folder is not None and not folder.is_dir():
             raise CommandError(f"{flag} {folder}: there is no such folder")
+    require_writable(arguments.output, "-o")
     predictor = AttentionPredictor(
         tile_step_size=arguments.step_size,
         use_mirroring=not arguments.disable_tta,
@@ -163,7 +165,9 @@ def run(arguments: argparse.Namespace) -> int:
             part_id=arguments.part_id,
         )
     except OSError as error:
-        raise CommandError(f"-o {arguments.output}: {error}") from error
+        raise CommandError(
+            f"-o {arguments.output}: {error.filename or ''} {disk_error(error)}"
+        ) from error
     print(f"segmentations: {arguments.output}\nmaps: {arguments.output / 'maps'}")
     return 0
 

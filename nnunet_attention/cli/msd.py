@@ -137,9 +137,11 @@ def _converted(arguments: argparse.Namespace, task: Task, folders: Folders) -> s
 
     from nnunet_attention.crossval.local import command_environment
     from nnunet_attention.crossval.msd import convert, find_local
+    from nnunet_attention.files import require_writable
 
     if (folders.raw_dataset(task.dataset_name) / "dataset.json").is_file():
         return task.dataset_name
+    require_writable(folders.raw)
     if arguments.source is not None:
         folder = find_local(task, arguments.source, arguments.data)
     else:
@@ -152,7 +154,9 @@ def _converted(arguments: argparse.Namespace, task: Task, folders: Folders) -> s
 
 def _fetched(arguments: argparse.Namespace, task: Task) -> Path:
     from nnunet_attention.crossval.msd import BASE_URL, fetch
+    from nnunet_attention.files import require_writable
 
+    require_writable(arguments.data, "-o" if arguments.action == "fetch" else "--data")
     with _download_bar(task.archive_name) as on_progress:
         return fetch(
             task, arguments.data, arguments.url or BASE_URL, arguments.keep_archive, on_progress

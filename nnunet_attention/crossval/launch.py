@@ -13,9 +13,10 @@ from nnunet_attention.crossval.attempt import Result, dataset_lock, end_leftover
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.lock import Lock
 from nnunet_attention.crossval.manifest import Manifest
-from nnunet_attention.crossval.output import Output, require_writable
+from nnunet_attention.crossval.output import Output
 from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, all_runs, missing_steps
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import require_writable
 from nnunet_attention.process import last_lines
 
 _LOGGER = logging.getLogger(__name__)

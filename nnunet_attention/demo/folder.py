@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import write_json
+from nnunet_attention.files import require_writable, write_json
 
 # Tells a demo folder from any other folder that holds a demo.json.
 _MADE_BY = "nnunet-attention demo"
@@ -57,6 +57,7 @@ class DemoFolder:
         root = root.absolute()
         wanted = settings.as_stored()
         present = _read_state(root)
+        require_writable(root, "-o")
         if present is not None and not overwrite:
             _refuse_other_settings(root, present["settings"], wanted)
             return cls(root, wanted, present["finished"], present["seconds"])

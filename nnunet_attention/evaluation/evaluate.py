@@ -42,7 +42,7 @@ from nnunet_attention.evaluation.surface import (
     normalised_surface_dice,
     surface_distances,
 )
-from nnunet_attention.files import write_json
+from nnunet_attention.files import disk_error, require_writable_file, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -232,6 +232,7 @@ def evaluate_folder(
     processes: int = 1,
     chill: bool = False,
     on_progress: Progress | None = None,
+    on_summary: Callable[[dict], None] | None = None,
 ) -> dict:
     """Evaluates all predictions of a folder and writes a summary in nnU-Net's format.
 
@@ -244,9 +245,10 @@ def evaluate_folder(
         processes: that work at a time.
         chill: whether references without a prediction are left out, instead of being an error.
         on_progress: told how far it is.
+        on_summary: given the summary before it is written.
 
     Raises:
-        CommandError: if something is missing or cannot be read.
+        CommandError: if something is missing, cannot be read, or the summary not be written.
     """
     references = _files(ground_truth_dir, scheme.file_ending, "-gt")
     predictions = _files(prediction_dir, scheme.file_ending, "-pred")
@@ -272,11 +274,17 @@ def evaluate_folder(
         )
         for case in sorted(predictions)
     ]
+    require_writable_file(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     cache = ResultCache(cache_path(output))
     results = evaluate_pairs(pairs, [cache] * len(pairs), processes, on_progress)
     summary = summarise(pairs, results)
-    write_json(output, summary, indent=4, allow_nan=True)
+    if on_summary is not None:
+        on_summary(summary)
+    try:
+        write_json(output, summary, indent=4, allow_nan=True)
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written: {disk_error(error)}") from error
     return summary
 
 

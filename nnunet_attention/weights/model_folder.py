@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import write_json
+from nnunet_attention.files import disk_error, require_writable, write_json
 from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
 from nnunet_attention.weights.upgrade import plans_with_full_resolution_gate, upgrade_checkpoint
 
@@ -58,6 +58,7 @@ def upgrade_model_folder(
             f"{target} exists already and is not an empty folder; choose another name for -o, or "
             f"remove it"
         )
+    require_writable(target.parent, "-o")
     if not target.parent.is_dir():
         raise CommandError(f"cannot write {target}: create the folder {target.parent} first")
     plans = _read_json(source / "plans.json")
@@ -111,7 +112,7 @@ def upgrade_model_folder(
             target.rmdir()
         os.rename(unfinished, target)
     except OSError as error:
-        raise CommandError(f"cannot write {target}: {error}") from error
+        raise CommandError(f"cannot write {target}: {disk_error(error)}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return UpgradedModelFolder(plans, configuration_name, differences)

@@ -18,6 +18,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor, nn
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import require_writable
 from nnunet_attention.networks import (
     UnsupportedNetworkError,
     attention_class_path,
@@ -122,6 +123,7 @@ def upgrade_checkpoint_file(
     target = Path(target)
     if target.exists():
         raise CommandError(f"{target} exists already; choose another name for -o, or remove it")
+    require_writable(target.parent, "-o")
     if not target.parent.is_dir():
         raise CommandError(f"cannot write {target}: create the folder {target.parent} first")
     checkpoint = load_checkpoint(source)

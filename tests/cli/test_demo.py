@@ -106,3 +106,10 @@ def test_a_second_run_repeats_no_command(finished):
     assert {path: path.stat().st_mtime_ns for path in (folder / "logs").iterdir()} == logs
     assert second.stdout == first.stdout
     assert "train" not in second.stderr
+
+
+def test_a_folder_below_a_file_is_refused(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    said = fails_with_one_message(capsys, ["-o", str(tmp_path / "file" / "demo")])
+    assert "-o: cannot write in" in said
+    assert "part of the path is a file" in said

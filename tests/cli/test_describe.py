@@ -142,3 +142,18 @@ def test_all_real_plans_grow_as_expected_and_the_wide_network_is_as_large(tmp_pa
                 assert 1.018 < attention / plain < 1.028, (path, name)
             assert sum(gate["parameters"] for gate in cost["gates"]) == attention - plain
             assert networks["attention"]["flops"] > networks["plain"]["flops"]
+
+
+def test_an_output_that_cannot_be_written_is_named_before_measuring(
+    plans_file, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("nnunet_attention.cost.configuration_cost", None)
+    (tmp_path / "file").write_text("")
+    for output, words in (
+        (tmp_path / "file" / "costs.json", "there is a file of this name"),
+        (tmp_path / "file" / "deep" / "costs.json", "part of the path is a file"),
+        (tmp_path, "there is a folder of this name"),
+    ):
+        assert main(["describe", str(plans_file), "-o", str(output)]) == 1
+        assert words in (said := capsys.readouterr().err)
+        assert said.count("\n") == 1

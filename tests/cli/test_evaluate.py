@@ -133,3 +133,29 @@ def test_the_command_loads_neither_torch_nor_nnunetv2(folder):
     )
     options = ["evaluate", "-gt", f"{folder / 'labelsTr'}", "-pred", f"{folder / 'pred'}"]
     subprocess.run([sys.executable, "-c", script, *options], check=True, capture_output=True)
+
+
+def no_evaluation(*arguments):
+    raise AssertionError("it was computed")
+
+
+def test_an_output_that_cannot_be_written_is_named_before_computing(folder, capsys, monkeypatch):
+    monkeypatch.setattr("nnunet_attention.evaluation.evaluate.evaluate_pair", no_evaluation)
+    (folder / "file").write_text("")
+    assert command(folder, "-o", f"{folder / 'file' / 'summary.json'}") == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"-o: cannot write in {folder / 'file'}: there is a file of this name" in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_a_disk_that_fills_up_meanwhile_keeps_nobody_from_the_table(folder, capsys, monkeypatch):
+    def refuse(path, content, **layout):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nnunet_attention.evaluation.evaluate.write_json", refuse)
+    assert command(folder, "-np", "1") == 1
+    output = capsys.readouterr()
+    assert "0.800" in output.out
+    assert "wrote" not in output.out
+    assert "summary.json cannot be written: the disk is full" in output.err

@@ -358,3 +358,27 @@ def test_the_decathlon_is_compared(tmp_path):
     with (tmp_path / "leaderboard.csv").open(newline="") as file:
         cases = {(row["dataset"], row["case"]) for row in csv.DictReader(file)}
     assert len(cases) == 1741
+
+
+def test_a_disk_that_fills_up_meanwhile_keeps_nobody_from_the_board(
+    results, tmp_path, capsys, monkeypatch
+):
+    def refuse(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nnunet_attention.files.os.replace", refuse)
+    assert main(leaderboard(tmp_path)) == 1
+    output = capsys.readouterr()
+    assert "Dice" in output.out
+    assert "wrote" not in output.out
+    assert "cannot be written: the disk is full" in output.err
+
+
+def test_below_a_file_no_folder_is_made_and_nothing_computed(
+    results, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("nnunet_attention.evaluation.collect.collect_results", None)
+    (tmp_path / "file").write_text("")
+    assert main([*leaderboard(tmp_path)[:-1], f"{tmp_path / 'file' / 'out'}"]) == 1
+    assert "-o: cannot write in" in (said := capsys.readouterr().err)
+    assert "part of the path is a file" in said

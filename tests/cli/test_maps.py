@@ -310,3 +310,26 @@ def test_a_cascade_asks_for_the_previous_stage(model, plans, images, tmp_path, c
         SimpleITK.WriteImage(labels, str(previous / f"{case}.nii.gz"))
     assert run(*common, "-prev_stage_predictions", previous) == 0
     assert voxels(tmp_path / "out" / "maps" / "two" / "gate_0.nii.gz").shape == (5, 9, 18)
+
+
+def test_an_output_that_cannot_be_a_folder_is_named_before_loading(
+    model, images, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("nnunet_attention.maps.predictor.load_checkpoint", None)
+    (tmp_path / "file").write_text("")
+    for output, words in (
+        (tmp_path / "file", "there is a file of this name"),
+        (tmp_path / "file" / "out", "part of the path is a file"),
+    ):
+        said = error_of(capsys, "-i", images, "-o", output, "-m", model, "-f", 0)
+        assert f"-o: cannot write in {output}: {words}" in said
+
+
+def test_pictures_of_a_training_that_cannot_be_written_are_named_before_drawing(tmp_path, capsys):
+    (tmp_path / "model" / "fold_0").mkdir(parents=True)
+    (tmp_path / "model" / "dataset.json").write_text('{"labels": {"background": 0}}')
+    (tmp_path / "file").write_text("")
+    fold = tmp_path / "model" / "fold_0"
+    assert main(["evolution", str(fold), "-o", str(tmp_path / "file" / "out")]) == 1
+    assert "-o: cannot write in" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1

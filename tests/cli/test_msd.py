@@ -119,3 +119,14 @@ def test_dry_run_tells_download_conversion_and_later_steps(fake, tmp_path, no_ne
     said = capsys.readouterr().out
     assert "nnUNetv2_extract_fingerprint -d 4" in said
     assert "download https" not in said
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_fetched(
+    no_network, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "msd"
+    assert main(["msd", "fetch", "4", "-o", str(folder), "--url", no_network]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"-o: cannot write in {folder}: part of the path is a file" in said

@@ -161,3 +161,21 @@ def test_images_too_small_for_a_gate_are_refused_and_may_be_gated_at_full_resolu
     assert f"{NAME} cannot be planned: a network of 2 stages has no skip" in error
     assert [path.name for path in folder.iterdir()] == ["dataset_fingerprint.json"]
     assert main(["plan", "-d", "901", "--gate_full_resolution"]) == 0
+
+
+@pytest.mark.parametrize("source", [(), ("--from", "nnUNetPlans")])
+def test_preprocessed_data_on_a_read_only_disk_are_one_line(
+    folder, stock, monkeypatch, capsys, source
+):
+    def refuse(path, *arguments, **options):
+        raise OSError(30, "Read-only file system", str(path))
+
+    before = sorted(folder.iterdir())
+    for name in ("write_bytes", "write_text"):
+        monkeypatch.setattr(f"pathlib.Path.{name}", refuse)
+    assert main(["plan", "-d", "901", *source]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "the file system is read-only" in output.err
+    assert output.err.count("\n") == 1
+    assert sorted(folder.iterdir()) == before

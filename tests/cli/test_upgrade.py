@@ -107,3 +107,16 @@ def test_a_source_that_is_not_there_is_named(tmp_path, capsys):
     target = tmp_path / "attention.pth"
     assert main(["upgrade", str(tmp_path / "absent"), "-o", str(target)]) == 1
     assert "absent: there is no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "folder"])
+def test_a_target_that_cannot_be_written_is_named_before_loading(
+    source, results, tmp_path, capsys, monkeypatch, kind
+):
+    for name in ("upgrade", "model_folder"):
+        monkeypatch.setattr(f"nnunet_attention.weights.{name}.load_checkpoint", None)
+    (tmp_path / "file").write_text("")
+    given = source if kind == "checkpoint" else results
+    assert main(["upgrade", str(given), "-o", str(tmp_path / "file" / "new")]) == 1
+    assert "there is a file of this name" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
