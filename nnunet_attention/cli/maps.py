@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from nnunet_attention.cli.numbers import not_negative, positive
+from nnunet_attention.cli.progress import case_lines
 from nnunet_attention.cli.shared_arguments import (
     ALL_FOLDS,
     add_device,
@@ -128,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
         if folder is not None and not folder.is_dir():
             raise CommandError(f"{flag} {folder}: there is no such folder")
     require_writable(arguments.output, "-o")
+    terminal = sys.stderr.isatty()
     predictor = AttentionPredictor(
         tile_step_size=arguments.step_size,
         use_mirroring=not arguments.disable_tta,
@@ -135,7 +138,9 @@ def run(arguments: argparse.Namespace) -> int:
         device=_device(arguments.device),
         verbose=arguments.verbose,
         verbose_preprocessing=arguments.verbose,
-        allow_tqdm=not arguments.disable_progress_bar,
+        # In a log each step of a bar would be a line.
+        allow_tqdm=terminal and not arguments.disable_progress_bar,
+        on_progress=(lambda done, total: None) if terminal else case_lines("predicting"),
         options=MapOptions(
             features=arguments.features,
             picture=not arguments.no_pictures,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from nnunet_attention.cli.crossval import (
     plan_of,
     print_missing,
 )
+from nnunet_attention.cli.progress import download_bar
 from nnunet_attention.cli.shared_arguments import (
     add_configurations,
     add_folds,
@@ -157,33 +157,10 @@ def _fetched(arguments: argparse.Namespace, task: Task) -> Path:
     from nnunet_attention.files import require_writable
 
     require_writable(arguments.data, "-o" if arguments.action == "fetch" else "--data")
-    with _download_bar(task.archive_name) as on_progress:
+    with download_bar(task.archive_name) as on_progress:
         return fetch(
             task, arguments.data, arguments.url or BASE_URL, arguments.keep_archive, on_progress
         )
-
-
-@contextmanager
-def _download_bar(name: str):
-    """Gives a function that is told how many bytes are there, and of how many."""
-    from tqdm import tqdm
-
-    # On terminals only; it appears with the first bytes.
-    options = {"unit": "B", "unit_scale": True, "unit_divisor": 1024, "disable": None}
-    bar = None
-
-    def on_progress(done: int, total: int | None) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = tqdm(desc=name, total=total, initial=done, **options)
-        bar.total = total
-        bar.update(done - bar.n)
-
-    try:
-        yield on_progress
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Folders) -> int:

@@ -1,12 +1,16 @@
-"""A progress bar on stderr."""
+"""How far a command is, on stderr: a bar in a terminal, a line now and then elsewhere."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives a function that is told how many are done, and of how many; shown on terminals only."""
+    """Gives a function that is told how many cases are done, and of how many."""
+    if not sys.stderr.isatty():
+        yield case_lines(title)
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -17,7 +21,41 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     )
 
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def case_lines(title: str) -> Callable[[int, int], None]:
+    """A function that is told how many cases are done, and of how many, and prints lines."""
+    from nnunet_attention.pace import ProgressLines, counted
+
+    return ProgressLines(title, counted)
+
+
+@contextmanager
+def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Gives a function that is told how many bytes are there, and of how many."""
+    if not sys.stderr.isatty():
+        from nnunet_attention.pace import ProgressLines, megabytes
+
+        yield ProgressLines(name, megabytes)
+        return
+    from tqdm import tqdm
+
+    # It appears with the first bytes.
+    options = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+    bar = None
+
+    def on_progress(done: int, total: int | None) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(desc=name, total=total, initial=done, **options)
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        yield on_progress
+    finally:
+        if bar is not None:
+            bar.close()

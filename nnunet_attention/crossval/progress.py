@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from nnunet_attention.crossval.folders import Folders
-from nnunet_attention.crossval.folds import FoldRun
+from nnunet_attention.crossval.folds import FoldRun, validation_cases
+from nnunet_attention.crossval.splits import read_splits
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
 
@@ -36,8 +39,10 @@ class Progress:
         pseudo_dice: mean over the labels after the last whole epoch; labels without a value are
             left out.
         epoch_seconds: median of the last ten.
-        seconds_left: of the training, without the validation.
+        seconds_left: of the training without the validation, or of the validation.
         validated_cases: begun cases of the validation.
+        cases: that are to be validated; None where that is not known.
+        case_seconds: from the beginning of a validated case to the next, on average.
     """
 
     phase: str = "starting"
@@ -47,6 +52,8 @@ class Progress:
     epoch_seconds: float | None = None
     seconds_left: float | None = None
     validated_cases: int = 0
+    cases: int | None = None
+    case_seconds: float | None = None
 
 
 def read_progress(run: FoldRun, folders: Folders, since: float = 0.0) -> Progress:
@@ -61,7 +68,15 @@ def read_progress(run: FoldRun, folders: Folders, since: float = 0.0) -> Progres
     log = _newest_log(fold, since)
     if log is None:
         return Progress()
-    return parse_log(_tail(log), _number_of_epochs(fold, since))
+    progress = parse_log(_tail(log), _number_of_epochs(fold, since))
+    cases = _number_of_cases(run, folders) if progress.phase == "validating" else None
+    if cases is None:
+        return progress
+    left = None
+    if progress.case_seconds is not None:
+        # The last one that was begun has not ended.
+        left = max(1, cases - progress.validated_cases + 1) * progress.case_seconds
+    return replace(progress, cases=cases, seconds_left=left)
 
 
 def parse_log(text: str, epochs: int | None = None) -> Progress:
@@ -73,6 +88,7 @@ def parse_log(text: str, epochs: int | None = None) -> Progress:
     """
     phase, epoch, dice, cases = "starting", None, None, 0
     ended = None
+    begun: list[datetime] = []
     seconds: list[float] = []
     for line in text.splitlines():
         if found := _EPOCH.search(line):
@@ -86,13 +102,20 @@ def parse_log(text: str, epochs: int | None = None) -> Progress:
             phase = "validating"
         elif _LINE_PREDICTING in line:
             phase, cases = "validating", cases + 1
+            with suppress(ValueError):
+                begun.append(datetime.fromisoformat(line.partition(": ")[0]))
         elif _LINE_VALIDATED in line:
             phase = "validated"
     epoch_seconds = statistics.median(seconds[-_EPOCHS_AVERAGED:]) if seconds else None
     left = None
     if phase == "training" and epochs is not None and epoch_seconds is not None:
         left = max(0, epochs - (ended or 0)) * epoch_seconds
-    return Progress(phase, epoch, epochs, dice, epoch_seconds, left, cases)
+    case_seconds = None
+    if len(begun) > 1:
+        case_seconds = (begun[-1] - begun[0]).total_seconds() / (len(begun) - 1)
+    return Progress(
+        phase, epoch, epochs, dice, epoch_seconds, left, cases, case_seconds=case_seconds
+    )
 
 
 def _newest_log(fold: Path, since: float) -> Path | None:
@@ -126,6 +149,17 @@ def _number_of_epochs(fold: Path, since: float) -> int | None:
         return int(read_json(path)["num_epochs"])
     except (OSError, CommandError, KeyError, ValueError):
         return None
+
+
+def _number_of_cases(run: FoldRun, folders: Folders) -> int | None:
+    # Each of several GPUs validates its share, and one alone writes the log.
+    if run.fold == "all" or "-num_gpus" in run.options:
+        return None
+    try:
+        cases = validation_cases(read_splits(folders.splits(run.dataset)), run.fold, None)
+    except CommandError:
+        return None
+    return None if cases is None else len(cases)
 
 
 def _plain(text: str) -> str:

@@ -15,10 +15,9 @@ from nnunet_attention.crossval.folds import FoldRun
 from nnunet_attention.crossval.launch import Running
 from nnunet_attention.crossval.progress import Progress, read_progress
 from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, all_runs
+from nnunet_attention.pace import Pace, duration
 
 _REFRESH_SECONDS = 1.0
-# Between two lines about a fold where nobody looks at a table.
-_LINE_SECONDS = 300.0
 _MOST_WAITING = 5
 
 
@@ -29,7 +28,8 @@ class Status:
         self._folders = folders
         self._console = console or Console(stderr=True)
         self._live: Live | None = None
-        self._last_refresh = self._last_lines = 0.0
+        self._last_refresh = 0.0
+        self._paces: dict[str, Pace] = {}
         self._finished: set[str] = set()
         self._failed: set[str] = set()
         self._runs: list[FoldRun] = []
@@ -39,7 +39,6 @@ class Status:
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._last_lines = time.monotonic()
         return self
 
     def __exit__(self, *exception) -> None:
@@ -80,19 +79,37 @@ class Status:
             self._say(f"FAILED {result.message}", style="red")
 
     def update(self, waiting: Sequence[Step], running: Sequence[Running]) -> None:
-        """Draws the table anew, or now and then prints a line for each running fold."""
+        """Draws the table anew, or now and then prints a line for each running step."""
         now = time.monotonic()
         for one in running:
             self._say_notes(one)
         if self._live is not None and now - self._last_refresh >= _REFRESH_SECONDS:
             self._last_refresh = now
             self._live.update(self._table(waiting, running), refresh=True)
-        elif self._live is None and now - self._last_lines >= _LINE_SECONDS:
-            self._last_lines = now
+        elif self._live is None:
             for one in running:
-                if one.step.run is not None:
-                    cells = _cells(read_progress(one.step.run, self._folders, one.started))
-                    self._say(f"      {one.step.name}: {', '.join(filter(None, cells))}")
+                if self._paces.setdefault(one.step.name, Pace()).is_due():
+                    self._say(f"      {one.step.name}: {self._line(one)}")
+
+    def _line(self, running: Running) -> str:
+        """How far it is, in words."""
+        if running.waits:
+            return "queued"
+        run = running.step.run
+        if run is None:
+            return f"runs for {duration(time.time() - running.started)}"
+        progress = read_progress(run, self._folders, running.started)
+        parts = [_state(progress)]
+        if progress.phase == "training":
+            of = "" if progress.epochs is None else f" of {progress.epochs}"
+            parts = [f"epoch {progress.epoch}{of}"]
+            if progress.pseudo_dice is not None:
+                parts.append(f"pseudo Dice {progress.pseudo_dice:.4f}")
+            if progress.epoch_seconds is not None:
+                parts.append(f"{progress.epoch_seconds:.1f} s an epoch")
+        if progress.seconds_left is not None:
+            parts.append(f"{duration(progress.seconds_left)} left")
+        return ", ".join(parts)
 
     def _say_notes(self, running: Running) -> None:
         """Those that have not been said yet."""
@@ -140,18 +157,6 @@ _HOW = {
 }
 
 
-def duration(seconds: float | None) -> str:
-    """Such as 45 s, 12:05 min or 3:07 h."""
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d} min"
-    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
-
-
 def _what(step: Step) -> tuple[str, str, str]:
     """Data set, model and fold, in words that a narrow terminal can break."""
     dataset = step.dataset.removeprefix("Dataset").replace("_", " ", 1)
@@ -162,14 +167,18 @@ def _what(step: Step) -> tuple[str, str, str]:
     return dataset, f"{run.trainer}{plans} {run.configuration}", run.fold
 
 
+def _state(progress: Progress) -> str:
+    if progress.phase == "validating" and progress.validated_cases:
+        of = "" if progress.cases is None else f" of {progress.cases}"
+        return f"validating, case {progress.validated_cases}{of}"
+    return progress.phase
+
+
 def _cells(progress: Progress) -> tuple[str, str, str, str, str]:
     """State, epoch, pseudo Dice, seconds of an epoch, time left."""
-    state = progress.phase
-    if progress.phase == "validating" and progress.validated_cases:
-        state = f"validating, case {progress.validated_cases}"
     of = "" if progress.epochs is None else f"/{progress.epochs}"
     return (
-        state,
+        _state(progress),
         "" if progress.epoch is None else f"{progress.epoch}{of}",
         "" if progress.pseudo_dice is None else f"{progress.pseudo_dice:.4f}",
         "" if progress.epoch_seconds is None else f"{progress.epoch_seconds:.1f}",

@@ -16,6 +16,7 @@ from nnunet_attention.demo.results import Results, collect_results, write_result
 from nnunet_attention.demo.settings import DEFAULT_CASES, MODELS, DemoSettings, Model
 from nnunet_attention.demo.task import Division, MsdTask, divide, lay_out, read_msd_task
 from nnunet_attention.errors import CommandError
+from nnunet_attention.pace import Pace, TimeLeft, duration
 from nnunet_attention.process import last_epoch, run_command, termination_as_interrupt
 
 # Keeps up with a CPU: augmenting a batch takes a tenth of a training step.
@@ -101,10 +102,16 @@ def run_steps(
             remove(path)
         log = folder.log(step.name)
         with progress.step(step.name, step.title) as update:
+            left = TimeLeft()
 
-            def report(step=step, log=log, update=update):
+            def report(step=step, log=log, update=update, left=left):
                 epoch = last_epoch(log) if step.epochs else None
-                update("" if epoch is None else f", epoch {epoch + 1} of {step.epochs}")
+                if epoch is None:
+                    update("")
+                    return
+                seconds = left(epoch, step.epochs)
+                text = "" if seconds is None else f", about {duration(seconds)} left"
+                update(f", epoch {epoch + 1} of {step.epochs}{text}")
 
             run_command(step.command(), environment, log, report)
         folder.finish(step.name)
@@ -246,7 +253,10 @@ def _require_configuration(folder: DemoFolder, task: MsdTask, configuration: str
 
 
 class Progress:
-    """Shows which step runs and how long it takes, and adds its time to the folder's state."""
+    """Shows which step runs and how long it takes, and adds its time to the folder's state.
+
+    Where there is no terminal a step that takes long says so now and then.
+    """
 
     def __init__(self, console: Console, folder: DemoFolder):
         self._console = console
@@ -255,10 +265,14 @@ class Progress:
     @contextmanager
     def step(self, name: str, title: str) -> Iterator[Callable[[str], None]]:
         start = time.monotonic()
+        pace = Pace()
         with self._console.status(title) as status:
 
             def update(detail: str) -> None:
-                status.update(f"{title}{detail} ({time.monotonic() - start:.0f} s)")
+                text = f"{title}{detail} ({time.monotonic() - start:.0f} s)"
+                status.update(text)
+                if not self._console.is_terminal and pace.is_due():
+                    self._console.print(f"           {text}", highlight=False)
 
             try:
                 yield update

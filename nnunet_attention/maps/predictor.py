@@ -1,7 +1,7 @@
 """nnU-Net's predictor, which in the same pass stitches the attention maps."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +57,7 @@ class AttentionPredictor(nnUNetPredictor):
     Args:
         *arguments: those of nnUNetPredictor.
         options: what is written besides.
+        on_progress: told how many cases of files are predicted, and of how many.
         **named_arguments: those of nnUNetPredictor.
 
     Examples:
@@ -71,9 +72,16 @@ class AttentionPredictor(nnUNetPredictor):
         Oktay et al., Attention U-Net, MIDL 2018, figures 3 and 4, https://arxiv.org/abs/1804.03999
     """
 
-    def __init__(self, *arguments, options: MapOptions = MapOptions(), **named_arguments):  # noqa: B008 it is immutable
+    def __init__(
+        self,
+        *arguments,
+        options: MapOptions = MapOptions(),  # noqa: B008 it is immutable
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        **named_arguments,
+    ):
         super().__init__(*arguments, **named_arguments)
         self.options = options
+        self.on_progress = on_progress
         self.map_names: list[str] = []
         self._gate_count = 0
         self._model = ModelDescription()
@@ -274,6 +282,7 @@ class AttentionPredictor(nnUNetPredictor):
                 exporters.submit(export, logits.numpy())
                 del logits
                 results.append(None)
+                self.on_progress(len(results), max(len(results), len(self._image_files)))
         compute_gaussian.cache_clear()
         empty_cache(self.device)
         return results

@@ -1,4 +1,6 @@
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,27 @@ def test_the_number_of_epochs_comes_from_the_trainers_attributes(fold):
 
 def test_a_fold_that_has_not_started_has_no_progress(fold):
     assert read_progress(*fold) == Progress()
+
+
+def test_a_validation_says_of_how_many_cases_and_how_long_still(fold):
+    run, folders = fold
+    text = EPOCHS + TRAINED + VALIDATING
+    write_log(run.folder(folders), "training_log_2026_9_1_00_00_00.txt", text, 100)
+    assert read_progress(run, folders).cases is None
+    folders.dataset(run.dataset).mkdir(parents=True)
+    cases = [f"case_{number}" for number in range(52)]
+    folders.splits(run.dataset).write_text(json.dumps([{"train": ["a"], "val": cases}]))
+    progress = read_progress(run, folders)
+    assert progress.cases == 52
+    # From the first case's line to the second's; 51 have not ended.
+    assert progress.case_seconds == pytest.approx(12.694828)
+    assert progress.seconds_left == pytest.approx(51 * 12.694828)
+
+
+def test_of_several_gpus_that_share_the_cases_no_number_is_claimed(fold):
+    run, folders = fold
+    run = replace(run, options=("-num_gpus", "2"))
+    write_log(run.folder(folders), "training_log_2026_9_1_00_00_00.txt", VALIDATING, 100)
+    folders.dataset(run.dataset).mkdir(parents=True)
+    folders.splits(run.dataset).write_text(json.dumps([{"train": ["a"], "val": ["b"]}]))
+    assert read_progress(run, folders).cases is None

@@ -96,3 +96,69 @@ def test_elsewhere_lines_tell_beginning_and_end(prepared):
 )
 def test_durations_are_short(seconds, text):
     assert duration(seconds) == text
+
+
+def line_about(prepared, monkeypatch, log: str, kind: str = "fold") -> str:
+    """The line that a running step gets where nobody looks at a table."""
+    monkeypatch.setattr("nnunet_attention.crossval.view.Pace.is_due", lambda pace: True)
+    console = Console(file=io.StringIO(), width=160)
+    step = next(step for step in missing_steps(plan(), prepared.folders) if step.kind == kind)
+    if step.run is not None:
+        fold = step.run.folder(prepared.folders)
+        fold.mkdir(parents=True)
+        (fold / "training_log_2026_1_1_0_0_0.txt").write_text(log)
+        (fold / "debug.json").write_text('{"num_epochs": "1000"}')
+    running = SimpleNamespace(
+        step=step, device="", started=time.time() - 125, notes=[], waits=False, adopted=False
+    )
+    with Status(prepared.folders, console) as status:
+        status.update([], [running])
+    return console.file.getvalue().partition(f"{step.name}: ")[2].strip()
+
+
+def test_elsewhere_a_line_tells_epoch_dice_and_time_left(prepared, monkeypatch):
+    assert line_about(prepared, monkeypatch, LOG) == (
+        "epoch 2 of 1000, pseudo Dice 0.5000, 90.0 s an epoch, 24:58 h left"
+    )
+
+
+def test_elsewhere_a_line_tells_the_case_that_is_validated(prepared, monkeypatch):
+    log = (
+        "2026-01-01 00:00:00.5: Training done.\n"
+        "2026-01-01 00:00:01.0: predicting case_00\n"
+        "2026-01-01 00:00:31.0: predicting case_05\n"
+    )
+    line = line_about(prepared, monkeypatch, log)
+    assert line == "validating, case 2 of 2, 30 s left"
+
+
+def test_elsewhere_a_step_of_the_preparation_tells_how_long_it_runs(prepared, monkeypatch):
+    prepared.folders.splits(DATASET).unlink()
+    assert line_about(prepared, monkeypatch, "", "splits") == "runs for 2:05 min"
+
+
+def test_elsewhere_lines_about_a_step_come_at_a_pace(prepared):
+    console = Console(file=io.StringIO(), width=160)
+    step = missing_steps(plan(), prepared.folders)[0]
+    running = SimpleNamespace(
+        step=step, device="", started=time.time(), notes=[], waits=False, adopted=False
+    )
+    with Status(prepared.folders, console) as status:
+        for _ in range(100):
+            status.update([], [running])
+    assert console.file.getvalue() == ""
+
+
+def test_what_is_noted_meanwhile_is_said_once(prepared):
+    console = Console(file=io.StringIO(), width=160)
+    step = missing_steps(plan(), prepared.folders)[0]
+    running = SimpleNamespace(
+        step=step, device="GPU 3", started=time.time(), notes=["a"], waits=False, adopted=True
+    )
+    with Status(prepared.folders, console) as status:
+        status.started(running)
+        running.notes.append("b")
+        status.update([], [running])
+        status.update([], [running])
+    said = [line.split(" ", 1)[1] for line in console.file.getvalue().splitlines()]
+    assert said == ["note: a", f"watch {step.name} on GPU 3", "note: b"]

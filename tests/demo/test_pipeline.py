@@ -228,3 +228,16 @@ def test_the_phantom_is_drawn_when_no_data_is_given(tmp_path, monkeypatch):
     task = tmp_path / "demo" / "task" / "Task90_AbdomenPhantom"
     assert len(list((task / "labelsTr").iterdir())) == 5
     assert len(list((task / "labelsTs").iterdir())) == 1
+
+
+@needs_scripts
+def test_without_a_terminal_a_long_training_tells_its_epoch_now_and_then(
+    folder, install_command, capsys, monkeypatch
+):
+    monkeypatch.setattr("nnunet_attention.demo.pipeline.Pace.is_due", lambda pace: True)
+    said = "import time; print('x: Epoch 2 ', flush=True); time.sleep(1)"
+    install_command("train", said)
+    step = Step("a", "train a", lambda: ["train"], epochs=10)
+    progress = Progress(Console(stderr=True, width=100), folder)
+    run_steps([step], folder, os.environ, progress)
+    assert "train a, epoch 3 of 10 (" in capsys.readouterr().err

@@ -212,3 +212,11 @@ def test_an_unwritable_folder_is_one_clear_error(predictor, images):
     with pytest.raises(CommandError, match="a: cannot write"):
         predict(predictor(), images)
     assert not list((images.parent / "out").glob("*.nii.gz"))
+
+
+def test_who_waits_is_told_how_many_cases_are_predicted(predictor, images):
+    told = []
+    one = predictor()
+    one.on_progress = lambda done, total: told.append((done, total))
+    predict(one, images)
+    assert told == [(1, 3), (2, 3), (3, 3)]

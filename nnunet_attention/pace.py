@@ -1,0 +1,105 @@
+"""Says now and then how far something is, for logs and pipes that show no bar."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+# The first line comes soon, each further one later, as who has waited long expects to.
+_FIRST_SECONDS, _GROWTH, _MOST_SECONDS = 10.0, 1.5, 300.0
+
+
+class Pace:
+    """Tells when it is time for another line."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._wait = _FIRST_SECONDS
+        self._next = clock() + self._wait
+
+    def is_due(self) -> bool:
+        """Whether enough time has passed; then the next one is due later."""
+        now = self._clock()
+        if now < self._next:
+            return False
+        self._wait = min(self._wait * _GROWTH, _MOST_SECONDS)
+        self._next = now + self._wait
+        return True
+
+
+class TimeLeft:
+    """Estimates how long something takes still, from what it has done since it was first asked."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._first: tuple[float, float] | None = None
+
+    def __call__(self, done: float, total: float | None) -> float | None:
+        """Seconds; None where nothing is known yet."""
+        now = self._clock()
+        if self._first is None:
+            self._first = (now, done)
+        begun, before = self._first
+        if total is None or done <= before:
+            return None
+        return (now - begun) / (done - before) * max(0.0, total - done)
+
+
+class ProgressLines:
+    """Told how much is done and of how much, prints a line now and then.
+
+    What is over soon says nothing, nor does the end.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        what: Callable[[int, int | None], str],
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """Prints nothing yet.
+
+        Args:
+            title: of what goes on.
+            what: says how far it is, from what is done and all, which may not be known.
+            stream: by default stderr.
+            clock: in seconds.
+        """
+        self._title, self._what, self._stream = title, what, stream
+        self._pace, self._left = Pace(clock), TimeLeft(clock)
+
+    def __call__(self, done: int, total: int | None) -> None:
+        left = self._left(done, total)
+        if done == total or not self._pace.is_due():
+            return
+        parts = [self._what(done, total), *([] if left is None else [f"{duration(left)} left"])]
+        print(
+            f"{time.strftime('%H:%M:%S')} {self._title}: {', '.join(parts)}",
+            file=self._stream or sys.stderr,
+            flush=True,
+        )
+
+
+def counted(done: int, total: int | None) -> str:
+    """Of cases."""
+    return f"case {done}" if total is None else f"case {done} of {total}"
+
+
+def megabytes(done: int, total: int | None) -> str:
+    """Of a download."""
+    return f"{done / 1e6:.0f}" + ("" if total is None else f" of {total / 1e6:.0f}") + " MB"
+
+
+def duration(seconds: float | None) -> str:
+    """Such as 45 s, 12:05 min or 3:07 h."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
