@@ -9,6 +9,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_attention.trainers.attention import AttentionUNetTrainer
 from nnunet_attention.trainers.memory import KeepsFreedMemory
+from nnunet_attention.trainers.validation import ContinuesValidation
 
 SCHEDULE_VARIABLE = "NNUNET_ATTENTION_SHORT_SCHEDULE"
 SEED_VARIABLE = "NNUNET_ATTENTION_SEED"
@@ -62,7 +63,7 @@ def _seed_everything(*numbers: int) -> None:
     torch.manual_seed(seed)
 
 
-class nnUNetTrainer_short(KeepsFreedMemory, nnUNetTrainer):
+class nnUNetTrainer_short(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
     """Stock nnU-Net for a few short epochs.
 
     The length stands in the environment variable NNUNET_ATTENTION_SHORT_SCHEDULE (default

@@ -20,9 +20,10 @@ from torch import nn
 from nnunet_attention.networks.wide import build_wide_network
 from nnunet_attention.trainers.memory import KeepsFreedMemory
 from nnunet_attention.trainers.short import nnUNetTrainer_short
+from nnunet_attention.trainers.validation import ContinuesValidation
 
 
-class WideUNetTrainer(KeepsFreedMemory, nnUNetTrainer):
+class WideUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
     """Trains the plans' U-Net without gates, widened until it has as many parameters as with them.
 
     With plans that name the attention U-Net, that one, with its options, is matched.

@@ -5,6 +5,7 @@ A fold that a killed launcher has left in training is not begun again, but watch
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -31,6 +32,7 @@ from nnunet_attention.crossval.runs import (
     PREPROCESSING,
     SPLITS,
     Step,
+    kept_predictions,
     predictions_of_training_cases,
     state_of,
     with_state,
@@ -38,6 +40,7 @@ from nnunet_attention.crossval.runs import (
 from nnunet_attention.crossval.splits import write_splits
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json, written_beside
+from nnunet_attention.kept_cases import VARIABLE as KEPT_VARIABLE
 from nnunet_attention.process import AdoptedProcess, LoggedProcess, last_lines
 
 # Set for a step's processes: what a killed launcher has left is known by it.
@@ -165,6 +168,8 @@ class Attempt:
         if step.kind == PREPROCESSING and step.data is not None:
             self.folders.unfinished_data(step.dataset, step.data).touch()
         environment = {**self.environment, STEP_VARIABLE: mark(self.step, self.folders)}
+        if step.state is FoldState.TRAINED:
+            environment[KEPT_VARIABLE] = json.dumps(kept_predictions(step.run, self.folders))
         self._process = LoggedProcess(
             step.command, environment, self.output.log(step.name), self.ignored_signals
         )

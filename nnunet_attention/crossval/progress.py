@@ -25,6 +25,8 @@ _DICE = re.compile(r": Pseudo dice \[(.*)\]")
 _NUMBER = re.compile(r"(?<![\w.])(nan|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![\w.])")
 _LINE_TRAINED = ": Training done."
 _LINE_PREDICTING = ": predicting "
+# As our trainers say it.
+_KEPT = re.compile(r": The predictions of (\d+) of \d+ cases are kept")
 _LINE_VALIDATED = "Validation complete"
 
 
@@ -40,7 +42,7 @@ class Progress:
             left out.
         epoch_seconds: median of the last ten.
         seconds_left: of the training without the validation, or of the validation.
-        validated_cases: begun cases of the validation.
+        validated_cases: begun cases of the validation, and those kept from an earlier one.
         cases: that are to be validated; None where that is not known.
         case_seconds: from the beginning of a validated case to the next, on average.
     """
@@ -98,6 +100,8 @@ def parse_log(text: str, epochs: int | None = None) -> Progress:
         elif found := _SECONDS.search(line):
             seconds.append(float(found[1]))
             ended = epoch
+        elif found := _KEPT.search(line):
+            phase, cases = "validating", cases + int(found[1])
         elif _LINE_TRAINED in line:
             phase = "validating"
         elif _LINE_PREDICTING in line:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from nnunet_attention.crossval.checkpoints import FINAL
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.folds import (
     FoldRun,
@@ -31,6 +32,7 @@ from nnunet_attention.crossval.planned import (
 from nnunet_attention.crossval.splits import check_splits
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
+from nnunet_attention.kept_cases import whole_predictions
 from nnunet_attention.splits import default_folds, read_splits, trained_on
 
 FINGERPRINT, PLANS, DESCRIPTION, PREPROCESSING, SPLITS, FOLD, ACCUMULATION = (
@@ -152,6 +154,17 @@ def predictions_of_training_cases(run: FoldRun, folders: Folders) -> list[Path]:
     dataset = _Dataset(plan, folders, run.dataset)
     trained = trained_on(dataset.splits, run.fold)
     return predictions_of(run, folders, trained, dataset.file_ending)
+
+
+def kept_predictions(run: FoldRun, folders: Folders) -> list[str]:
+    """The cases of a trained fold that a validation need not predict again."""
+    plan = CrossvalPlan((run.dataset,), (run.configuration,), ((run.trainer, run.plans),))
+    dataset = _Dataset(plan, folders, run.dataset)
+    fold, cases = run.folder(folders), dataset.validated(run.fold)
+    # What a cascade is trained on is written beside, and tells not whether it is whole.
+    if cases is None or run.next_stages:
+        return []
+    return whole_predictions(fold / "validation", fold / FINAL, cases, dataset.file_ending, run.npz)
 
 
 def plans_in_use(plan: CrossvalPlan, folders: Folders) -> dict:

@@ -203,7 +203,10 @@ def train_epochs(folder, model, plans, dataset, log, journal, go_on) -> None:
 
 
 def validate(folder, model, names, log, chosen) -> None:
+    kept = json.loads(os.environ.get("NNUNET_ATTENTION_KEPT_CASES", "[]"))
     for name in names:
+        if name in kept:
+            continue
         say(log, f"predicting {name} ")
         write_slowly(folder / "validation" / f"{name}.nii.gz", b"whole")
         following = chosen.get("next_stage")

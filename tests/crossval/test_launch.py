@@ -1,5 +1,6 @@
 """Launches with nnU-Net's commands replaced by fast ones that write the same files."""
 
+import gzip
 import json
 import os
 import shutil
@@ -300,6 +301,21 @@ def test_a_split_with_an_empty_list_is_refused(prepared, part):
     missing_steps(plan(folds=("0",)), prepared.folders)
     with pytest.raises(CommandError, match=rf"fold 1: {part} is empty"):
         run(prepared)
+
+
+def test_an_interrupted_validation_is_told_which_predictions_are_whole(prepared):
+    wanted, fold = one_fold(prepared)
+    (fold / "validation" / "summary.json").unlink()
+    whole, half = sorted((fold / "validation").glob("*.nii.gz"))
+    content = gzip.compress(b"a prediction")
+    whole.write_bytes(content)
+    half.write_bytes(content[:-1])
+    outcome, _ = run(prepared, wanted)
+    # The stand-in's accumulation knows this content for none of its own.
+    assert [name.rpartition(" ")[2] for name in outcome.failed] == ["accumulation"]
+    assert "--val" in begins(prepared)[1]
+    assert whole.read_bytes() == content
+    assert half.read_bytes() == b"whole"
 
 
 def test_npz_wanted_later_asks_for_another_validation(prepared):

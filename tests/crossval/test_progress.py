@@ -74,6 +74,12 @@ def test_validation_counts_its_cases():
     assert progress.seconds_left is None
 
 
+def test_cases_kept_from_an_interrupted_validation_count():
+    kept = "x: The predictions of 2 of 5 cases are kept from an earlier validation\n"
+    assert parse_log(kept).validated_cases == 2
+    assert parse_log(kept + VALIDATING).validated_cases == 4
+
+
 def test_the_end_of_the_validation_is_seen():
     assert parse_log(EPOCHS + TRAINED + VALIDATING + VALIDATED).phase == "validated"
 

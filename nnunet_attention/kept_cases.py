@@ -1,0 +1,62 @@
+"""Cases that an interrupted validation need not predict again: who finds them tells the trainer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+
+# Holds a JSON list of names, for the trainer's process.
+VARIABLE = "NNUNET_ATTENTION_KEPT_CASES"
+_ENDING = ".nii.gz"
+_PIECE_BYTES = 1 << 20
+
+
+def kept_cases() -> frozenset[str]:
+    """Those that this process's environment names."""
+    return frozenset(json.loads(os.environ.get(VARIABLE, "[]")))
+
+
+def whole_predictions(
+    validation: Path, checkpoint: Path, cases: Collection[str], file_ending: str, npz: bool
+) -> list[str]:
+    """Cases of which a validation with this checkpoint has left all files, written to their end.
+
+    nnU-Net writes in place, the segmentation last; a kill leaves halves. Only a compressed NIfTI
+    tells: of other formats all cases are predicted again.
+
+    Args:
+        validation: the folder.
+        checkpoint: what comes from before it is another network's.
+        cases: their names.
+        file_ending: of the segmentations.
+        npz: probabilities must be there too.
+    """
+    if file_ending != _ENDING:
+        return []
+    return [case for case in cases if _is_whole(validation / f"{case}{_ENDING}", checkpoint, npz)]
+
+
+def _is_whole(segmentation: Path, checkpoint: Path, npz: bool) -> bool:
+    name = segmentation.name.removesuffix(_ENDING)
+    before = [segmentation.with_name(name + ending) for ending in (".npz", ".pkl")] if npz else []
+    try:
+        written = [path.stat().st_mtime_ns for path in (checkpoint, *before, segmentation)]
+        return written == sorted(written) and written[0] < written[-1] and _reads(segmentation)
+    except OSError:
+        return False
+
+
+def _reads(path: Path) -> bool:
+    """Whether a compressed stream has its end and its check sum."""
+    try:
+        with gzip.open(path) as stream:
+            empty = True
+            while stream.read(_PIECE_BYTES):
+                empty = False
+        return not empty
+    except (OSError, EOFError, zlib.error):
+        return False

@@ -1,0 +1,31 @@
+"""What our trainers do about a validation that was interrupted."""
+
+from nnunet_attention.kept_cases import kept_cases
+
+
+class ContinuesValidation:
+    """Mixed into a trainer: its validation leaves out cases that are named to it as predicted.
+
+    `nnunet-attention crossval` names them. The summary is of all cases that are in the folder.
+    """
+
+    _kept_cases: frozenset[str] = frozenset()
+
+    def perform_actual_validation(self, save_probabilities: bool = False):
+        """As nnU-Net's, of the cases that are left."""
+        self._kept_cases = kept_cases()
+        try:
+            super().perform_actual_validation(save_probabilities)
+        finally:
+            self._kept_cases = frozenset()
+
+    def do_split(self):
+        """As nnU-Net's; amid a validation without the cases that are kept."""
+        train, validated = super().do_split()
+        left = [case for case in validated if case not in self._kept_cases]
+        if len(left) < len(validated):
+            self.print_to_log_file(
+                f"The predictions of {len(validated) - len(left)} of {len(validated)} cases are "
+                "kept from an earlier validation with this checkpoint"
+            )
+        return train, left
