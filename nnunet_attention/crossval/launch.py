@@ -179,9 +179,10 @@ class _Launch:
                 self._begun.add(step.dataset)
                 self._kept(lambda step=step: self._manifest.note_dependence(step.dataset))
         started = self._runner.start(ready) if ready else []
+        # All of them before anything else is done: what is not known here is not stopped.
+        self._running.update({running.step.name: running for running in started})
         for running in started:
             del self._waiting[running.step.name]
-            self._running[running.step.name] = running
             self._view.started(running)
         return bool(started)
 

@@ -590,7 +590,7 @@ def trainings(prepared) -> list[psutil.Process]:
 
 
 def test_trainings_that_a_killed_launcher_left_running_are_watched_to_their_end(prepared):
-    killed_launcher(prepared, FAKE_EPOCHS=10, FAKE_SECONDS=0.1)
+    killed_launcher(prepared, FAKE_EPOCHS=25, FAKE_SECONDS=0.1)
     left = {one.pid for one in trainings(prepared)}
     outcome, view = run(prepared, plan(folds=("0",)))
     assert outcome.ok
@@ -644,7 +644,7 @@ def test_a_left_training_with_other_options_is_ended_first(prepared):
 
 
 def test_a_training_that_was_left_paused_goes_on(prepared):
-    killed_launcher(prepared, FAKE_EPOCHS=6, FAKE_SECONDS=0.1)
+    killed_launcher(prepared, FAKE_EPOCHS=15, FAKE_SECONDS=0.1)
     for one in trainings(prepared):
         one.suspend()
     outcome, _ = run(prepared, plan(folds=("0",)))
@@ -665,6 +665,16 @@ def test_ctrl_c_stops_adopted_trainings_too(prepared):
     assert prepared.left_processes() == []
     for checkpoint in prepared.folders.results.glob("*/*/fold_0/checkpoint_*.pth"):
         assert is_whole(checkpoint)
+
+
+def test_an_interruption_while_the_first_start_is_told_stops_the_others_too(prepared, monkeypatch):
+    def interrupt(view, running):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Silent, "started", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(prepared, plan(folds=("0",)))
+    assert prepared.left_processes() == []
 
 
 def test_adopted_folds_keep_their_gpus(prepared):
