@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from nnunet_attention import __version__, doorway
+from nnunet_attention.environment import how_misread
 
 _TRAINER = "AttentionUNetTrainer"
 # Runs nnU-Net's own resolver as its commands do. The last line of its output is for us.
@@ -167,6 +169,12 @@ def examine_folder(variable: str, value: str | None, must_be_writable: bool) -> 
         return Finding(variable, "not set", f"export {variable}=/path/to/{variable}")
     folder = Path(value)
     if not folder.is_dir():
+        misread = how_misread(value)
+        if misread is not None:
+            what, meant = misread
+            return Finding(
+                variable, f"the value {value} {what}", f"export {variable}={shlex.quote(meant)}"
+            )
         return Finding(variable, f"{folder} is not a folder", f'mkdir -p "{folder}"')
     try:
         # os.access is no judge on network file systems: only a file tells.

@@ -8,7 +8,8 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.networks import UnsupportedNetworkError, build_attention_network
+from nnunet_attention.networks import build_attention_network
+from nnunet_attention.networks.trusted_plans import building, check_plans
 from nnunet_attention.plans.architecture import gated_architecture
 from nnunet_attention.plans.files import read_plans, save_plans
 
@@ -31,6 +32,7 @@ def converted_plans(
 
     Raises:
         UnsupportedNetworkError: if there is no attention U-Net for a network of the plans.
+        CommandError: if the plans name what must not be imported.
         ValueError: if a network has no skip connection to gate, or the gates no such start.
     """
     converted = {**copy.deepcopy(dict(plans)), "plans_name": plans_name}
@@ -44,6 +46,7 @@ def converted_plans(
             )
     manager = PlansManager(converted)
     for name in converted["configurations"]:
+        check_plans(converted, name)
         # Built once, so that plans of which no network can be made are not written.
         with torch.device("meta"):
             build_attention_network(manager.get_configuration(name), 1, 2)
@@ -69,8 +72,9 @@ def convert_plans(folder: Path, source: str, target: str, **options: bool | str 
         there = f"there are: {', '.join(names)}" if names else "there are no plans; plan first"
         raise CommandError(f"--from {source}: no {path}; {there}")
     try:
-        plans = converted_plans(read_plans(path), target, **options)
-    except (UnsupportedNetworkError, ValueError) as error:
+        with building(source):
+            plans = converted_plans(read_plans(path), target, **options)
+    except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
     save_plans(plans, folder / f"{target}.json")
     return plans

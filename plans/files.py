@@ -20,6 +20,8 @@ def read_plans(path: Path) -> dict:
     if not isinstance(configurations, dict) or not configurations:
         raise CommandError(f"{path} is not a plans file of nnU-Net v2: it has no configurations")
     for name, configuration in configurations.items():
+        if not isinstance(configuration, dict):
+            raise CommandError(f"{path}: configuration {name} is no JSON object; plan again")
         if "architecture" not in configuration and "inherits_from" not in configuration:
             raise CommandError(
                 f"{path}: configuration {name} has no architecture, as in plans of an old nnU-Net; "

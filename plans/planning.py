@@ -11,8 +11,8 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     extract_fingerprint_dataset,
     plan_experiment_dataset,
 )
-from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
 
+from nnunet_attention.dataset_names import number_of_dataset
 from nnunet_attention.datasets import dataset_folder, raw_folder
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import require_writable
@@ -52,7 +52,7 @@ def plan_dataset(
     with contextlib.redirect_stdout(sys.stderr):
         if not (folder / "dataset_fingerprint.json").is_file():
             extract_fingerprint_dataset(
-                convert_dataset_name_to_id(name), num_processes=num_processes, verbose=False
+                int(number_of_dataset(name)), num_processes=num_processes, verbose=False
             )
         try:
             return plan_experiment_dataset(

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from nnunet_attention.crossval import CrossvalPlan, Folders
+from nnunet_attention.doorway import SEARCH_PATH_VARIABLE
+from nnunet_attention.doorway import directory as doorway_directory
 from nnunet_attention.process import COMMANDS_VARIABLE
 
 COMMAND = Path(__file__).parent / "crossval" / "fake_command.py"
@@ -49,6 +51,10 @@ class FakeNnunet:
         self.folders = Folders(root / "raw", root / "preprocessed", root / "results")
         for folder in (self.folders.preprocessed, self.folders.results):
             folder.mkdir()
+        self.trainers = root / "trainers"
+        self.trainers.mkdir()
+        classes = "\n".join(f"class {name}: pass" for name in (*TRAINERS, "A"))
+        (self.trainers / "trainers_of_tests.py").write_text(classes)
         self.add_dataset(DATASET, cases)
 
     def prepare(self) -> None:
@@ -89,6 +95,7 @@ class FakeNnunet:
             "nnUNet_preprocessed": str(self.folders.preprocessed),
             "nnUNet_results": str(self.folders.results),
             COMMANDS_VARIABLE: str(self.bin),
+            SEARCH_PATH_VARIABLE: os.pathsep.join([str(self.trainers), doorway_directory()]),
             **{name: str(value) for name, value in variables.items()},
         }
 

@@ -17,7 +17,12 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunet_attention.networks.wide import build_wide_network
+from nnunet_attention.networks.wide import (
+    WIDE_TOLERANCE,
+    build_wide_network,
+    wide_mismatch,
+    wide_mismatch_in_words,
+)
 from nnunet_attention.trainers.memory import KeepsFreedMemory
 from nnunet_attention.trainers.short import nnUNetTrainer_short
 from nnunet_attention.trainers.validation import ContinuesValidation
@@ -46,6 +51,17 @@ class WideUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
         return build_wide_network(
             configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
+
+    def on_train_start(self):
+        """As nnU-Net's; a size that is not the attention U-Net's is stated in the log."""
+        super().on_train_start()
+        mismatch = wide_mismatch(
+            self.configuration_manager,
+            self.num_input_channels,
+            self.label_manager.num_segmentation_heads,
+        )
+        if abs(mismatch) > WIDE_TOLERANCE:
+            self.print_to_log_file(wide_mismatch_in_words(mismatch))
 
 
 class WideUNetTrainer_1epoch(WideUNetTrainer, nnUNetTrainer_1epoch):

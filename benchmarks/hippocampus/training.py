@@ -18,6 +18,7 @@ from benchmarks.hippocampus.schedules import (
     Variant,
     training_environment,
 )
+from nnunet_attention.dataset_names import number_of_dataset
 from nnunet_attention.files import read_json, write_text
 from nnunet_attention.workers import planning_environment
 
@@ -112,7 +113,7 @@ def _prepare(
         if code:
             return code
     if not (preprocessed / f"{STOCK_PLANS}_{schedule.planned}").is_dir():
-        number = str(int(schedule.dataset.removeprefix("Dataset").partition("_")[0]))
+        number = str(int(number_of_dataset(schedule.dataset)))
         command = ["nnUNetv2_plan_and_preprocess", "-d", number, "-c", schedule.planned]
         code = _run([*command, "-np", str(processes)], variables)
         if code:

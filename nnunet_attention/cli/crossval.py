@@ -118,11 +118,12 @@ def add_execution_arguments(
 
 def run(arguments: argparse.Namespace) -> int:
     """Makes what is missing, then the leaderboard."""
-    from nnunet_attention.crossval import Folders
+    from nnunet_attention.crossval import Folders, check_names
 
     check_execution_arguments(arguments)
     folders = Folders.from_environment()
     plan = plan_of(arguments)
+    check_names(plan, folders)
     root = arguments.output or default_output(plan, folders)
     if arguments.dry_run:
         print_missing(plan, folders, root, not arguments.no_leaderboard)
@@ -207,9 +208,11 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
 
 def default_output(plan: CrossvalPlan, folders: Folders) -> Path:
     """Beside the results, by data sets."""
+    from nnunet_attention.dataset_names import number_of_dataset
+
     name = plan.datasets[0]
     if len(plan.datasets) > 1:
-        name = f"Datasets_{'_'.join(dataset[7:10] for dataset in plan.datasets)}"
+        name = f"Datasets_{'_'.join(number_of_dataset(one) for one in plan.datasets)}"
     return folders.results / "crossval" / name
 
 

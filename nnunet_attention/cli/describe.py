@@ -41,11 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measures, and prints two tables for each configuration."""
     from dataclasses import asdict
 
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-    from nnunet_attention.cost import configuration_cost
-    from nnunet_attention.files import read_json, require_writable_file, write_json
-    from nnunet_attention.networks import UnsupportedNetworkError
+    from nnunet_attention.dataset_json import read_dataset_json
+    from nnunet_attention.files import require_writable_file, write_json
     from nnunet_attention.plans import dataset_folder, dataset_name, read_plans
 
     if (arguments.plans_file is None) == (arguments.dataset is None):
@@ -57,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder = dataset_folder(dataset_name(arguments.dataset))
         path = folder / f"{arguments.plans_name or 'nnUNetPlans'}.json"
     plans = read_plans(path)
-    dataset_json = read_json(path.with_name("dataset.json"))
+    dataset_json = read_dataset_json(path.with_name("dataset.json"), channels=True)
     names = arguments.configurations or list(plans["configurations"])
     for name in names:
         if name not in plans["configurations"]:
@@ -67,11 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
     if arguments.output is not None:
         require_writable_file(arguments.output, "-o")
-    manager = PlansManager(plans)
-    try:
-        costs = [configuration_cost(manager, name, dataset_json) for name in names]
-    except (UnsupportedNetworkError, ValueError) as error:
-        raise CommandError(f"{path}: {error}") from error
+    costs = costs_of(path, plans, dataset_json, names)
     print_costs(costs)
     if arguments.output is not None:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -80,15 +73,41 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def costs_of(path: Path, plans: dict, dataset_json: dict, names: Sequence[str]) -> list:
+    """What the networks of these configurations cost.
+
+    Raises:
+        CommandError: naming the plans file, whatever is wrong with it.
+    """
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    from nnunet_attention.cost import configuration_cost
+    from nnunet_attention.networks.trusted_plans import building
+
+    manager = PlansManager(plans)
+    costs = []
+    try:
+        for name in names:
+            with building(name):
+                costs.append(configuration_cost(manager, name, dataset_json))
+    except CommandError as error:
+        raise CommandError(f"{path}: {error}") from error
+    return costs
+
+
 def print_costs(costs: Sequence) -> None:
     """Prints the tables of `nnunet_attention.cost.tables` for each configuration."""
     from rich.console import Console
 
     from nnunet_attention.cost.tables import gate_table, network_table
+    from nnunet_attention.networks.wide import WIDE_TOLERANCE, wide_mismatch_in_words
 
     console = Console()
     for cost in costs:
         console.print(network_table(cost))
+        if abs(cost.wide_mismatch) > WIDE_TOLERANCE:
+            words = wide_mismatch_in_words(cost.wide_mismatch)
+            console.print(f"{cost.configuration}: {words}", soft_wrap=True, highlight=False)
         console.print(gate_table(cost))
     console.print(
         "FLOPs: one forward pass, 2 for a multiply-add. Activations: what a batch keeps for the "

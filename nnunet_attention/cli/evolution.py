@@ -26,11 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Draws, and prints the paths of the pictures."""
     if not arguments.fold.is_dir():
         raise CommandError(f"{arguments.fold}: there is no such folder")
-    from nnunet_attention.files import read_json, require_writable
+    from nnunet_attention.dataset_json import read_dataset_json
+    from nnunet_attention.files import require_writable
     from nnunet_attention.maps.evolution import draw_evolution
     from nnunet_attention.maps.training_record import FOLDER
 
-    labels = read_json(arguments.fold.absolute().parent / "dataset.json")["labels"]
+    labels = read_dataset_json(arguments.fold.absolute().parent / "dataset.json")["labels"]
     folder = arguments.output or arguments.fold / FOLDER
     require_writable(folder, "-o")
     for path in draw_evolution(arguments.fold, folder, labels):

@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from nnunet_attention.cli.progress import progress_bar
-    from nnunet_attention.crossval import Folders
+    from nnunet_attention.crossval import Folders, check_names
     from nnunet_attention.crossval.experiments import DEFAULT_TRAINERS, collect, paper_table
     from nnunet_attention.crossval.paper_table import print_paper_table, write_paper_table
 
@@ -92,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.npz, arguments.pretrained_weights = False, None
     folders = Folders.from_environment()
     plan = plan_of(arguments)
+    check_names(plan, folders)
     root = (arguments.output or _default_output(arguments.experiment, plan, folders)).absolute()
     experiment = _experiment(arguments, plan, folders, root)
     if arguments.dry_run:
@@ -167,5 +168,7 @@ def _experiment(
 
 
 def _default_output(name: str, plan: CrossvalPlan, folders: Folders) -> Path:
-    numbers = "_".join(dataset[7:10] for dataset in plan.datasets)
+    from nnunet_attention.dataset_names import number_of_dataset
+
+    numbers = "_".join(map(number_of_dataset, plan.datasets))
     return folders.results / "experiments" / f"{name}_{numbers}"

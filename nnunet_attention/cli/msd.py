@@ -22,6 +22,7 @@ from nnunet_attention.cli.shared_arguments import (
     add_npz,
     add_trainers,
     refuse_ignored,
+    trained_models,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def _fetch(arguments: argparse.Namespace, tasks: list[Task]) -> int:
 
 
 def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
-    from nnunet_attention.crossval import Folders
+    from nnunet_attention.crossval import Folders, check_names
+    from nnunet_attention.lookups import check_trainers
 
     check_execution_arguments(arguments)
     if arguments.source is not None:
@@ -104,10 +106,13 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
         )
     arguments.pretrained_weights = None
     folders = Folders.from_environment()
+    # Before a download, which may take hours.
+    check_trainers(trainer for trainer, _ in trained_models(arguments.trainers, arguments.plans))
     if arguments.dry_run:
         return _print_missing(arguments, tasks, folders)
     arguments.datasets = [_converted(arguments, task, folders) for task in tasks]
     plan = plan_of(arguments)
+    check_names(plan, folders)
     root = arguments.output or default_output(plan, folders)
     return (
         execute(arguments, plan, folders, root)
@@ -164,6 +169,7 @@ def _fetched(arguments: argparse.Namespace, task: Task) -> Path:
 
 
 def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Folders) -> int:
+    from nnunet_attention.crossval import check_names
     from nnunet_attention.crossval.msd import BASE_URL, locate
 
     absent = [
@@ -185,6 +191,7 @@ def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Fo
     if present:
         arguments.datasets = present
         plan = plan_of(arguments)
+        check_names(plan, folders)
         print_missing(plan, folders, arguments.output or default_output(plan, folders))
     if absent:
         names = ", ".join(task.dataset_name for task in absent)

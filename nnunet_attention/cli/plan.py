@@ -138,20 +138,20 @@ def run(arguments: argparse.Namespace) -> int:
 def _print_costs_and_commands(folder: Path, plans_name: str, wanted: list[str] | None) -> None:
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    from nnunet_attention.cli.describe import print_costs
-    from nnunet_attention.cost import configuration_cost
-    from nnunet_attention.files import read_json
+    from nnunet_attention.cli.describe import costs_of, print_costs
+    from nnunet_attention.dataset_json import number_of_cases, read_dataset_json
+    from nnunet_attention.dataset_names import number_of_dataset
     from nnunet_attention.plans import needs_preprocessing, read_plans
 
     plans = read_plans(folder / f"{plans_name}.json")
-    dataset_json = read_json(folder / "dataset.json")
+    dataset_json = read_dataset_json(folder / "dataset.json", channels=True)
     manager = PlansManager(plans)
     names = [name for name in plans["configurations"] if name in (wanted or [name])]
     for name in wanted or ():
         if name not in names:
             print(f"{folder.name} has no configuration {name}", file=sys.stderr)
-    print_costs([configuration_cost(manager, name, dataset_json) for name in names])
-    cases = int(dataset_json["numTraining"])
+    print_costs(costs_of(folder / f"{plans_name}.json", plans, dataset_json, names))
+    cases = number_of_cases(dataset_json, str(folder / "dataset.json"))
     resolved = {name: manager.get_configuration(name).configuration for name in names}
     # The cascade's data are those of the configuration that it inherits from.
     to_do = {
@@ -159,7 +159,7 @@ def _print_costs_and_commands(folder: Path, plans_name: str, wanted: list[str] |
         for name, configuration in resolved.items()
         if needs_preprocessing(folder, configuration, cases)
     }
-    number = str(int(folder.name[7:10]))
+    number = str(int(number_of_dataset(folder.name)))
     if to_do:
         command = ["nnUNetv2_preprocess", "-d", number, "-plans_name", plans_name, "-c"]
         print(shlex.join([*command, *to_do.values()]))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nnunet_attention.cost.saved import saved_activations
 from nnunet_attention.cost.vram import vram_reference
 from nnunet_attention.networks import attention_class_path, build_attention_network
+from nnunet_attention.networks.trusted_plans import check_plans, network_channels
 from nnunet_attention.networks.wide import (
     build_plain_network,
     build_wide_network,
@@ -95,6 +95,11 @@ class ConfigurationCost:
     gates: tuple[GateCost, ...]
     gate_start: str
 
+    @property
+    def wide_mismatch(self) -> float:
+        """See `networks.wide.wide_mismatch`."""
+        return self.networks["wide"].parameters / self.networks["attention"].parameters - 1
+
 
 @dataclass(frozen=True)
 class _Measurement:
@@ -119,14 +124,13 @@ def configuration_cost(plans: PlansManager, name: str, dataset_json: Mapping) ->
 
     Raises:
         UnsupportedNetworkError: if there is no attention U-Net for the network of the plans.
+        CommandError: if the plans name what must not be imported.
         ValueError: if the network has no skip connection to gate.
     """
+    check_plans(plans.plans, name)
     configuration = plans.get_configuration(name)
     attention_class_path(configuration.network_arch_class_name)
-    channels = (
-        determine_num_input_channels(plans, configuration, dataset_json),
-        plans.get_label_manager(dataset_json).num_segmentation_heads,
-    )
+    channels = network_channels(plans, configuration, dataset_json)
     patch_size = tuple(int(size) for size in configuration.patch_size)
     architecture = json.dumps(configuration.configuration["architecture"], sort_keys=True)
     measured = {kind: _measure(kind, architecture, *channels, patch_size) for kind in _BUILDERS}

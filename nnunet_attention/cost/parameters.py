@@ -1,15 +1,16 @@
 """How many numbers the network of a trainer learns."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
-from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_attention import trainers
-from nnunet_attention.files import read_json
+from nnunet_attention.dataset_json import read_dataset_json
+from nnunet_attention.lookups import find_trainer
+from nnunet_attention.networks.trusted_plans import build_from_plans
+from nnunet_attention.networks.wide import count_parameters as parameters_of
 
 
 def count_parameters(trainer: str, plans: Mapping, dataset_json: Path, configuration: str) -> int:
@@ -22,17 +23,13 @@ def count_parameters(trainer: str, plans: Mapping, dataset_json: Path, configura
         plans: content of plans.json.
         dataset_json: of the data set.
         configuration: such as 3d_fullres.
+
+    Raises:
+        CommandError: if the plans name what must not be imported, or no network can be built.
     """
-    found = getattr(trainers, trainer, None) or recursive_find_trainer_class_by_name(trainer)
-    description = read_json(dataset_json)
-    manager = PlansManager(dict(plans))
-    configuration_manager = manager.get_configuration(configuration)
+    found = getattr(trainers, trainer, None) or find_trainer(trainer)
+    description = read_dataset_json(dataset_json, channels=True)
+    build = partial(found.build_network_architecture, enable_deep_supervision=True)
     with torch.device("meta"):
-        network = found.build_network_architecture(
-            manager,
-            configuration_manager,
-            determine_num_input_channels(manager, configuration_manager, description),
-            manager.get_label_manager(description).num_segmentation_heads,
-            True,
-        )
-    return sum(parameter.numel() for parameter in network.parameters())
+        network = build_from_plans(plans, configuration, description, build)
+    return parameters_of(network)

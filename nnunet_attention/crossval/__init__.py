@@ -2,6 +2,7 @@
 
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.folds import FoldRun, FoldState
+from nnunet_attention.crossval.named import check_names
 from nnunet_attention.crossval.runs import CrossvalPlan, Step, all_runs, missing_steps, state_of
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Folders",
     "Step",
     "all_runs",
+    "check_names",
     "missing_steps",
     "state_of",
 ]

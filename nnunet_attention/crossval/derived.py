@@ -15,6 +15,11 @@ from pathlib import Path
 
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.planned import configuration_of, differences, relevant
+from nnunet_attention.dataset_names import (
+    full_dataset_name,
+    is_dataset_name,
+    number_of_dataset,
+)
 from nnunet_attention.demo.folder import remove
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import NNUNET_LAYOUT, read_json, write_json, write_text
@@ -61,13 +66,16 @@ def choose_derived(
         CommandError: if the number is taken, or all are.
     """
     short = f"{original.partition('_')[2]}TrainingSize{fold}"
-    for path in sorted(folders.preprocessed.glob(f"Dataset???_{short}/{_NOTE}")):
+    for path in sorted(folders.preprocessed.glob(f"Dataset*_{short}/{_NOTE}")):
+        if not is_dataset_name(path.parent.name):
+            continue
         if read_json(path) == _note(original, fold) and number in (None, _number(path.parent.name)):
             return Derived(path.parent.name, original, fold)
     taken = {
         _number(path.name): path
         for place in (folders.raw, folders.preprocessed, folders.results)
-        for path in (place.glob("Dataset[0-9][0-9][0-9]_*") if place.is_dir() else ())
+        for path in (place.glob("Dataset*_*") if place.is_dir() else ())
+        if is_dataset_name(path.name)
     }
     if number is not None and number in taken:
         raise CommandError(f"--derived-id {number}: taken by {taken[number]}; choose another")
@@ -82,7 +90,7 @@ def choose_derived(
             "another with --derived-id"
         )
     chosen = free[0] if number is None else number
-    return Derived(f"Dataset{chosen:03d}_{short}", original, fold)
+    return Derived(full_dataset_name(chosen, short), original, fold)
 
 
 def is_derived(
@@ -206,7 +214,7 @@ def _note(original: str, fold: str) -> dict:
 
 
 def _number(dataset: str) -> int:
-    return int(dataset[7:10])
+    return int(number_of_dataset(dataset))
 
 
 def _plans_of(models: Sequence[tuple[str, str]]) -> list[str]:

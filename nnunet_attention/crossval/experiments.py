@@ -16,8 +16,9 @@ from nnunet_attention.crossval import transfer as moving
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.folds import FoldState
 from nnunet_attention.crossval.runs import CrossvalPlan, all_runs, missing_steps
+from nnunet_attention.dataset_json import read_dataset_json
+from nnunet_attention.dataset_names import number_of_dataset
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json
 from nnunet_attention.splits import default_folds, read_splits
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def training_size(
         derived = derived_data.choose_derived(
             folders, dataset, wanted.folds[0], derived_number, numbers
         )
-        numbers.add(int(derived.name[7:10]))
+        numbers.add(int(number_of_dataset(derived.name)))
         short = _short(dataset)
         stages += [
             Trainings(f"prepare {short}", replace(wanted, datasets=(dataset,), folds=())),
@@ -428,7 +429,7 @@ def _prediction(
         return moving.validation_cases_of(folders, target, wanted.folds)
 
     def is_done() -> bool:
-        ending = read_json(folders.dataset_json(target))["file_ending"]
+        ending = read_dataset_json(folders.dataset_json(target))["file_ending"]
         return moving.is_predicted(folder, cases(), ending)
 
     def do(log: Path) -> None:

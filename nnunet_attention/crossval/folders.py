@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunet_attention.environment import check_folder_variable
 from nnunet_attention.errors import CommandError
 from nnunet_attention.splits import SPLITS_FILE
 
@@ -25,13 +26,15 @@ class Folders:
         """The folders that nnU-Net's variables name.
 
         Raises:
-            CommandError: if one is not set.
+            CommandError: if one is not set, or has quotation marks or the like in it.
         """
         unset = [name for name in _VARIABLES if not os.environ.get(name)]
         if unset:
             raise CommandError(
                 f"{' and '.join(unset)} not set; export {unset[0]}=/path/to/{unset[0]}"
             )
+        for name in _VARIABLES:
+            check_folder_variable(name, os.environ[name])
         return cls(*(Path(os.environ[name]).absolute() for name in _VARIABLES))
 
     def raw_dataset(self, dataset: str) -> Path:

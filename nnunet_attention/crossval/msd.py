@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nnunet_attention.crossval.download import OnProgress, download, md5_of
 from nnunet_attention.crossval.lock import Lock
+from nnunet_attention.dataset_names import full_dataset_name
 from nnunet_attention.demo.folder import remove
 from nnunet_attention.demo.task import MsdTask, read_msd_task
 from nnunet_attention.errors import CommandError
@@ -58,7 +59,7 @@ class Task:
     @property
     def dataset_name(self) -> str:
         """As nnU-Net's conversion names it."""
-        return f"Dataset{self.number:03d}_{self.name.partition('_')[2]}"
+        return full_dataset_name(self.number, self.name.partition("_")[2])
 
 
 TASKS = tuple(Task(name, md5) for name, md5 in _MD5.items())
@@ -286,7 +287,7 @@ def _with_test_folder(task: MsdTask, folder: Path):
 
 
 def _require_free_number(task: MsdTask, raw: Path, environment: Mapping[str, str]) -> None:
-    start = f"Dataset{task.number:03d}_"
+    start = full_dataset_name(task.number, "")
     variables = ("nnUNet_preprocessed", "nnUNet_results")
     known = [Path(environment[name]) for name in variables if environment.get(name)]
     for place in (raw, *known):

@@ -6,7 +6,6 @@ a step, a crash or another launcher's work gets what is missing then.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,6 +29,8 @@ from nnunet_attention.crossval.planned import (
     relevant,
 )
 from nnunet_attention.crossval.splits import check_splits
+from nnunet_attention.dataset_json import number_of_cases, read_dataset_json
+from nnunet_attention.dataset_names import number_of_dataset
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
 from nnunet_attention.kept_cases import whole_predictions
@@ -179,10 +180,7 @@ class _Dataset:
         self._wanted = plan
         self._folders = folders
         self._name = name
-        found = re.fullmatch(r"Dataset(\d{3})_.+", name)
-        if found is None:
-            raise CommandError(f"-d {name}: give DatasetXXX_Name or its number")
-        self._number = str(int(found[1]))
+        self._number = str(int(number_of_dataset(name)))
 
     def steps(self) -> list[Step]:
         self._check()
@@ -216,11 +214,15 @@ class _Dataset:
             self._folders.raw_dataset(self._name) / "dataset.json",
         ):
             if path.is_file():
-                return read_json(path)
+                return read_dataset_json(path, channels=True)
         raise CommandError(
             f"-d {self._name}: there is no {self._folders.raw_dataset(self._name)} with a "
             "dataset.json, nor preprocessed data; check -d, nnUNet_raw and nnUNet_preprocessed"
         )
+
+    @property
+    def _stated_cases(self) -> int:
+        return number_of_cases(self.description, f"{self._name}'s dataset.json")
 
     @property
     def file_ending(self) -> str:
@@ -445,7 +447,7 @@ class _Dataset:
         from nnunet_attention.datasets import needs_preprocessing
 
         folders, name = self._folders, self._name
-        number = len(self.cases) if self.cases is not None else int(self.description["numTraining"])
+        number = len(self.cases) if self.cases is not None else self._stated_cases
         references = folders.references(name)
         return (
             folders.unfinished_data(name, identifier).exists()
@@ -561,7 +563,7 @@ def training_cases(raw: Path) -> tuple[str, ...]:
     # Not the function that nnU-Net calls, which starts a pool of processes to find their files.
     from nnunetv2.utilities.utils import get_identifiers_from_splitted_dataset_folder
 
-    description = read_json(raw / "dataset.json")
+    description = read_dataset_json(raw / "dataset.json")
     if "dataset" in description:
         return tuple(sorted(description["dataset"]))
     ending = description["file_ending"]

@@ -11,6 +11,8 @@ from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.folds import summarised_cases
 from nnunet_attention.crossval.local import command_environment
 from nnunet_attention.crossval.planned import differences, relevant
+from nnunet_attention.dataset_json import read_dataset_json
+from nnunet_attention.dataset_names import number_of_dataset
 from nnunet_attention.demo.folder import remove
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import NNUNET_LAYOUT, read_json, write_json
@@ -34,7 +36,7 @@ def check_alike(folders: Folders, source: str, target: str) -> None:
         path = folders.raw_dataset(dataset) / "dataset.json"
         if not path.is_file():
             path = folders.dataset_json(dataset)
-        described.append(read_json(path))
+        described.append(read_dataset_json(path, channels=True))
     first, second = described
     found = []
     if first.get("labels") != second.get("labels"):
@@ -53,12 +55,12 @@ def check_alike(folders: Folders, source: str, target: str) -> None:
 
 def moved_name(plans: str, target: str) -> str:
     """Of the target's plans where the source is trained with them."""
-    return f"{plans}For{target[7:10]}"
+    return f"{plans}For{number_of_dataset(target)}"
 
 
 def tuned_name(plans: str, source: str) -> str:
     """Of the target's plans for trainings that start from the source's weights."""
-    return f"{plans}From{source[7:10]}"
+    return f"{plans}From{number_of_dataset(source)}"
 
 
 def moving_command(source: str, target: str, plans: str) -> list[str]:
@@ -234,7 +236,7 @@ def predict_target(
 
 def _images(raw: Path, cases: Sequence[str]) -> dict[str, list[Path]]:
     """The images of each case, one a channel; none where they are missing."""
-    described = read_json(raw / "dataset.json")
+    described = read_dataset_json(raw / "dataset.json")
     if "dataset" in described:
         from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 

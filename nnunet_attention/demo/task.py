@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunet_attention.dataset_names import full_dataset_name
 from nnunet_attention.demo.settings import DEFAULT_CASES, FEWEST_CASES_FOR_FOLDS
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import write_json
@@ -48,7 +49,7 @@ class MsdTask:
     @property
     def dataset_name(self) -> str:
         """As nnU-Net's conversion names it, such as Dataset004_Hippocampus."""
-        return f"Dataset{self.number:03d}_{self.name}"
+        return full_dataset_name(self.number, self.name)
 
     @property
     def folder_name(self) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunet_attention.dataset_json import read_dataset_json
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.masks import Label
-from nnunet_attention.files import read_json
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,10 @@ class LabelScheme:
         """Reads nnU-Net's dataset.json.
 
         Raises:
-            CommandError: if it is none of nnU-Net v2.
+            CommandError: see `read_dataset_json`; or if there is nothing to evaluate.
         """
-        content = read_json(path)
-        labels, ending = content.get("labels"), content.get("file_ending")
-        if not isinstance(labels, dict) or not isinstance(ending, str) or not ending:
-            raise CommandError(
-                f"{path} is no dataset.json of nnU-Net v2: it lacks labels or file_ending"
-            )
-        try:
-            members = {str(name): _members(value) for name, value in labels.items()}
-        except (TypeError, ValueError) as error:
-            raise CommandError(
-                f"{path}: labels must be NAME: NUMBER or NAME: [NUMBER, ...], got {labels}"
-            ) from error
+        content = read_dataset_json(path)
+        members = {str(name): _members(value) for name, value in content["labels"].items()}
         ignore = members.pop("ignore", None)
         if isinstance(ignore, tuple):
             raise CommandError(f"{path}: the ignore label must be one number, got {list(ignore)}")
@@ -69,7 +59,7 @@ class LabelScheme:
         else:
             numbers = sorted((_all(label)[0], name) for name, label in foreground.items())
             names = dict(numbers)
-        return cls(names, ignore, ending)
+        return cls(names, ignore, content["file_ending"])
 
 
 def find_dataset_json(folders: Iterable[Path]) -> Path:

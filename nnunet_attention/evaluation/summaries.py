@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
 import pandas as pd
 
+from nnunet_attention.dataset_names import is_dataset_name, number_of_dataset
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.labels import canonical_key, label_names
 from nnunet_attention.evaluation.metrics import METRICS
@@ -40,7 +40,6 @@ _FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl", ".png", ".bmp", ".
 _COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")
 _OF_NNUNET = ("Dice", "IoU", *_COUNTS)
 _NAME_OF_KEY = {metric.key: metric.name for metric in METRICS.values()}
-_DATASET = re.compile(r"Dataset(\d{3})_.+")
 # Where a table notes the tolerances of normalised surface Dice: by data set, by label, a set.
 _TOLERANCES = "nsd_tolerance_mm"
 _REMEDY = (
@@ -145,7 +144,7 @@ def read_named_results(
     if not root.is_dir():
         raise CommandError(f"{root}: there is no such folder; check --results {name}=DIR")
     if datasets is None:
-        found = [path.name for path in sorted(root.iterdir()) if _DATASET.fullmatch(path.name)]
+        found = [path.name for path in sorted(root.iterdir()) if is_dataset_name(path.name)]
     else:
         found = [find_dataset(root, dataset) for dataset in datasets]
     if not found:
@@ -306,14 +305,14 @@ def find_dataset(folder: Path, dataset: str | int) -> str:
     if not folder.is_dir():
         raise CommandError(f"{folder}: there is no such folder; check nnUNet_results")
     wanted = str(dataset)
-    if (folder / wanted).is_dir() and _DATASET.fullmatch(wanted):
+    if (folder / wanted).is_dir() and is_dataset_name(wanted):
         return wanted
     present = sorted(
-        path.name for path in folder.iterdir() if _DATASET.fullmatch(path.name) and path.is_dir()
+        path.name for path in folder.iterdir() if is_dataset_name(path.name) and path.is_dir()
     )
     found = []
     if wanted.isdecimal():
-        found = [name for name in present if int(_DATASET.fullmatch(name)[1]) == int(wanted)]
+        found = [name for name in present if int(number_of_dataset(name)) == int(wanted)]
     if len(found) != 1:
         raise CommandError(
             f"data set {wanted}: {'several' if found else 'no'} such data sets in {folder}; give "

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,21 +16,21 @@ from nnunetv2.inference.export_prediction import (
 )
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
-from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.helpers import empty_cache
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 from torch._dynamo import OptimizedModule
 
+from nnunet_attention.dataset_json import read_dataset_json
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json
+from nnunet_attention.lookups import find_trainer
 from nnunet_attention.maps.export import CaseExport, MapOptions, ModelDescription, is_complete
 from nnunet_attention.maps.exporters import Exporters
 from nnunet_attention.maps.image_space import to_image_space
 from nnunet_attention.maps.inputs import CaseFiles, check_cases
 from nnunet_attention.maps.recorder import attention_gates, map_names, record_attention
 from nnunet_attention.maps.stitching import MapStitcher, on_grid_of_patch
+from nnunet_attention.networks.trusted_plans import build_from_plans
 from nnunet_attention.plans.files import read_plans
 from nnunet_attention.weights import load_checkpoint
 
@@ -114,26 +115,23 @@ class AttentionPredictor(nnUNetPredictor):
                 f"{folder}: there is no such model folder; check -m, or -d, -c, -tr and -p"
             )
         plans = read_plans(folder / "plans.json")
-        dataset_json = read_json(folder / "dataset.json")
+        dataset_json = read_dataset_json(folder / "dataset.json", channels=True)
         folds = _folds_to_use(folder, use_folds, checkpoint_name)
         checkpoints = [load_checkpoint(folder / f"fold_{fold}" / checkpoint_name) for fold in folds]
         trainer_name = checkpoints[0]["trainer_name"]
-        trainer_class = recursive_find_trainer_class_by_name(trainer_name)
-        if trainer_class is None:
-            raise CommandError(
-                f"{folder}: nnU-Net does not find its trainer {trainer_name}; see "
-                "`nnunet-attention doctor`, or for a trainer of your own, nnUNet_extTrainer"
-            )
-        plans_manager = PlansManager(plans)
         configuration_name = checkpoints[0]["init_args"]["configuration"]
+        try:
+            trainer_class = find_trainer(trainer_name)
+            network = build_from_plans(
+                plans,
+                configuration_name,
+                dataset_json,
+                partial(trainer_class.build_network_architecture, enable_deep_supervision=False),
+            )
+        except CommandError as error:
+            raise CommandError(f"{folder}: {error}") from error
+        plans_manager = PlansManager(plans)
         configuration_manager = plans_manager.get_configuration(configuration_name)
-        network = trainer_class.build_network_architecture(
-            plans_manager,
-            configuration_manager,
-            determine_num_input_channels(plans_manager, configuration_manager, dataset_json),
-            plans_manager.get_label_manager(dataset_json).num_segmentation_heads,
-            enable_deep_supervision=False,
-        )
         try:
             network.load_state_dict(checkpoints[0]["network_weights"])
         except RuntimeError as error:

@@ -1,13 +1,14 @@
 """From the network that nnU-Net plans name to its gated counterpart."""
 
-import pydoc
+from importlib.util import find_spec
 
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
+from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.attention_unet import AttentionResidualEncoderUNet, AttentionUNet
+from nnunet_attention.networks.trusted_plans import build_named_network, network_class
 
 # The paths on the right are written into plans and stay importable for good.
 _GATED_PATH_OF = {
@@ -18,7 +19,7 @@ _GATED_PATH_OF = {
 }
 
 
-class UnsupportedNetworkError(ValueError):
+class UnsupportedNetworkError(CommandError, ValueError):
     """The plans name a network for which there is no attention U-Net."""
 
 
@@ -30,23 +31,30 @@ def attention_class_path(network_class_name: str) -> str:
 
     Raises:
         UnsupportedNetworkError: if it is another network than nnU-Net's PlainConvUNet or
-            ResidualEncoderUNet.
+            ResidualEncoderUNet; it is not imported.
     """
-    network_class = pydoc.locate(network_class_name)
-    if network_class is None:
-        # The class has moved since the plans were written: nnU-Net then goes by its last name.
-        last_name = network_class_name.split(".")[-1]
-        network_class = next(
-            (known for known in _GATED_PATH_OF if known.__name__ == last_name), None
-        )
-    if not isinstance(network_class, type) or network_class not in _GATED_PATH_OF:
+    try:
+        found = network_class(network_class_name)
+    except CommandError:
+        found = _by_last_name(network_class_name)
+    if found not in _GATED_PATH_OF:
         supported = ", ".join(known.__name__ for known in _GATED_PATH_OF)
         raise UnsupportedNetworkError(
             f"the plans name the network {network_class_name}; attention gates are supported on "
             f"{supported}. Choose plans with one of these (-p nnUNetPlans or "
             f"-p nnUNetResEncUNetLPlans) or another trainer."
         )
-    return _GATED_PATH_OF[network_class]
+    return _GATED_PATH_OF[found]
+
+
+def _by_last_name(path) -> type[nn.Module] | None:
+    """The network of a class that has moved to another package; None where it is another class."""
+    try:
+        if find_spec(path.partition(".")[0]) is not None:
+            return None
+    except (AttributeError, ImportError, ValueError):
+        return None
+    return next((known for known in _GATED_PATH_OF if known.__name__ == path.split(".")[-1]), None)
 
 
 def build_attention_network(
@@ -66,13 +74,13 @@ def build_attention_network(
 
     Raises:
         UnsupportedNetworkError: see `attention_class_path`.
+        CommandError: if the plans name a layer that is none; see `check_plans`.
     """
-    return get_network_from_plans(
+    return build_named_network(
         attention_class_path(configuration.network_arch_class_name),
         configuration.network_arch_init_kwargs,
         configuration.network_arch_init_kwargs_req_import,
         num_input_channels,
         num_output_channels,
-        allow_init=True,
         deep_supervision=deep_supervision,
     )

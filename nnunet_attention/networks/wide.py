@@ -4,14 +4,15 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from math import sqrt
+from typing import NamedTuple
 
 import torch
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_attention.networks.from_plans import attention_class_path, build_attention_network
 from nnunet_attention.networks.normalisation import without_views
+from nnunet_attention.networks.trusted_plans import build_named_network
 
 _PLAIN_PATH_OF = {
     "nnunet_attention.networks.AttentionUNet": (
@@ -23,6 +24,9 @@ _PLAIN_PATH_OF = {
 }
 # The arguments that the gated networks have and the plain ones have not.
 GATE_OPTIONS = ("gate_full_resolution", "output_transform", "gate_start")
+
+# Of the gated network's parameters.
+WIDE_TOLERANCE = 0.01
 
 
 def build_plain_network(
@@ -45,6 +49,7 @@ def build_plain_network(
 
     Raises:
         UnsupportedNetworkError: see `attention_class_path`.
+        CommandError: see `build_attention_network`.
     """
     arguments = {
         name: value
@@ -53,13 +58,13 @@ def build_plain_network(
     }
     if features_per_stage is not None:
         arguments["features_per_stage"] = list(features_per_stage)
-    return get_network_from_plans(
+    return build_named_network(
         _PLAIN_PATH_OF[attention_class_path(configuration.network_arch_class_name)],
         arguments,
         configuration.network_arch_init_kwargs_req_import,
         num_input_channels,
         num_output_channels,
-        allow_init=initialize,
+        initialize=initialize,
         deep_supervision=deep_supervision,
     )
 
@@ -98,17 +103,48 @@ def wide_features_per_stage(
     Raises:
         UnsupportedNetworkError: see `attention_class_path`.
     """
-    return _matching_features(
-        json.dumps(configuration.configuration["architecture"], sort_keys=True),
-        num_input_channels,
-        num_output_channels,
+    return _match(configuration, num_input_channels, num_output_channels).features
+
+
+def wide_mismatch(
+    configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int
+) -> float:
+    """By which share of the gated network's parameters the wide one has more, or fewer if negative.
+
+    Beyond `WIDE_TOLERANCE` only in small networks, where one channel is a large step.
+
+    Raises:
+        UnsupportedNetworkError: see `attention_class_path`.
+    """
+    match = _match(configuration, num_input_channels, num_output_channels)
+    return match.parameters / match.wanted - 1
+
+
+def wide_mismatch_in_words(mismatch: float) -> str:
+    """For people, who expect the two networks to be alike in size; see `wide_mismatch`."""
+    return (
+        f"the wide U-Net has {abs(mismatch):.1%} {'more' if mismatch > 0 else 'fewer'} parameters "
+        f"than the attention U-Net: these plans' channels allow no size within {WIDE_TOLERANCE:.0%}"
     )
+
+
+class _Match(NamedTuple):
+    """Channels per stage, the parameters that they give, and those that were wanted."""
+
+    features: tuple[int, ...]
+    parameters: int
+    wanted: int
+
+
+def _match(configuration: ConfigurationManager, inputs: int, outputs: int) -> _Match:
+    architecture = configuration.configuration["architecture"]
+    return _matching_features(json.dumps(architecture, sort_keys=True), inputs, outputs)
 
 
 @lru_cache(maxsize=128)
 def _matching_features(
     architecture: str, num_input_channels: int, num_output_channels: int
-) -> tuple[int, ...]:
+) -> _Match:
     configuration = ConfigurationManager({"architecture": json.loads(architecture)})
     channels = (num_input_channels, num_output_channels)
 
@@ -122,7 +158,8 @@ def _matching_features(
     with torch.device("meta"):
         target = count_parameters(build_attention_network(configuration, *channels))
         plain = build_plain_network(configuration, *channels, initialize=False)
-    return nearest_features(target, plain.encoder.output_channels, plain_parameters)
+    features = nearest_features(target, plain.encoder.output_channels, plain_parameters)
+    return _Match(features, plain_parameters(features), target)
 
 
 def nearest_features(

@@ -2,6 +2,8 @@
 
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from torch import Tensor
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import written_beside
 
-# Up to 2.5.1 a crafted file executes code in spite of weights_only=True (CVE-2025-32434).
-_FIRST_SAFE_TORCH = (2, 6)
+# In spite of weights_only=True a crafted file executes code up to 2.5.1 (CVE-2025-32434), and
+# writes where it should not in memory up to 2.9 (CVE-2026-24747).
+_FIRST_SAFE_TORCH = (2, 10)
+_ARCHIVE_START, _PICKLE_START = b"PK\x03\x04", b"\x80"
 _INIT_ARGUMENTS = ("plans", "configuration", "dataset_json")
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
 
@@ -38,8 +42,9 @@ def load_checkpoint(path: str | Path) -> dict:
         raise CommandError(f"cannot load the checkpoint {path}: {remedy}")
     if torch.__version__ < _FIRST_SAFE_TORCH:
         raise CommandError(
-            f"torch is {torch.__version__}, with which loading a checkpoint can execute code "
-            f"(CVE-2025-32434); install torch 2.6 or later"
+            f"torch is {torch.__version__}, with which loading a checkpoint can execute code or "
+            f"damage memory (CVE-2025-32434 before 2.6, CVE-2026-24747 before 2.10); install torch "
+            f'2.10 or later: pip install "torch>=2.10"'
         )
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_globals()):
@@ -98,8 +103,32 @@ def _why_not_loaded(path: Path, error: Exception) -> str:
         return f"cannot load the checkpoint {path}: permission denied"
     return (
         f"{path} is not a checkpoint of nnU-Net, or is truncated or damaged "
-        f"({_first_line(error)}); copy or download it again"
+        f"({_what_is_wrong(path, error)}); copy or download it again"
     )
+
+
+def _what_is_wrong(path: Path, error: Exception) -> str:
+    """In words, where torch's reason is a number or the name of an error."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+        if not start:
+            return "it is empty"
+        if start == _ARCHIVE_START[: len(start)]:
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()
+            if broken is not None:
+                return f"the check sum of its part {broken} is wrong"
+        elif not start.startswith(_PICKLE_START):
+            return "it does not begin as files of torch do"
+    except zipfile.BadZipFile:
+        return "it begins as a checkpoint does, and its end is missing"
+    except (OSError, zlib.error, EOFError, ValueError):
+        return "one of its parts cannot be unpacked"
+    reason = _first_line(error)
+    if " " in reason:
+        return reason
+    return "what it holds ends too soon or is no pickle of torch's"
 
 
 def _first_line(error: Exception) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from nnunet_attention.dataset_json import check_dataset_json
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import disk_error, require_writable, write_json
 from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
@@ -63,6 +64,7 @@ def upgrade_model_folder(
         raise CommandError(f"cannot write {target}: create the folder {target.parent} first")
     plans = _read_json(source / "plans.json")
     dataset_json = _read_json(source / "dataset.json")
+    check_dataset_json(dataset_json, str(source / "dataset.json"), channels=True)
     paths = [
         path.relative_to(source)
         for fold in sorted(source.glob("fold_*"))

@@ -12,21 +12,19 @@ from typing import NamedTuple
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor, nn
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import require_writable
+from nnunet_attention.lookups import find_trainer
 from nnunet_attention.networks import (
-    UnsupportedNetworkError,
     attention_class_path,
     build_attention_network,
 )
+from nnunet_attention.networks.trusted_plans import build_from_plans, check_plans
 from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
 from nnunet_attention.weights.function_preserving import start_from_plain
-from nnunet_attention.weights.trusted_plans import check_plans
 
 TRAINER_NAME = "AttentionUNetTrainer"
 # Of the largest logit. Only a guard: gates that start with 0.5 leave no difference at all, except
@@ -83,12 +81,13 @@ def upgrade_checkpoint(
     with _quiet(), torch.random.fork_rng(devices=[]):
         # torch.manual_seed would seed the GPUs too, which are not put back.
         torch.random.default_generator.manual_seed(_SEED)
-        check_plans(plans, configuration_name)
-        build = functools.partial(_build, plans, configuration_name, dataset_json)
-        plain = build(functools.partial(_build_plain, checkpoint["trainer_name"])).to(dtype)
+        build = functools.partial(build_from_plans, plans, configuration_name, dataset_json)
+        plain = build(functools.partial(_build_plain, checkpoint["trainer_name"]))
+        plain = plain.eval().to(dtype)
         attention = build(
             functools.partial(_build_attention, gate_full_resolution=gate_full_resolution)
-        ).to(dtype)
+        )
+        attention = attention.eval().to(dtype)
         _load(plain, weights, configuration_name)
         try:
             start_from_plain(attention, plain.state_dict())
@@ -176,41 +175,18 @@ def _quiet():
         yield
 
 
-def _build(plans: dict, configuration_name: str, dataset_json: dict, build_network) -> nn.Module:
-    # New managers each time, as some trainers edit the configuration that they are given.
-    try:
-        manager = PlansManager(plans)
-        configuration = manager.get_configuration(configuration_name)
-        return build_network(
-            manager,
-            configuration,
-            determine_num_input_channels(manager, configuration, dataset_json),
-            manager.get_label_manager(dataset_json).num_segmentation_heads,
-        ).eval()
-    except UnsupportedNetworkError as error:
-        raise CommandError(str(error)) from error
-    except CommandError:
-        raise
-    except Exception as error:  # plans from elsewhere can fail in any way
-        raise CommandError(
-            f"no network can be built from the plans' configuration {configuration_name}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-
-
 def _build_plain(trainer_name: str, manager, configuration, inputs: int, outputs: int):
     """The network as the checkpoint's trainer builds it, which need not be what the plans name."""
     # Raises where the network is not one of those that have a gated counterpart.
     attention_class_path(configuration.network_arch_class_name)
     try:
-        trainer = recursive_find_trainer_class_by_name(trainer_name)
-    except Exception as error:  # the search imports whatever lies in nnU-Net's search path
+        trainer = find_trainer(trainer_name)
+    except CommandError as error:
         _logger.warning(
-            "The trainer %s cannot be loaded here (%s: %s). It is taken for one that trains the "
+            "The trainer %s cannot be loaded here (%s). It is taken for one that trains the "
             "network which the plans name.",
             trainer_name,
-            type(error).__name__,
-            str(error).partition("\n")[0],
+            error,
         )
         trainer = nnUNetTrainer
     return trainer.build_network_architecture(

@@ -136,9 +136,39 @@ def test_a_hostile_file_of_bare_pickle_is_not_executed(tmp_path, protocol):
     assert not marker.exists()
 
 
-def test_an_old_torch_is_refused_as_its_safe_loading_is_not(path, monkeypatch):
-    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.5.1+cpu"))
-    with pytest.raises(CommandError, match=r"CVE-2025-32434.*install torch 2\.6"):
+@pytest.mark.parametrize("version", ["2.5.1+cpu", "2.6.0", "2.9.1"])
+def test_an_old_torch_is_refused_as_its_safe_loading_is_not(path, monkeypatch, version):
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion(version))
+    remedy = r"CVE-2025-32434.*CVE-2026-24747.*install torch 2\.10 or later"
+    with pytest.raises(CommandError, match=remedy):
+        load_checkpoint(path)
+
+
+def test_the_first_safe_torch_is_accepted(path, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.10.0+cu126"))
+    assert load_checkpoint(path)["trainer_name"] == "nnUNetTrainer"
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda whole: b"", "it is empty"),
+        (lambda whole: whole[: len(whole) // 2], "its end is missing"),
+        (lambda whole: whole[:3], "its end is missing"),
+        (flipped, "the check sum of its part .* is wrong"),
+        (lambda whole: b"epoch,loss", "it does not begin as files of torch do"),
+        (lambda whole: b"\x80\x02", "ends too soon or is no pickle"),
+        (lambda whole: b"\x80\x02e", "ends too soon or is no pickle"),
+    ],
+)
+def test_what_is_wrong_with_a_damaged_file_is_said_in_words(path, damage, reason):
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(CommandError, match=rf"truncated or damaged \(.*{reason}.*\); copy or"):
         load_checkpoint(path)
 
 

@@ -1,0 +1,29 @@
+"""Looks up what a cross-validation names, before its first step takes hours and then fails."""
+
+from __future__ import annotations
+
+from nnunet_attention.crossval.folders import Folders
+from nnunet_attention.crossval.planned import configuration_of
+from nnunet_attention.crossval.runs import CrossvalPlan
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json
+from nnunet_attention.lookups import check_network, check_trainers
+
+
+def check_names(plan: CrossvalPlan, folders: Folders) -> None:
+    """Refuses trainers, and networks in plans that are there, which nnU-Net will not find.
+
+    Raises:
+        CommandError: with the names that are like it.
+    """
+    check_trainers(trainer for trainer, _ in plan.models)
+    for dataset in plan.datasets:
+        for plans in dict.fromkeys(plans for _, plans in plan.models):
+            path = folders.plans(dataset, plans)
+            for configuration in plan.configurations:
+                try:
+                    content = configuration_of(read_json(path), configuration)
+                    network = content["architecture"]["network_class_name"]
+                except (CommandError, KeyError, TypeError, AttributeError):
+                    continue  # Not planned yet, or plans that other checks refuse.
+                check_network(network, f"{path}, configuration {configuration},")

@@ -1,0 +1,130 @@
+"""Reads nnU-Net's dataset.json and says what is wrong with one that nnU-Net cannot read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json
+
+_EXAMPLES = {
+    "file_ending": '"file_ending": ".nii.gz"',
+    "labels": '"labels": {"background": 0, "organ": 1}',
+    "channel_names": '"channel_names": {"0": "CT"}',
+    "numTraining": '"numTraining": 20',
+}
+
+
+def read_dataset_json(path: Path, *, channels: bool = False) -> dict:
+    """Reads a data set's description.
+
+    Args:
+        path: of dataset.json.
+        channels: whether `channel_names` is needed, as for planning, training and prediction.
+
+    Raises:
+        CommandError: in one line, naming the file, what it lacks and how that should look.
+    """
+    content = read_json(path)
+    check_dataset_json(content, str(path), channels=channels)
+    return content
+
+
+def check_dataset_json(content: Mapping, where: str, *, channels: bool = False) -> None:
+    """Checks what nnU-Net and this package read of a description.
+
+    Args:
+        content: of dataset.json.
+        where: its path, or where else it comes from.
+        channels: see `read_dataset_json`.
+
+    Raises:
+        CommandError: see `read_dataset_json`.
+    """
+    wanted = ("file_ending", "labels")
+    if _is_first_version(content):
+        raise CommandError(
+            f"{where} is one of nnU-Net v1 or of the Medical Segmentation Decathlon: it has no "
+            "file_ending. Convert the data set with nnUNetv2_convert_old_nnUNet_dataset, or a task "
+            "of the Decathlon with nnUNetv2_convert_MSD_dataset"
+        )
+    # nnU-Net reads the old name of the channels too.
+    names = "modality" if "modality" in content else "channel_names"
+    for name in (*wanted, *((names,) if channels else ())):
+        if name not in content:
+            raise _wrong(where, name, "is missing")
+    ending = content["file_ending"]
+    if not (isinstance(ending, str) and len(ending) > 1 and ending.startswith(".")):
+        raise _wrong(where, "file_ending", f"is {ending!r}, without the dot it begins with")
+    _check_labels(where, content["labels"])
+    if channels and str(content["labels"].get("background")) != "0":
+        raise _wrong(where, "labels", "lacks the background, which is 0")
+    if names in content:
+        _check_channels(where, names, content[names])
+    cases = content.get("numTraining", 0)
+    if not _is_number(cases) or int(cases) < 0:
+        raise _wrong(where, "numTraining", f"is {cases!r}, not a number of cases")
+    if "dataset" in content and not isinstance(content["dataset"], Mapping):
+        raise CommandError(
+            f"{where}: dataset does not name cases; it should look like "
+            '"dataset": {"case": {"images": ["case.nii.gz"], "label": "label.nii.gz"}}'
+        )
+
+
+def number_of_cases(content: Mapping, where: str) -> int:
+    """The number of training cases that a description states.
+
+    Raises:
+        CommandError: if it does not.
+    """
+    if "numTraining" not in content:
+        raise _wrong(where, "numTraining", "is missing")
+    return int(content["numTraining"])
+
+
+def _is_first_version(content: Mapping) -> bool:
+    return "file_ending" not in content and (
+        "modality" in content or isinstance(content.get("training"), list)
+    )
+
+
+def _check_labels(where: str, labels) -> None:
+    if not isinstance(labels, Mapping) or not labels:
+        raise _wrong(where, "labels", f"is {labels!r}, not a value for each name")
+    if _is_inverted(labels):
+        raise _wrong(where, "labels", "names a label for each value, as in nnU-Net v1")
+    for name, value in labels.items():
+        values = value if isinstance(value, list) else [value]
+        if not values or not all(_is_number(one) for one in values):
+            raise _wrong(where, "labels", f"has {value!r} for {name}, not a whole number")
+
+
+def _check_channels(where: str, name: str, channels) -> None:
+    if not isinstance(channels, Mapping) or not channels:
+        raise _wrong(where, name, f"is {channels!r}, not a name for each channel's number")
+    numbers = [key for key in channels if not _is_number(key)]
+    if numbers and all(_is_number(value) for value in channels.values()):
+        raise _wrong(where, name, "has numbers for names, the wrong way round")
+    wanted = [str(number) for number in range(len(channels))]
+    if sorted(map(str, channels)) != sorted(wanted):
+        raise _wrong(where, name, f"has {', '.join(map(str, channels))}, not 0 to N-1")
+    for value in channels.values():
+        if not isinstance(value, str):
+            raise _wrong(where, name, f"has the name {value!r}, which is no text")
+
+
+def _is_inverted(labels: Mapping) -> bool:
+    return all(_is_number(key) for key in labels) and not all(
+        _is_number(value) or isinstance(value, list) for value in labels.values()
+    )
+
+
+def _is_number(value) -> bool:
+    """Whether it is a whole number that is not negative, or, as nnU-Net takes it, its digits."""
+    if isinstance(value, str):
+        return value.isascii() and value.isdecimal()
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _wrong(where: str, name: str, what: str) -> CommandError:
+    example = _EXAMPLES["channel_names" if name == "modality" else name]
+    return CommandError(f"{where}: {name} {what}; it should look like {example}")

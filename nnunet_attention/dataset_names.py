@@ -1,0 +1,32 @@
+"""Names of data sets, DatasetXXX_Name, as nnU-Net takes them: three digits or more."""
+
+import re
+
+from nnunet_attention.errors import CommandError
+
+_NAME = re.compile(r"Dataset(\d{3,})_(.+)")
+
+
+def is_dataset_name(name: str) -> bool:
+    """Whether nnU-Net would take it for a data set's full name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def number_of_dataset(name: str) -> str:
+    """The digits in a full name: "025" of Dataset025_Name.
+
+    Raises:
+        CommandError: if it is not a full name.
+    """
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise CommandError(
+            f"{name} is not a data set's full name; wanted is DatasetXXX_Name with three digits or "
+            "more, such as Dataset025_Liver"
+        )
+    return found[1]
+
+
+def full_dataset_name(number: int, short_name: str) -> str:
+    """DatasetXXX_Name."""
+    return f"Dataset{number:03d}_{short_name}"

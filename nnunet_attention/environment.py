@@ -1,0 +1,42 @@
+"""What can be wrong with a folder's path in an environment variable."""
+
+import os
+import re
+from pathlib import Path
+
+from nnunet_attention.errors import CommandError
+
+
+def check_folder_variable(name: str, value: str) -> None:
+    """Refuses a value that names no folder because of how it was written; see `how_misread`.
+
+    Raises:
+        CommandError: with the value that was meant.
+    """
+    misread = how_misread(value)
+    if misread is not None and not Path(value).is_dir():
+        what, meant = misread
+        raise CommandError(f"{name}: the value {value} {what}; set it to {meant}")
+
+
+def how_misread(value: str) -> tuple[str, str] | None:
+    """Whether a value holds what a shell would have taken out of it or put in.
+
+    It does where the variable was not set by a shell, but in an editor, a Dockerfile, Windows'
+    settings, or between single quotation marks.
+
+    Returns:
+        What the value has, to follow "the value", and the value that was meant; None where there
+        is nothing.
+    """
+    bare = value.strip()
+    unquoted = bare.strip("\"'\u201c\u201d\u2018\u2019")
+    if unquoted != bare:
+        return "has quotation marks, which are part of the path", unquoted
+    if bare != value:
+        return "begins or ends with a space, which is part of the path", bare
+    if bare.startswith("~"):
+        return "begins with ~, which is the home folder only to a shell", os.path.expanduser(bare)
+    if re.search(r"\$\w|\$\{\w|%\w+%", bare):
+        return "has the name of a variable, not its value", os.path.expandvars(bare)
+    return None
