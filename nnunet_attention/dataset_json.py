@@ -91,7 +91,7 @@ def _check_labels(where: str, labels) -> None:
     if not isinstance(labels, Mapping) or not labels:
         raise _wrong(where, "labels", f"is {labels!r}, not a value for each name")
     if _is_inverted(labels):
-        raise _wrong(where, "labels", "names a label for each value, as in nnU-Net v1")
+        raise _wrong(where, "labels", "must be NAME: NUMBER, and is the wrong way round")
     for name, value in labels.items():
         values = value if isinstance(value, list) else [value]
         if not values or not all(_is_number(one) for one in values):

@@ -21,8 +21,8 @@ def number_of_dataset(name: str) -> str:
     found = _NAME.fullmatch(name)
     if found is None:
         raise CommandError(
-            f"{name} is not a data set's full name; wanted is DatasetXXX_Name with three digits or "
-            "more, such as Dataset025_Liver"
+            f"{name} is not the full name of a data set; give DatasetXXX_Name or its number, which "
+            "has three digits or more, as in Dataset025_Liver"
         )
     return found[1]
 

@@ -107,3 +107,27 @@ def test_a_broken_file_in_a_users_trainer_folder_is_blamed(tmp_path):
     finding = doctor.examine_discovery(environment)[0]
     assert "I am broken" in finding.observation
     assert str(tmp_path) in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("written", "what", "meant"),
+    [
+        ('"/data/raw"', "has quotation marks", "/data/raw"),
+        ("'/data/my raw'", "has quotation marks", "'/data/my raw'"),
+        ("/data/raw ", "begins or ends with a space", "/data/raw"),
+        ("~/raw", "begins with ~", "/home/me/raw"),
+        ("$HOME/raw", "has the name of a variable", "/home/me/raw"),
+    ],
+)
+def test_a_value_that_no_shell_has_read_is_named(monkeypatch, written, what, meant):
+    monkeypatch.setenv("HOME", "/home/me")
+    finding = doctor.examine_folder("nnUNet_raw", written, must_be_writable=False)
+    assert finding.observation.startswith(f"the value {written} {what}")
+    assert finding.remedy == f"export nnUNet_raw={meant}"
+
+
+def test_a_folder_whose_name_really_has_quotation_marks_is_in_order(tmp_path):
+    folder = tmp_path / '"raw"'
+    folder.mkdir()
+    finding = doctor.examine_folder("nnUNet_raw", str(folder), must_be_writable=False)
+    assert finding.remedy is None

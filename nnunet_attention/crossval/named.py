@@ -5,6 +5,7 @@ from __future__ import annotations
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.planned import configuration_of
 from nnunet_attention.crossval.runs import CrossvalPlan
+from nnunet_attention.dataset_json import read_dataset_json
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
 from nnunet_attention.lookups import check_network, check_trainers
@@ -14,10 +15,14 @@ def check_names(plan: CrossvalPlan, folders: Folders) -> None:
     """Refuses trainers, and networks in plans that are there, which nnU-Net will not find.
 
     Raises:
-        CommandError: with the names that are like it.
+        CommandError: with the names that are like it; or if nnU-Net cannot read a data set's
+            description.
     """
     check_trainers(trainer for trainer, _ in plan.models)
     for dataset in plan.datasets:
+        for path in (folders.dataset_json(dataset), folders.raw_dataset(dataset) / "dataset.json"):
+            if path.is_file():
+                read_dataset_json(path, channels=True)
         for plans in dict.fromkeys(plans for _, plans in plan.models):
             path = folders.plans(dataset, plans)
             for configuration in plan.configurations:

@@ -220,3 +220,34 @@ def test_the_documentation_has_every_option_and_no_other():
     documented = set(re.findall(r"`(--?[a-z][\w-]*)", DOCUMENTATION.read_text(encoding="utf-8")))
     # Those of nnUNetv2_train that a restart gives.
     assert documented - {"--c", "--val"} == options - {"-h", "--help"}
+
+
+@pytest.mark.filterwarnings("ignore")  # nnU-Net's search for a trainer imports all of its own
+@pytest.mark.parametrize("options", [("--dry-run",), ("-device", "cpu")])
+def test_a_misspelt_trainer_is_refused_before_the_first_step(nnunet, capsys, options):
+    message = failure(capsys, "-d", 901, "-tr", "TrainerA", "AttentionUnetTrainer", *options)
+    assert "no trainer AttentionUnetTrainer; did you mean AttentionUNetTrainer" in message
+    assert not list(nnunet.folders.preprocessed.iterdir())
+
+
+def test_a_misspelt_network_in_the_plans_is_refused_before_the_first_step(nnunet, capsys):
+    nnunet.prepare()
+    path = nnunet.folders.plans(DATASET, "nnUNetPlans")
+    content = json.loads(path.read_text())
+    content["configurations"]["3d_fullres"]["architecture"] = {
+        "network_class_name": "nnunet_attention.networks.AttentionUnet"
+    }
+    path.write_text(json.dumps(content))
+    message = failure(capsys, "-d", 901, "-tr", "TrainerA", "--dry-run")
+    assert "did you mean nnunet_attention.networks.AttentionUNet" in message
+
+
+def test_quotation_marks_in_a_variable_are_named(nnunet, capsys, monkeypatch):
+    results = nnunet.folders.results
+    monkeypatch.setenv("nnUNet_results", f'"{results}"')
+    message = failure(capsys, "-d", 901, "-tr", "TrainerA", "--dry-run")
+    assert "nnUNet_results: the value " in message
+    assert (
+        f"has quotation marks, which are part of the path; set it to {nnunet.folders.results}"
+        in (message)
+    )

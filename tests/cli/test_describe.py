@@ -10,7 +10,11 @@ from shared_data import PLANS, needs
 
 from nnunet_attention.cli import main
 
-DATASET = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1}}
+DATASET = {
+    "channel_names": {"0": "CT"},
+    "labels": {"background": 0, "organ": 1},
+    "file_ending": ".nii.gz",
+}
 
 
 @pytest.fixture
@@ -157,3 +161,15 @@ def test_an_output_that_cannot_be_written_is_named_before_measuring(
         assert main(["describe", str(plans_file), "-o", str(output)]) == 1
         assert words in (said := capsys.readouterr().err)
         assert said.count("\n") == 1
+
+
+def test_a_wide_network_that_misses_the_size_is_named(plans_file, minimal_plans, capsys):
+    assert main(["describe", str(plans_file)]) == 0
+    assert "allow no size" not in capsys.readouterr().out  # 0.8 % off
+    architecture = minimal_plans["configurations"]["3d_fullres"]["architecture"]
+    architecture["arch_kwargs"]["features_per_stage"] = [2, 4, 6]
+    plans_file.write_text(json.dumps(minimal_plans))
+    assert main(["describe", str(plans_file)]) == 0
+    output = capsys.readouterr().out
+    assert "3d_fullres: the wide U-Net has 2.8% more parameters than the attention U-Net" in output
+    assert "channels allow no size within 1%\n" in output

@@ -14,6 +14,8 @@ from nnunet_attention.networks.wide import (
     count_parameters,
     nearest_features,
     wide_features_per_stage,
+    wide_mismatch,
+    wide_mismatch_in_words,
 )
 
 
@@ -133,3 +135,29 @@ def test_another_network_is_refused(minimal_plans):
     architecture["network_class_name"] = "torch.nn.Linear"
     with pytest.raises(UnsupportedNetworkError, match=r"torch\.nn\.Linear"):
         wide_features_per_stage(PlansManager(plans).get_configuration("3d_fullres"), 1, 2)
+
+
+def few_channels(plans: dict) -> dict:
+    """Widths at which one channel is a large step."""
+    plans = copy.deepcopy(plans)
+    arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    arguments["features_per_stage"] = [3, 3, 3]
+    return plans
+
+
+def test_the_mismatch_is_the_share_of_the_gated_networks_parameters(minimal_plans):
+    for plans in (few_channels(minimal_plans), widened_plans(minimal_plans)):
+        configuration = PlansManager(plans).get_configuration("3d_fullres")
+        wide, gated_network = (
+            count_parameters(build(configuration, 1, 2))
+            for build in (build_wide_network, build_attention_network)
+        )
+        assert wide_mismatch(configuration, 1, 2) == pytest.approx(wide / gated_network - 1)
+
+
+def test_few_channels_miss_the_size_and_it_is_said_by_how_much():
+    assert wide_mismatch_in_words(0.0278) == (
+        "the wide U-Net has 2.8% more parameters than the attention U-Net: these plans' channels "
+        "allow no size within 1%"
+    )
+    assert "has 12.0% fewer parameters" in wide_mismatch_in_words(-0.12)

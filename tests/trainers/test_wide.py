@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_attention import trainers
@@ -76,3 +77,16 @@ def test_another_network_in_the_plans_is_refused_before_training(minimal_plans):
         trainers.WideUNetTrainer.build_network_architecture(
             manager, manager.get_configuration("3d_fullres"), 1, 2, True
         )
+
+
+@pytest.mark.parametrize(("features", "is_said"), [([2, 4, 6], True), ([4, 6, 8], False)])
+def test_the_log_says_when_the_size_is_missed(build, monkeypatch, minimal_plans, features, is_said):
+    architecture = minimal_plans["configurations"]["3d_fullres"]["architecture"]
+    architecture["arch_kwargs"]["features_per_stage"] = features
+    trainer = build("WideUNetTrainer")
+    trainer.num_input_channels = 1
+    # What nnU-Net does there, data loaders and all, is not this test's.
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
+    trainer.on_train_start()
+    log = Path(trainer.log_file).read_text()
+    assert ("the wide U-Net has 2.8% more parameters" in log) == is_said

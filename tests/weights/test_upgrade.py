@@ -282,7 +282,7 @@ def test_malformed_plans_are_refused(checkpoint):
     for arguments, message in (
         ({"plans": {}}, "configuration '3d_fullres' cannot be read"),
         ({"configuration": "3d_lowres"}, "configuration '3d_lowres' cannot be read"),
-        ({"dataset_json": {}}, "no network can be built .* 'labels'"),
+        ({"dataset_json": {}}, r"dataset\.json: file_ending is missing"),
     ):
         with pytest.raises(CommandError, match=message):
             upgrade_checkpoint({**checkpoint, "init_args": {**init_arguments, **arguments}})
@@ -335,7 +335,7 @@ class _OtherActivation(nnUNetTrainer):
 
 def test_a_trainer_whose_network_computes_something_else_is_refused(checkpoint, monkeypatch):
     monkeypatch.setattr(
-        "nnunet_attention.weights.upgrade.recursive_find_trainer_class_by_name",
+        "nnunet_attention.weights.upgrade.find_trainer",
         lambda name: _OtherActivation,
     )
     with pytest.raises(CommandError, match="computes something else"):
