@@ -29,19 +29,21 @@ def read_dataset_json(path: Path, *, channels: bool = False) -> dict:
     return content
 
 
-def check_dataset_json(content: Mapping, where: str, *, channels: bool = False) -> None:
+def check_dataset_json(
+    content: Mapping, where: str, *, channels: bool = False, ending: bool = True
+) -> None:
     """Checks what nnU-Net and this package read of a description.
 
     Args:
         content: of dataset.json.
         where: its path, or where else it comes from.
         channels: see `read_dataset_json`.
+        ending: whether `file_ending` is needed, as for everything but the network itself.
 
     Raises:
         CommandError: see `read_dataset_json`.
     """
-    wanted = ("file_ending", "labels")
-    if _is_first_version(content):
+    if ending and _is_first_version(content):
         raise CommandError(
             f"{where} is one of nnU-Net v1 or of the Medical Segmentation Decathlon: it has no "
             "file_ending. Convert the data set with nnUNetv2_convert_old_nnUNet_dataset, or a task "
@@ -49,12 +51,11 @@ def check_dataset_json(content: Mapping, where: str, *, channels: bool = False) 
         )
     # nnU-Net reads the old name of the channels too.
     names = "modality" if "modality" in content else "channel_names"
-    for name in (*wanted, *((names,) if channels else ())):
-        if name not in content:
+    for name, is_needed in (("file_ending", ending), ("labels", True), (names, channels)):
+        if is_needed and name not in content:
             raise _wrong(where, name, "is missing")
-    ending = content["file_ending"]
-    if not (isinstance(ending, str) and len(ending) > 1 and ending.startswith(".")):
-        raise _wrong(where, "file_ending", f"is {ending!r}, without the dot it begins with")
+    if ending:
+        _check_ending(where, content["file_ending"])
     _check_labels(where, content["labels"])
     if channels and str(content["labels"].get("background")) != "0":
         raise _wrong(where, "labels", "lacks the background, which is 0")
@@ -85,6 +86,11 @@ def _is_first_version(content: Mapping) -> bool:
     return "file_ending" not in content and (
         "modality" in content or isinstance(content.get("training"), list)
     )
+
+
+def _check_ending(where: str, ending) -> None:
+    if not (isinstance(ending, str) and len(ending) > 1 and ending.startswith(".")):
+        raise _wrong(where, "file_ending", f"is {ending!r}, without the dot it begins with")
 
 
 def _check_labels(where: str, labels) -> None:

@@ -127,9 +127,9 @@ def configuration_cost(plans: PlansManager, name: str, dataset_json: Mapping) ->
         CommandError: if the plans name what must not be imported.
         ValueError: if the network has no skip connection to gate.
     """
-    check_plans(plans.plans, name)
     configuration = plans.get_configuration(name)
     attention_class_path(configuration.network_arch_class_name)
+    check_plans(plans.plans, name)
     channels = network_channels(plans, configuration, dataset_json)
     patch_size = tuple(int(size) for size in configuration.patch_size)
     architecture = json.dumps(configuration.configuration["architecture"], sort_keys=True)

@@ -190,7 +190,7 @@ def network_channels(
     Raises:
         CommandError: if dataset.json does not say.
     """
-    check_dataset_json(dataset_json, "dataset.json", channels=True)
+    check_dataset_json(dataset_json, "dataset.json", channels=True, ending=False)
     return (
         determine_num_input_channels(manager, configuration, dataset_json),
         manager.get_label_manager(dataset_json).num_segmentation_heads,

@@ -1,5 +1,6 @@
 """Reads nnU-Net checkpoints without executing what they hold, and writes them whole or not."""
 
+import pickle
 import re
 import warnings
 import zipfile
@@ -125,9 +126,8 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
         return "it begins as a checkpoint does, and its end is missing"
     except (OSError, zlib.error, EOFError, ValueError):
         return "one of its parts cannot be unpacked"
-    reason = _first_line(error)
-    if " " in reason:
-        return reason
+    if isinstance(error, (RuntimeError, pickle.UnpicklingError)):
+        return _first_line(error)
     return "what it holds ends too soon or is no pickle of torch's"
 
 

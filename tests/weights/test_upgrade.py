@@ -282,7 +282,7 @@ def test_malformed_plans_are_refused(checkpoint):
     for arguments, message in (
         ({"plans": {}}, "configuration '3d_fullres' cannot be read"),
         ({"configuration": "3d_lowres"}, "configuration '3d_lowres' cannot be read"),
-        ({"dataset_json": {}}, r"dataset\.json: file_ending is missing"),
+        ({"dataset_json": {}}, r"dataset\.json: labels is missing"),
     ):
         with pytest.raises(CommandError, match=message):
             upgrade_checkpoint({**checkpoint, "init_args": {**init_arguments, **arguments}})
