@@ -70,11 +70,12 @@ def check_network(path: str, where: str) -> None:
     Raises:
         CommandError: with the names that are like it.
     """
-    package, last_name = str(path).partition(".")[0], str(path).rpartition(".")[2]
+    path = str(path)  # what a damaged file has there
+    package, last_name = path.partition(".")[0], path.rpartition(".")[2]
     known = network_paths()
     by_last_name = {one.rpartition(".")[2]: one for one in known}
     # What nnU-Net does not find by its path, it looks for in its own package by its last name.
-    if path in known or last_name in by_last_name or _is_there(package, str(path)):
+    if path in known or last_name in by_last_name or _is_there(package, path):
         return
     close = _close(last_name, by_last_name)
     meant = f"; did you mean {' or '.join(by_last_name[one] for one in close)}?" if close else "."

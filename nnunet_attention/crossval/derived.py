@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_attention.crossval.folders import Folders
-from nnunet_attention.crossval.planned import configuration_of, differences, relevant
+from nnunet_attention.crossval.planned import differences, identifier_of, relevant
 from nnunet_attention.dataset_names import (
     full_dataset_name,
     is_dataset_name,
@@ -152,7 +152,7 @@ def derive(
         _link(original / folders.references(derived.original).name, target)
         for plans in _plans_of(models):
             content = read_json(folders.plans(derived.original, plans))
-            _link(original / configuration_of(content, configuration)["data_identifier"], target)
+            _link(original / identifier_of(content, configuration), target)
             path = target / folders.plans(derived.name, plans).name
             if not path.is_file():
                 write_json(path, {**content, "dataset_name": derived.name}, **NNUNET_LAYOUT)
@@ -196,7 +196,7 @@ def _refuse_changed_plans(
             f"{folders.dataset(derived.name)} was made of them: {'; '.join(changed)}. Put the old "
             "ones back, or choose another number with --derived-id"
         )
-    return configuration_of(before, configuration)["data_identifier"]
+    return identifier_of(before, configuration)
 
 
 def _link(original: Path, folder: Path) -> None:

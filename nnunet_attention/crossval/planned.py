@@ -28,15 +28,35 @@ def configuration_of(plans: Mapping, name: str, seen: tuple[str, ...] = ()) -> d
         CommandError: if it, or one that it inherits from, is not in the plans.
     """
     configurations = plans["configurations"]
-    if name not in configurations or name in seen:
+    if not isinstance(name, str) or name not in configurations or name in seen:
         raise CommandError(
             f"-c {name}: the plans {plans.get('plans_name')} of {plans.get('dataset_name')} have "
             f"only {', '.join(sorted(configurations))}; choose among these"
         )
     own = configurations[name]
+    if not isinstance(own, Mapping):
+        raise CommandError(
+            f"-c {name}: the plans {plans.get('plans_name')} of {plans.get('dataset_name')} are "
+            f"damaged: this configuration is {own!r}; plan again"
+        )
     parent = own.get("inherits_from")
     inherited = configuration_of(plans, parent, (*seen, name)) if parent else {}
     return {**inherited, **own}
+
+
+def identifier_of(plans: Mapping, name: str) -> str:
+    """The name of the folder with a configuration's preprocessed data.
+
+    Raises:
+        CommandError: if the plans have none, or a path that could lead elsewhere.
+    """
+    identifier = configuration_of(plans, name).get("data_identifier")
+    if not isinstance(identifier, str) or Path(identifier).name != identifier or not identifier:
+        raise CommandError(
+            f"-c {name}: the plans {plans.get('plans_name')} of {plans.get('dataset_name')} have "
+            f"{identifier!r} for data_identifier; wanted is the name of a folder: plan again"
+        )
+    return identifier
 
 
 def data_owner(plans: Mapping, name: str) -> str:

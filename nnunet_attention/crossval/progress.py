@@ -12,9 +12,9 @@ from pathlib import Path
 
 from nnunet_attention.crossval.folders import Folders
 from nnunet_attention.crossval.folds import FoldRun, validation_cases
-from nnunet_attention.crossval.splits import read_splits
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
+from nnunet_attention.splits import read_splits
 
 # More than the ten epochs that the time of an epoch is taken from.
 _TAIL_BYTES = 64_000

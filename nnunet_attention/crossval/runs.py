@@ -25,6 +25,7 @@ from nnunet_attention.crossval.planned import (
     check_unchanged,
     configuration_of,
     data_owner,
+    identifier_of,
     next_stages,
     relevant,
 )
@@ -348,7 +349,7 @@ class _Dataset:
         content = self._plans[plans]
         if content is None:
             return None
-        return configuration_of(content, configuration)["data_identifier"]
+        return identifier_of(content, configuration)
 
     @property
     def _data_configurations(self) -> list[tuple[str, str]]:

@@ -211,7 +211,9 @@ def _as_command_error(what: str):
     except CommandError:
         raise
     except Exception as error:  # plans from elsewhere can fail in any way
-        raise CommandError(f"{what}: {type(error).__name__}: {error}") from error
+        # torch explains a wrong argument with all of a function's signatures.
+        reason = str(error).strip().partition("\n")[0]
+        raise CommandError(f"{what}: {type(error).__name__}: {reason}") from error
 
 
 def _located(path, packages: tuple[str, ...]):

@@ -10,6 +10,8 @@ from nnunet_commands import NnunetFolders, assert_same_geometry, raw_subset, vox
 from PIL import Image
 from shared_data import NUCLEI, SARCOMA, needs
 
+from nnunet_attention.dataset_names import number_of_dataset
+
 pytestmark = pytest.mark.slow
 
 TRAINER = "AttentionUNetTrainer_short"
@@ -17,7 +19,7 @@ TRAINER = "AttentionUNetTrainer_short"
 
 def train_and_predict(folders: NnunetFolders, dataset: str, configuration: str, **plans_changes):
     """Plan to prediction of one training case; returns the image(s), the segmentation, weights."""
-    number = int(dataset[7:10])
+    number = int(number_of_dataset(dataset))
     raw = folders.raw / dataset
     ending = json.loads((raw / "dataset.json").read_text())["file_ending"]
     folders.run("nnUNetv2_plan_and_preprocess", "-d", number, "-c", configuration, "-np", 2)

@@ -9,6 +9,8 @@ from nnunet_commands import NnunetFolders, msd_subset, voxels
 from shared_data import HIPPOCAMPUS, NUCLEI, SARCOMA, needs
 from stock_plans import assert_as_stock_where_that_fits
 
+from nnunet_attention.dataset_names import number_of_dataset
+
 pytestmark = pytest.mark.slow
 
 HIPPOCAMPUS_NAME = "Dataset004_Hippocampus"
@@ -30,7 +32,7 @@ def hippocampus(nnunet):
 
 def plan_as_stock_and_as_attention(nnunet, name) -> tuple[dict, dict, dict]:
     """Stock plans, ours, and dataset.json; the fingerprint is extracted by ours."""
-    number = int(name[7:10])
+    number = int(number_of_dataset(name))
     nnunet.run("nnunet-attention", "plan", "-d", number, "-np", 2)
     nnunet.run("nnUNetv2_plan_experiment", "-d", number)
     folder = nnunet.preprocessed / name
