@@ -30,6 +30,18 @@ _REMEDIES = {
 }
 
 
+def parse_json(text: str):
+    """Returns what a JSON text says.
+
+    Raises:
+        ValueError: if it is no JSON, or nested more deeply than Python follows.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def read_json(path: Path) -> dict:
     """Reads a JSON file that holds an object.
 
@@ -37,7 +49,7 @@ def read_json(path: Path) -> dict:
         CommandError: if there is no such file, or it holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CommandError(f"{path}: there is no such file") from error
     except (OSError, ValueError) as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import parse_json
 
 SPLITS_FILE = "splits_final.json"
 # As many as nnU-Net makes where there is no such file.
@@ -21,7 +21,7 @@ def read_splits(path: Path) -> list[dict] | None:
         CommandError: if the file holds something else.
     """
     try:
-        splits = json.loads(path.read_text(encoding="utf-8"))
+        splits = parse_json(path.read_text(encoding="utf-8"))
         if splits and all(_are_cases(split[part]) for split in splits for part in _PARTS):
             return splits
     except FileNotFoundError:

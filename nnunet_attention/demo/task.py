@@ -1,6 +1,5 @@
 """Medical Segmentation Decathlon task folders: checks one and sets some of its cases aside."""
 
-import json
 import re
 import shutil
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 from nnunet_attention.dataset_names import full_dataset_name
 from nnunet_attention.demo.settings import DEFAULT_CASES, FEWEST_CASES_FOR_FOLDS
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import write_json
+from nnunet_attention.files import parse_json, write_json
 
 _MOST_HELD_OUT = 10
 _ENDING = ".nii.gz"
@@ -123,7 +122,7 @@ def _image_names(folder: Path, description: dict) -> list[str]:
 
 def _read_description(path: Path) -> dict:
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CommandError(
             f"{path.parent} has no readable dataset.json; give an MSD task folder such as "

@@ -59,7 +59,9 @@ def read_segmentation(path: Path) -> Segmentation:
         else:
             endings = ", ".join(_ITK_ENDINGS + _TIFF_ENDINGS + _PICTURE_ENDINGS)
             raise CommandError(f"{path}: unknown file ending; known are {endings}")
-    except (OSError, RuntimeError, SyntaxError, ValueError) as error:
+    except CommandError:
+        raise
+    except Exception as error:  # readers of damaged files can fail in any way
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise CommandError(f"{path} cannot be read as an image: {reason}") from error
     if segmentation.labels.ndim not in (2, 3):

@@ -33,6 +33,7 @@ from nnunet_attention.maps.stitching import MapStitcher, on_grid_of_patch
 from nnunet_attention.networks.trusted_plans import build_from_plans
 from nnunet_attention.plans.files import read_plans
 from nnunet_attention.weights import load_checkpoint
+from nnunet_attention.weights.checkpoint import load_weights
 
 
 class AttentionPrediction(NamedTuple):
@@ -133,12 +134,13 @@ class AttentionPredictor(nnUNetPredictor):
         plans_manager = PlansManager(plans)
         configuration_manager = plans_manager.get_configuration(configuration_name)
         try:
+            for fold, checkpoint in zip(folds, checkpoints, strict=True):
+                described = f"the network of the plans (fold {fold})"
+                load_weights(network, checkpoint["network_weights"], described)
+            # The first fold's, as nnU-Net leaves it.
             network.load_state_dict(checkpoints[0]["network_weights"])
-        except RuntimeError as error:
-            raise CommandError(
-                f"{folder}: the weights of fold {folds[0]} do not fit the network of its plans: "
-                f"{error}"
-            ) from error
+        except CommandError as error:
+            raise CommandError(f"{folder}: {error}") from error
         self.manual_initialization(
             network,
             plans_manager,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import written_beside
@@ -21,6 +21,29 @@ _FIRST_SAFE_TORCH = (2, 10)
 _ARCHIVE_START, _PICKLE_START = b"PK\x03\x04", b"\x80"
 _INIT_ARGUMENTS = ("plans", "configuration", "dataset_json")
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], described: str) -> None:
+    """Loads weights into a network, or says in one line why they do not fit.
+
+    Args:
+        network: changed in place.
+        weights: names to tensors.
+        described: what the network is, for the message.
+
+    Raises:
+        CommandError: if names, shapes or kinds of the tensors are others.
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reasons = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        reason = reasons[0] if len(reasons[0]) <= 200 else f"{reasons[0][:200]} ..."
+        raise CommandError(
+            f"the weights do not fit {described}: {reason}{more}; the file is damaged or the plans "
+            f"belong to another model"
+        ) from error
 
 
 def load_checkpoint(path: str | Path) -> dict:

@@ -1,6 +1,5 @@
 """Upgrades the whole folder that nnU-Net's training leaves, `TRAINER__PLANS__CONFIGURATION`."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 from nnunet_attention.dataset_json import check_dataset_json
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import disk_error, require_writable, write_json
+from nnunet_attention.files import disk_error, parse_json, require_writable, write_json
 from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
 from nnunet_attention.weights.upgrade import plans_with_full_resolution_gate, upgrade_checkpoint
 
@@ -122,7 +121,7 @@ def upgrade_model_folder(
 
 def _read_json(path: Path) -> dict:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CommandError(
             f"{path.parent} is not a model folder of nnU-Net: {path.name} is missing; wanted is "

@@ -23,7 +23,7 @@ from nnunet_attention.networks import (
     build_attention_network,
 )
 from nnunet_attention.networks.trusted_plans import build_from_plans, check_plans
-from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
+from nnunet_attention.weights.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from nnunet_attention.weights.function_preserving import start_from_plain
 
 TRAINER_NAME = "AttentionUNetTrainer"
@@ -203,20 +203,11 @@ def _build_attention(
 
 
 def _load(plain: nn.Module, weights: Mapping[str, Tensor], configuration_name: str) -> None:
-    try:
-        plain.load_state_dict(weights)
-    except RuntimeError as error:
-        reasons = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
-        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        raise CommandError(
-            f"the weights do not fit the {type(plain).__name__} of the plans' configuration "
-            f"{configuration_name}: {_shortened(reasons[0])}{more}; the file is damaged or the "
-            f"plans belong to another model"
-        ) from error
-
-
-def _shortened(text: str, length: int = 200) -> str:
-    return text if len(text) <= length else f"{text[:length]} ..."
+    load_weights(
+        plain,
+        weights,
+        f"the {type(plain).__name__} of the plans' configuration {configuration_name}",
+    )
 
 
 def _difference(plain: nn.Module, attention: nn.Module) -> float:

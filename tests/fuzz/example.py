@@ -39,6 +39,9 @@ READERS = {
 CANARY = "fuzz_canary"
 
 
+_SURFACE = ("--surface", "-np", "1", "--metrics", "dice", "assd_mm")
+
+
 class Target(NamedTuple):
     """A file that is damaged, and a command that reads it.
 
@@ -143,7 +146,7 @@ class Example:
             Target("image", image, self._maps(ending)),
             Target("image", prediction, self._evaluate(ending)),
             Target("image", reference, self._evaluate(ending)),
-            Target("image", prediction, (*self._leaderboard(ending), "--surface", "-np", "1")),
+            Target("image", prediction, (*self._leaderboard(ending), *_SURFACE)),
         ]
 
     def _maps(self, ending: str) -> tuple[str, ...]:
