@@ -10,12 +10,20 @@ import pytest
 from nnunet_attention.cli import main
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import (
+    read_json,
     require_writable,
     require_writable_file,
     write_json,
     write_text,
     written_beside,
 )
+
+
+def test_json_that_is_nested_too_deeply_is_named(tmp_path):
+    path = tmp_path / "plans.json"
+    path.write_text('{"a":' * 100_000)
+    with pytest.raises(CommandError, match=r"plans\.json cannot be read.*nested too deeply"):
+        read_json(path)
 
 
 def test_json_is_sorted_and_ends_with_a_newline(tmp_path):

@@ -227,3 +227,15 @@ def test_pairs_on_different_grids_are_refused_by_case(change):
 def test_the_rounding_of_headers_is_no_difference():
     rounded = GRID | {"spacing_mm": (3.0000002, 2.0, 1.0), "origin_mm": (10.0001, 20.0, 30.0)}
     check_same_grid("liver_1", Segmentation(**GRID), Segmentation(**rounded))
+
+
+def test_whatever_a_reader_of_pictures_raises_names_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((3, 4, 5), np.uint8), photometric="minisblack")
+
+    def divide(path):
+        return 1 // 0
+
+    monkeypatch.setattr("tifffile.imread", divide)
+    with pytest.raises(CommandError, match=r"a\.tif cannot be read as an image: .*by zero"):
+        read_segmentation(path)

@@ -12,6 +12,7 @@ from plain_checkpoints import plain_checkpoint
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.weights import load_checkpoint, save_checkpoint
+from nnunet_attention.weights.checkpoint import load_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -256,3 +257,18 @@ def test_a_failed_save_leaves_nothing(tmp_path):
     with pytest.raises(CommandError, match="cannot write"):
         save_checkpoint({}, tmp_path / "absent" / "saved.pth")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [
+        ({"weight": torch.ones(2, 3), "bias": torch.ones(2).to_sparse()}, r"copy_\(\) between dense"),
+        ({"weight": torch.ones(2, 3)}, r'Missing key\(s\) in state_dict: "bias"'),
+        ({"weight": torch.ones(3, 2), "bias": torch.ones(3)}, r"size mismatch .* \(and 1 more\)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_told_in_one_line(weights, reason):
+    layer = torch.nn.Linear(3, 2)
+    with pytest.raises(CommandError, match=f"do not fit the small layer: .*{reason}") as error:
+        load_weights(layer, weights, "the small layer")
+    assert "\n" not in str(error.value)
