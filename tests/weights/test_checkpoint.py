@@ -262,7 +262,10 @@ def test_a_failed_save_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("weights", "reason"),
     [
-        ({"weight": torch.ones(2, 3), "bias": torch.ones(2).to_sparse()}, r"copy_\(\) between dense"),
+        (
+            {"weight": torch.ones(2, 3), "bias": torch.ones(2).to_sparse()},
+            r"copy_\(\) between dense",
+        ),
         ({"weight": torch.ones(2, 3)}, r'Missing key\(s\) in state_dict: "bias"'),
         ({"weight": torch.ones(3, 2), "bias": torch.ones(3)}, r"size mismatch .* \(and 1 more\)"),
     ],
