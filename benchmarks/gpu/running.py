@@ -1,0 +1,166 @@
+"""Does what is missing, stage by stage, until all is done or the time is up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree.ElementTree import ParseError
+
+from benchmarks.gpu.work import Work
+from nnunet_attention.crossval.attempt import STEP_VARIABLE, end_processes, processes_of_steps
+from nnunet_attention.crossval.lock import Lock
+from nnunet_attention.errors import CommandError
+from nnunet_attention.process import LoggedProcess, last_lines, termination_as_interrupt
+
+LIMIT_SECONDS = 480.0
+_POLL_SECONDS = 0.1
+# A command that is told to end may first bring a checkpoint to its end.
+_STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command, and how its findings are read.
+
+    Attributes:
+        name: of the result's file.
+        read: makes a result of the scratch folder, and raises where it is not all there; commands
+            write their findings whole, so that what is there need not be measured again.
+        command: name of an installed command and its arguments; none where reading is all.
+        variables: of the environment, beside those that are there.
+        expected_seconds: it is not begun when less time is left.
+        goes_on: it keeps what it has done, so it is begun however little time is left, and may
+            take longer than the limit.
+    """
+
+    name: str
+    read: Callable[[Path], dict]
+    command: Sequence[str] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    expected_seconds: float = 60.0
+    goes_on: bool = False
+
+
+# What a stage's `read` raises where its findings are not all there.
+_ABSENT = (OSError, CommandError, ParseError, KeyError, IndexError)
+
+
+def run_stages(
+    work: Work,
+    stages: Callable[[Mapping[str, dict]], Iterable[Stage]],
+    machine: Mapping,
+    seconds_left: Callable[[], float],
+    say: Callable[[str], None] = print,
+) -> bool:
+    """Runs all stages without a result, in their order; those too long for the time left wait.
+
+    Args:
+        work: the folder; one process at a time works in it.
+        stages: from the results so far to all stages, the worthiest first.
+        machine: goes into every result.
+        seconds_left: until everything has to be at its end.
+        say: told what is begun and how it ended.
+
+    Returns:
+        Whether nothing is left to do.
+
+    Raises:
+        CommandError: if another process works in the folder.
+    """
+    with termination_as_interrupt(), Lock(work.root / ".lock", f"-w {work.root}").held():
+        _end_what_was_left(work)
+        while True:
+            finished = work.finished()
+            missing = [one for one in stages(finished) if one.name not in finished]
+            if not missing:
+                return True
+            stage = next((one for one in missing if _fits(one, seconds_left())), None)
+            if stage is None:
+                names = ", ".join(one.name for one in missing)
+                say(f"no time left for: {names}")
+                return False
+            if not _run(work, stage, machine, seconds_left, say):
+                return False
+
+
+def _fits(stage: Stage, seconds: float) -> bool:
+    if not stage.command:
+        return seconds > 0
+    return seconds > (_STOP_SECONDS if stage.goes_on else stage.expected_seconds)
+
+
+def _run(work: Work, stage: Stage, machine: Mapping, seconds_left, say) -> bool:
+    """Whether the stage came to an end, good or bad, before the time was up."""
+    scratch = work.scratch(stage.name)
+    scratch.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    took = ended = None
+    found = None if stage.goes_on else _read(stage, scratch)
+    if found is None:
+        if not stage.command:
+            raise CommandError(f"{stage.name}: nothing to read in {scratch}")
+        say(f"{stage.name} ...")
+        ended = _do(work, stage, began, seconds_left)
+        if ended is None:
+            say(f"{stage.name}: stopped, the time is up")
+            return False
+        took = time.monotonic() - began
+        found = _read(stage, scratch)
+    record = {"machine": dict(machine), "seconds": took, "ok": found is not None}
+    if found is None:
+        record["reason"] = ended
+        record["log_end"] = last_lines(work.log(stage.name), 30)
+        say(f"{stage.name}: FAILED, {ended}; all it said: {work.log(stage.name)}")
+    else:
+        record["found"] = found
+        say(f"{stage.name}: done" + (f" in {took:.0f} s" if took else ", was measured before"))
+    work.finish(stage.name, record)
+    return True
+
+
+def _read(stage: Stage, scratch: Path) -> dict | None:
+    try:
+        return stage.read(scratch)
+    except _ABSENT:
+        return None
+
+
+def _do(work: Work, stage: Stage, began: float, seconds_left) -> str | None:
+    """How the command ended; None if it was stopped because the time was up."""
+    variables = {**os.environ, **stage.variables, STEP_VARIABLE: _mark(work)}
+    process = LoggedProcess(stage.command, variables, work.log(stage.name))
+    try:
+        while process.poll() is None:
+            if seconds_left() < (_STOP_SECONDS if stage.goes_on else 0):
+                _ask_to_stop(process)
+                return None
+            if not stage.goes_on and time.monotonic() - began > LIMIT_SECONDS:
+                return f"took more than {LIMIT_SECONDS:.0f} s"
+            time.sleep(_POLL_SECONDS)
+        return f"exit code {process.poll()}"
+    finally:
+        process.stop()
+
+
+def _ask_to_stop(process: LoggedProcess) -> None:
+    """Lets the command end in good order; its own children are its own to end."""
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + 0.8 * _STOP_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def _mark(work: Work) -> str:
+    return f"benchmarks.gpu {work.root}"
+
+
+def _end_what_was_left(work: Work) -> None:
+    """Ends the command of a run that was killed: two at a time would measure each other."""
+    if left := processes_of_steps().get(_mark(work)):
+        end_processes(left)
