@@ -16,6 +16,17 @@ from nnunet_attention.files import write_text
 ROOT = Path(__file__).resolve().parents[1]
 _CPU = ROOT / "benchmarks" / "results" / "performance" / "cpu"
 _HIPPOCAMPUS = ROOT / "benchmarks" / "hippocampus" / "results" / "cpu"
+# Of `python -m benchmarks.gpu report`.
+GPU = ROOT / "benchmarks" / "results" / "gpu"
+OF_GPU = {
+    "tests": GPU / "tests.md",
+    "loading": GPU / "loading.md",
+    "speed and memory": _CPU.with_name("cuda") / "table.md",
+    "kernels": GPU / "kernels.md",
+    "levers": GPU / "levers.md",
+    "trainings": GPU / "trainings.md",
+    "failures": GPU / "failures.md",
+}
 # Document, name of the table, and the file that holds it; a file that is not there is left out.
 TABLES = (
     ("performance.md", "cpu table", _CPU / "table.md"),
@@ -23,7 +34,12 @@ TABLES = (
     ("performance.md", "levers table", _CPU / "levers.md"),
     ("performance.md", "allocator table", _CPU / "allocator.md"),
     ("performance.md", "cases table", _CPU / "cases.md"),
-    ("performance.md", "cuda table", _CPU.with_name("cuda") / "table.md"),
+    ("performance.md", "gpu tests table", OF_GPU["tests"]),
+    ("performance.md", "gpu loading table", OF_GPU["loading"]),
+    ("performance.md", "cuda table", OF_GPU["speed and memory"]),
+    ("performance.md", "gpu kernels table", OF_GPU["kernels"]),
+    ("performance.md", "gpu levers table", OF_GPU["levers"]),
+    ("benchmarks.md", "gpu trainings table", OF_GPU["trainings"]),
     ("benchmarks.md", "hippocampus runs table", _HIPPOCAMPUS / "runs.md"),
     ("benchmarks.md", "hippocampus starts table", _HIPPOCAMPUS / "starts.md"),
     ("benchmarks.md", "hippocampus dice table", _HIPPOCAMPUS / "dice.md"),

@@ -34,8 +34,8 @@ class Stage:
         command: name of an installed command and its arguments; none where reading is all.
         variables: of the environment, beside those that are there.
         expected_seconds: it is not begun when less time is left.
-        goes_on: it keeps what it has done, so it is begun however little time is left, and may
-            take longer than the limit.
+        goes_on: it keeps what it has done when it is told to end, which takes it some seconds;
+            it may take longer than the limit, and `expected_seconds` is what it needs to get on.
     """
 
     name: str
@@ -91,7 +91,7 @@ def run_stages(
 def _fits(stage: Stage, seconds: float) -> bool:
     if not stage.command:
         return seconds > 0
-    return seconds > (_STOP_SECONDS if stage.goes_on else stage.expected_seconds)
+    return seconds > stage.expected_seconds + (_STOP_SECONDS if stage.goes_on else 0)
 
 
 def _run(work: Work, stage: Stage, machine: Mapping, seconds_left, say) -> bool:

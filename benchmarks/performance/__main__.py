@@ -65,8 +65,11 @@ def main(command_line: list[str] | None = None) -> int:
             print(f"{path} is there; --again measures anew", file=sys.stderr)
             continue
         case = (FULL if full else REDUCED)[name]
+        if arguments.smallest:
+            case = case.smallest()
+        compiled, gates = device.type == "cuda", not arguments.no_gates
         try:
-            found = measure_case(case, variants, device, arguments.rounds, device.type == "cuda")
+            found = measure_case(case, variants, device, arguments.rounds, compiled, gates)
         except CommandError as error:
             print(error, file=sys.stderr)
             return 1
@@ -89,7 +92,10 @@ def _arguments(command_line: list[str] | None) -> argparse.Namespace:
         "--networks", nargs="+", metavar="NAME", help="as in the tables (default: all)"
     )
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="(default: 15)")
-    parser.add_argument("--full", action="store_true", help="the plans in full on a CPU too")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--full", action="store_true", help="the plans in full on a CPU too")
+    size.add_argument("--smallest", action="store_true", help="least patches, to try it out")
+    parser.add_argument("--no-gates", action="store_true", help="networks only")
     parser.add_argument("--again", action="store_true", help="measure what is there anew")
     parser.add_argument("-o", type=Path, dest="output", metavar="DIR", help="for JSON and table")
     return parser.parse_args(command_line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
@@ -65,6 +66,12 @@ class Case:
         """The same network on less data, as a small machine needs it."""
         planned = self.planned or (self.batch_size, self.patch_size)
         return replace(self, batch_size=batch_size, patch_size=patch_size, planned=planned)
+
+    def smallest(self) -> Case:
+        """The same network on the least that it takes: numbers then say nothing."""
+        steps = [prod(axis) for axis in zip(*self.strides, strict=True)]
+        # Instance norm needs two voxels at the bottleneck.
+        return self.reduced(1, (2 * steps[0], *steps[1:]))
 
     def patch(self, device: torch.device, batch_size: int | None = None) -> Tensor:
         """Noise, (B, C, *S), normally distributed as nnU-Net's normalised images are."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 _REPEATS = 5
 
 
 def operations(run: Callable[[], object], device: torch.device) -> list[tuple[str, float, float]]:
-    """Name, seconds a run and share of all, of each operation, the longest first."""
+    """Name, seconds a run and share of all, of each operation, the longest first.
+
+    On a GPU of each kernel and copy: the operations that launched them have the same time again.
+    """
     activities = [ProfilerActivity.CPU]
     attribute = "self_cpu_time_total"
     if device.type == "cuda":
@@ -23,7 +27,11 @@ def operations(run: Callable[[], object], device: torch.device) -> list[tuple[st
             run()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    rows = [(event.key, getattr(event, attribute) / 1e6) for event in recorded.key_averages()]
+    rows = [
+        (event.key, getattr(event, attribute) / 1e6)
+        for event in recorded.key_averages()
+        if device.type != "cuda" or event.device_type == DeviceType.CUDA
+    ]
     total = sum(seconds for _, seconds in rows)
     rows.sort(key=lambda row: -row[1])
     return [(name, seconds / _REPEATS, seconds / total) for name, seconds in rows if seconds]

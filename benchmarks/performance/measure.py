@@ -10,7 +10,7 @@ import psutil
 import torch
 from tqdm import tqdm
 
-from benchmarks.performance import isolated
+from benchmarks.performance import isolated, levers
 from benchmarks.performance.cases import Case
 from benchmarks.performance.gate_profile import operations
 from benchmarks.performance.memory import peak_bytes
@@ -27,7 +27,12 @@ _RESERVED_BYTES = 5 * 2**30
 
 
 def measure_case(
-    case: Case, variants: Sequence[Variant], device: torch.device, rounds: int, compiled: bool
+    case: Case,
+    variants: Sequence[Variant],
+    device: torch.device,
+    rounds: int,
+    compiled: bool,
+    gates: bool = True,
 ) -> dict:
     """Sizes, memory and seconds of every variant, the gates' own cost, and their profile.
 
@@ -38,6 +43,7 @@ def measure_case(
         device: where.
         rounds: of each timing; all variants are timed once a round.
         compiled: with torch.compile, as nnU-Net does on a GPU.
+        gates: measure their own cost and profile too.
 
     Raises:
         CommandError: if there is no memory for the plain network.
@@ -87,7 +93,7 @@ def measure_case(
         "rounds": rounds,
         "compiled": compiled,
         "variants": found,
-        "isolated": _isolated(case, device, rounds),
+        **({"isolated": _isolated(case, device, rounds, compiled)} if gates else {}),
     }
 
 
@@ -101,11 +107,11 @@ def _fits(variant: Variant, case: Case, device: torch.device) -> bool:
     return psutil.virtual_memory().available > needed
 
 
-def _isolated(case: Case, device: torch.device, rounds: int) -> dict:
-    levels = isolated.levels(case, device)
-    training = {name: isolated.training(levels, way, device) for name, way in isolated.WAYS.items()}
+def _isolated(case: Case, device: torch.device, rounds: int, compiled: bool) -> dict:
+    found = isolated.levels(case, device)
+    training = {name: isolated.training(found, way, device) for name, way in isolated.WAYS.items()}
     inference = {
-        name: isolated.inference(levels, way, device) for name, way in isolated.WAYS.items()
+        name: isolated.inference(found, way, device) for name, way in isolated.WAYS.items()
     }
     forward, backward = isolated.floor_bytes(case, isolated.feature_type(device).itemsize)
     only_one = isolated.floor_bytes(
@@ -125,7 +131,14 @@ def _isolated(case: Case, device: torch.device, rounds: int) -> dict:
         ),
         "profile_training": operations(training[ATTENTION], device),
         "profile_training_plain": operations(training[PLAIN], device),
+        **(_compiled_profile(found, device) if compiled else {}),
     }
+
+
+def _compiled_profile(found: list[isolated.Level], device: torch.device) -> dict:
+    """Of what nnU-Net runs on a GPU; the concatenation of the level without a gate is in it."""
+    join = levers.levers(device)["torch.compile of gate and concatenation"]
+    return {"profile_training_compiled": operations(isolated.training(found, join, device), device)}
 
 
 def _call(function: Callable[..., object], *arguments: object) -> Callable[[], object]:

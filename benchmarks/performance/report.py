@@ -16,8 +16,13 @@ _SMALL_SHARE = 0.02
 
 def markdown(cases: Sequence[dict]) -> str:
     """Tables of all cases."""
-    parts = [[*_networks(case), "", *_gates_alone(case), "", *_profile(case)] for case in cases]
-    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+    parts = []
+    for case in cases:
+        lines = _networks(case)
+        if "isolated" in case:
+            lines += ["", *_gates_alone(case), "", *_profile(case)]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
 
 
 def _networks(found: dict) -> list[str]:

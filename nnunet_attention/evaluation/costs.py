@@ -50,14 +50,11 @@ def read_cost(
     """
     hours, seconds = [], []
     for fold in folds:
-        epoch_seconds: dict[int, float] = {}
-        logs = (model_folder / f"fold_{fold}").glob("training_log_*.txt")
-        for path in sorted(logs, key=_begun):
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            epoch_seconds |= _epochs(lines)
+        logs = _logs(model_folder / f"fold_{fold}")
+        for lines in logs:
             seconds += _seconds_between_predictions(lines)
-        if epoch_seconds:
-            hours.append(sum(epoch_seconds.values()) / 3600)
+        if in_epochs := _epochs_of_all(logs):
+            hours.append(sum(in_epochs.values()) / 3600)
     return Cost(
         parameters,
         sum(hours) / len(hours) if hours else None,
@@ -65,9 +62,27 @@ def read_cost(
     )
 
 
+def epoch_seconds(fold: Path) -> dict[int, float]:
+    """Seconds of each epoch of a fold, by its number; as it ran last, where it ran again."""
+    return _epochs_of_all(_logs(fold))
+
+
+def _logs(fold: Path) -> list[list[str]]:
+    """Lines of each log of a fold, the first attempt's first."""
+    paths = sorted(fold.glob("training_log_*.txt"), key=_begun)
+    return [path.read_text(encoding="utf-8", errors="replace").splitlines() for path in paths]
+
+
 def _begun(log: Path) -> tuple[list[int], str]:
     """Orders logs by time: nnU-Net writes months and days without a leading zero."""
     return [int(number) for number in re.findall(r"\d+", log.stem)], log.name
+
+
+def _epochs_of_all(logs: Iterable[list[str]]) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for lines in logs:
+        found |= _epochs(lines)
+    return found
 
 
 def _epochs(lines: list[str]) -> dict[int, float]:

@@ -1,0 +1,152 @@
+"""Tests, tables and trainings on a GPU: what is missing, the worthiest first, until time is up.
+
+    python -m benchmarks.gpu run -w WORK [--data Task04_Hippocampus] [--minutes N]
+    python -m benchmarks.gpu report -w WORK
+    python -m benchmarks.gpu pack -o FOLDER [--data Task04_Hippocampus] [--python 3.12]
+    python -m benchmarks.gpu install FOLDER -w WORK
+
+`run` works in WORK and goes on where it stopped, however it was stopped; at its end it reports.
+`report` puts what is there into the documents; of a CPU it writes WORK/report.md instead. `pack`
+gathers what a machine without network needs, and `install` uses it there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+_TRAINING_MINUTES = 120.0
+# Of the minutes, for the report at their end.
+_REPORT_SECONDS = 15.0
+_SHARE_OF_TIME_FOR_TRAININGS = 0.9
+
+
+def main(command_line: list[str] | None = None) -> int:
+    """Does one of the four."""
+    arguments = _arguments(command_line)
+    # `install` runs where nothing is installed yet.
+    from nnunet_attention.errors import CommandError
+
+    try:
+        if arguments.action == "run":
+            return _run(arguments)
+        if arguments.action == "report":
+            from benchmarks.gpu.reporting import report
+            from benchmarks.gpu.work import Work
+
+            return report(Work(arguments.work.absolute()))
+        if arguments.action == "pack":
+            from benchmarks.gpu.packing import pack
+
+            return pack(arguments)
+        from benchmarks.gpu.installing import install
+
+        return install(arguments.folder, arguments.work, arguments.pip_options)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; started again, it goes on", file=sys.stderr)
+        return 130
+
+
+def _arguments(command_line: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu", description=__doc__.split("\n", 1)[0]
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    run = actions.add_parser("run", help="measure what is missing")
+    report = actions.add_parser("report", help="write tables of what was measured")
+    for one in (run, report):
+        one.add_argument(
+            *("-w", "--work"), type=Path, default=Path("gpu"), metavar="WORK",
+            help="folder for everything (default: gpu)",
+        )  # fmt: skip
+    run.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="(default: cuda)")
+    run.add_argument(
+        "--minutes", type=_positive, metavar="N", help="stop in time (default: all is done)"
+    )
+    run.add_argument(
+        "--training-minutes", type=_positive, metavar="N",
+        help="for the first two trainings together, which choose the epochs of all "
+        f"(default: what is left of --minutes; without, {_TRAINING_MINUTES:.0f})",
+    )  # fmt: skip
+    run.add_argument(
+        "--data", type=Path, metavar="FOLDER",
+        help="task folder of the Medical Segmentation Decathlon, such as Task04_Hippocampus",
+    )  # fmt: skip
+    from benchmarks.gpu.installing import add_install_arguments
+    from benchmarks.gpu.packing import add_pack_arguments
+
+    add_pack_arguments(actions.add_parser("pack", help="gather what a machine offline needs"))
+    add_install_arguments(actions.add_parser("install", help="install what was packed"))
+    return parser.parse_args(command_line)
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import time
+
+    began = time.monotonic()
+    from benchmarks.gpu.probing import probe
+    from benchmarks.gpu.reporting import report
+    from benchmarks.gpu.running import run_stages
+    from benchmarks.gpu.stages import ROOT, all_stages, as_stored, on_gpu, reduced
+    from benchmarks.gpu.work import Work
+    from nnunet_attention.errors import CommandError
+    from nnunet_attention.files import read_json, write_json
+
+    work = Work(arguments.work.absolute())
+    data = arguments.data.absolute() if arguments.data else None
+    if data and not (data / "dataset.json").is_file():
+        raise CommandError(f"--data {data}: there is no dataset.json in it")
+    # The commands of the stages find `benchmarks` there.
+    os.chdir(ROOT)
+    machine = probe(arguments.device)
+    path = work.root / "settings.json"
+    cpus = len(os.sched_getaffinity(0))
+    settings = on_gpu(cpus) if arguments.device == "cuda" else reduced(cpus)
+    if path.is_file() and read_json(path)["device"] != arguments.device:
+        raise CommandError(
+            f"-w {work.root}: results there are of --device {read_json(path)['device']}; take "
+            "that, or another folder"
+        )
+    work.root.mkdir(parents=True, exist_ok=True)
+    write_json(path, as_stored(settings))
+
+    def seconds_left() -> float:
+        if arguments.minutes is None:
+            return float("inf")
+        return 60 * arguments.minutes - _REPORT_SECONDS - (time.monotonic() - began)
+
+    def training_seconds() -> float:
+        if arguments.training_minutes is not None:
+            return 60 * arguments.training_minutes
+        if arguments.minutes is None:
+            return 60 * _TRAINING_MINUTES
+        return _SHARE_OF_TIME_FOR_TRAININGS * seconds_left()
+
+    def say(text: str) -> None:
+        print(f"[{(time.monotonic() - began) / 60:5.1f} min] {text}", flush=True)
+
+    complete = run_stages(
+        work,
+        lambda finished: all_stages(work, settings, finished, training_seconds(), data),
+        machine,
+        seconds_left,
+        say,
+    )
+    say("all is done" if complete else "started again, it goes on")
+    return report(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

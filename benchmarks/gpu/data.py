@@ -1,0 +1,108 @@
+"""Makes the preprocessed data set of the trainings, or finds the one that was installed.
+
+    python -m benchmarks.gpu.data -w WORK [--data Task04_Hippocampus] -o FILE
+
+Without data, and on a CPU alone, a phantom of a few cases stands in, planned for little memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.gpu.work import Work
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json, write_json
+from nnunet_attention.process import run_command
+
+CONFIGURATION = "3d_fullres"
+_PHANTOM_CASES = 6
+# As the demo plans it: a step takes a fraction of a second on a CPU.
+_PHANTOM_MEMORY_GB = 0.05
+
+
+def main(command_line: list[str] | None = None) -> int:
+    """Writes the name of the data set and how many cases it has."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.data")
+    parser.add_argument("-w", type=Path, dest="work", required=True, metavar="WORK")
+    parser.add_argument("--data", type=Path, metavar="FOLDER")
+    parser.add_argument("--phantom", action="store_true")
+    parser.add_argument("-o", type=Path, dest="output", required=True, metavar="FILE")
+    arguments = parser.parse_args(command_line)
+    work, scratch = Work(arguments.work), arguments.output.parent
+    try:
+        dataset = installed(work)
+        if dataset is None:
+            dataset = _make(work, scratch, arguments.data, arguments.phantom)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
+    cases = list((work.preprocessed / dataset / "gt_segmentations").iterdir())
+    write_json(arguments.output, {"dataset": dataset, "cases": len(cases)})
+    return 0
+
+
+def installed(work: Work) -> str | None:
+    """The preprocessed data set; it is put there when it is whole."""
+    found = sorted(path.parent.name for path in work.preprocessed.glob("Dataset*/nnUNetPlans.json"))
+    return found[0] if found else None
+
+
+def packed_task(work: Work) -> Path | None:
+    """The task folder that `install` has put there."""
+    return next(iter(sorted(work.source.glob("Task*"))), None)
+
+
+def _make(work: Work, scratch: Path, data: Path | None, phantom: bool) -> str:
+    from nnunet_attention.demo.phantom import write_phantom_task
+
+    source = data or packed_task(work)
+    if source is None and not phantom:
+        raise CommandError(
+            "there are no data: give --data with a folder of the Medical Segmentation Decathlon, "
+            "such as Task04_Hippocampus, or install a pack that has them"
+        )
+    if source is not None and not (source / "dataset.json").is_file():
+        raise CommandError(f"--data {source}: there is no dataset.json in it")
+    for name in ("raw", "preprocessed", "task"):
+        shutil.rmtree(scratch / name, ignore_errors=True)
+        (scratch / name).mkdir(parents=True)
+    if source is None:
+        task, memory = write_phantom_task(scratch / "task", _PHANTOM_CASES, seed=0), True
+    else:
+        task, memory = scratch / "task" / source.name, False
+        shutil.copytree(source, task)
+    # nnU-Net asks for a folder of test images.
+    (task / "imagesTs").mkdir(exist_ok=True)
+    variables = {
+        **os.environ,
+        "nnUNet_raw": str(scratch / "raw"),
+        "nnUNet_preprocessed": str(scratch / "preprocessed"),
+        "nnUNet_results": str(scratch / "results"),
+    }
+    processes = str(len(os.sched_getaffinity(0)))
+    _run(["nnUNetv2_convert_MSD_dataset", "-i", str(task), "-np", processes], variables, scratch)
+    dataset = next((scratch / "raw").glob("Dataset*")).name
+    planning = ["-d", str(int(dataset[7:10])), "-c", CONFIGURATION, "-np", processes]
+    planning += ["-npfp", processes]
+    if memory:
+        planning += ["-gpu_memory_target", str(_PHANTOM_MEMORY_GB)]
+    _run(["nnUNetv2_plan_and_preprocess", *planning], variables, scratch)
+    made = scratch / "preprocessed" / dataset
+    if not read_json(made / "nnUNetPlans.json")["configurations"].get(CONFIGURATION):
+        raise CommandError(f"{dataset}: nnU-Net plans no {CONFIGURATION} for it; take other data")
+    work.preprocessed.mkdir(parents=True, exist_ok=True)
+    made.rename(work.preprocessed / dataset)
+    return dataset
+
+
+def _run(command: list[str], variables: Mapping[str, str], scratch: Path) -> None:
+    run_command(command, variables, scratch / "nnunet.log")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,408 @@
+"""What is measured, the worthiest first: tests, data loading, tables, trainings."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from benchmarks.gpu.data import CONFIGURATION
+from benchmarks.gpu.running import Stage
+from benchmarks.gpu.work import Work
+from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.costs import epoch_seconds, read_cost
+from nnunet_attention.files import read_json
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = Path(sys.executable).name
+# The first is the baseline.
+MODELS = {"nnU-Net": "nnUNetTrainer_short", "Attention U-Net": "AttentionUNetTrainer_short"}
+# Networks that are held against the plain one at a time. Each has to be compiled, and a stage must
+# not take long; ratios are to the plain network of the same group.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "gates": ("plain again (control)", "attention"),
+    "baselines": ("attention, full resolution gated", "wide"),
+    "upsample first": ("upsample first", "upsample first, norms"),
+    "MONAI": ("MONAI AttentionUnet",),
+    "norms": ("attention, torch's norms", "plain, our norms"),
+    "layouts": ("attention, output transform", "plain, channels last", "attention, channels last"),
+}
+CASES = ("hippocampus", "pancreas", "resenc")
+_FIRST_GROUP = "gates"
+_MOST_EPOCHS = 1000
+_EPOCHS_MEASURED = 2
+# Where it is not known what a command takes besides its epochs.
+_USUAL_OVERHEAD_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is done; kept in the work folder, as results of others do not compare.
+
+    Attributes:
+        device: cuda or cpu.
+        iterations: of training in an epoch.
+        validation_iterations: of the pseudo Dice in an epoch.
+        workers: numbers of processes that data loading is measured with.
+        batches: that are loaded.
+        rounds: of each timing.
+        tables: cases of the tables, each with its groups of networks.
+        seeds: of the trainings of fold 0.
+        folds: of the trainings with the first seed.
+        most_epochs: of a training.
+    """
+
+    device: str
+    iterations: int
+    validation_iterations: int
+    workers: tuple[int, ...]
+    batches: int
+    rounds: int
+    tables: tuple[tuple[str, tuple[str, ...]], ...]
+    seeds: tuple[int, ...]
+    folds: tuple[int, ...]
+    most_epochs: int
+
+
+def on_gpu(cpus: int) -> Settings:
+    """nnU-Net's epochs and batches, its plans in full."""
+    workers = tuple(number for number in (2, 4, 8, 12, 16, 24, 32) if number <= cpus)
+    return Settings(
+        *("cuda", 250, 50, workers or (cpus,), 100, 15),
+        tables=tuple((case, tuple(GROUPS)) for case in CASES),
+        seeds=(0, 1, 2),
+        folds=(0, 1, 2, 3, 4),
+        most_epochs=_MOST_EPOCHS,
+    )
+
+
+def reduced(cpus: int) -> Settings:
+    """The same way in minutes on a CPU; its numbers say nothing."""
+    tables = (("hippocampus", tuple(GROUPS)), ("pancreas", (_FIRST_GROUP,)))
+    return Settings(
+        *("cpu", 2, 1, (1, 2)[:cpus], 3, 3), tables, seeds=(0, 1), folds=(0,), most_epochs=2
+    )
+
+
+def all_stages(
+    work: Work,
+    settings: Settings,
+    finished: Mapping[str, dict],
+    training_seconds: float,
+    data: Path | None = None,
+) -> list[Stage]:
+    """From what is known so far; what depends on stages that are missing or failed is left out.
+
+    Args:
+        work: where.
+        settings: how much.
+        finished: results by the names of their stages.
+        training_seconds: for the first two trainings together.
+        data: folder of the Decathlon, where preprocessed data are not there yet.
+    """
+    files = test_files()
+    tables = list(_tables(work, settings))
+    first = [one for one in tables if one.name.endswith(f"_{_FIRST_GROUP}")]
+    of_data = _of_data(work, settings, finished, training_seconds, data)
+    return [
+        *(_tests(work, settings, path) for path in files[:1]),
+        *of_data["loading"],
+        *first,
+        *(_tests(work, settings, path) for path in files[1:]),
+        *of_data["first trainings"],
+        _levers(work, settings),
+        *(one for one in tables if one not in first),
+        *of_data["more trainings"],
+    ]
+
+
+def test_files() -> list[Path]:
+    """Those with tests for a GPU, the networks' first: what they find matters to all the others."""
+    marked = [
+        path
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if "pytest.mark.gpu" in path.read_text(encoding="utf-8")
+        and path.parent.name != "benchmarks"
+    ]
+    return sorted(marked, key=lambda path: path.parent.name != "networks")
+
+
+def _tests(work: Work, settings: Settings, path: Path) -> Stage:
+    name = "tests_" + "_".join(path.relative_to(ROOT / "tests").with_suffix("").parts)
+    # On a CPU the stand-ins.
+    chosen = "gpu" if settings.device == "cuda" else "not gpu and not slow and not exhaustive"
+    command = (
+        *(PYTHON, "-m", "pytest", str(path.relative_to(ROOT)), "-m", chosen, "-q", "-rs"),
+        *("-p", "no:cacheprovider", "--junitxml", str(work.scratch(name) / "tests.xml")),
+    )
+    return Stage(name, lambda scratch: read_tests(scratch / "tests.xml"), command)
+
+
+def read_tests(path: Path) -> dict:
+    """Outcomes of all tests, from the report that pytest writes."""
+    tests = []
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        outcome, message = "passed", ""
+        for one in case:
+            if one.tag in ("failure", "error", "skipped"):
+                outcome = {"failure": "failed", "error": "failed"}.get(one.tag, one.tag)
+                message = one.get("message", "").splitlines()[0] if one.get("message") else ""
+        tests.append(
+            {
+                "name": f"{case.get('classname')}::{case.get('name')}",
+                "outcome": outcome,
+                "message": message,
+                "seconds": float(case.get("time", 0)),
+            }
+        )
+    return {"tests": tests}
+
+
+def _tables(work: Work, settings: Settings) -> Iterator[Stage]:
+    groups = list(GROUPS)
+    wanted = [
+        (group, case) for case, chosen in settings.tables for group in chosen if group in groups
+    ]
+    # All cases of a group before the next group.
+    for group, case in sorted(wanted, key=lambda pair: groups.index(pair[0])):
+        name = f"table_{case}_{group.replace(' ', '_')}"
+        command = [
+            *(PYTHON, "-m", "benchmarks.performance", "--device", settings.device),
+            *("--cases", case, "--rounds", str(settings.rounds), "--networks", *GROUPS[group]),
+            *("-o", str(work.scratch(name))),
+        ]
+        if settings.device == "cpu":
+            command.append("--smallest")
+        if group != _FIRST_GROUP:
+            command.append("--no-gates")
+        yield Stage(
+            name,
+            lambda scratch, case=case: read_json(scratch / f"{case}.json"),
+            command,
+            expected_seconds=240.0 if settings.device == "cuda" else 20.0,
+        )
+
+
+def _levers(work: Work, settings: Settings) -> Stage:
+    command = (
+        *(PYTHON, "-m", "benchmarks.performance.levers", "--device", settings.device),
+        *("--rounds", str(2 * settings.rounds), "-o", str(work.scratch("levers"))),
+    )
+    return Stage(
+        "levers",
+        lambda scratch: read_json(scratch / "levers.json"),
+        command,
+        expected_seconds=120.0,
+    )
+
+
+def _of_data(
+    work: Work,
+    settings: Settings,
+    finished: Mapping[str, dict],
+    training_seconds: float,
+    data: Path | None,
+) -> dict[str, list[Stage]]:
+    found: dict[str, list[Stage]] = {"loading": [], "first trainings": [], "more trainings": []}
+    scratch = work.scratch("data")
+    command = [PYTHON, "-m", "benchmarks.gpu.data", "-w", str(work.root)]
+    command += ["-o", str(scratch / "data.json")]
+    command += ["--data", str(data)] if data else []
+    command += ["--phantom"] if settings.device == "cpu" else []
+    found["loading"] = [Stage("data", lambda folder: read_json(folder / "data.json"), command)]
+    if not _good(finished, "data"):
+        return found
+    dataset = finished["data"]["found"]["dataset"]
+    loading = [_loading(work, settings, dataset, number) for number in settings.workers]
+    found["loading"] += loading
+    if any(one.name not in finished for one in loading):
+        return found
+    epochs = [_epoch(work, settings, dataset, finished, model) for model in MODELS]
+    found["first trainings"] = list(epochs)
+    if not all(_good(finished, one.name) for one in epochs):
+        return found
+    found["first trainings"].append(
+        Stage(
+            "epochs",
+            lambda _: choose_epochs(finished, training_seconds, settings.most_epochs),
+        )
+    )
+    if not _good(finished, "epochs"):
+        return found
+    number = finished["epochs"]["found"]["epochs"]
+    runs = [(seed, settings.folds[0]) for seed in settings.seeds]
+    runs += [(settings.seeds[0], fold) for fold in settings.folds[1:]]
+    for place, (seed, fold) in enumerate(runs):
+        found["more trainings" if place else "first trainings"] += [
+            _training(work, settings, dataset, finished, model, seed, fold, number)
+            for model in MODELS
+        ]
+    return found
+
+
+def _good(finished: Mapping[str, dict], name: str) -> bool:
+    return name in finished and finished[name]["ok"]
+
+
+def _loading(work: Work, settings: Settings, dataset: str, workers: int) -> Stage:
+    name = f"loading_{workers}"
+    file = work.scratch(name) / "loading.json"
+    command = (
+        *(PYTHON, "-m", "benchmarks.gpu.loading", dataset, CONFIGURATION),
+        *("--workers", str(workers), "--batches", str(settings.batches)),
+        *("--device", settings.device, "-o", str(file)),
+    )
+    return Stage(name, lambda scratch: read_json(scratch / "loading.json"), command, work.folders())
+
+
+def best_workers(finished: Mapping[str, dict]) -> int | None:
+    """The fewest whose rate is within a twentieth of the best; None where nothing is known."""
+    rates = {
+        record["found"]["workers"]: record["found"]["batches_per_second"]
+        for name, record in finished.items()
+        if name.startswith("loading_") and record["ok"]
+    }
+    if not rates:
+        return None
+    return min(number for number, rate in rates.items() if rate >= 0.95 * max(rates.values()))
+
+
+def _variables(
+    settings: Settings, finished: Mapping[str, dict], epochs: int, seed: int
+) -> dict[str, str]:
+    from nnunet_attention.trainers.short import SCHEDULE_VARIABLE, SEED_VARIABLE
+
+    schedule = (epochs, settings.iterations, settings.validation_iterations)
+    workers = best_workers(finished)
+    return {
+        SCHEDULE_VARIABLE: ",".join(map(str, schedule)),
+        SEED_VARIABLE: str(seed),
+        "PYTHONUNBUFFERED": "1",
+        **({} if workers is None else {"nnUNet_n_proc_DA": str(workers)}),
+    }
+
+
+def _slug(model: str) -> str:
+    return model.lower().replace(" ", "_").replace("-", "")
+
+
+def _epoch(
+    work: Work, settings: Settings, dataset: str, finished: Mapping[str, dict], model: str
+) -> Stage:
+    name = f"epoch_{_slug(model)}"
+    results = work.scratch(name) / "nnUNet_results"
+    trainer = MODELS[model]
+    fold = results / dataset / f"{trainer}__nnUNetPlans__{CONFIGURATION}" / "fold_0"
+
+    def read(_: Path) -> dict:
+        seconds = epoch_seconds(fold)
+        read_json(fold / "validation" / "summary.json")
+        return {"model": model, "epoch_seconds": [seconds[one] for one in range(_EPOCHS_MEASURED)]}
+
+    return Stage(
+        name,
+        read,
+        (
+            *("nnUNetv2_train", dataset, CONFIGURATION, "0", "-tr", trainer),
+            *("-device", settings.device),
+        ),
+        {**work.folders(results), **_variables(settings, finished, _EPOCHS_MEASURED, 0)},
+        120.0 if settings.device == "cuda" else 30.0,
+    )
+
+
+def choose_epochs(
+    finished: Mapping[str, dict], training_seconds: float, most: int = _MOST_EPOCHS
+) -> dict:
+    """As many as fit into the time for both models' first training, equal for both.
+
+    The first epoch compiles, so the last one tells how long an epoch takes; all else that a command
+    does, its validation too, is done once in a training.
+    """
+    seconds, overhead = {}, 0.0
+    for model in MODELS:
+        record = finished[f"epoch_{_slug(model)}"]
+        measured = record["found"]["epoch_seconds"]
+        seconds[model] = measured[-1]
+        rest = _USUAL_OVERHEAD_SECONDS
+        if record["seconds"] is not None:
+            rest = max(0.0, record["seconds"] - len(measured) * measured[-1])
+        overhead += rest
+    fitting = int((training_seconds - overhead) / sum(seconds.values()))
+    return {
+        "epochs": max(1, min(most, fitting)),
+        "epoch_seconds": seconds,
+        "overhead_seconds": overhead,
+        "training_seconds": training_seconds,
+    }
+
+
+def _training(
+    work: Work,
+    settings: Settings,
+    dataset: str,
+    finished: Mapping[str, dict],
+    model: str,
+    seed: int,
+    fold: int,
+    epochs: int,
+) -> Stage:
+    name = f"training_{_slug(model)}_seed{seed}_fold{fold}"
+    trainer = MODELS[model]
+    results = work.trained(seed)
+    folder = results / dataset / f"{trainer}__nnUNetPlans__{CONFIGURATION}"
+    logs = work.root / "crossval" / name
+
+    def read(_: Path) -> dict:
+        of_epochs = epoch_seconds(folder / f"fold_{fold}")
+        if not (folder / f"fold_{fold}" / "checkpoint_final.pth").is_file():
+            raise CommandError(f"{folder}: fold {fold} is not at its end")
+        summary = read_json(folder / f"fold_{fold}" / "validation" / "summary.json")
+        labels = read_json(work.preprocessed / dataset / "dataset.json")["labels"]
+        return {
+            **{"dataset": dataset, "model": model, "trainer": trainer, "seed": seed, "fold": fold},
+            **{
+                "epochs": epochs,
+                "iterations": settings.iterations,
+                "workers": best_workers(finished),
+            },
+            "median_epoch_seconds": statistics.median(of_epochs.values()),
+            "seconds_per_case": read_cost(folder, [fold]).seconds_per_case,
+            "dice": dice_of_cases(summary, labels),
+        }
+
+    return Stage(
+        name,
+        read,
+        (
+            *("nnunet-attention", "crossval", "-d", dataset, "-c", CONFIGURATION, "-tr", trainer),
+            *("-f", str(fold), "-device", settings.device, "--no-leaderboard", "-o", str(logs)),
+        ),
+        {**work.folders(results), **_variables(settings, finished, epochs, seed)},
+        expected_seconds=90.0 if settings.device == "cuda" else 40.0,
+        goes_on=True,
+    )
+
+
+def dice_of_cases(
+    summary: Mapping, labels: Mapping[str, int]
+) -> dict[str, dict[str, float | None]]:
+    """Dice by case and name of the label; None where both masks are empty."""
+    names = {str(value): name for name, value in labels.items() if isinstance(value, int)}
+    found = {}
+    for case in summary["metric_per_case"]:
+        values = {
+            names.get(label, label): None if (dice := numbers["Dice"]) != dice else dice
+            for label, numbers in case["metrics"].items()
+        }
+        found[Path(case["prediction_file"]).name.split(".")[0]] = values
+    return found
+
+
+def as_stored(settings: Settings) -> dict:
+    """In JSON's types."""
+    return json.loads(json.dumps(vars(settings)))
