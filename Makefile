@@ -1,11 +1,15 @@
 # make demo: sets everything up and runs the main job. make test: sets everything up and tests.
 # make bench: sets everything up and measures speed and memory; DEVICE=cuda on a GPU.
+# make gpu: sets everything up and does all that a GPU is wanted for; started again, it goes on.
+# GPU_OPTIONS="--minutes 60 --data Task04_Hippocampus" are those of `python -m benchmarks.gpu run`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEVICE ?= cpu
+WORK ?= gpu
+GPU_OPTIONS ?=
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench gpu clean
 
 # Rebuilt when the metadata or the start-up file changes; the code itself is installed editable.
 $(VENV)/.demo: pyproject.toml setup.py
@@ -27,6 +31,9 @@ test: $(VENV)/.test lint
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.performance --device $(DEVICE)
+
+gpu: $(VENV)/.test
+	$(BIN)/python -m benchmarks.gpu run -w $(WORK) $(GPU_OPTIONS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
