@@ -73,7 +73,9 @@ def _look_back() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _MISSING], capture_output=True, text=True, check=False
     )
-    missing = json.loads(done.stdout) if done.returncode == 0 else []
+    if done.returncode:
+        raise CommandError(f"installed, but it cannot be looked at: {done.stderr.strip()[-500:]}")
+    missing = json.loads(done.stdout)
     if missing:
         raise CommandError(
             f"installed, but these are still missing here: {', '.join(missing)}; pack again with "
@@ -84,10 +86,13 @@ def _look_back() -> None:
 # Of our requirements and of theirs. In a process of its own, which sees what was just installed.
 _MISSING = """
 import json
-from importlib.metadata import PackageNotFoundError, requires
-from packaging.requirements import Requirement
-from packaging.version import Version
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
+try:
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+except ImportError:
+    from pip._vendor.packaging.requirements import Requirement
+    from pip._vendor.packaging.version import Version
 missing, seen, waiting = [], set(), ["nnunet-attention"]
 while waiting:
     name = waiting.pop()
