@@ -99,10 +99,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from benchmarks.gpu.probing import probe
     from benchmarks.gpu.reporting import report
     from benchmarks.gpu.running import run_stages
-    from benchmarks.gpu.stages import ROOT, all_stages, as_stored, on_gpu, reduced
+    from benchmarks.gpu.stages import ROOT, all_stages, on_gpu, reduced
     from benchmarks.gpu.work import Work
     from nnunet_attention.errors import CommandError
-    from nnunet_attention.files import read_json, write_json
 
     work = Work(arguments.work.absolute())
     data = arguments.data.absolute() if arguments.data else None
@@ -111,16 +110,14 @@ def _run(arguments: argparse.Namespace) -> int:
     # The commands of the stages find `benchmarks` there.
     os.chdir(ROOT)
     machine = probe(arguments.device)
-    path = work.root / "settings.json"
+    others = {one["machine"]["device"] for one in work.finished().values()} - {arguments.device}
+    if others:
+        raise CommandError(
+            f"-w {work.root}: results there are of --device {others.pop()}; take that, or another "
+            "folder"
+        )
     cpus = len(os.sched_getaffinity(0))
     settings = on_gpu(cpus) if arguments.device == "cuda" else reduced(cpus)
-    if path.is_file() and read_json(path)["device"] != arguments.device:
-        raise CommandError(
-            f"-w {work.root}: results there are of --device {read_json(path)['device']}; take "
-            "that, or another folder"
-        )
-    work.root.mkdir(parents=True, exist_ok=True)
-    write_json(path, as_stored(settings))
 
     def seconds_left() -> float:
         if arguments.minutes is None:

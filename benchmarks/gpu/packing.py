@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ _SOURCES = (
 _WITHOUT_REQUIREMENTS = ("monai>=1.6",)
 _TOOLS = ("pytest>=8",)
 _NONE_FOUND = re.compile(r"No matching distribution found for ([^\s;]+)")
+_DEPENDS = re.compile(r"^ +\S+ \S+ depends on ([^;\n]+?)(?:;.*)?$", re.MULTILINE)
 # Of packages that come as sources only; nnU-Net brings a dozen.
 _MOST_BUILT = 40
 _OLDEST_GLIBC = 5
@@ -248,28 +249,36 @@ def _resolve(
 ) -> dict[str, str]:
     """Versions by name. What comes as sources only is built, where that needs no compiler."""
     report = built.parent / "report.json"
-    command = [
-        *("install", "--dry-run", "--ignore-installed", "--quiet", "--report", report),
-        *("--target", built.parent / "nowhere", "-c", constraints, "--find-links", built),
-        *target.options,
-        *requirements,
-    ]
-    done: list[str] = []
-    while True:
-        result = _pip(*command, check=False)
-        if result.returncode == 0:
-            break
-        absent = _NONE_FOUND.search(result.stderr)
-        if absent is None or absent[1] in done or len(done) == _MOST_BUILT:
-            raise CommandError(f"pip finds no set of packages that fits:\n{_end(result.stderr)}")
-        done.append(absent[1])
-        print(f"building {absent[1]} ...", flush=True)
-        _build(absent[1], constraints, built)
+    dry = ["install", "--dry-run", "--ignore-installed", "--target", built.parent / "nowhere"]
+    dry += ["-c", constraints, "--find-links", built, *target.options]
+    tried: set[str] = set()
+    while (result := _pip(*dry, "--report", report, *requirements, check=False)).returncode:
+        said = result.stdout + result.stderr
+        # In a conflict, those without any wheel look as all others.
+        absent = [
+            one
+            for one in dict.fromkeys(_absent(said))
+            if one not in tried and _pip(*dry, "--no-deps", one, check=False).returncode
+        ]
+        if not absent or len(tried) > _MOST_BUILT:
+            raise CommandError(f"pip finds no set of packages that fits:\n{_end(said)}")
+        for requirement in absent:
+            tried.add(requirement)
+            print(f"building {requirement} ...", flush=True)
+            _build(requirement, constraints, built)
     installed = json.loads(report.read_text(encoding="utf-8"))["install"]
     return {
         normalised(one["metadata"]["name"]): one["metadata"]["version"].split("+")[0]
         for one in installed
     }
+
+
+def _absent(said: str) -> Iterator[str]:
+    """Requirements that pip names where it gives up."""
+    for found in _NONE_FOUND.finditer(said):
+        yield found[1]
+    for found in _DEPENDS.finditer(said):
+        yield found[1].replace(" and ", ",")
 
 
 def _build(requirement: str, constraints: Path, built: Path) -> None:

@@ -14,7 +14,7 @@ from benchmarks.machine import machine
 device = torch.device(sys.argv[1])
 if device.type == "cuda" and not torch.cuda.is_available():
     sys.exit("torch finds no GPU here")
-found = machine(device)
+found = {**machine(device), "device": device.type}
 if device.type == "cuda":
     properties = torch.cuda.get_device_properties(device)
     found |= {

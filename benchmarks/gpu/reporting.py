@@ -17,7 +17,7 @@ from benchmarks.performance.timing import median
 from benchmarks.performance.variants import ATTENTION, PLAIN
 from nnunet_attention.evaluation.statistics import summarise_and_compare
 from nnunet_attention.evaluation.tables import confidence_interval, p_text, signed, value_text
-from nnunet_attention.files import read_json, write_json, write_text
+from nnunet_attention.files import write_json, write_text
 
 _MEBIBYTE = 2**20
 _FIRST = "hippocampus", "gates"
@@ -30,7 +30,7 @@ def report(work: Work) -> int:
         print(f"{work.results} has no results; `run` measures", file=sys.stderr)
         return 2
     tables = all_tables(finished)
-    if read_json(work.root / "settings.json")["device"] == "cpu":
+    if any(one["machine"]["device"] == "cpu" for one in finished.values()):
         path = work.root / "report.md"
         head = "# Tried out on a CPU\n\nEverything is reduced: none of these numbers says anything."
         parts = [f"## {title}\n\n{text.strip()}" for title, text in tables.items()]

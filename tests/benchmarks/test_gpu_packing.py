@@ -143,6 +143,17 @@ def test_bad_options_of_pack_are_named_and_nothing_is_written(options, message, 
     assert not (tmp_path / "pack").exists()
 
 
+def test_what_has_no_wheel_is_read_from_what_pip_says():
+    said = (
+        "ERROR: No matching distribution found for unittest2>=1; extra\n"
+        "The conflict is caused by:\n"
+        "    nnunetv2 2.8.1 depends on acvl-utils<0.3 and >=0.2.6\n"
+        "    other 2.0 depends on tqdm; python_version < '4'\n"
+        "    The user requested torch\n"
+    )
+    assert list(packing._absent(said)) == ["unittest2>=1", "acvl-utils<0.3,>=0.2.6", "tqdm"]
+
+
 def tiny_wheel(folder: Path, name: str, version: str, requires=(), tag="py3-none-any") -> Path:
     path = folder / f"{name}-{version}-{tag}.whl"
     info = f"{name}-{version}.dist-info"

@@ -45,7 +45,10 @@ from nnunet_attention.trainers.short import SCHEDULE_VARIABLE, SEED_VARIABLE
 test_files.__test__ = False
 tests_table.__test__ = False
 
-MACHINE = {"kind": "Abacus", "threads": 2, "torch": "2", "nnunetv2": "2.8", "python": "3"}
+MACHINE = {
+    **{"kind": "Abacus", "threads": 2, "torch": "2", "nnunetv2": "2.8", "python": "3"},
+    "device": "cuda",
+}
 
 
 def good(found, seconds=10.0, machine=MACHINE):
@@ -157,9 +160,11 @@ def test_epochs_fill_the_time_of_both_trainings_equally():
 
 
 def test_the_files_with_tests_for_a_gpu_are_found_by_what_they_import():
-    found = [str(path.relative_to(ROOT / "tests")) for path in test_files()]
+    found = [str(path.relative_to(ROOT / "tests")) for path in test_files("cuda")]
     assert found[0] == "networks/test_devices.py"
     assert {"maps/test_devices.py", "trainers/test_devices.py"} <= set(found)
+    # Stand-ins for a CPU.
+    assert [path.parent.name for path in test_files("cpu")] == ["networks"]
 
 
 JUNIT = """<testsuites><testsuite>
@@ -322,10 +327,9 @@ def test_the_least_patch_leaves_two_voxels_at_the_bottleneck():
 
 
 def test_of_a_cpu_the_report_lies_in_the_work_folder(work, capsys):
-    (work.root / "settings.json").write_text('{"device": "cpu"}')
     assert report(work) == 2
     for name, record in measured().items():
-        work.finish(name, record)
+        work.finish(name, {**record, "machine": {**MACHINE, "device": "cpu"}})
     assert report(work) == 0
     text = (work.root / "report.md").read_text()
     assert "none of these numbers says anything" in text
@@ -346,7 +350,6 @@ def test_of_a_gpu_the_report_goes_into_the_documents(work, monkeypatch, tmp_path
     monkeypatch.setattr(documents, "GPU", copy / "gpu")
     monkeypatch.setattr(documents, "OF_GPU", of_gpu)
     monkeypatch.setattr(documents, "TABLES", tables)
-    (work.root / "settings.json").write_text('{"device": "cuda"}')
     for name, record in measured().items():
         work.finish(name, record)
     assert report(work) == 0
@@ -367,9 +370,9 @@ def test_every_committed_gpu_table_comes_from_the_committed_results():
 def test_the_command_refuses_another_device_in_one_folder(work, monkeypatch, capsys):
     monkeypatch.setattr("benchmarks.gpu.probing.probe", lambda device: MACHINE)
     monkeypatch.setattr(os, "chdir", lambda folder: None)
-    (work.root / "settings.json").write_text('{"device": "cpu"}')
-    assert main(["run", "-w", str(work.root), "--device", "cuda"]) == 2
-    assert "results there are of --device cpu" in capsys.readouterr().err
+    work.finish("data", measured()["data"])
+    assert main(["run", "-w", str(work.root), "--device", "cpu"]) == 2
+    assert "results there are of --device cuda" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -24,7 +24,9 @@ def test_benchmark_trainers_write_the_time_of_an_epoch(tmp_path, variant):
         *("nnUNetv2_plan_and_preprocess", "-d", 90, "-c", "3d_fullres", "-np", 2),
         *("-gpu_memory_target", 0.05),
     )
-    folders.run("nnUNetv2_train", 90, "3d_fullres", 0, "-tr", trainer)
+    # One process would take minutes for an epoch's batches.
+    many = {"nnUNet_n_proc_DA": "8"}
+    folders.run("nnUNetv2_train", 90, "3d_fullres", 0, "-tr", trainer, variables=many)
     fold = folders.results / DATASET / f"{trainer}__nnUNetPlans__3d_fullres" / "fold_0"
     result = json.loads((fold / "benchmark_result.json").read_text())
     (of_this_machine,) = result.values()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 from devices import marked, needs_gpu, needs_two_gpus
@@ -50,7 +51,9 @@ def test_a_training_goes_to_its_end_goes_on_and_validates_again(nnunet, trainer)
     # As if it were killed: its end is that of a longer one that got so far.
     nnunet.run(*train, schedule="2,4,1")
     fold = fold_folder(nnunet, trainer)
-    assert "nan" not in logged(fold)
+    losses = re.findall(r"train_loss (\S+)", logged(fold))
+    assert len(losses) == 2
+    assert all(math.isfinite(float(one)) for one in losses)
     (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
     (fold / "validation" / "summary.json").unlink()
     nnunet.run(*train, "--c", schedule="3,4,1")
