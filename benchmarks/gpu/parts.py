@@ -152,7 +152,11 @@ def _joined(folder: Path, manifest: Mapping) -> Iterator[_Joined]:
 
 
 def told_sizes(manifest: Mapping) -> str:
-    """For people: what takes how much."""
-    lines = [f"  {name}: {size / _MEBIBYTE:.1f} MiB" for name, size in manifest["sizes"].items()]
+    """For people: what takes how much, the largest first."""
+    sizes = sorted(manifest["sizes"].items(), key=lambda one: (-one[1], one[0]))
+    small = [size for _, size in sizes if size < _MEBIBYTE]
+    lines = [f"  {name}: {size / _MEBIBYTE:.1f} MiB" for name, size in sizes if size >= _MEBIBYTE]
+    if small:
+        lines.append(f"  {len(small)} smaller ones: {sum(small) / _MEBIBYTE:.1f} MiB")
     total = sum(part["bytes"] for part in manifest["parts"]) / _MEBIBYTE
     return "\n".join([*lines, f"{len(manifest['parts'])} part(s), {total:.1f} MiB"])

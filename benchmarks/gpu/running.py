@@ -118,7 +118,8 @@ def _run(work: Work, stage: Stage, machine: Mapping, seconds_left, say) -> bool:
         say(f"{stage.name}: FAILED, {ended}; all it said: {work.log(stage.name)}")
     else:
         record["found"] = found
-        say(f"{stage.name}: done" + (f" in {took:.0f} s" if took else ", was measured before"))
+        before = ", was measured before" if stage.command else ""
+        say(f"{stage.name}: done" + (f" in {took:.0f} s" if took else before))
     work.finish(stage.name, record)
     return True
 

@@ -15,7 +15,7 @@ from benchmarks.gpu import packing
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.installing import install
 from benchmarks.gpu.packing import check_data, older_platforms, read_freeze
-from benchmarks.gpu.parts import check_parts, extract, read_manifest, write_parts
+from benchmarks.gpu.parts import check_parts, extract, read_manifest, told_sizes, write_parts
 from nnunet_attention.errors import CommandError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +52,17 @@ def test_parts_are_no_larger_than_asked_for_and_joined_are_what_was_packed(packe
     found = tmp_path / "out" / "data" / "Task99_Tiny"
     assert (found / "large").read_bytes() == bytes(range(250)) * 12
     assert (found / "inner" / "small").read_bytes() == b"x" * 50
+
+
+def test_sizes_are_told_the_largest_first_and_small_ones_added_up():
+    sizes = {"a": 2**20, "b": 5 * 2**20, "c": 2**19, "d": 2**19}
+    parts = [{"name": "part_001", "bytes": 7 * 2**20}]
+    assert told_sizes({"sizes": sizes, "parts": parts}).splitlines() == [
+        "  b: 5.0 MiB",
+        "  a: 1.0 MiB",
+        "  2 smaller ones: 1.0 MiB",
+        "1 part(s), 7.0 MiB",
+    ]
 
 
 def test_missing_and_damaged_parts_are_all_named(packed, tmp_path):
@@ -217,7 +228,7 @@ def test_a_pack_installs_where_there_is_no_index(tmp_path, monkeypatch, capsys):
     arguments = ["pack", "-o", str(pack), "--have", str(tmp_path / "there.txt")]
     arguments += ["--platform", "manylinux_2_28_x86_64", "--data", str(task)]
     assert main([*arguments, "--part-mib", "0.004"]) == 0
-    assert "Task99_Tiny: 0.0 MiB" in capsys.readouterr().out
+    assert "5 smaller ones: 0.0 MiB" in capsys.readouterr().out
     names = set(read_manifest(pack)["sizes"])
     assert {name.split("-")[0] for name in names} == {
         *("nnunet_attention", "tiny_missing", "tiny_source", "tiny_compiled", "Task99_Tiny")

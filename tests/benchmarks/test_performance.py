@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +11,18 @@ import pytest
 import torch
 from shared_data import PLANS, needs
 from torch import nn
+from torch.autograd import DeviceType
 
 from benchmarks.performance import __main__ as command
-from benchmarks.performance import allocator, cases, isolated, levers, measure, timing
+from benchmarks.performance import (
+    allocator,
+    cases,
+    gate_profile,
+    isolated,
+    levers,
+    measure,
+    timing,
+)
 from benchmarks.performance.gate_profile import operations
 from benchmarks.performance.memory import peak_bytes
 from benchmarks.performance.peers import FullResolutionGate, without_gates
@@ -252,6 +262,26 @@ def test_operations_are_listed_with_their_shares():
     assert sum(share for *_, share in found) == pytest.approx(1)
 
 
+def test_on_a_gpu_kernels_are_listed_and_not_what_launched_them(monkeypatch):
+    def event(key, device_type, microseconds):
+        return SimpleNamespace(
+            key=key, device_type=device_type, self_device_time_total=microseconds
+        )
+
+    # torch gives the time of a kernel to the operation that launched it, too.
+    events = [
+        event("aten::mul", DeviceType.CPU, 30e6),
+        event("mul_kernel", DeviceType.CUDA, 30e6),
+        event("copy_kernel", DeviceType.CUDA, 10e6),
+    ]
+    recorded = SimpleNamespace(key_averages=lambda: events)
+    monkeypatch.setattr(gate_profile, "profile", lambda activities: nullcontext(recorded))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    found = operations(lambda: None, torch.device("cuda"))
+    # Of five runs.
+    assert found == [("mul_kernel", 6.0, 0.75), ("copy_kernel", 2.0, 0.25)]
+
+
 def test_networks_without_room_and_those_held_against_them_are_left_out(monkeypatch, capsys):
     fitting = {PLAIN, ATTENTION}
     monkeypatch.setattr(measure, "_fits", lambda variant, *_: variant.name in fitting)
@@ -323,6 +353,19 @@ def test_the_command_writes_json_and_table_and_keeps_what_is_there(tiny, tmp_pat
     assert command.main(arguments) == 0
     assert (tmp_path / "hippocampus.json").stat().st_mtime_ns == before
     assert "--again measures anew" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_smallest_case_without_gates_has_networks_alone(tmp_path):
+    arguments = ["--cases", "hippocampus", "--rounds", "1", "-o", str(tmp_path)]
+    networks = ["--networks", ATTENTION]
+    assert command.main([*arguments, *networks, "--smallest", "--no-gates"]) == 0
+    record = json.loads((tmp_path / "hippocampus.json").read_text())
+    assert set(record["variants"]) == {PLAIN, ATTENTION}
+    assert "isolated" not in record
+    table = (tmp_path / "table.md").read_text()
+    assert "batch 1, patch 16x8x8, reduced from batch 9, patch 40x56x40" in table
+    assert "gates alone" not in table
 
 
 def test_the_record_says_the_allocators_settings(monkeypatch, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnunet_attention.evaluation.costs import Cost, read_cost
+from nnunet_attention.evaluation.costs import Cost, epoch_seconds, read_cost
 
 # nnU-Net ends its lines with a space, here _.
 FIRST = """
@@ -37,6 +37,8 @@ def test_epochs_count_once_and_cases_from_start_to_start(tmp_path):
     # Fold 0: 1800 + 1200 + 600 s; fold 1: 1800 + 600 s. Cases: 2 s and 4 s.
     cost = read_cost(tmp_path, [0, 1, 2], parameters=7)
     assert cost == Cost(7, pytest.approx((1 + 2 / 3) / 2), pytest.approx(3.0))
+    assert epoch_seconds(tmp_path / "fold_0") == {0: 1800.0, 1: 1200.0, 2: 600.0}
+    assert epoch_seconds(tmp_path / "fold_2") == {}
 
 
 @pytest.mark.parametrize(
