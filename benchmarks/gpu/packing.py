@@ -251,6 +251,9 @@ def _resolve(
     report = built.parent / "report.json"
     dry = ["install", "--dry-run", "--ignore-installed", "--target", built.parent / "nowhere"]
     dry += ["-c", constraints, "--find-links", built, *target.options]
+    if target.python != f"{sys.version_info.major}.{sys.version_info.minor}":
+        # pip's `install` asks this Python instead; its `download`, which follows, the right one.
+        dry.append("--ignore-requires-python")
     tried: set[str] = set()
     while (result := _pip(*dry, "--report", report, *requirements, check=False)).returncode:
         said = result.stdout + result.stderr

@@ -165,6 +165,26 @@ def test_what_has_no_wheel_is_read_from_what_pip_says():
     assert list(packing._absent(said)) == ["unittest2>=1", "acvl-utils<0.3,>=0.2.6", "tqdm"]
 
 
+@pytest.mark.parametrize(("python", "ignores"), [(HERE, False), ("3.99", True)])
+def test_for_another_python_this_ones_version_does_not_matter(
+    python, ignores, tmp_path, monkeypatch
+):
+    (tmp_path / "built").mkdir()
+    commands = []
+
+    def pip(*arguments, check=True):
+        commands.append(list(map(str, arguments)))
+        report = {"install": [{"metadata": {"name": "My_Torch", "version": "2.11.0+cu130"}}]}
+        (tmp_path / "report.json").write_text(json.dumps(report))
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr(packing, "_pip", pip)
+    target = packing.Target(python, ("linux_x86_64",))
+    found = packing._resolve(["torch"], target, tmp_path / "constraints", tmp_path / "built")
+    assert found == {"my-torch": "2.11.0"}
+    assert ("--ignore-requires-python" in commands[0]) == ignores
+
+
 def tiny_wheel(folder: Path, name: str, version: str, requires=(), tag="py3-none-any") -> Path:
     path = folder / f"{name}-{version}-{tag}.whl"
     info = f"{name}-{version}.dist-info"
