@@ -53,7 +53,7 @@ def install(folder: Path, work: Path, pip_options: list[str]) -> int:
             raise CommandError(f"{folder}: pip could not install its wheels; it says why above")
         for path in sorted(Path(scratch, DATA).glob("*")):
             _place(path, work)
-    _look_back()
+    _look_back(work)
     return 0
 
 
@@ -68,11 +68,11 @@ def _place(path: Path, work: Path) -> None:
     print(f"{target}: installed")
 
 
-def _look_back() -> None:
+def _look_back(work: Path) -> None:
     """Says what is still missing: what was said to be there when it was packed may not be."""
-    done = subprocess.run(
-        [sys.executable, "-c", _MISSING], capture_output=True, text=True, check=False
-    )
+    # Not in the repository, where builds leave metadata that are not of what is installed.
+    command = [sys.executable, "-c", _MISSING]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CommandError(f"installed, but it cannot be looked at: {done.stderr.strip()[-500:]}")
     missing = json.loads(done.stdout)

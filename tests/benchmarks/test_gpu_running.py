@@ -19,13 +19,15 @@ from nnunet_attention.errors import CommandError
 ROOT = Path(__file__).resolve().parents[2]
 # Notes that it begins, works, writes what it found whole, and notes that it ended.
 WORKS = """
-import os, sys, time
+import os, signal, sys, time
 journal, found, seconds = sys.argv[1:4]
 def note(text):
     with open(journal, "a") as file:
         file.write(text + chr(10))
 note("begin")
 time.sleep(float(seconds))
+# What is noted and what is found shall be the same thing.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 note("measured")
 with open(found + ".part", "w") as file:
     file.write('{"value": 1}')
