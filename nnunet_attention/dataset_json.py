@@ -14,18 +14,19 @@ _EXAMPLES = {
 }
 
 
-def read_dataset_json(path: Path, *, channels: bool = False) -> dict:
+def read_dataset_json(path: Path, *, channels: bool = False, ending: bool = True) -> dict:
     """Reads a data set's description.
 
     Args:
         path: of dataset.json.
         channels: whether `channel_names` is needed, as for planning, training and prediction.
+        ending: whether `file_ending` is needed, as for everything but networks and labels.
 
     Raises:
         CommandError: in one line, naming the file, what it lacks and how that should look.
     """
     content = read_json(path)
-    check_dataset_json(content, str(path), channels=channels)
+    check_dataset_json(content, str(path), channels=channels, ending=ending)
     return content
 
 
@@ -38,7 +39,7 @@ def check_dataset_json(
         content: of dataset.json.
         where: its path, or where else it comes from.
         channels: see `read_dataset_json`.
-        ending: whether `file_ending` is needed, as for everything but the network itself.
+        ending: see `read_dataset_json`.
 
     Raises:
         CommandError: see `read_dataset_json`.

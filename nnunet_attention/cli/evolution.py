@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_attention.maps.evolution import draw_evolution
     from nnunet_attention.maps.training_record import FOLDER
 
-    labels = read_dataset_json(arguments.fold.absolute().parent / "dataset.json")["labels"]
+    description = arguments.fold.absolute().parent / "dataset.json"
+    labels = read_dataset_json(description, ending=False)["labels"]
     folder = arguments.output or arguments.fold / FOLDER
     require_writable(folder, "-o")
     for path in draw_evolution(arguments.fold, folder, labels):

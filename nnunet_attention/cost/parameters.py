@@ -28,7 +28,7 @@ def count_parameters(trainer: str, plans: Mapping, dataset_json: Path, configura
         CommandError: if the plans name what must not be imported, or no network can be built.
     """
     found = getattr(trainers, trainer, None) or find_trainer(trainer)
-    description = read_dataset_json(dataset_json, channels=True)
+    description = read_dataset_json(dataset_json, channels=True, ending=False)
     build = partial(found.build_network_architecture, enable_deep_supervision=True)
     with torch.device("meta"):
         network = build_from_plans(plans, configuration, description, build)

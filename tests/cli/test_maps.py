@@ -229,7 +229,7 @@ def test_files_that_nnunet_cannot_read_are_named_with_their_case(model, images, 
     for case in ("one", "two"):
         shutil.copy(images / "two_0000.nii.gz", references / f"{case}.nii.gz")
     (references / "two.nii.gz").write_bytes(b"")
-    message = error_of(capsys, *common, "-gt", references)
+    message = error_of(capsys, *common, "-gt", references, "--html")
     assert f"case two: {references / 'two.nii.gz'} is not whole: it is empty" in message
     assert not list(tmp_path.glob("out/**/*.nii.gz"))
 

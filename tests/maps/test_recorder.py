@@ -24,6 +24,7 @@ def network() -> AttentionUNet:
         norm_op_kwargs={"affine": True},
         nonlin=nn.LeakyReLU,
         gate_full_resolution=True,
+        gate_start="he",  # coefficients that differ from voxel to voxel
     ).eval()
 
 

@@ -1,11 +1,13 @@
 """Our trainers keep freed memory on a CPU, once nnU-Net's worker processes are there."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_attention import trainers
-from nnunet_attention.trainers import memory
+from nnunet_attention.trainers import memory, wide
 
 
 @pytest.fixture
@@ -13,6 +15,7 @@ def done(monkeypatch):
     happened = []
     monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda _: happened.append("started"))
     monkeypatch.setattr(memory, "keep_freed_memory", lambda: happened.append("kept") or True)
+    monkeypatch.setattr(wide, "wide_mismatch", lambda *_: 0.0)
     monkeypatch.setattr(
         nnUNetTrainer, "print_to_log_file", lambda _, text: happened.append(text), raising=True
     )
@@ -22,6 +25,9 @@ def done(monkeypatch):
 def started(name, device):
     trainer = object.__new__(getattr(trainers, name))
     trainer.device = torch.device(device)
+    # What the wide network's size is compared by.
+    trainer.configuration_manager = trainer.num_input_channels = None
+    trainer.label_manager = SimpleNamespace(num_segmentation_heads=2)
     trainer.on_train_start()
 
 

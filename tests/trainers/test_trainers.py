@@ -108,7 +108,9 @@ def test_initialised_trainer_holds_the_attention_unet_and_steps(build):
             torch.randint(0, 2, (2, 1, 4, 4, 8)).float(),
         ],
     }
-    trainer.train_step(batch)
+    # Gates that start with the plain network's function move theta and phi in the second step.
+    for _ in range(2):
+        trainer.train_step(batch)
     assert all(
         not torch.equal(parameter, before[name])
         for name, parameter in trainer.network.decoder.gates.named_parameters()
@@ -201,7 +203,13 @@ def test_another_seed_and_none_give_other_initial_weights(build, monkeypatch):
 def test_with_one_seed_plain_and_attention_unet_begin_alike(build, monkeypatch):
     plain = _initialized(build, monkeypatch, "nnUNetTrainer_short", "7").state_dict()
     attention = _initialized(build, monkeypatch, "AttentionUNetTrainer_short", "7").state_dict()
-    assert all(torch.equal(plain[key], attention[key]) for key in plain)
+    # The skip's half of the convolution behind a gate is doubled, as the gate starts with 0.5.
+    doubled = "decoder.stages.0.convs.0."
+    for key, value in plain.items():
+        begun = attention[key].clone()
+        if key.startswith(doubled) and value.ndim == 5:
+            begun[:, value.shape[1] // 2 :] /= 2
+        assert torch.equal(begun, value), key
 
 
 def test_a_seed_gives_all_short_trainers_the_same_random_numbers_in_an_epoch(build, monkeypatch):
