@@ -59,6 +59,11 @@ def read_json(path: Path) -> dict:
     return content
 
 
+def is_plain_name(value) -> bool:
+    """Whether it is the name of a file or folder that leads nowhere else."""
+    return isinstance(value, str) and value not in ("", ".", "..") and Path(value).name == value
+
+
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
     """Gives a path beside the target, which is renamed when the block ends without an error."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json
+from nnunet_attention.files import is_plain_name, read_json
 
 # Besides the configuration: what preprocessing, training and export read.
 _OF_PLANS = (
@@ -51,7 +51,7 @@ def identifier_of(plans: Mapping, name: str) -> str:
         CommandError: if the plans have none, or a path that could lead elsewhere.
     """
     identifier = configuration_of(plans, name).get("data_identifier")
-    if not isinstance(identifier, str) or Path(identifier).name != identifier or not identifier:
+    if not is_plain_name(identifier):
         raise CommandError(
             f"-c {name}: the plans {plans.get('plans_name')} of {plans.get('dataset_name')} have "
             f"{identifier!r} for data_identifier; wanted is the name of a folder: plan again"

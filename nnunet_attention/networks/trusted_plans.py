@@ -22,6 +22,7 @@ from torch import nn
 
 from nnunet_attention.dataset_json import check_dataset_json
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import is_plain_name
 
 _ARCHITECTURES = "dynamic_network_architectures.architectures."
 _NETWORK_PACKAGES = (_ARCHITECTURES, "nnunet_attention.networks.")
@@ -238,7 +239,7 @@ def _is_below(path, packages: tuple[str, ...]) -> bool:
 
 
 def _check_is_plain_name(name: str, value) -> None:
-    if not isinstance(value, str) or value in ("", ".", "..") or Path(value).name != value:
+    if not is_plain_name(value):
         raise CommandError(
             f"the plans have {value!r} for {name}; wanted is a name without folders, as data are "
             f"written and deleted under it"

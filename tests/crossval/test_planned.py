@@ -7,6 +7,7 @@ from nnunet_attention.crossval.planned import (
     configuration_of,
     data_owner,
     differences,
+    identifier_of,
     next_stages,
     relevant,
 )
@@ -108,3 +109,16 @@ def test_before_any_checkpoint_plans_may_change(model, plans):
     (model / "fold_0" / "checkpoint_latest.pth").unlink()
     plans["configurations"]["3d_fullres"]["batch_size"] = 8
     check_unchanged(model, plans, "3d_fullres", DATASET_JSON)
+
+
+@pytest.mark.parametrize("identifier", ["../other", "..", "", None, 3])
+def test_data_are_not_looked_for_outside_the_data_set(identifier):
+    plans = {"configurations": {"2d": {"data_identifier": identifier}}}
+    with pytest.raises(CommandError, match="for data_identifier; wanted is the name of a folder"):
+        identifier_of(plans, "2d")
+
+
+@pytest.mark.parametrize("configuration", [None, 3, "2d", []])
+def test_a_configuration_that_is_no_object_is_refused(configuration):
+    with pytest.raises(CommandError, match="are damaged: this configuration is"):
+        configuration_of({"configurations": {"2d": configuration}}, "2d")
