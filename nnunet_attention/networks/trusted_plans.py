@@ -59,7 +59,7 @@ def check_plans(plans: Mapping, configuration_name: str) -> None:
     check_architecture(architecture)
     for name in _NAMES_OF_PLANS:
         _check_is_plain_name(name, plans.get(name, "absent"))
-    _check_is_plain_name("data_identifier", content.get("data_identifier", "absent"))
+    _check_is_plain_name("data_identifier", content.get("data_identifier"))
     for found, places in ((plans, _OF_PLANS), (content, _OF_CONFIGURATION)):
         for name, package in places.items():
             values = found.get(name, [])

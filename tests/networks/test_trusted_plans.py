@@ -224,6 +224,12 @@ def test_data_are_not_looked_for_outside_the_data_set(name, minimal_plans):
         check_plans(minimal_plans, "3d_fullres")
 
 
+def test_plans_that_name_no_data_are_refused(minimal_plans):
+    del minimal_plans["configurations"]["3d_fullres"]["data_identifier"]
+    with pytest.raises(CommandError, match="have None for data_identifier"):
+        check_plans(minimal_plans, "3d_fullres")
+
+
 @pytest.mark.parametrize("way", ["describe", "maps", "leaderboard with our trainer", "upgrade"])
 @pytest.mark.parametrize(
     "change",
