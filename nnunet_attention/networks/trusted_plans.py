@@ -5,7 +5,7 @@ nnU-Net imports what plans name and calls it with arguments from the plans: unch
 """
 
 import pydoc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -38,8 +38,9 @@ _OF_CONFIGURATION = {
 }
 # Become names of folders and files.
 _NAMES_OF_PLANS = ("dataset_name", "plans_name")
-# A list of that many stages would fill the memory before a network is refused.
-_MOST_STAGES = 32
+# Larger numbers, of a damaged file, would fill the memory or take hours before they are refused:
+# of stages, blocks and convolutions, and of channels and all else.
+_MOST_LAYERS, _MOST_CHANNELS = 128, 2**16
 
 BuildNetwork = Callable[[PlansManager, ConfigurationManager, int, int], nn.Module]
 
@@ -81,7 +82,7 @@ def check_architecture(architecture: Mapping) -> None:
             for name in architecture["_kw_requires_import"]
             if arguments[name] is not None
         }
-        stages = arguments.get("n_stages")
+        numbers = [(name, one) for name, value in arguments.items() for one in _numbers(value)]
     network_class(network_name)
     for name, path in imported.items():
         if not _is_module_of(_located(path, _LAYER_PACKAGES), _LAYER_PACKAGES):
@@ -90,11 +91,11 @@ def check_architecture(architecture: Mapping) -> None:
                 f"{' or '.join(package.rstrip('.') for package in _LAYER_PACKAGES)}, as loading "
                 f"anything else could execute code"
             )
-    if isinstance(stages, int) and stages > _MOST_STAGES:
-        raise CommandError(
-            f"the plans want a network of {stages} stages; no image has room for more than "
-            f"{_MOST_STAGES}: they are damaged"
-        )
+    for name, number in numbers:
+        if number > (_MOST_LAYERS if name.startswith("n_") else _MOST_CHANNELS):
+            raise CommandError(
+                f"the plans have {number} for {name}; no network is that large: they are damaged"
+            )
 
 
 def network_class(path: str) -> type[nn.Module]:
@@ -232,6 +233,15 @@ def _is_module_of(found, packages: tuple[str, ...]) -> bool:
         and issubclass(found, nn.Module)
         and _is_below(found.__module__, packages)
     )
+
+
+def _numbers(value) -> Iterator[float]:
+    """All numbers in lists of lists."""
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _numbers(one)
+    elif isinstance(value, (int, float)):
+        yield value
 
 
 def _is_below(path, packages: tuple[str, ...]) -> bool:

@@ -237,6 +237,8 @@ def test_plans_that_name_no_data_are_refused(minimal_plans):
         {"features_per_stage": "many"},
         {"strides": [[1, 1, 1]]},
         {"n_stages": 10**9},
+        {"n_conv_per_stage": [1, 1, 10**6]},
+        {"features_per_stage": [4, 6, 10**12]},
         {"kernel_sizes": None},
         {"norm_op_kwargs": {"eps": {}, "unknown": 1}},
     ],
