@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from nnunet_attention.crossval.checkpoints import (
     damaged_checkpoints,
 )
 from nnunet_attention.crossval.folders import Folders
+from nnunet_attention.files import parse_json
 
 
 class FoldState(enum.Enum):
@@ -142,7 +142,7 @@ def predictions_of(
 def summarised_cases(summary: Path, file_ending: str) -> set[str]:
     """The cases in one of nnU-Net's summaries; none where it is absent or half written."""
     try:
-        content = json.loads(summary.read_text(encoding="utf-8"))
+        content = parse_json(summary.read_text(encoding="utf-8"))
         return {
             Path(entry["prediction_file"]).name.removesuffix(file_ending)
             for entry in content["metric_per_case"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_attention.errors import CommandError
+from nnunet_attention.errors import CommandError, last_line
 from nnunet_attention.evaluation.overlap import LARGEST_LABEL
 from nnunet_attention.files import read_json
 from nnunet_attention.whole_files import check_whole
@@ -62,8 +62,7 @@ def read_segmentation(path: Path) -> Segmentation:
     except CommandError:
         raise
     except Exception as error:  # readers of damaged files can fail in any way
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise CommandError(f"{path} cannot be read as an image: {reason}") from error
+        raise CommandError(f"{path} cannot be read as an image: {last_line(error)}") from error
     if segmentation.labels.ndim not in (2, 3):
         raise CommandError(
             f"{path}: a segmentation has 2 or 3 axes, but this has shape "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_attention.errors import CommandError
+from nnunet_attention.errors import CommandError, last_line
 from nnunet_attention.whole_files import check_whole
 
 # Unpacking, which takes nearly all the time, lets other threads work.
@@ -69,16 +69,15 @@ def header_of(path: Path, reader: str) -> Header | None:
     Raises:
         CommandError: if the file is not whole, or nnU-Net would not read it, or misread it.
     """
-    from nibabel.filebasedimages import ImageFileError
-
     check_whole(path)
     if reader not in _READERS:
         return None
     try:
         return _READERS[reader](path)
-    except (ImageFileError, OSError, RuntimeError, SyntaxError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise CommandError(f"{path} cannot be read with {reader}: {reason}") from error
+    except CommandError:
+        raise
+    except Exception as error:  # readers of damaged files can fail in any way
+        raise CommandError(f"{path} cannot be read with {reader}: {last_line(error)}") from error
 
 
 def _check_case(files: CaseFiles, channels: int, reader: str) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch._dynamo import OptimizedModule
 
 from nnunet_attention.dataset_json import read_dataset_json
-from nnunet_attention.errors import CommandError
+from nnunet_attention.errors import CommandError, last_line
 from nnunet_attention.lookups import find_trainer
 from nnunet_attention.maps.export import CaseExport, MapOptions, ModelDescription, is_complete
 from nnunet_attention.maps.exporters import Exporters
@@ -489,7 +489,7 @@ def _named_by_case(
             case = next(preprocessed)
         except (AssertionError, OSError, RuntimeError, ValueError) as error:
             raise CommandError(
-                f"{images[0]}: cannot be read or preprocessed: {remedy or error}"
+                f"{images[0]}: cannot be read or preprocessed: {remedy or last_line(error)}"
             ) from error
         yield case
     # At its end nnU-Net waits for its processes.

@@ -58,6 +58,7 @@ def check_plans(plans: Mapping, configuration_name: str) -> None:
         content = configuration.configuration
         architecture = content["architecture"]
     check_architecture(architecture)
+    _check_axes(plans, content)
     for name in _NAMES_OF_PLANS:
         _check_is_plain_name(name, plans.get(name, "absent"))
     _check_is_plain_name("data_identifier", content.get("data_identifier"))
@@ -232,6 +233,38 @@ def _is_module_of(found, packages: tuple[str, ...]) -> bool:
         isinstance(found, type)
         and issubclass(found, nn.Module)
         and _is_below(found.__module__, packages)
+    )
+
+
+def _check_axes(plans: Mapping, configuration: Mapping) -> None:
+    """Checks that axes are turned into axes, and that patch and strides have as many."""
+    for name in ("transpose_forward", "transpose_backward"):
+        axes = plans.get(name, [0, 1, 2])
+        if not _are_whole(axes, 0) or sorted(axes) != [0, 1, 2]:
+            raise CommandError(
+                f"the plans have {axes!r} for {name}; wanted is an order of the axes 0, 1 and 2"
+            )
+    patch_size = configuration.get("patch_size", [1, 1, 1])
+    if not _are_whole(patch_size, 1) or len(patch_size) not in (2, 3):
+        raise CommandError(
+            f"the plans have {patch_size!r} for patch_size; wanted are 2 or 3 whole numbers above 0"
+        )
+    arguments = configuration["architecture"]["arch_kwargs"]
+    for name in ("strides", "kernel_sizes"):
+        rows = arguments.get(name, [])
+        for row in rows if isinstance(rows, (list, tuple)) else [rows]:
+            sizes = row if isinstance(row, (list, tuple)) else [row] * len(patch_size)
+            if not _are_whole(sizes, 1) or len(sizes) != len(patch_size):
+                raise CommandError(
+                    f"the plans have {row!r} among {name}; wanted are {len(patch_size)} positive "
+                    f"whole numbers, as many as the patch has axes"
+                )
+
+
+def _are_whole(values, least: int) -> bool:
+    return isinstance(values, (list, tuple)) and all(
+        isinstance(value, int) and not isinstance(value, bool) and value >= least
+        for value in values
     )
 
 

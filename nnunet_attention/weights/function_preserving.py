@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from nnunet_attention.errors import last_line
 from nnunet_attention.networks import AttentionDecoder
 from nnunet_attention.networks.gate_start import start_gates
 
@@ -32,17 +33,13 @@ def start_from_plain(attention: nn.Module, plain_weights: Mapping[str, Tensor]) 
     try:
         fit = attention.load_state_dict(plain_weights, strict=False)
     except RuntimeError as error:  # shapes
-        raise ValueError(_last_line(error)) from error
+        raise ValueError(last_line(error)) from error
     missing = [name for name in fit.missing_keys if not name.startswith("decoder.gates.")]
     if missing or fit.unexpected_keys:
         raise ValueError(
             f"missing are {_examples(missing)}; unknown are {_examples(fit.unexpected_keys)}"
         )
     start_gates(decoder.gates, decoder.stages, "identity")
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1].strip()
 
 
 def _examples(names: list[str]) -> str:

@@ -230,6 +230,28 @@ def test_plans_that_name_no_data_are_refused(minimal_plans):
         check_plans(minimal_plans, "3d_fullres")
 
 
+@pytest.mark.parametrize("axes", [[0, 1], [0, 1, 1], [0, None, 2], ["0", 1, 2], 3, [False, 1, 2]])
+@pytest.mark.parametrize("name", ["transpose_forward", "transpose_backward"])
+def test_an_order_of_axes_that_is_none_is_refused(name, axes, minimal_plans):
+    minimal_plans[name] = axes
+    with pytest.raises(CommandError, match=f"for {name}; wanted is an order of the axes"):
+        check_plans(minimal_plans, "3d_fullres")
+
+
+@pytest.mark.parametrize("size", [[8, 16], [4, 8, 16, 2], [4, 0, 16], [4, None, 16], "big"])
+def test_a_patch_of_other_axes_than_the_strides_is_refused(size, minimal_plans):
+    minimal_plans["configurations"]["3d_fullres"]["patch_size"] = size
+    with pytest.raises(CommandError, match=r"for patch_size|among strides"):
+        check_plans(minimal_plans, "3d_fullres")
+
+
+@pytest.mark.parametrize("row", [[1, 2, None], [1, 2], [1, 0, 2], None])
+def test_strides_that_are_no_numbers_are_refused(row, minimal_plans):
+    architecture_of(minimal_plans)["arch_kwargs"]["strides"][1] = row
+    with pytest.raises(CommandError, match="among strides; wanted are 3 positive"):
+        check_plans(minimal_plans, "3d_fullres")
+
+
 @pytest.mark.parametrize("way", ["describe", "maps", "leaderboard with our trainer", "upgrade"])
 @pytest.mark.parametrize(
     "change",
