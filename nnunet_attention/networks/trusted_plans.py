@@ -4,6 +4,7 @@ nnU-Net imports what plans name and calls it with arguments from the plans: unch
 `"nonlin": "os.system"` would run a command.
 """
 
+import math
 import pydoc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -248,6 +249,16 @@ def _check_axes(plans: Mapping, configuration: Mapping) -> None:
     if not _are_whole(patch_size, 1) or len(patch_size) not in (2, 3):
         raise CommandError(
             f"the plans have {patch_size!r} for patch_size; wanted are 2 or 3 whole numbers above 0"
+        )
+    spacing_mm = configuration.get("spacing", [1.0] * len(patch_size))
+    if not (
+        isinstance(spacing_mm, (list, tuple))
+        and len(spacing_mm) == len(patch_size)
+        and all(isinstance(step, (int, float)) and 0 < step < math.inf for step in spacing_mm)
+    ):
+        raise CommandError(
+            f"the plans have {spacing_mm!r} for spacing; wanted are {len(patch_size)} positive "
+            f"numbers, as many as the patch has axes"
         )
     arguments = configuration["architecture"]["arch_kwargs"]
     for name in ("strides", "kernel_sizes"):

@@ -241,7 +241,14 @@ def test_an_order_of_axes_that_is_none_is_refused(name, axes, minimal_plans):
 @pytest.mark.parametrize("size", [[8, 16], [4, 8, 16, 2], [4, 0, 16], [4, None, 16], "big"])
 def test_a_patch_of_other_axes_than_the_strides_is_refused(size, minimal_plans):
     minimal_plans["configurations"]["3d_fullres"]["patch_size"] = size
-    with pytest.raises(CommandError, match=r"for patch_size|among strides"):
+    with pytest.raises(CommandError, match=r"for patch_size|for spacing|among strides"):
+        check_plans(minimal_plans, "3d_fullres")
+
+
+@pytest.mark.parametrize("spacing", [[[], 1, 1], [1, 1], [3, 0, 1], [3, float("nan"), 1], None])
+def test_a_spacing_that_is_none_is_refused(spacing, minimal_plans):
+    minimal_plans["configurations"]["3d_fullres"]["spacing"] = spacing
+    with pytest.raises(CommandError, match=r"for spacing; wanted are 3 positive numbers"):
         check_plans(minimal_plans, "3d_fullres")
 
 
