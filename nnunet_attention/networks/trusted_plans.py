@@ -253,12 +253,10 @@ def _check_axes(plans: Mapping, configuration: Mapping) -> None:
     spacing_mm = configuration.get("spacing", [1.0] * len(patch_size))
     if not (
         isinstance(spacing_mm, (list, tuple))
-        and len(spacing_mm) == len(patch_size)
         and all(isinstance(step, (int, float)) and 0 < step < math.inf for step in spacing_mm)
     ):
         raise CommandError(
-            f"the plans have {spacing_mm!r} for spacing; wanted are {len(patch_size)} positive "
-            f"numbers, as many as the patch has axes"
+            f"the plans have {spacing_mm!r} for spacing; wanted is a positive number for each axis"
         )
     arguments = configuration["architecture"]["arch_kwargs"]
     for name in ("strides", "kernel_sizes"):
