@@ -22,7 +22,7 @@ from nnunet_attention.crossval.local import command_environment, fold_variables
 from nnunet_attention.crossval.lock import queued_jobs
 from nnunet_attention.crossval.output import Output
 from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, state_of
-from nnunet_attention.errors import CommandError
+from nnunet_attention.errors import CommandError, last_line
 from nnunet_attention.files import read_json, write_json
 from nnunet_attention.process import last_lines
 
@@ -268,7 +268,7 @@ class SlurmJob:
         if self._job.paths.result_pickle.exists():
             error = self._job.exception()
             if error is not None:
-                return self._failed(f"failed: {str(error).strip().splitlines()[-1]}")
+                return self._failed(f"failed: {last_line(error)}")
             result = Result(**self._job.result())
             return result if not result.ok or self._is_visible() else None
         if self._queue.has(self._job.job_id):
