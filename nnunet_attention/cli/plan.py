@@ -19,6 +19,7 @@ PLANNER_NAMES = (
     "AttentionResEncUNetPlannerL",
     "AttentionResEncUNetPlannerXL",
 )
+GATE_START_NAMES = ("identity", "open", "he")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--gate_start",
-        choices=("identity", "open", "he"),
+        choices=GATE_START_NAMES,
         help="how the gates start: with the plain network's function (identity), open, or as "
         "nnU-Net initialises any convolution (he) (default: identity, not written into the plans)",
     )

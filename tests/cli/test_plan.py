@@ -6,6 +6,7 @@ import pytest
 from fingerprinted_dataset import DATASET_JSON, NAME, write_fingerprinted_dataset
 
 from nnunet_attention.cli import main, plan
+from nnunet_attention.networks.gate_start import GATE_STARTS
 from nnunet_attention.plans import PLANNERS
 
 
@@ -29,6 +30,10 @@ def plans_in(folder, name):
 
 def test_the_parser_offers_the_planners_there_are():
     assert list(PLANNERS) == list(plan.PLANNER_NAMES)
+
+
+def test_the_parser_offers_the_starts_that_the_networks_have():
+    assert plan.GATE_START_NAMES == GATE_STARTS
 
 
 def test_a_data_set_is_planned_and_the_next_commands_printed(folder, capsys):
