@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.gpu.work import Work
+from nnunet_attention.dataset_names import number_of_dataset
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json
 from nnunet_attention.process import run_command
+from nnunet_attention.workers import planning_environment
 
 CONFIGURATION = "3d_fullres"
 _PHANTOM_CASES = 6
@@ -76,10 +78,12 @@ def _make(work: Work, scratch: Path, data: Path | None, phantom: bool) -> str:
     else:
         task, memory = scratch / "task" / source.name, False
         shutil.copytree(source, task)
+        # The copy of a folder that can only be read can only be read.
+        task.chmod(0o755)
     # nnU-Net asks for a folder of test images.
     (task / "imagesTs").mkdir(exist_ok=True)
     variables = {
-        **os.environ,
+        **planning_environment(os.environ),
         "nnUNet_raw": str(scratch / "raw"),
         "nnUNet_preprocessed": str(scratch / "preprocessed"),
         "nnUNet_results": str(scratch / "results"),
@@ -87,7 +91,7 @@ def _make(work: Work, scratch: Path, data: Path | None, phantom: bool) -> str:
     processes = str(len(os.sched_getaffinity(0)))
     _run(["nnUNetv2_convert_MSD_dataset", "-i", str(task), "-np", processes], variables, scratch)
     dataset = next((scratch / "raw").glob("Dataset*")).name
-    planning = ["-d", str(int(dataset[7:10])), "-c", CONFIGURATION, "-np", processes]
+    planning = ["-d", str(int(number_of_dataset(dataset))), "-c", CONFIGURATION, "-np", processes]
     planning += ["-npfp", processes]
     if memory:
         planning += ["-gpu_memory_target", str(_PHANTOM_MEMORY_GB)]
