@@ -26,8 +26,10 @@ $(VENV)/.test: $(VENV)/.demo
 demo: $(VENV)/.demo
 	$(BIN)/nnunet-attention demo -o demo
 
+# A worker for each core, on which torch's threads would only wait for each other. A file's tests
+# stay together, for they share what is costly to make.
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.performance --device $(DEVICE)

@@ -1,11 +1,13 @@
 """nnU-Net's folders with a made-up data set, and its commands replaced by fast ones."""
 
+import glob
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,7 @@ class FakeNnunet:
 
     def __init__(self, root: Path, cases: int = 10):
         self.root = root
+        self._started: list[subprocess.Popen] = []
         self.bin = root / "bin"
         self.bin.mkdir(parents=True)
         for name in NAMES:
@@ -106,7 +109,7 @@ class FakeNnunet:
             *(Path(sys.executable).parent / "nnunet-attention", "crossval", "-d", "901"),
             *("-tr", *TRAINERS, "-device", "cpu", "--no-leaderboard", *arguments),
         ]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             list(map(str, command)),
             env=self.environment(**variables),
             cwd=self.root,
@@ -115,6 +118,15 @@ class FakeNnunet:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kills what a test that failed has left running, which would trouble later tests."""
+        for process in self._started:
+            if process.poll() is None:
+                kill(process)
+            process.stdout.close()
 
     def run(self, *arguments, timeout: float = 120, **variables) -> tuple[int, str]:
         """Exit code and output."""
@@ -124,11 +136,13 @@ class FakeNnunet:
 
     def journals(self) -> dict[str, list[str]]:
         """What was done in each fold, by MODEL/fold_k, without the process numbers."""
+        # Not Path.glob, which fails if a folder goes while it looks; launchers try folders out.
+        paths = map(Path, glob.glob(str(self.folders.results / "*/*/fold_*/journal.txt")))
         return {
             "/".join(path.parts[-3:-1]): [
                 line.partition(" ")[2] for line in path.read_text().splitlines()
             ]
-            for path in sorted(self.folders.results.glob("*/*/fold_*/journal.txt"))
+            for path in sorted(paths)
         }
 
     def left_processes(self) -> list[int]:
@@ -173,9 +187,10 @@ def kill(process: subprocess.Popen) -> None:
 
 
 @pytest.fixture
-def nnunet(tmp_path, monkeypatch) -> FakeNnunet:
+def nnunet(tmp_path, monkeypatch) -> Iterator[FakeNnunet]:
     """Also this process's own nnU-Net."""
     fake = FakeNnunet(tmp_path)
     for name, value in fake.environment().items():
         monkeypatch.setenv(name, value)
-    return fake
+    yield fake
+    fake.end()

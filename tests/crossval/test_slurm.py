@@ -36,13 +36,14 @@ def near_its_limit(tmp_path_factory, slurm):
         FAKE_SECONDS=0.5,
     )
     yield nnunet, launcher
-    if launcher.poll() is None:
-        kill(launcher)
+    nnunet.end()
 
 
 @pytest.fixture
 def nnunet(tmp_path, slurm):
-    return FakeNnunet(tmp_path)
+    fake = FakeNnunet(tmp_path)
+    yield fake
+    fake.end()
 
 
 def attempts(nnunet, kind="fold"):
