@@ -79,8 +79,8 @@ if __name__ == "__main__":
         },
         package_data={
             "nnunet_attention": ["py.typed"],
-            "nnunet_attention.crossval": ["*.json"],
-            "nnunet_attention.evaluation.report": ["*.html", "*.css", "*.js"],
+            "nnunet_attention.msd": ["*.json"],
+            "nnunet_attention.evaluation.leaderboard.report": ["*.html", "*.css", "*.js"],
             "nnunet_attention.maps": ["*.html"],
         },
         cmdclass={"build_py": BuildWithStartUpFile, "editable_wheel": EditableWithStartUpFile},

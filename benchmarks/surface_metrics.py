@@ -25,7 +25,7 @@ from monai.metrics import (
 )
 from scipy import ndimage
 
-from nnunet_attention.evaluation.surface import (
+from nnunet_attention.evaluation.metrics.surface import (
     average_symmetric_surface_distance,
     hausdorff_distance,
     normalised_surface_dice,

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from nnunet_attention import __version__, doorway
-from nnunet_attention.environment import how_misread
+from nnunet_attention.nnunet.environment import how_misread
 
 _TRAINER = "AttentionUNetTrainer"
 # Runs nnU-Net's own resolver as its commands do. The last line of its output is for us.

@@ -15,9 +15,9 @@ from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_en
 from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
+from nnunet_attention.nnunet.workers import planning_in_this_process
 from nnunet_attention.plans.architecture import gated_architecture
 from nnunet_attention.plans.files import save_plans
-from nnunet_attention.workers import planning_in_this_process
 
 
 class _GatedNetworks:

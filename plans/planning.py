@@ -12,10 +12,10 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     plan_experiment_dataset,
 )
 
-from nnunet_attention.dataset_names import number_of_dataset
-from nnunet_attention.datasets import dataset_folder, raw_folder
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import require_writable
+from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.datasets import dataset_folder, raw_folder
 
 
 def plan_dataset(

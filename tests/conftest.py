@@ -8,7 +8,7 @@ import pytest
 from browser import Browser, started_browser
 from smallest_plans import smallest_plans
 
-from nnunet_attention import process
+from nnunet_attention.jobs import process
 
 # Before nnU-Net is imported: torch.compile workers and figures that ask for a display do harm here.
 os.environ.setdefault("MPLBACKEND", "Agg")

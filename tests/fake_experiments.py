@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK
 from fake_nnunet import NAMES, FakeNnunet
 
-COMMAND = Path(__file__).parent / "crossval" / "fake_experiment_command.py"
+COMMAND = Path(__file__).parent / "fake_experiment_command.py"
 _OWN = (
     "nnUNetv2_convert_MSD_dataset",
     "nnUNetv2_move_plans_between_datasets",

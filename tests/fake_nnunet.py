@@ -15,9 +15,9 @@ import pytest
 from nnunet_attention.crossval import CrossvalPlan, Folders
 from nnunet_attention.doorway import SEARCH_PATH_VARIABLE
 from nnunet_attention.doorway import directory as doorway_directory
-from nnunet_attention.process import COMMANDS_VARIABLE
+from nnunet_attention.jobs.process import COMMANDS_VARIABLE
 
-COMMAND = Path(__file__).parent / "crossval" / "fake_command.py"
+COMMAND = Path(__file__).parent / "fake_command.py"
 NAMES = (
     "nnUNetv2_extract_fingerprint",
     "nnUNetv2_plan_experiment",

@@ -3,7 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from nnunet_attention.evaluation.leaderboard import Leaderboard, Settings, build_leaderboard
+from nnunet_attention.evaluation.leaderboard.building import (
+    Leaderboard,
+    Settings,
+    build_leaderboard,
+)
 
 TRICKY = "a_b & <i>50%</i> #1 | $x^2$ ~{\\}*"
 

@@ -1,6 +1,6 @@
 """What our trainers do about a validation that was interrupted."""
 
-from nnunet_attention.kept_cases import kept_cases
+from nnunet_attention.nnunet.kept_cases import kept_cases
 
 
 class ContinuesValidation:

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.gpu.work import Work
-from nnunet_attention.dataset_names import number_of_dataset
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json
-from nnunet_attention.process import run_command
-from nnunet_attention.workers import planning_environment
+from nnunet_attention.jobs.process import run_command
+from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.workers import planning_environment
 
 CONFIGURATION = "3d_fullres"
 _PHANTOM_CASES = 6

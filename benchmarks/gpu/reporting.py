@@ -15,8 +15,13 @@ from benchmarks.performance import levers
 from benchmarks.performance.report import markdown
 from benchmarks.performance.timing import median
 from benchmarks.performance.variants import ATTENTION, PLAIN
-from nnunet_attention.evaluation.statistics import summarise_and_compare
-from nnunet_attention.evaluation.tables import confidence_interval, p_text, signed, value_text
+from nnunet_attention.evaluation.leaderboard.tables import (
+    confidence_interval,
+    p_text,
+    signed,
+    value_text,
+)
+from nnunet_attention.evaluation.statistics.comparisons import summarise_and_compare
 from nnunet_attention.files import write_json, write_text
 
 _MEBIBYTE = 2**20

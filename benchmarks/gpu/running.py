@@ -12,10 +12,10 @@ from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
 from benchmarks.gpu.work import Work
-from nnunet_attention.crossval.attempt import STEP_VARIABLE, end_processes, processes_of_steps
-from nnunet_attention.crossval.lock import Lock
 from nnunet_attention.errors import CommandError
-from nnunet_attention.process import LoggedProcess, last_lines, termination_as_interrupt
+from nnunet_attention.jobs.attempt import STEP_VARIABLE, end_processes, processes_of_steps
+from nnunet_attention.jobs.lock import Lock
+from nnunet_attention.jobs.process import LoggedProcess, last_lines, termination_as_interrupt
 
 LIMIT_SECONDS = 480.0
 _POLL_SECONDS = 0.1

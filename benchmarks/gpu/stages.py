@@ -13,7 +13,7 @@ from benchmarks.gpu.data import CONFIGURATION
 from benchmarks.gpu.running import Stage
 from benchmarks.gpu.work import Work
 from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.costs import epoch_seconds, read_cost
+from nnunet_attention.evaluation.leaderboard.costs import epoch_seconds, read_cost
 from nnunet_attention.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]

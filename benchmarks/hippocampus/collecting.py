@@ -21,9 +21,9 @@ from benchmarks.hippocampus.schedules import (
 )
 from benchmarks.hippocampus.training import BIN, collected_model, folders
 from benchmarks.machine import machine
-from nnunet_attention.evaluation.costs import read_cost
+from nnunet_attention.evaluation.leaderboard.costs import read_cost
 from nnunet_attention.files import read_json, write_json
-from nnunet_attention.splits import SPLITS_FILE
+from nnunet_attention.nnunet.splits import SPLITS_FILE
 from nnunet_attention.weights.checkpoint import load_checkpoint
 
 # What nnU-Net's log keeps of every epoch.

@@ -12,17 +12,17 @@ from benchmarks.hippocampus.paired import over_cases, over_seeds_and_cases
 from benchmarks.hippocampus.schedules import STOCK, VARIANTS, Schedule
 from benchmarks.hippocampus.training import collected_model
 from benchmarks.machine import told
-from nnunet_attention.crossval.published import write_published
 from nnunet_attention.drawing import LABEL_COLOURS, new_figure, save_png
-from nnunet_attention.evaluation.statistics import Comparison
-from nnunet_attention.evaluation.tables import (
+from nnunet_attention.evaluation.leaderboard.tables import (
     MINUS,
     confidence_interval,
     p_text,
     signed,
     value_text,
 )
+from nnunet_attention.evaluation.statistics.comparisons import Comparison
 from nnunet_attention.files import read_json, write_text
+from nnunet_attention.msd.published import write_published
 
 # Margins of equivalence, in Dice. The smaller is the difference that the start `he` made.
 MARGINS = (0.005, 0.01)

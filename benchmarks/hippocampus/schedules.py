@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nnunet_attention.workers import WORKERS_VARIABLE
+from nnunet_attention.nnunet.workers import WORKERS_VARIABLE
 
 STOCK_PLANS = "nnUNetPlans"
 _ATTENTION_TRAINER = "AttentionUNetTrainer_short"

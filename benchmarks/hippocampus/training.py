@@ -18,9 +18,9 @@ from benchmarks.hippocampus.schedules import (
     Variant,
     training_environment,
 )
-from nnunet_attention.dataset_names import number_of_dataset
 from nnunet_attention.files import read_json, write_text
-from nnunet_attention.workers import planning_environment
+from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.workers import planning_environment
 
 BIN = Path(sys.executable).parent
 

@@ -25,7 +25,7 @@ from nnunet_attention.errors import CommandError
 
 if TYPE_CHECKING:
     from nnunet_attention.crossval import CrossvalPlan, Folders
-    from nnunet_attention.crossval.launch import Outcome
+    from nnunet_attention.jobs.launch import Outcome
 
 HELP = (
     "cross-validate models on data sets: makes what is missing of fingerprint, plans, "
@@ -174,7 +174,7 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
         CommandError: if a data set is unknown, a fold is none, or something is given twice.
     """
     from nnunet_attention.crossval import CrossvalPlan
-    from nnunet_attention.datasets import dataset_name
+    from nnunet_attention.nnunet.datasets import dataset_name
 
     folds = None if arguments.folds is None else tuple(arguments.folds)
     check_folds(folds)
@@ -208,7 +208,7 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
 
 def default_output(plan: CrossvalPlan, folders: Folders) -> Path:
     """Beside the results, by data sets."""
-    from nnunet_attention.dataset_names import number_of_dataset
+    from nnunet_attention.nnunet.dataset_names import number_of_dataset
 
     name = plan.datasets[0]
     if len(plan.datasets) > 1:
@@ -239,15 +239,15 @@ def print_missing(
 
 def execute(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path) -> int:
     """Runs everything that is missing where the arguments say, and returns the exit code."""
-    from nnunet_attention.crossval.launch import launch
-    from nnunet_attention.crossval.local import LocalRunner, devices
-    from nnunet_attention.crossval.output import Output
-    from nnunet_attention.crossval.view import Status
-    from nnunet_attention.process import termination_as_interrupt
+    from nnunet_attention.jobs.launch import launch
+    from nnunet_attention.jobs.local import LocalRunner, devices
+    from nnunet_attention.jobs.output import Output
+    from nnunet_attention.jobs.process import termination_as_interrupt
+    from nnunet_attention.jobs.view import Status
 
     output = Output(root.absolute())
     if arguments.slurm:
-        from nnunet_attention.crossval.slurm import SlurmRunner
+        from nnunet_attention.jobs.slurm import SlurmRunner
 
         runner = SlurmRunner(plan, folders, output, slurm_settings(arguments))
     else:
@@ -269,7 +269,7 @@ def execute(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders,
 
 def slurm_settings(arguments: argparse.Namespace):
     """Of the jobs."""
-    from nnunet_attention.crossval.slurm import SlurmSettings
+    from nnunet_attention.jobs.slurm import SlurmSettings
 
     options = {}
     for text in arguments.sbatch:

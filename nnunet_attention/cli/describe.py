@@ -41,8 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measures, and prints two tables for each configuration."""
     from dataclasses import asdict
 
-    from nnunet_attention.dataset_json import read_dataset_json
     from nnunet_attention.files import require_writable_file, write_json
+    from nnunet_attention.nnunet.dataset_json import read_dataset_json
     from nnunet_attention.plans import dataset_folder, dataset_name, read_plans
 
     if (arguments.plans_file is None) == (arguments.dataset is None):

@@ -26,10 +26,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Draws, and prints the paths of the pictures."""
     if not arguments.fold.is_dir():
         raise CommandError(f"{arguments.fold}: there is no such folder")
-    from nnunet_attention.dataset_json import read_dataset_json
     from nnunet_attention.files import require_writable
     from nnunet_attention.maps.evolution import draw_evolution
     from nnunet_attention.maps.training_record import FOLDER
+    from nnunet_attention.nnunet.dataset_json import read_dataset_json
 
     description = arguments.fold.absolute().parent / "dataset.json"
     labels = read_dataset_json(description, ending=False)["labels"]

@@ -28,7 +28,7 @@ from nnunet_attention.cli.shared_arguments import (
 
 if TYPE_CHECKING:
     from nnunet_attention.crossval import CrossvalPlan, Folders
-    from nnunet_attention.crossval.experiments import Experiment
+    from nnunet_attention.experiments.stages import Experiment
 
 HELP = (
     "the paper's experiments on your data: capacity (plain, wide and attention U-Net), "
@@ -77,8 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from nnunet_attention.cli.progress import progress_bar
     from nnunet_attention.crossval import Folders, check_names
-    from nnunet_attention.crossval.experiments import DEFAULT_TRAINERS, collect, paper_table
-    from nnunet_attention.crossval.paper_table import print_paper_table, write_paper_table
+    from nnunet_attention.experiments.paper_table import print_paper_table, write_paper_table
+    from nnunet_attention.experiments.stages import DEFAULT_TRAINERS, collect, paper_table
 
     check_execution_arguments(arguments)
     if arguments.experiment != "training-size":
@@ -120,11 +120,11 @@ def run_stages(
 ) -> int:
     """Does all stages that are not done; stops at the first that fails."""
     from nnunet_attention.crossval import missing_steps
-    from nnunet_attention.crossval.experiments import Own
-    from nnunet_attention.crossval.lock import Lock
-    from nnunet_attention.crossval.output import file_name_of
+    from nnunet_attention.experiments.stages import Own
     from nnunet_attention.files import require_writable
-    from nnunet_attention.process import termination_as_interrupt
+    from nnunet_attention.jobs.lock import Lock
+    from nnunet_attention.jobs.output import file_name_of
+    from nnunet_attention.jobs.process import termination_as_interrupt
 
     require_writable(root)
     with Lock(root / ".lock", str(root)).held():
@@ -146,7 +146,7 @@ def run_stages(
 
 def print_run_list(experiment: Experiment, folders: Folders, root: Path) -> None:
     """Every stage that is not done, with its commands as far as they are known."""
-    from nnunet_attention.crossval.experiments import run_list
+    from nnunet_attention.experiments.stages import run_list
 
     for name, commands in run_list(experiment, folders):
         print(name)
@@ -158,7 +158,7 @@ def print_run_list(experiment: Experiment, folders: Folders, root: Path) -> None
 def _experiment(
     arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path
 ) -> Experiment:
-    from nnunet_attention.crossval import experiments
+    from nnunet_attention.experiments import stages as experiments
 
     if arguments.experiment == experiments.CAPACITY:
         return experiments.capacity(plan)
@@ -168,7 +168,7 @@ def _experiment(
 
 
 def _default_output(name: str, plan: CrossvalPlan, folders: Folders) -> Path:
-    from nnunet_attention.dataset_names import number_of_dataset
+    from nnunet_attention.nnunet.dataset_names import number_of_dataset
 
     numbers = "_".join(map(number_of_dataset, plan.datasets))
     return folders.results / "experiments" / f"{name}_{numbers}"

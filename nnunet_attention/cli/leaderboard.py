@@ -84,12 +84,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Reads, computes, writes and prints."""
     from rich.console import Console
 
-    from nnunet_attention.evaluation.collect import Request, collect_results
-    from nnunet_attention.evaluation.leaderboard import Settings, build_leaderboard
-    from nnunet_attention.evaluation.metrics import OVERLAP_METRICS, SURFACE_METRICS, check_metrics
-    from nnunet_attention.evaluation.outputs import write_leaderboard
+    from nnunet_attention.evaluation.leaderboard.building import Settings, build_leaderboard
+    from nnunet_attention.evaluation.leaderboard.collect import Request, collect_results
+    from nnunet_attention.evaluation.leaderboard.outputs import write_leaderboard
+    from nnunet_attention.evaluation.leaderboard.terminal import print_leaderboard
+    from nnunet_attention.evaluation.metrics.definitions import (
+        OVERLAP_METRICS,
+        SURFACE_METRICS,
+        check_metrics,
+    )
     from nnunet_attention.evaluation.summaries import recorded_tolerances
-    from nnunet_attention.evaluation.terminal import print_leaderboard
     from nnunet_attention.files import require_writable
 
     metrics = check_metrics(
@@ -182,7 +186,7 @@ def named_results(texts: list[str]) -> dict[str, Path]:
 
 def is_nnunet_split(folds: list[dict]) -> bool:
     """Whether nnU-Net makes the same split of these cases."""
-    from nnunet_attention.crossval.splits import is_nnunet_split
+    from nnunet_attention.nnunet.making_splits import is_nnunet_split
 
     return is_nnunet_split(folds)
 

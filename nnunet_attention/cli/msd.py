@@ -27,7 +27,7 @@ from nnunet_attention.cli.shared_arguments import (
 
 if TYPE_CHECKING:
     from nnunet_attention.crossval import Folders
-    from nnunet_attention.crossval.msd import Task
+    from nnunet_attention.msd.archives import Task
 
 HELP = (
     "the Medical Segmentation Decathlon: download its tasks (fetch), or convert, cross-validate "
@@ -82,7 +82,7 @@ def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Does the action."""
-    from nnunet_attention.crossval.msd import find_task
+    from nnunet_attention.msd.archives import find_task
 
     tasks = list(dict.fromkeys(find_task(text) for text in arguments.tasks))
     return _fetch(arguments, tasks) if arguments.action == "fetch" else _run(arguments, tasks)
@@ -96,7 +96,7 @@ def _fetch(arguments: argparse.Namespace, tasks: list[Task]) -> int:
 
 def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
     from nnunet_attention.crossval import Folders, check_names
-    from nnunet_attention.lookups import check_trainers
+    from nnunet_attention.nnunet.lookups import check_trainers
 
     check_execution_arguments(arguments)
     if arguments.source is not None:
@@ -124,8 +124,8 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
 def _show_published(configurations: tuple[str, ...], folder: Path) -> int:
     from rich.console import Console
 
-    from nnunet_attention.crossval.published import EXPLAINED, published_table, write_published
     from nnunet_attention.files import read_json
+    from nnunet_attention.msd.published import EXPLAINED, published_table, write_published
 
     record = read_json(folder / "leaderboard.json")
     console = Console()
@@ -140,9 +140,9 @@ def _converted(arguments: argparse.Namespace, task: Task, folders: Folders) -> s
     """The data set of a task, made if it is not there."""
     from rich.console import Console
 
-    from nnunet_attention.crossval.local import command_environment
-    from nnunet_attention.crossval.msd import convert, find_local
     from nnunet_attention.files import require_writable
+    from nnunet_attention.jobs.local import command_environment
+    from nnunet_attention.msd.archives import convert, find_local
 
     if (folders.raw_dataset(task.dataset_name) / "dataset.json").is_file():
         return task.dataset_name
@@ -158,8 +158,8 @@ def _converted(arguments: argparse.Namespace, task: Task, folders: Folders) -> s
 
 
 def _fetched(arguments: argparse.Namespace, task: Task) -> Path:
-    from nnunet_attention.crossval.msd import BASE_URL, fetch
     from nnunet_attention.files import require_writable
+    from nnunet_attention.msd.archives import BASE_URL, fetch
 
     require_writable(arguments.data, "-o" if arguments.action == "fetch" else "--data")
     with download_bar(task.archive_name) as on_progress:
@@ -170,7 +170,7 @@ def _fetched(arguments: argparse.Namespace, task: Task) -> Path:
 
 def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Folders) -> int:
     from nnunet_attention.crossval import check_names
-    from nnunet_attention.crossval.msd import BASE_URL, locate
+    from nnunet_attention.msd.archives import BASE_URL, locate
 
     absent = [
         task

@@ -140,8 +140,8 @@ def _print_costs_and_commands(folder: Path, plans_name: str, wanted: list[str] |
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from nnunet_attention.cli.describe import costs_of, print_costs
-    from nnunet_attention.dataset_json import number_of_cases, read_dataset_json
-    from nnunet_attention.dataset_names import number_of_dataset
+    from nnunet_attention.nnunet.dataset_json import number_of_cases, read_dataset_json
+    from nnunet_attention.nnunet.dataset_names import number_of_dataset
     from nnunet_attention.plans import needs_preprocessing, read_plans
 
     plans = read_plans(folder / f"{plans_name}.json")

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from nnunet_attention import trainers
-from nnunet_attention.dataset_json import read_dataset_json
-from nnunet_attention.lookups import find_trainer
 from nnunet_attention.networks.trusted_plans import build_from_plans
 from nnunet_attention.networks.wide import count_parameters as parameters_of
+from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.lookups import find_trainer
 
 
 def count_parameters(trainer: str, plans: Mapping, dataset_json: Path, configuration: str) -> int:

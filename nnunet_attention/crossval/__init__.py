@@ -1,9 +1,9 @@
 """Cross-validation from a data set to a leaderboard: what is missing, and running it."""
 
-from nnunet_attention.crossval.folders import Folders
-from nnunet_attention.crossval.folds import FoldRun, FoldState
 from nnunet_attention.crossval.named import check_names
 from nnunet_attention.crossval.runs import CrossvalPlan, Step, all_runs, missing_steps, state_of
+from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.folds import FoldRun, FoldState
 
 __all__ = [
     "CrossvalPlan",

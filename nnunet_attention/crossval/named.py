@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from nnunet_attention.crossval.folders import Folders
-from nnunet_attention.crossval.planned import configuration_of
 from nnunet_attention.crossval.runs import CrossvalPlan
-from nnunet_attention.dataset_json import read_dataset_json
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
-from nnunet_attention.lookups import check_network, check_trainers
+from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.lookups import check_network, check_trainers
+from nnunet_attention.nnunet.planned import configuration_of
 
 
 def check_names(plan: CrossvalPlan, folders: Folders) -> None:

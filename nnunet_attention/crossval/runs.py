@@ -11,9 +11,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from nnunet_attention.crossval.checkpoints import FINAL
-from nnunet_attention.crossval.folders import Folders
-from nnunet_attention.crossval.folds import (
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json
+from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.nnunet.dataset_json import number_of_cases, read_dataset_json
+from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.folds import (
     FoldRun,
     FoldState,
     fold_state,
@@ -21,7 +25,9 @@ from nnunet_attention.crossval.folds import (
     summarised_cases,
     validation_cases,
 )
-from nnunet_attention.crossval.planned import (
+from nnunet_attention.nnunet.kept_cases import whole_predictions
+from nnunet_attention.nnunet.making_splits import check_splits
+from nnunet_attention.nnunet.planned import (
     check_unchanged,
     configuration_of,
     data_owner,
@@ -29,13 +35,7 @@ from nnunet_attention.crossval.planned import (
     next_stages,
     relevant,
 )
-from nnunet_attention.crossval.splits import check_splits
-from nnunet_attention.dataset_json import number_of_cases, read_dataset_json
-from nnunet_attention.dataset_names import number_of_dataset
-from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json
-from nnunet_attention.kept_cases import whole_predictions
-from nnunet_attention.splits import default_folds, read_splits, trained_on
+from nnunet_attention.nnunet.splits import default_folds, read_splits, trained_on
 
 FINGERPRINT, PLANS, DESCRIPTION, PREPROCESSING, SPLITS, FOLD, ACCUMULATION = (
     "fingerprint",
@@ -445,7 +445,7 @@ class _Dataset:
 
     def _is_unprepared(self, identifier: str) -> bool:
         # nnunetv2's paths are found in time only here: its import is not for `--help`.
-        from nnunet_attention.datasets import needs_preprocessing
+        from nnunet_attention.nnunet.datasets import needs_preprocessing
 
         folders, name = self._folders, self._name
         number = len(self.cases) if self.cases is not None else self._stated_cases

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnunet_attention.demo.task import MsdTask
 from nnunet_attention.drawing import (
     CT_WINDOW_HU,
     FAINT_TEXT,
@@ -20,6 +19,7 @@ from nnunet_attention.drawing import (
     new_figure,
     save_png,
 )
+from nnunet_attention.msd.task import MsdTask
 from nnunet_attention.whole_files import check_whole
 
 if TYPE_CHECKING:

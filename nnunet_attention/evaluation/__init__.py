@@ -2,18 +2,7 @@
 
 from importlib import import_module
 
-from nnunet_attention.evaluation.evaluate import (
-    DEFAULT_TOLERANCE_MM,
-    add_surface_metrics,
-    evaluate_folder,
-)
-from nnunet_attention.evaluation.labels import (
-    LabelScheme,
-    find_dataset_json,
-    label_names,
-    tolerances_mm,
-)
-from nnunet_attention.evaluation.metrics import (
+from nnunet_attention.evaluation.metrics.definitions import (
     METRICS,
     OVERLAP_METRICS,
     SURFACE_DEFINITION,
@@ -21,7 +10,18 @@ from nnunet_attention.evaluation.metrics import (
     Metric,
     check_metrics,
 )
-from nnunet_attention.evaluation.policies import (
+from nnunet_attention.evaluation.metrics.evaluate import (
+    DEFAULT_TOLERANCE_MM,
+    add_surface_metrics,
+    evaluate_folder,
+)
+from nnunet_attention.evaluation.metrics.labels import (
+    LabelScheme,
+    find_dataset_json,
+    label_names,
+    tolerances_mm,
+)
+from nnunet_attention.evaluation.statistics.policies import (
     DEFAULT_POLICY,
     POLICIES,
     apply_policy,
@@ -40,12 +40,12 @@ from nnunet_attention.evaluation.summaries import (
 
 # Imported on first use: they load scipy, which reading and measuring do without.
 _HOME_OF = {
-    "Leaderboard": "nnunet_attention.evaluation.leaderboard",
-    "Request": "nnunet_attention.evaluation.collect",
-    "Settings": "nnunet_attention.evaluation.leaderboard",
-    "build_leaderboard": "nnunet_attention.evaluation.leaderboard",
-    "collect_results": "nnunet_attention.evaluation.collect",
-    "write_leaderboard": "nnunet_attention.evaluation.outputs",
+    "Leaderboard": "nnunet_attention.evaluation.leaderboard.building",
+    "Request": "nnunet_attention.evaluation.leaderboard.collect",
+    "Settings": "nnunet_attention.evaluation.leaderboard.building",
+    "build_leaderboard": "nnunet_attention.evaluation.leaderboard.building",
+    "collect_results": "nnunet_attention.evaluation.leaderboard.collect",
+    "write_leaderboard": "nnunet_attention.evaluation.leaderboard.outputs",
 }
 
 __all__ = [

@@ -10,18 +10,18 @@ from pathlib import Path, PureWindowsPath
 
 import pandas as pd
 
-from nnunet_attention.dataset_names import is_dataset_name, number_of_dataset
 from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.labels import canonical_key, label_names
-from nnunet_attention.evaluation.metrics import METRICS
-from nnunet_attention.evaluation.overlap import (
+from nnunet_attention.evaluation.metrics.definitions import METRICS
+from nnunet_attention.evaluation.metrics.labels import canonical_key, label_names
+from nnunet_attention.evaluation.metrics.overlap import (
     OverlapCounts,
     precision,
     recall,
     volume_difference,
 )
-from nnunet_attention.evaluation.validated import Splits, find_splits
 from nnunet_attention.files import read_json
+from nnunet_attention.nnunet.dataset_names import is_dataset_name, number_of_dataset
+from nnunet_attention.nnunet.validated import Splits, find_splits
 
 COLUMNS = (
     "dataset",

@@ -21,9 +21,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 from torch._dynamo import OptimizedModule
 
-from nnunet_attention.dataset_json import read_dataset_json
 from nnunet_attention.errors import CommandError, last_line
-from nnunet_attention.lookups import find_trainer
 from nnunet_attention.maps.export import CaseExport, MapOptions, ModelDescription, is_complete
 from nnunet_attention.maps.exporters import Exporters
 from nnunet_attention.maps.image_space import to_image_space
@@ -31,6 +29,8 @@ from nnunet_attention.maps.inputs import CaseFiles, check_cases
 from nnunet_attention.maps.recorder import attention_gates, map_names, record_attention
 from nnunet_attention.maps.stitching import MapStitcher, on_grid_of_patch
 from nnunet_attention.networks.trusted_plans import build_from_plans
+from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.lookups import find_trainer
 from nnunet_attention.plans.files import read_plans
 from nnunet_attention.weights import load_checkpoint
 from nnunet_attention.weights.checkpoint import load_weights

@@ -21,9 +21,9 @@ from nnunetv2.utilities.label_handling.label_handling import (
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunet_attention.dataset_json import check_dataset_json
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import is_plain_name
+from nnunet_attention.nnunet.dataset_json import check_dataset_json
 
 _ARCHITECTURES = "dynamic_network_architectures.architectures."
 _NETWORK_PACKAGES = (_ARCHITECTURES, "nnunet_attention.networks.")

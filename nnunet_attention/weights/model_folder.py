@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from nnunet_attention.dataset_json import check_dataset_json
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import disk_error, parse_json, require_writable, write_json
+from nnunet_attention.nnunet.dataset_json import check_dataset_json
 from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
 from nnunet_attention.weights.upgrade import plans_with_full_resolution_gate, upgrade_checkpoint
 

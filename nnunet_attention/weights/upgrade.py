@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import require_writable
-from nnunet_attention.lookups import find_trainer
 from nnunet_attention.networks import (
     attention_class_path,
     build_attention_network,
 )
 from nnunet_attention.networks.trusted_plans import build_from_plans, check_plans
+from nnunet_attention.nnunet.lookups import find_trainer
 from nnunet_attention.weights.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from nnunet_attention.weights.function_preserving import start_from_plain
 

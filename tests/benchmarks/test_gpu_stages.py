@@ -38,7 +38,7 @@ from benchmarks.performance import cases
 from benchmarks.performance.isolated import WAYS
 from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS
 from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.tables import MINUS
+from nnunet_attention.evaluation.leaderboard.tables import MINUS
 from nnunet_attention.trainers.short import SCHEDULE_VARIABLE, SEED_VARIABLE
 
 # pytest would take it for a test.

@@ -40,8 +40,8 @@ from benchmarks.hippocampus.schedules import (
 from benchmarks.hippocampus.training import add_configuration, collected_model
 from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
-from nnunet_attention.evaluation import methods
-from nnunet_attention.evaluation.tables import MINUS
+from nnunet_attention.evaluation.leaderboard import methods
+from nnunet_attention.evaluation.leaderboard.tables import MINUS
 from nnunet_attention.trainers.short import short_schedule, short_seed
 
 each_schedule = pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def no_evaluation(*arguments):
 
 
 def test_an_output_that_cannot_be_written_is_named_before_computing(folder, capsys, monkeypatch):
-    monkeypatch.setattr("nnunet_attention.evaluation.evaluate.evaluate_pair", no_evaluation)
+    monkeypatch.setattr("nnunet_attention.evaluation.metrics.evaluate.evaluate_pair", no_evaluation)
     (folder / "file").write_text("")
     assert command(folder, "-o", f"{folder / 'file' / 'summary.json'}") == 1
     output = capsys.readouterr()
@@ -153,7 +153,7 @@ def test_a_disk_that_fills_up_meanwhile_keeps_nobody_from_the_table(folder, caps
     def refuse(path, content, **layout):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nnunet_attention.evaluation.evaluate.write_json", refuse)
+    monkeypatch.setattr("nnunet_attention.evaluation.metrics.evaluate.write_json", refuse)
     assert command(folder, "-np", "1") == 1
     output = capsys.readouterr()
     assert "0.800" in output.out

@@ -5,7 +5,7 @@ import pytest
 from fake_experiments import SOURCE, TARGET, FakeExperiments
 
 from nnunet_attention.cli import main
-from nnunet_attention.crossval.lock import Lock
+from nnunet_attention.jobs.lock import Lock
 
 BOTH = ("-tr", "TrainerA", "TrainerB", "-device", "cpu", "-np", "1")
 

@@ -15,7 +15,7 @@ from shared_data import ROOT, needs
 from nnunet_attention.cli import main
 from nnunet_attention.cli.leaderboard import known_parameters, tolerance_in_words
 from nnunet_attention.cli.shared_arguments import POLICIES, trained_models
-from nnunet_attention.evaluation import policies
+from nnunet_attention.evaluation.statistics import policies
 
 REFERENCE = ROOT / "msd_cv_reference"
 NAMES = {f"leaderboard.{ending}" for ending in ("json", "csv", "md", "tex", "html")}
@@ -377,7 +377,7 @@ def test_a_disk_that_fills_up_meanwhile_keeps_nobody_from_the_board(
 def test_below_a_file_no_folder_is_made_and_nothing_computed(
     results, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("nnunet_attention.evaluation.collect.collect_results", None)
+    monkeypatch.setattr("nnunet_attention.evaluation.leaderboard.collect.collect_results", None)
     (tmp_path / "file").write_text("")
     assert main([*leaderboard(tmp_path)[:-1], f"{tmp_path / 'file' / 'out'}"]) == 1
     assert "-o: cannot write in" in (said := capsys.readouterr().err)

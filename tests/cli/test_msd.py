@@ -7,7 +7,7 @@ from msd_archives import NAME, archive_of, write_task
 from range_server import range_server
 
 from nnunet_attention.cli import main
-from nnunet_attention.crossval import msd
+from nnunet_attention.msd import archives as msd
 
 TRAINERS = ("-tr", "TrainerA", "TrainerB", "-device", "cpu", "-np", "1", "-f", "0", "1")
 

@@ -16,8 +16,8 @@ from nnunet_attention.demo.pipeline import (
     subprocess_environment,
 )
 from nnunet_attention.demo.settings import DemoSettings
-from nnunet_attention.demo.task import read_msd_task
 from nnunet_attention.errors import CommandError
+from nnunet_attention.msd.task import read_msd_task
 from nnunet_attention.trainers.short import SCHEDULE_VARIABLE, short_schedule
 
 needs_scripts = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are POSIX scripts")

@@ -18,7 +18,7 @@ from skimage.io import imsave
 from smallest_plans import smallest_plans
 
 from nnunet_attention.evaluation import LabelScheme, evaluate_folder, tolerances_mm
-from nnunet_attention.evaluation.cache import cache_path
+from nnunet_attention.evaluation.metrics.cache import cache_path
 from nnunet_attention.trainers import AttentionUNetTrainer
 from nnunet_attention.weights import save_checkpoint
 

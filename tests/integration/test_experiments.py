@@ -8,7 +8,7 @@ import SimpleITK
 from nnunet_commands import NnunetFolders
 
 from nnunet_attention.crossval import Folders
-from nnunet_attention.crossval.derived import SMALL, choose_derived, derive
+from nnunet_attention.experiments.derived import SMALL, choose_derived, derive
 
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 TRAINER = ("-tr", "AttentionUNetTrainer_short", "-device", "cpu", "-np", "1", "-f", "0")

@@ -10,7 +10,7 @@ from nnunet_commands import NnunetFolders, assert_same_geometry, raw_subset, vox
 from PIL import Image
 from shared_data import NUCLEI, SARCOMA, needs
 
-from nnunet_attention.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.dataset_names import number_of_dataset
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from nnunet_commands import NnunetFolders, msd_subset, voxels
 from shared_data import HIPPOCAMPUS, NUCLEI, SARCOMA, needs
 from stock_plans import assert_as_stock_where_that_fits
 
-from nnunet_attention.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.dataset_names import number_of_dataset
 
 pytestmark = pytest.mark.slow
 

@@ -22,6 +22,7 @@ from stock_plans import (
 
 from nnunet_attention.cost import vram_reference
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.workers import WORKERS_VARIABLE
 from nnunet_attention.plans import (
     PLANNERS,
     AttentionResEncUNetPlannerL,
@@ -29,7 +30,6 @@ from nnunet_attention.plans import (
     AttentionResEncUNetPlannerXL,
     AttentionUNetPlanner,
 )
-from nnunet_attention.workers import WORKERS_VARIABLE
 
 PAIRS = {
     AttentionUNetPlanner: (ExperimentPlanner, "AttentionUNetPlans", 8),

@@ -9,7 +9,7 @@ from devices import marked, needs_gpu, needs_two_gpus
 from nnunet_commands import NnunetFolders
 
 from nnunet_attention.demo.phantom import write_phantom_task
-from nnunet_attention.evaluation.costs import epoch_seconds
+from nnunet_attention.evaluation.leaderboard.costs import epoch_seconds
 
 DEVICE = "cuda"
 DATASET = "Dataset090_AbdomenPhantom"

@@ -6,7 +6,7 @@ import pytest
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_attention import trainers
-from nnunet_attention.kept_cases import VARIABLE
+from nnunet_attention.nnunet.kept_cases import VARIABLE
 
 
 @pytest.fixture

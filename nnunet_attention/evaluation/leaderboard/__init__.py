@@ -1,0 +1,1 @@
+"""Builds a leaderboard and writes it in every format."""

@@ -1,0 +1,483 @@
+"""Everything a leaderboard says, computed once from the table of all cases."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.leaderboard.costs import Cost
+from nnunet_attention.evaluation.metrics.definitions import METRICS, check_metrics
+from nnunet_attention.evaluation.statistics.comparisons import (
+    INTERVAL_RESAMPLES,
+    Comparison,
+    Summary,
+    holm,
+    summarise_and_compare,
+)
+from nnunet_attention.evaluation.statistics.policies import (
+    DEFAULT_POLICY,
+    apply_policy,
+    common_cases,
+)
+from nnunet_attention.evaluation.statistics.ranking import (
+    RANK_RESAMPLES,
+    CriticalDifference,
+    Ranking,
+    consensus,
+    critical_difference,
+    rank_cases,
+)
+from nnunet_attention.nnunet.validated import KnownSplit
+
+MEAN_OF_LABELS = "mean of labels"
+RANKING_METHODS = {"mean": "mean", "mean_rank": "mean rank", "test": "test, then rank"}
+_MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the numbers depend on besides the data.
+
+    Attributes:
+        metrics: names; the first is the one that tables for paper and terminal begin with.
+        policy: for undefined values, one of `policies.POLICIES`.
+        seed: of all bootstraps.
+        interval_resamples: for confidence intervals.
+        rank_resamples: for the stability of ranks.
+        allow_incomplete: models need not have the same cases; only common ones are compared.
+        tolerance_mm: of the normalised surface Dice, in words; None where it is not known.
+        missing_distance_mm: ASSD and HD95 where just one mask is empty; None: left out.
+    """
+
+    metrics: tuple[str, ...]
+    policy: str = DEFAULT_POLICY
+    seed: int = 0
+    interval_resamples: int = INTERVAL_RESAMPLES
+    rank_resamples: int = RANK_RESAMPLES
+    allow_incomplete: bool = False
+    tolerance_mm: str | None = None
+    missing_distance_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A model's place in a ranking.
+
+    Attributes:
+        score: see `ranking.Ranking`.
+        rank: 1 is best.
+        first: share of the resamples in which the model has rank 1.
+        low: best rank in the 95 % interval over resamples.
+        high: worst.
+        distribution: share of the resamples in which it has rank 1, 2, ...
+    """
+
+    score: float
+    rank: int
+    first: float
+    low: int
+    high: int
+    distribution: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model in a row.
+
+    Attributes:
+        summary: of its values.
+        best: whether no model of the row has a better mean.
+        mark: of significance against the row's best model, by adjusted p: * < 0.05, ** < 0.01,
+            *** < 0.001; empty for the best and where nothing is significant.
+        standings: by method, see `RANKING_METHODS`.
+    """
+
+    summary: Summary
+    best: bool
+    mark: str
+    standings: dict[str, Standing]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models in a row.
+
+    Attributes:
+        first: name.
+        second: name.
+        comparison: first against second.
+        adjusted_p_value: Holm, over all pairs of all rows of this metric and level: data sets are
+            one level, their labels another.
+    """
+
+    first: str
+    second: str
+    comparison: Comparison
+    adjusted_p_value: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """All models on one label of one data set, by one metric, on the same cases.
+
+    Attributes:
+        dataset: full name.
+        label: name, or `MEAN_OF_LABELS`: each case's mean over those of its labels that count.
+        is_overall: whether it stands for the data set; the only label of a data set does.
+        metric: name.
+        cases: names, in order.
+        values: (models, cases).
+        entries: by model.
+        pairs: each two models once.
+        critical: Nemenyi's test over the cases; None for one model or one case.
+        rankings: by method, for the consensus.
+    """
+
+    dataset: str
+    label: str
+    is_overall: bool
+    metric: str
+    cases: tuple[str, ...]
+    values: np.ndarray
+    entries: dict[str, Entry]
+    pairs: tuple[Pair, ...]
+    critical: CriticalDifference | None
+    rankings: dict[str, Ranking] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """Models over all data sets that all of them have, by one metric.
+
+    Attributes:
+        metric: name.
+        datasets: full names.
+        standings: by method and model.
+        critical: Nemenyi's test over the data sets' means; None for one model or one data set.
+    """
+
+    metric: str
+    datasets: tuple[str, ...]
+    standings: dict[str, dict[str, Standing]]
+    critical: CriticalDifference | None
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """A finished leaderboard.
+
+    Attributes:
+        settings: see `Settings`.
+        datasets: full names.
+        models: names.
+        rows: by metric, then data set; each data set's overall row before its labels.
+        consensus: one a metric.
+        fold_means: nnU-Net's own figure by data set, metric and model: the mean over folds of the
+            mean over labels of the nanmean over cases.
+        undefined: for each data set, model, label and metric, what the policy did; see
+            `policies.apply_policy`.
+        dropped: for each data set, label and metric, how many cases not all models had.
+        cases: the table that was read, with a column `used`: the value that counted, or NaN.
+        costs: by data set and model; empty where nothing is known.
+        missing: folds that were wanted and are not there.
+        splits: by data set, where it is known which one the results were validated with.
+    """
+
+    settings: Settings
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    rows: tuple[Row, ...]
+    consensus: tuple[Consensus, ...]
+    fold_means: dict[str, dict[str, dict[str, float | None]]]
+    undefined: pd.DataFrame
+    dropped: pd.DataFrame
+    cases: pd.DataFrame
+    costs: dict[tuple[str, str], Cost]
+    missing: tuple[str, ...] = ()
+    splits: Mapping[str, KnownSplit] = field(default_factory=dict)
+
+    def rows_of(self, metric: str) -> list[Row]:
+        """In order."""
+        return [row for row in self.rows if row.metric == metric]
+
+    def short_name(self, dataset: str) -> str:
+        """`Dataset003_Liver` is Liver, unless another data set is called so too."""
+        short = dataset.partition("_")[2] or dataset
+        alike = [name for name in self.datasets if (name.partition("_")[2] or name) == short]
+        return short if len(alike) == 1 else dataset
+
+
+def build_leaderboard(
+    frame: pd.DataFrame,
+    settings: Settings,
+    costs: Mapping[tuple[str, str, str], Cost] | None = None,
+    missing: tuple[str, ...] = (),
+    splits: Mapping[str, KnownSplit] | None = None,
+) -> Leaderboard:
+    """Computes all statistics and rankings.
+
+    Args:
+        frame: with the columns of `summaries.COLUMNS`. Where it has several configurations, each
+            is a model of its own.
+        settings: see `Settings`.
+        costs: by data set, configuration and model.
+        missing: to be named in the outputs.
+        splits: by data set, where known; the methods name them.
+
+    Raises:
+        CommandError: if models have different labels, or different cases without
+            `allow_incomplete`, or a metric is not there, or nothing is left to compare.
+    """
+    check_metrics(settings.metrics)
+    several = frame["configuration"].nunique() > 1
+    if several:
+        frame = frame.assign(model=_contestant(frame["model"], frame["configuration"]))
+    known = {
+        (dataset, _contestant(model, configuration) if several else model): cost
+        for (dataset, configuration, model), cost in (costs or {}).items()
+    }
+    _check_metrics_are_there(frame, settings.metrics)
+    frame = frame[frame["metric"].isin(settings.metrics)].reset_index(drop=True)
+    _check_same_labels_and_cases(frame, settings.allow_incomplete)
+    counted, undefined = apply_policy(frame, settings.policy, settings.missing_distance_mm)
+    shared, dropped = common_cases(counted)
+    if shared.empty:
+        raise CommandError(
+            "no case is left to compare: the models have none in common under the policy "
+            f"{settings.policy}; check the folds (-f) and the policy (--undefined)"
+        )
+    datasets = tuple(frame["dataset"].unique())
+    models = tuple(frame["model"].unique())
+    rows = _adjusted(
+        [
+            _row(*table, settings)
+            for metric in settings.metrics
+            for dataset in datasets
+            for table in _tables(shared, frame, dataset, metric, models)
+        ]
+    )
+    return Leaderboard(
+        settings=settings,
+        datasets=datasets,
+        models=models,
+        rows=tuple(rows),
+        consensus=tuple(
+            _consensus(metric, [row for row in rows if row.metric == metric], models)
+            for metric in settings.metrics
+        ),
+        fold_means=_fold_means(frame),
+        undefined=undefined,
+        dropped=dropped,
+        cases=_with_used(frame, shared),
+        costs=known,
+        missing=missing,
+        splits=splits or {},
+    )
+
+
+def mark_of(p_value: float) -> str:
+    """Stars of a p-value."""
+    return next((mark for limit, mark in _MARKS if p_value < limit), "")
+
+
+def _contestant(model, configuration):
+    """Where configurations are compared each is a model of its own."""
+    return model + " " + configuration
+
+
+def _check_metrics_are_there(frame: pd.DataFrame, metrics: tuple[str, ...]) -> None:
+    found = frame.groupby(["dataset", "model"], sort=False)["metric"].agg(set)
+    for (dataset, model), there in found.items():
+        absent = [metric for metric in metrics if metric not in there]
+        if absent:
+            remedy = (
+                "measure them with --surface"
+                if any(METRICS[metric].is_surface for metric in absent)
+                else "leave them out of --metrics"
+            )
+            raise CommandError(f"{model}, {dataset}: no {', '.join(absent)}; {remedy}")
+    if found.empty:
+        raise CommandError("there are no results to compare; check -d, -c, -f and -tr")
+
+
+def _check_same_labels_and_cases(frame: pd.DataFrame, allow_incomplete: bool) -> None:
+    for dataset, of_dataset in frame.groupby("dataset", sort=False):
+        by_model = of_dataset.groupby("model", sort=False)
+        for what, column, remedy in (
+            ("labels", "label", "give all of them results with the same dataset.json"),
+            ("cases", "case", "use the same folds and split, or give --allow-incomplete"),
+        ):
+            sets = by_model[column].agg(set)
+            if column == "case" and allow_incomplete:
+                continue
+            (first, expected), *others = sets.items()
+            for model, there in others:
+                if there != expected:
+                    only = ", ".join(
+                        f"only {name} has {_few(more)}"
+                        for name, more in ((first, expected - there), (model, there - expected))
+                        if more
+                    )
+                    raise CommandError(
+                        f"{dataset}: {first} and {model} have different {what} ({only}); {remedy}"
+                    )
+
+
+def _tables(
+    shared: pd.DataFrame, frame: pd.DataFrame, dataset: str, metric: str, models: tuple[str, ...]
+):
+    """Yields (dataset, label, is_overall, metric, values: cases x models) for each row."""
+    rows = shared[(shared["dataset"] == dataset) & (shared["metric"] == metric)]
+    if rows.empty:
+        return
+    there = [model for model in models if (rows["model"] == model).any()]
+    values = rows.pivot(index=["label", "case"], columns="model", values="value")[there]
+    labels = frame.loc[frame["dataset"] == dataset, "label"].unique()
+    if len(labels) > 1:
+        yield dataset, MEAN_OF_LABELS, True, metric, values.groupby("case").mean()
+    for label in labels:
+        if label in values.index.get_level_values("label"):
+            yield dataset, label, len(labels) == 1, metric, values.xs(label, level="label")
+
+
+def _row(
+    dataset: str,
+    label: str,
+    is_overall: bool,
+    metric: str,
+    table: pd.DataFrame,
+    settings: Settings,
+) -> Row:
+    higher = METRICS[metric].higher_is_better
+    values = table.to_numpy().T
+    models = list(table.columns)
+    # Of its own for each row: what else is in the leaderboard does not change it.
+    seed = (settings.seed, zlib.crc32("\0".join((dataset, label, metric)).encode()))
+    rankings = rank_cases(values, higher, seed, settings.rank_resamples)
+    summaries, comparisons = summarise_and_compare(
+        values, higher, seed, settings.interval_resamples
+    )
+    standings = {method: _standings(ranking, models) for method, ranking in rankings.items()}
+    pairs = tuple(
+        Pair(models[one], models[other], comparison, comparison.p_value)
+        for (one, other), comparison in comparisons.items()
+    )
+    entries = {
+        model: Entry(
+            summaries[number],
+            standings["mean"][model].rank == 1,
+            "",
+            {method: standings[method][model] for method in standings},
+        )
+        for number, model in enumerate(models)
+    }
+    critical = None
+    if min(values.shape) > 1:
+        critical = critical_difference(values if higher else -values)
+    return Row(
+        dataset=dataset,
+        label=label,
+        is_overall=is_overall,
+        metric=metric,
+        cases=tuple(table.index),
+        values=values,
+        entries=entries,
+        pairs=pairs,
+        critical=critical,
+        rankings=rankings,
+    )
+
+
+def _standings(ranking: Ranking, models: list[str] | tuple[str, ...]) -> dict[str, Standing]:
+    distribution = ranking.distribution
+    low, high = ranking.interval()
+    return {
+        model: Standing(
+            score=float(ranking.scores[number]),
+            rank=int(ranking.ranks[number]),
+            first=float(distribution[number, 0]),
+            low=int(low[number]),
+            high=int(high[number]),
+            distribution=tuple(distribution[number].tolist()),
+        )
+        for number, model in enumerate(models)
+    }
+
+
+def _adjusted(rows: list[Row]) -> list[Row]:
+    """The rows with Holm's p-values, each family adjusted alone, and with marks."""
+    adjusted: dict[int, list[float]] = {}
+    for family in sorted({(row.metric, row.is_overall) for row in rows}):
+        members = [
+            number for number, row in enumerate(rows) if (row.metric, row.is_overall) == family
+        ]
+        p_values = holm([pair.comparison.p_value for n in members for pair in rows[n].pairs])
+        ends = np.cumsum([len(rows[number].pairs) for number in members])
+        adjusted.update(zip(members, np.split(p_values, ends[:-1]), strict=True))
+    return [_with_marks(row, adjusted[number]) for number, row in enumerate(rows)]
+
+
+def _with_marks(row: Row, adjusted: list[float]) -> Row:
+    pairs = tuple(
+        Pair(pair.first, pair.second, pair.comparison, float(p_value))
+        for pair, p_value in zip(row.pairs, adjusted, strict=True)
+    )
+    best = next(model for model, entry in row.entries.items() if entry.best)
+    p_against_best = {
+        (pair.second if pair.first == best else pair.first): pair.adjusted_p_value
+        for pair in pairs
+        if best in (pair.first, pair.second)
+    }
+    entries = {
+        model: Entry(
+            entry.summary,
+            entry.best,
+            "" if entry.best else mark_of(p_against_best[model]),
+            entry.standings,
+        )
+        for model, entry in row.entries.items()
+    }
+    return Row(**{**vars(row), "pairs": pairs, "entries": entries})
+
+
+def _consensus(metric: str, rows: list[Row], models: tuple[str, ...]) -> Consensus:
+    complete = [row for row in rows if row.is_overall and len(row.entries) == len(models)]
+    if not complete:
+        return Consensus(metric, (), {}, None)
+    standings = {
+        method: _standings(consensus([row.rankings[method] for row in complete]), models)
+        for method in RANKING_METHODS
+    }
+    means = np.array([[row.entries[model].summary.mean for row in complete] for model in models])
+    critical = None
+    if min(means.shape) > 1:
+        critical = critical_difference(means if METRICS[metric].higher_is_better else -means)
+    return Consensus(metric, tuple(row.dataset for row in complete), standings, critical)
+
+
+def _fold_means(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float | None]]]:
+    keys = ["dataset", "metric", "model"]
+    finite = frame.assign(value=frame["value"].replace([np.inf, -np.inf], np.nan))
+    of_labels = finite.groupby([*keys, "fold", "label"], sort=False)["value"].mean()
+    means = of_labels.groupby([*keys, "fold"], sort=False).mean().groupby(keys, sort=False).mean()
+    found: dict = {}
+    for (dataset, metric, model), mean in means.items():
+        of_metric = found.setdefault(dataset, {}).setdefault(metric, {})
+        of_metric[model] = None if np.isnan(mean) else float(mean)
+    return found
+
+
+def _with_used(frame: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
+    keys = ["dataset", "model", "case", "label", "metric"]
+    used = shared[[*keys, "value"]].rename(columns={"value": "used"})
+    return frame.merge(used, on=keys, how="left", validate="one_to_one")
+
+
+def _few(names: set[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")

@@ -1,0 +1,186 @@
+"""What was done, in words ready for a paper."""
+
+from __future__ import annotations
+
+from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS, Leaderboard
+from nnunet_attention.evaluation.metrics.definitions import METRICS, SURFACE_DEFINITION
+from nnunet_attention.evaluation.statistics.policies import POLICIES
+from nnunet_attention.nnunet.validated import KnownSplit
+from nnunet_attention.versions import versions_of
+
+REFERENCES = (
+    "Wilcoxon F. Individual comparisons by ranking methods. Biometrics Bulletin 1945. "
+    "https://doi.org/10.2307/3001968",
+    "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of "
+    "Statistics 1979. https://www.jstor.org/stable/4615733",
+    "Efron B. Better bootstrap confidence intervals. Journal of the American Statistical "
+    "Association 1987. https://doi.org/10.2307/2289144",
+    "Kerby DS. The simple difference formula: an approach to teaching nonparametric correlation. "
+    "Comprehensive Psychology 2014. https://doi.org/10.2466/11.IT.3.1",
+    "Wiesenfarth M, et al. Methods and open-source toolkit for analyzing and visualizing challenge "
+    "results. Scientific Reports 2021. https://doi.org/10.1038/s41598-021-82017-6",
+    "Antonelli M, et al. The Medical Segmentation Decathlon. Nature Communications 2022. "
+    "https://doi.org/10.1038/s41467-022-30695-9",
+    "Demsar J. Statistical comparisons of classifiers over multiple data sets. Journal of Machine "
+    "Learning Research 2006. https://jmlr.org/papers/v7/demsar06a.html",
+    "Isensee F, et al. nnU-Net: a self-configuring method for deep learning-based biomedical image "
+    "segmentation. Nature Methods 2021. https://doi.org/10.1038/s41592-020-01008-z",
+)
+# Stands for nnU-Net's fold "all" in the column of folds.
+_ALL = -1
+_LIBRARIES = ("numpy", "scipy", "pandas")
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python and of all that computes."""
+    return versions_of(*_LIBRARIES)
+
+
+def methods_paragraphs(board: Leaderboard) -> list[str]:
+    """From data and metrics to software; the numbers in brackets are those of `REFERENCES`."""
+    return [
+        _data(board),
+        _metrics(board),
+        _undefined(board),
+        _statistics(board),
+        _rankings(board),
+        _software(board),
+    ]
+
+
+def _data(board: Leaderboard) -> str:
+    cases = board.cases.groupby("dataset", sort=False)["case"].nunique()
+    listed = ", ".join(f"{board.short_name(name)} (n = {count})" for name, count in cases.items())
+    alike: dict[str, list[str]] = {}
+    for name, rows in board.cases.groupby("dataset", sort=False):
+        folds = sorted(int(fold) for fold in rows["fold"].unique())
+        told = _validation(folds, board.splits.get(str(name)))
+        alike.setdefault(told, []).append(board.short_name(str(name)))
+    if len(alike) == 1:
+        validated = f"Each case was segmented once, {next(iter(alike))}"
+    else:
+        validated = "Each case was segmented once: " + "; ".join(
+            f"on {_joined(tuple(names))} {told}" for told, names in alike.items()
+        )
+    text = (
+        f"We compared {_joined(board.models)} on {_counted(len(cases), 'data set')}: {listed}. "
+        f"{validated}. The case is the unit of all statistics."
+    )
+    if board.missing:
+        text += (
+            f" Results of {_counted(len(board.missing), 'fold')} were missing; only cases with "
+            "results of all models were compared."
+        )
+    return text
+
+
+def _validation(folds: list[int], split: KnownSplit | None) -> str:
+    """How the cases of a data set were validated, as far as it is known."""
+    if folds == [_ALL]:
+        return "by a model that was trained on all cases, this one included (nnU-Net's fold all)"
+    if split is None:
+        return (
+            "in a cross-validation with a split that is not known here "
+            f"({_counted(len(folds), 'fold')})"
+        )
+    whose = "nnU-Net's own split [8]" if split.is_nnunet else "a split of the project's own"
+    which = _counted(split.folds, "fold")
+    if len(folds) < split.folds:
+        numbers = _joined(tuple(map(str, folds)))
+        which = f"{'folds' if len(folds) > 1 else 'fold'} {numbers} of {split.folds}"
+    return f"by the model that was not trained on it, in a cross-validation with {whose} ({which})"
+
+
+def _metrics(board: Leaderboard) -> str:
+    metrics = [METRICS[name] for name in board.settings.metrics]
+    text = " ".join(metric.definition for metric in metrics)
+    if any(metric.is_surface for metric in metrics):
+        text += f" {SURFACE_DEFINITION}"
+    if "nsd" in board.settings.metrics and board.settings.tolerance_mm is not None:
+        text += f" The tolerance was {board.settings.tolerance_mm}."
+    if any(row.label == MEAN_OF_LABELS for row in board.rows):
+        text += (
+            " A data set with several labels is represented by each case's mean over those of its "
+            "labels that count."
+        )
+    return text
+
+
+def _undefined(board: Leaderboard) -> str:
+    policy = board.settings.policy
+    counts = board.undefined.groupby("metric", sort=False)[["cases", "replaced", "left_out"]].sum()
+    told = [
+        f"{METRICS[name].title}: {int(one.replaced)} set and {int(one.left_out)} left out of "
+        f"{int(one.cases)} values"
+        for name, one in counts.iterrows()
+    ]
+    distance = ""
+    if any(name in board.settings.metrics for name in ("assd_mm", "hd95_mm")):
+        chosen = board.settings.missing_distance_mm
+        meaning = "left out" if chosen is None else f"set to {chosen:g} mm"
+        distance = f" Distances of cases where just one mask is empty were {meaning}."
+    dropped = board.dropped.groupby("metric", sort=False)["dropped"].sum()
+    primary = board.settings.metrics[0]
+    return (
+        f"Undefined values were treated by the policy '{policy}': {POLICIES[policy]}"
+        f"{distance} Over all models, labels and cases: {'; '.join(told)}. Models were compared on "
+        "the same cases, paired by name: where a value was left out for one model, the case was "
+        "left out for all "
+        f"({METRICS[primary].title}: {_counted(int(dropped.get(primary, 0)), 'case')} of a label)."
+    )
+
+
+def _statistics(board: Leaderboard) -> str:
+    settings = board.settings
+    text = (
+        "We report mean, standard deviation and median over cases, and a 95 % confidence interval "
+        "of the mean by the bias-corrected and accelerated bootstrap over cases [3] "
+        f"({settings.interval_resamples} resamples)."
+    )
+    if len(board.models) < 2:
+        return text
+    primary = board.rows_of(settings.metrics[0])
+    families = [
+        _counted(sum(len(row.pairs) for row in primary if row.is_overall is overall), "test")
+        for overall in (True, False)
+    ]
+    return (
+        f"{text} Each two models were compared by the two-sided Wilcoxon signed-rank test [1] on "
+        "paired cases; cases without a difference were left out of the test and counted as ties. "
+        "P-values were exact for at most 50 differing cases without ties among the differences, "
+        "and for at most 13 in any event, and else from the normal approximation. They were "
+        "corrected by Holm's method [2] for all tests of a metric at one level: over all pairs of "
+        f"models and data sets ({families[0]}), and apart from these over all pairs of models and "
+        f"labels of data sets with several labels ({families[1]}). Metrics were not corrected for "
+        "one another. Marks are against the model with the best mean: * p < 0.05, ** p < 0.01, "
+        "*** p < 0.001 after correction. The effect size is the matched-pairs rank-biserial "
+        "correlation [4]."
+    )
+
+
+def _rankings(board: Leaderboard) -> str:
+    if len(board.models) < 2:
+        return "With a single model there is no ranking."
+    return (
+        "Models were ranked on each data set by three methods [5]: by the mean over cases; by the "
+        "mean of the ranks within each case; and by the number of models that are significantly "
+        "worse in one-sided Wilcoxon signed-rank tests at the 5 % level, not corrected, as in the "
+        "Medical Segmentation Decathlon [6]. Equals share the smallest rank. Over data sets the "
+        "ranks were averaged and ranked again. Stability is the share of "
+        f"{board.settings.rank_resamples} bootstrap resamples of the cases in which a model has a "
+        "rank, with a 95 % percentile interval of the rank. Mean ranks were compared by Friedman's "
+        "test (for three models or more) and Nemenyi's critical difference at the 5 % level [7]."
+    )
+
+
+def _software(board: Leaderboard) -> str:
+    listed = ", ".join(f"{name} {number}" for name, number in versions().items())
+    return f"Computed with {listed}; random seed {board.settings.seed}."
+
+
+def _joined(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

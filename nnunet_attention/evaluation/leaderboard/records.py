@@ -1,0 +1,91 @@
+"""The leaderboard as plain objects for JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from nnunet_attention.evaluation.leaderboard.building import Leaderboard, Row
+from nnunet_attention.evaluation.leaderboard.methods import REFERENCES, methods_paragraphs, versions
+from nnunet_attention.evaluation.metrics.definitions import METRICS
+from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
+
+# Grows when a key changes its meaning or goes.
+FORMAT = 1
+
+
+def leaderboard_record(board: Leaderboard) -> dict:
+    """Everything but the values of single cases, which are in the CSV file."""
+    return {
+        "format": FORMAT,
+        "versions": versions(),
+        "settings": asdict(board.settings),
+        "datasets": list(board.datasets),
+        "models": list(board.models),
+        "missing": list(board.missing),
+        "metrics": {name: METRICS[name].definition for name in board.settings.metrics},
+        "rows": [_row(row) for row in board.rows],
+        "consensus": [
+            {
+                "metric": one.metric,
+                "datasets": list(one.datasets),
+                "standings": {
+                    method: {model: asdict(standing) for model, standing in standings.items()}
+                    for method, standings in one.standings.items()
+                },
+                "critical_difference": _critical(one.critical, board.models),
+            }
+            for one in board.consensus
+        ],
+        "nnunet_fold_means": board.fold_means,
+        "undefined": board.undefined.to_dict("records"),
+        "dropped": board.dropped.to_dict("records"),
+        "costs": [
+            {"dataset": dataset, "model": model, **asdict(cost)}
+            for (dataset, model), cost in board.costs.items()
+            if cost.is_known
+        ],
+        "methods": methods_paragraphs(board),
+        "references": list(REFERENCES),
+    }
+
+
+def _row(row: Row) -> dict:
+    return {
+        "dataset": row.dataset,
+        "label": row.label,
+        "is_overall": row.is_overall,
+        "metric": row.metric,
+        "models": {
+            model: {
+                **asdict(entry.summary),
+                "best": entry.best,
+                "mark": entry.mark,
+                "standings": {
+                    method: asdict(standing) for method, standing in entry.standings.items()
+                },
+            }
+            for model, entry in row.entries.items()
+        },
+        "comparisons": [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                **asdict(pair.comparison),
+                "adjusted_p_value": pair.adjusted_p_value,
+            }
+            for pair in row.pairs
+        ],
+        "critical_difference": _critical(row.critical, tuple(row.entries)),
+    }
+
+
+def _critical(critical: CriticalDifference | None, models: tuple[str, ...]) -> dict | None:
+    if critical is None:
+        return None
+    return {
+        "blocks": critical.blocks,
+        "difference": critical.difference,
+        "friedman_p_value": critical.friedman_p_value,
+        "mean_ranks": dict(zip(models, critical.mean_ranks.tolist(), strict=True)),
+        "cliques": [[models[number] for number in clique] for clique in critical.cliques],
+    }

@@ -1,0 +1,5 @@
+"""The leaderboard as one HTML file that needs nothing else, not even a network."""
+
+from nnunet_attention.evaluation.leaderboard.report.page import report_page
+
+__all__ = ["report_page"]

@@ -1,0 +1,117 @@
+"""What the page's script draws from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnunet_attention.evaluation.leaderboard.building import (
+    RANKING_METHODS,
+    Leaderboard,
+    Row,
+    Standing,
+)
+from nnunet_attention.evaluation.metrics.definitions import METRICS
+from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
+
+# A screen shows no more, and every digit makes the page larger.
+_DECIMALS = 4
+
+
+def page_data(board: Leaderboard) -> dict:
+    """Models are named by their index; values stand in the order of a data set's cases."""
+    cases = {
+        dataset: sorted(
+            {case for row in board.rows if row.dataset == dataset for case in row.cases}
+        )
+        for dataset in board.datasets
+    }
+    return {
+        "models": list(board.models),
+        "datasets": [
+            {"name": board.short_name(dataset), "cases": cases[dataset]}
+            for dataset in board.datasets
+        ],
+        "metrics": [
+            {
+                "name": name,
+                "title": METRICS[name].title,
+                "higher": METRICS[name].higher_is_better,
+                "decimals": 2 if name.endswith("_mm") else 3,
+            }
+            for name in board.settings.metrics
+        ],
+        "methods": list(RANKING_METHODS.values()),
+        "rows": [_row(board, row, cases[row.dataset]) for row in board.rows],
+        "consensus": [
+            {
+                "metric": one.metric,
+                "datasets": len(one.datasets),
+                "standings": [
+                    [_standing(of_method[model]) for model in board.models]
+                    for of_method in one.standings.values()
+                ],
+                "critical": _critical(one.critical, range(len(board.models))),
+            }
+            for one in board.consensus
+        ],
+    }
+
+
+def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:
+    place = {case: number for number, case in enumerate(cases)}
+    models = [board.models.index(model) for model in row.entries]
+    values = []
+    for of_model in np.round(row.values, _DECIMALS).tolist():
+        aligned: list[float | None] = [None] * len(cases)
+        for case, value in zip(row.cases, of_model, strict=True):
+            aligned[place[case]] = value
+        values.append(aligned)
+    return {
+        "dataset": board.datasets.index(row.dataset),
+        "label": row.label,
+        "overall": row.is_overall,
+        "metric": row.metric,
+        "models": models,
+        "values": values,
+        "standings": [
+            [_standing(entry.standings[method]) for entry in row.entries.values()]
+            for method in RANKING_METHODS
+        ],
+        "pairs": [
+            {
+                "first": board.models.index(pair.first),
+                "second": board.models.index(pair.second),
+                "difference": pair.comparison.mean_difference,
+                "low": pair.comparison.low,
+                "high": pair.comparison.high,
+                "p": pair.adjusted_p_value,
+                "n": pair.comparison.n,
+                "effect": pair.comparison.effect_size,
+                "counts": [
+                    pair.comparison.wins,
+                    pair.comparison.zeros,
+                    pair.comparison.losses,
+                ],
+            }
+            for pair in row.pairs
+        ],
+        "critical": _critical(row.critical, models),
+    }
+
+
+def _standing(standing: Standing) -> list:
+    shares = [round(share, _DECIMALS) for share in standing.distribution]
+    return [standing.rank, standing.low, standing.high, shares]
+
+
+def _critical(critical: CriticalDifference | None, models) -> dict | None:
+    if critical is None:
+        return None
+    return {
+        "blocks": critical.blocks,
+        "difference": critical.difference,
+        "p": critical.friedman_p_value,
+        "ranks": critical.mean_ranks.tolist(),
+        "models": list(models),
+        "cliques": [list(clique) for clique in critical.cliques],
+    }

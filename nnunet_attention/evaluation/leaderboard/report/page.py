@@ -1,0 +1,242 @@
+"""Fills the page's template with tables, words, data, style and script."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from nnunet_attention import __version__
+from nnunet_attention.evaluation.leaderboard.building import RANKING_METHODS, Leaderboard, Row
+from nnunet_attention.evaluation.leaderboard.methods import REFERENCES, methods_paragraphs
+from nnunet_attention.evaluation.leaderboard.report.data import page_data
+from nnunet_attention.evaluation.leaderboard.tables import (
+    CONSENSUS_EXPLAINED,
+    DASH,
+    FOLD_MEANS_EXPLAINED,
+    MARKS_EXPLAINED,
+    PLUS_MINUS,
+    UNDEFINED_EXPLAINED,
+    confidence_interval,
+    consensus_table,
+    cost_table,
+    fold_mean_table,
+    interval,
+    p_text,
+    pair_table,
+    percent,
+    undefined_table,
+    value_text,
+)
+from nnunet_attention.evaluation.metrics.definitions import METRICS
+
+# What may be broken anywhere, as page.css has it; of headings only the long ones.
+_NAME, _LONG = ' class="name"', 14
+# As in AttentionUNetTrainer_250epochs, and not after nn; nothing in an escaped character looks so.
+_WORD_OF_NAME_ENDS = re.compile(r"(?<=[A-Za-z0-9][a-z0-9]{2})(?=[A-Z])|(?<=_)(?=.)")
+
+
+def report_page(board: Leaderboard) -> str:
+    """The text of leaderboard.html."""
+    folder = files("nnunet_attention.evaluation.leaderboard.report")
+    parts = {
+        name: folder.joinpath(name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.css", "page.js")
+    }
+    # In a script element only this character could end it, or begin a comment.
+    data = json.dumps(page_data(board), allow_nan=False, separators=(",", ":"))
+    return Template(parts["page.html"]).substitute(
+        style=parts["page.css"],
+        script=parts["page.js"],
+        data=data.replace("<", "\\u003c"),
+        title=escape(f"Leaderboard: {', '.join(board.models)}"),
+        subtitle=escape(_subtitle(board)),
+        findings=_findings(board),
+        results=_results(board),
+        results_note=escape(MARKS_EXPLAINED),
+        consensus=_by_metric(board, consensus_table) if len(board.models) > 1 else "",
+        consensus_note=escape(CONSENSUS_EXPLAINED),
+        pairs=_by_metric(board, pair_table) if len(board.models) > 1 else "",
+        undefined=_by_metric(board, undefined_table) or "<p>There are none.</p>",
+        undefined_note=escape(UNDEFINED_EXPLAINED),
+        fold_means=_by_metric(board, fold_mean_table),
+        fold_means_note=escape(FOLD_MEANS_EXPLAINED),
+        costs=_costs(board),
+        missing=_missing(board),
+        methods="".join(f"<p>{escape(text)}</p>" for text in methods_paragraphs(board)),
+        references="".join(f"<li>{_linked(text)}</li>" for text in REFERENCES),
+        version=escape(__version__),
+        one_model="one-model" if len(board.models) < 2 else "",
+    )
+
+
+def _subtitle(board: Leaderboard) -> str:
+    datasets = len(board.datasets)
+    cases = board.cases.groupby("dataset")["case"].nunique().sum()
+    names = ", ".join(board.short_name(name) for name in board.datasets)
+    return (
+        f"{len(board.models)} model{'s' if len(board.models) > 1 else ''} on {datasets} data "
+        f"set{'s' if datasets > 1 else ''} ({names}), {cases:,} cases"
+    )
+
+
+def _findings(board: Leaderboard) -> str:
+    """What to know first, a sentence each."""
+    metric = board.settings.metrics[0]
+    title = METRICS[metric].title
+    overall = [row for row in board.rows_of(metric) if row.is_overall]
+    consensus = next(one for one in board.consensus if one.metric == metric)
+    told = []
+    if consensus.standings and len(board.models) > 1:
+        standings = consensus.standings["mean"]
+        leaders = [model for model in board.models if standings[model].rank == 1]
+        first = standings[leaders[0]]
+        if len(leaders) > 1:
+            told.append(f"By mean {title}, first {_share(leaders)}.")
+        else:
+            over = f" over {len(consensus.datasets)} data sets" if len(overall) > 1 else ""
+            told.append(
+                f"{leaders[0]} ranks first by mean {title}{over}, and does so in "
+                f"{percent(first.first)} of the bootstrap resamples of the cases."
+            )
+        for method, name in RANKING_METHODS.items():
+            by_method = consensus.standings[method]
+            firsts = [model for model in board.models if by_method[model].rank == 1]
+            if firsts != leaders:
+                told.append(f"By {name}, first {_share(firsts)}.")
+    pairs = [(row, pair) for row in overall for pair in row.pairs]
+    if pairs:
+        significant = [(row, pair) for row, pair in pairs if pair.adjusted_p_value < 0.05]
+        told.append(
+            f"{len(significant)} of {len(pairs)} paired differences between models on data sets "
+            f"{'is' if len(significant) == 1 else 'are'} significant after Holm's correction"
+            f"{_where(board, significant)}."
+        )
+    return "".join(f"<li>{escape(one)}</li>" for one in told)
+
+
+def _where(board: Leaderboard, significant: list) -> str:
+    if not 0 < len(significant) <= 4:
+        return ""
+    better = [
+        f"{pair.first if pair.comparison.effect_size > 0 else pair.second} better on "
+        f"{board.short_name(row.dataset)}"
+        for row, pair in significant
+    ]
+    return f": {', '.join(better)}"
+
+
+def _results(board: Leaderboard) -> str:
+    """The sortable table: a row for each metric, data set, label and model."""
+    return "".join(
+        _result(board, row, model)
+        for metric in board.settings.metrics
+        for row in board.rows_of(metric)
+        for model in row.entries
+    )
+
+
+def _result(board: Leaderboard, row: Row, model: str) -> str:
+    entry = row.entries[model]
+    summary = entry.summary
+    mean = value_text(summary.mean, row.metric)
+    if entry.best:
+        mean = f"<strong>{mean}</strong>"
+    sd = "" if summary.sd is None else f" {PLUS_MINUS} {value_text(summary.sd, row.metric)}"
+    p_value = _p_against_best(row, model)
+    columns = [
+        (board.short_name(row.dataset), None, "dataset"),
+        (row.label, None, "label"),
+        (model, None, "model"),
+        (str(summary.n), summary.n, "n"),
+        (None, summary.mean, "mean"),
+        (value_text(summary.median, row.metric), summary.median, "median"),
+        (confidence_interval(summary.low, summary.high, row.metric), summary.low, "ci"),
+        (DASH if p_value is None else p_text(p_value), 2 if p_value is None else p_value, "p"),
+    ]
+    by_mean = entry.standings["mean"]
+    ranks = " / ".join(str(entry.standings[method].rank) for method in RANKING_METHODS)
+    columns += [
+        (ranks, by_mean.rank, "rank"),
+        (percent(by_mean.first), by_mean.first, "first"),
+        (interval(by_mean.low, by_mean.high), by_mean.low, "range"),
+    ]
+    cells = []
+    for text, number, name in columns:
+        shown = f"{mean}{sd}<sup>{entry.mark}</sup>" if name == "mean" else _breakable(text)
+        key = "" if number is None else f' data-value="{number!r}"'
+        cells.append(f'<td class="{name}"{key}>{shown}</td>')
+    level = "overall" if row.is_overall else "single"
+    return f'<tr class="{level}" data-metric="{escape(row.metric)}">{"".join(cells)}</tr>\n'
+
+
+def _p_against_best(row: Row, model: str) -> float | None:
+    best = next(name for name, entry in row.entries.items() if entry.best)
+    for pair in row.pairs:
+        if {pair.first, pair.second} == {best, model}:
+            return pair.adjusted_p_value
+    return None
+
+
+def _by_metric(board: Leaderboard, table) -> str:
+    """A table for each metric, of which the page shows the chosen one."""
+    parts = []
+    for metric in board.settings.metrics:
+        heading, rows = table(board, metric)
+        if rows:
+            parts.append(
+                f'<div data-metric="{escape(metric)}"><h4>{escape(METRICS[metric].title)}</h4>'
+                f"{_table(heading, rows)}</div>"
+            )
+    return "".join(parts)
+
+
+def _costs(board: Leaderboard) -> str:
+    heading, rows = cost_table(board)
+    return f"<h3>Costs</h3>{_table(heading, rows)}" if rows else ""
+
+
+def _missing(board: Leaderboard) -> str:
+    if not board.missing:
+        return ""
+    listed = "".join(f"<li>{escape(one)}</li>" for one in board.missing)
+    return (
+        f'<details class="warning" open><summary>Missing folds</summary><ul>{listed}</ul></details>'
+    )
+
+
+def _table(heading: list[str], rows: list[list[str]]) -> str:
+    head = "".join(
+        f'<th scope="col"{_NAME if len(cell) > _LONG else ""}>{_breakable(cell)}</th>'
+        for cell in heading
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<td{_NAME if cell[:1].isalpha() else ''}>{_breakable(cell)}</td>" for cell in row
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        "</div>"
+    )
+
+
+def _breakable(text: str) -> str:
+    """Text of the page that may be broken where a word of a compound name ends."""
+    return _WORD_OF_NAME_ENDS.sub("<wbr>", escape(text))
+
+
+def _linked(reference: str) -> str:
+    text, _, address = reference.rpartition(" ")
+    return f'{escape(text)} <a href="{escape(address)}">{escape(address)}</a>'
+
+
+def _share(names: list[str]) -> str:
+    if len(names) == 1:
+        return f"is {names[0]}"
+    return f"are {', '.join(names[:-1])} and {names[-1]} alike"

@@ -1,0 +1,1 @@
+"""Measures how well a segmentation agrees with its reference."""

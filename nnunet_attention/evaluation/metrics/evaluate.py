@@ -1,0 +1,462 @@
+"""Evaluates folders of segmentations: overlap and surface metrics of each case, in parallel."""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.metrics.cache import (
+    VERSION,
+    ResultCache,
+    cache_path,
+    file_identity,
+)
+from nnunet_attention.evaluation.metrics.definitions import (
+    METRICS,
+    SURFACE_DEFINITION,
+    SURFACE_METRICS,
+)
+from nnunet_attention.evaluation.metrics.images import (
+    check_same_grid,
+    read_segmentation,
+    sidecar,
+    with_shared_spacing,
+)
+from nnunet_attention.evaluation.metrics.labels import LabelScheme, find_dataset_json, tolerances_mm
+from nnunet_attention.evaluation.metrics.masks import Label, label_mask
+from nnunet_attention.evaluation.metrics.overlap import (
+    counts_of_labels,
+    dice,
+    iou,
+    pairs_of_labels,
+    precision,
+    recall,
+    volume_difference,
+)
+from nnunet_attention.evaluation.metrics.surface import (
+    average_symmetric_surface_distance,
+    hausdorff_distance,
+    normalised_surface_dice,
+    surface_distances,
+)
+from nnunet_attention.evaluation.summaries import COLUMNS, concatenate, record_tolerances
+from nnunet_attention.files import disk_error, require_writable_file, write_json
+
+logger = logging.getLogger(__name__)
+
+# Where nothing else is said; about the slice thickness of a fine CT.
+DEFAULT_TOLERANCE_MM = 2.0
+# Called with the number of cases done, and of all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A case to evaluate.
+
+    Attributes:
+        case: its name.
+        reference_file: the annotation.
+        prediction_file: what a model made of it.
+        tolerance_mm: of normalised surface Dice, by label; these labels are evaluated.
+        ignore_label: see `LabelScheme`.
+    """
+
+    case: str
+    reference_file: Path
+    prediction_file: Path
+    tolerance_mm: tuple[tuple[Label, float], ...]
+    ignore_label: int | None
+
+    @property
+    def identity(self) -> list:
+        """Changes whenever the result might."""
+        files = (self.reference_file, self.prediction_file)
+        return [
+            VERSION,
+            [metric.key for metric in METRICS.values()],
+            self.case,
+            [[file_identity(file), file_identity(sidecar(file))] for file in files],
+            [[str(label), tolerance] for label, tolerance in self.tolerance_mm],
+            self.ignore_label,
+        ]
+
+
+def evaluate_pair(pair: Pair) -> dict[str, dict]:
+    """Evaluates a case.
+
+    Returns:
+        `metrics`: by the label's key, then by the metric's key in summary.json. A distance to an
+        empty mask is NaN here, as all that is undefined; n_ref and n_pred tell why.
+        `unknown`: how many voxels of `reference` and `prediction` have labels that the data set
+        does not have, by label.
+
+    Raises:
+        CommandError: if an image cannot be read, or the two do not lie on one grid.
+    """
+    reference, prediction = with_shared_spacing(
+        read_segmentation(pair.reference_file), read_segmentation(pair.prediction_file)
+    )
+    check_same_grid(pair.case, reference, prediction)
+    labels = [label for label, _ in pair.tolerance_mm]
+    number_of = pairs_of_labels(reference.labels, prediction.labels, pair.ignore_label)
+    counts = counts_of_labels(number_of, labels)
+    annotated = None
+    if pair.ignore_label is not None and (reference.labels == pair.ignore_label).any():
+        annotated = reference.labels != pair.ignore_label
+    results = {}
+    for label, tolerance in pair.tolerance_mm:
+        of_label = counts[label]
+        masks = [label_mask(one.labels, label) for one in (reference, prediction)]
+        if annotated is not None:
+            masks = [mask & annotated for mask in masks]
+        distances = surface_distances(*masks, reference.spacing_mm)
+        values = {
+            "Dice": dice(of_label),
+            "IoU": iou(of_label),
+            "TP": of_label.true_positive,
+            "FP": of_label.false_positive,
+            "FN": of_label.false_negative,
+            "TN": of_label.true_negative,
+            "n_ref": of_label.reference,
+            "n_pred": of_label.prediction,
+            "Precision": precision(of_label),
+            "Recall": recall(of_label),
+            "RVD": volume_difference(of_label),
+            "ASSD_mm": average_symmetric_surface_distance(distances),
+            "HD95_mm": hausdorff_distance(distances),
+            "NSD": normalised_surface_dice(distances, tolerance),
+        }
+        results[str(label)] = {
+            key: math.nan if math.isinf(value) else value for key, value in values.items()
+        }
+    return {"metrics": results, "unknown": _unknown_labels(number_of, pair)}
+
+
+def _unknown_labels(
+    number_of: Mapping[tuple[int, int], int], pair: Pair
+) -> dict[str, dict[str, int]]:
+    known = {0, pair.ignore_label}
+    for label, _ in pair.tolerance_mm:
+        known.update(label if isinstance(label, tuple) else (label,))
+    found: dict[str, dict[str, int]] = {"reference": {}, "prediction": {}}
+    for labels, number in number_of.items():
+        for of_file, label in zip(found.values(), labels, strict=True):
+            if label not in known:
+                of_file[str(label)] = of_file.get(str(label), 0) + number
+    return found
+
+
+def evaluate_pairs(
+    pairs: Sequence[Pair],
+    caches: Sequence[ResultCache],
+    processes: int = 1,
+    on_progress: Progress | None = None,
+) -> list[dict[str, dict[str, float]]]:
+    """The metrics of `evaluate_pair`, in the order of the pairs.
+
+    Warns of labels that the data set does not have.
+
+    Args:
+        pairs: the cases.
+        caches: of each pair; each result is kept as soon as it is there.
+        processes: that work at a time.
+        on_progress: told how far it is.
+    """
+    # Files are looked at before they are read: who changes one meanwhile has it computed again.
+    identities = [pair.identity for pair in pairs]
+    results = [cache.get(identity) for cache, identity in zip(caches, identities, strict=True)]
+    open_pairs = [number for number, result in enumerate(results) if result is None]
+
+    def finish(number: int, result: dict) -> None:
+        results[number] = result
+        caches[number].put(identities[number], result)
+        tell()
+
+    def tell() -> None:
+        if on_progress is not None:
+            on_progress(sum(result is not None for result in results), len(pairs))
+
+    tell()
+    processes = min(processes, len(open_pairs))
+    if processes <= 1:
+        for number in open_pairs:
+            finish(number, evaluate_pair(pairs[number]))
+        return _metrics(pairs, results)
+    executor = ProcessPoolExecutor(
+        processes,
+        # Forking a process that runs threads, as numpy and torch do, may hang.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+    try:
+        futures: dict[Future, int] = {
+            executor.submit(evaluate_pair, pairs[number]): number for number in open_pairs
+        }
+        for future in as_completed(futures):
+            finish(futures[future], future.result())
+    except BrokenProcessPool as error:
+        raise CommandError(
+            "a worker process ended, probably for want of memory; run it again with a smaller -np: "
+            "it goes on where it stopped"
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)
+    return _metrics(pairs, results)
+
+
+def _metrics(pairs: Sequence[Pair], results: Sequence[dict]) -> list[dict[str, dict[str, float]]]:
+    cases: dict[tuple[str, str], list[str]] = {}
+    for pair, result in zip(pairs, results, strict=True):
+        for of_file, labels in result["unknown"].items():
+            for label, number in labels.items():
+                cases.setdefault((of_file, label), []).append(f"{pair.case} ({number} voxels)")
+    for (of_file, label), names in cases.items():
+        logger.warning(
+            "the label %s, which dataset.json does not know, counts as background in the %s of "
+            "%d case(s): %s",
+            *(label, of_file, len(names), _some(names)),
+        )
+    return [result["metrics"] for result in results]
+
+
+def evaluate_folder(
+    ground_truth_dir: Path,
+    prediction_dir: Path,
+    output: Path,
+    scheme: LabelScheme,
+    tolerance_mm: Mapping[Label, float],
+    processes: int = 1,
+    chill: bool = False,
+    on_progress: Progress | None = None,
+    on_summary: Callable[[dict], None] | None = None,
+) -> dict:
+    """Evaluates all predictions of a folder and writes a summary in nnU-Net's format.
+
+    Args:
+        ground_truth_dir: references.
+        prediction_dir: predictions, with the names of the references.
+        output: the summary.json to write; the results of cases are kept beside it.
+        scheme: which labels.
+        tolerance_mm: of normalised surface Dice, by label; as `labels.tolerances_mm` gives it.
+        processes: that work at a time.
+        chill: whether references without a prediction are left out, instead of being an error.
+        on_progress: told how far it is.
+        on_summary: given the summary before it is written.
+
+    Raises:
+        CommandError: if something is missing, cannot be read, or the summary not be written.
+    """
+    references = _files(ground_truth_dir, scheme.file_ending, "-gt")
+    predictions = _files(prediction_dir, scheme.file_ending, "-pred")
+    missing = sorted(set(references) - set(predictions))
+    if missing and not chill:
+        raise CommandError(
+            f"{prediction_dir} lacks {len(missing)} of {len(references)} cases: "
+            f"{_some(missing)}; predict them, or leave them out with --chill"
+        )
+    unknown = sorted(set(predictions) - set(references))
+    if unknown:
+        raise CommandError(
+            f"{ground_truth_dir} has no reference for {len(unknown)} predictions: "
+            f"{_some(unknown)}; name the folder that has them with -gt, or move these away"
+        )
+    pairs = [
+        Pair(
+            case.removesuffix(scheme.file_ending),
+            references[case],
+            predictions[case],
+            tuple(tolerance_mm.items()),
+            scheme.ignore_label,
+        )
+        for case in sorted(predictions)
+    ]
+    require_writable_file(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    cache = ResultCache(cache_path(output))
+    results = evaluate_pairs(pairs, [cache] * len(pairs), processes, on_progress)
+    summary = summarise(pairs, results)
+    if on_summary is not None:
+        on_summary(summary)
+    try:
+        write_json(output, summary, indent=4, allow_nan=True)
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written: {disk_error(error)}") from error
+    return summary
+
+
+def summarise(pairs: Sequence[Pair], results: Sequence[dict[str, dict[str, float]]]) -> dict:
+    """nnU-Net's summary: its keys, and for ours what they mean.
+
+    Means leave out what is undefined; the mean of the foreground is that of the labels' means.
+    """
+    means = {
+        label: {key: _mean([result[label][key] for result in results]) for key in results[0][label]}
+        for label in results[0]
+    }
+    keys = next(iter(means.values()))
+    return {
+        "metric_per_case": [
+            {
+                "reference_file": str(pair.reference_file),
+                "prediction_file": str(pair.prediction_file),
+                "metrics": result,
+            }
+            for pair, result in zip(pairs, results, strict=True)
+        ],
+        "mean": means,
+        "foreground_mean": {
+            key: float(np.mean([of_label[key] for of_label in means.values()])) for key in keys
+        },
+        "definitions": {
+            "surface": SURFACE_DEFINITION,
+            **{metric.key: metric.definition for metric in METRICS.values()},
+        },
+        "tolerance_mm": {str(label): tolerance for label, tolerance in pairs[0].tolerance_mm},
+    }
+
+
+def add_surface_metrics(
+    frame: pd.DataFrame,
+    ground_truth_dir: Path | Mapping[str, Path],
+    prediction_dir: Path | Mapping[tuple[str, str, str, int], Path],
+    dataset_json: Path | Mapping[str, Path] | None = None,
+    default_tolerance_mm: float = DEFAULT_TOLERANCE_MM,
+    tolerance_mm_of_label: Mapping[str, float] | None = None,
+    processes: int = 1,
+    on_progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Adds rows of ASSD, HD95 and normalised surface Dice, from the segmentations themselves.
+
+    Results are kept beside the predictions, in `summary.json.cache`.
+
+    Args:
+        frame: with the columns of `summaries.COLUMNS` and a row of Dice for each case; unchanged.
+        ground_truth_dir: nnU-Net's gt_segmentations, one folder or by data set.
+        prediction_dir: nnU-Net's validation folder: one, or by (dataset, configuration, model,
+            fold).
+        dataset_json: one file, or by data set; None: looked for beside the folders.
+        default_tolerance_mm: of normalised surface Dice.
+        tolerance_mm_of_label: others, by label; each is a label of at least one data set.
+        processes: that work at a time.
+        on_progress: told how many cases are done.
+
+    Raises:
+        CommandError: if a segmentation is absent, or is not the one of the summary, or no data set
+            has a label.
+    """
+    group = ["dataset", "configuration", "model", "fold"]
+    rows = frame[frame["metric"] == "dice"]
+    pairs, caches, schemes, places = [], [], [], []
+    tolerances: dict[str, dict[str, float]] = {}
+    labels: dict[str, None] = {}
+    unknown = set(tolerance_mm_of_label or ())
+    for names, of_fold in rows.groupby(group, sort=False):
+        dataset = names[0]
+        references = _chosen(ground_truth_dir, dataset)
+        predictions = _chosen(prediction_dir, names)
+        described = _chosen(dataset_json, dataset) or find_dataset_json(
+            [references, references.parent, predictions, predictions.parent.parent]
+        )
+        scheme = LabelScheme.from_file(described)
+        known = {*scheme.names.values(), *map(str, scheme.names)}
+        labels |= dict.fromkeys(scheme.names.values())
+        unknown -= known
+        special = {k: v for k, v in (tolerance_mm_of_label or {}).items() if k in known}
+        tolerance = tolerances_mm(scheme, default_tolerance_mm, special)
+        tolerances[dataset] = {
+            label: tolerance[scheme.label(label)] for label in of_fold["label"].unique()
+        }
+        cache = ResultCache(cache_path(predictions / "summary.json"))
+        for case, of_case in of_fold.groupby("case", sort=False):
+            pair = Pair(
+                case,
+                references / f"{case}{scheme.file_ending}",
+                predictions / f"{case}{scheme.file_ending}",
+                tuple(tolerance.items()),
+                scheme.ignore_label,
+            )
+            for file in (pair.reference_file, pair.prediction_file):
+                if not file.is_file():
+                    raise CommandError(
+                        f"{file}: there is no such file, and surface metrics need it; validate "
+                        "again (nnUNetv2_train ... --val), or leave these metrics out"
+                    )
+            pairs.append(pair)
+            caches.append(cache)
+            schemes.append(scheme)
+            places.append(of_case)
+    if unknown:
+        raise CommandError(
+            f"tolerance of unknown label {', '.join(map(repr, sorted(unknown)))}; known are: "
+            f"{', '.join(labels)}"
+        )
+    results = evaluate_pairs(pairs, caches, processes, on_progress)
+    added = [frame[~frame["metric"].isin(SURFACE_METRICS)]]
+    for pair, scheme, of_case, result in zip(pairs, schemes, places, results, strict=True):
+        of_label = [result[str(scheme.label(label))] for label in of_case["label"]]
+        _check_counts(pair, of_case, of_label)
+        added += [
+            of_case.assign(metric=name, value=[values[METRICS[name].key] for values in of_label])
+            for name in SURFACE_METRICS
+        ]
+    joined = concatenate(added)[list(COLUMNS)]
+    record_tolerances(joined, tolerances)
+    return joined
+
+
+def _check_counts(pair: Pair, rows: pd.DataFrame, of_label: Sequence[Mapping[str, float]]) -> None:
+    """Whether the segmentations are those that the summary was made from."""
+    for (_, row), values in zip(rows.iterrows(), of_label, strict=True):
+        wanted = (row["reference_voxels"], row["prediction_voxels"])
+        got = (values["n_ref"], values["n_pred"])
+        if wanted != got:
+            raise CommandError(
+                f"case {pair.case}, label {row['label']}: summary.json counts {wanted[0]} voxels "
+                f"in the reference and {wanted[1]} in the prediction, but {pair.reference_file} "
+                f"and {pair.prediction_file} have {got[0]} and {got[1]}; validate again, or give "
+                "the folder of the references that the summary was made with"
+            )
+
+
+def _files(folder: Path, ending: str, option: str) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise CommandError(f"{option} {folder}: there is no such folder")
+    # What macOS notes about a file has its name and ending, too.
+    files = {
+        path.name: path
+        for path in folder.iterdir()
+        if path.name.endswith(ending) and not path.name.startswith("._")
+    }
+    if not files:
+        raise CommandError(f"{option} {folder} has no files that end with {ending}")
+    return files
+
+
+def _chosen(folder, key):
+    """A folder for all, or that of a key."""
+    if not isinstance(folder, Mapping):
+        return folder if folder is None else Path(folder)
+    if key not in folder:
+        raise CommandError(f"no folder of segmentations is known for {key}")
+    return Path(folder[key])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.nan if np.isnan(values).all() else float(np.nanmean(values))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

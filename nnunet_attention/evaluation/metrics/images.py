@@ -1,0 +1,221 @@
+"""Reads segmentations with their spacing, and checks that two of them lie on one grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_attention.errors import CommandError, last_line
+from nnunet_attention.evaluation.metrics.overlap import LARGEST_LABEL
+from nnunet_attention.files import read_json
+from nnunet_attention.whole_files import check_whole
+
+_NIFTI_ENDINGS = (".nii.gz", ".nii")
+_ITK_ENDINGS = (*_NIFTI_ENDINGS, ".nrrd", ".mha", ".gipl")
+_TIFF_ENDINGS = (".tif", ".tiff")
+_PICTURE_ENDINGS = (".png", ".bmp")
+# Headers are rounded to 32 bits, quaternions worse; whoever shifts an image shifts it by more.
+_SPACING_TOLERANCE = 1e-3
+_ORIGIN_TOLERANCE_VOX = 0.1
+_DIRECTION_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A label image.
+
+    Attributes:
+        labels: whole numbers, (z, y, x) or (y, x).
+        spacing_mm: of the axes, in the array's order; 1 where the format has no spacing.
+        origin_mm: of the first voxel, (x, y, z), or empty where the format has none.
+        direction: cosines, row by row, or empty.
+        spacing_is_known: whether the spacing was written anywhere.
+    """
+
+    labels: np.ndarray
+    spacing_mm: tuple[float, ...]
+    origin_mm: tuple[float, ...] = ()
+    direction: tuple[float, ...] = ()
+    spacing_is_known: bool = True
+
+
+def read_segmentation(path: Path) -> Segmentation:
+    """Reads a label image of any format that nnU-Net reads.
+
+    The spacing of .tif comes from the .json beside it, as nnU-Net writes it.
+
+    Raises:
+        CommandError: if the file is not whole, cannot be read, or is no label image.
+    """
+    name = path.name.lower()
+    check_whole(path)
+    try:
+        if name.endswith(_ITK_ENDINGS):
+            segmentation = _read_with_itk(path)
+        elif name.endswith(_TIFF_ENDINGS + _PICTURE_ENDINGS):
+            segmentation = _read_picture(path)
+        else:
+            endings = ", ".join(_ITK_ENDINGS + _TIFF_ENDINGS + _PICTURE_ENDINGS)
+            raise CommandError(f"{path}: unknown file ending; known are {endings}")
+    except CommandError:
+        raise
+    except Exception as error:  # readers of damaged files can fail in any way
+        raise CommandError(f"{path} cannot be read as an image: {last_line(error)}") from error
+    if segmentation.labels.ndim not in (2, 3):
+        raise CommandError(
+            f"{path}: a segmentation has 2 or 3 axes, but this has shape "
+            f"{segmentation.labels.shape}"
+        )
+    return replace(segmentation, labels=_whole_numbers(segmentation.labels, path))
+
+
+def with_shared_spacing(
+    reference: Segmentation, prediction: Segmentation
+) -> tuple[Segmentation, Segmentation]:
+    """Both, where only one knows its spacing with that one's.
+
+    nnU-Net writes a .tif's spacing beside its predictions, but not into gt_segmentations.
+    """
+    pair = (reference, prediction)
+    known = [one for one in pair if one.spacing_is_known]
+    if len(known) != 1 or reference.labels.ndim != prediction.labels.ndim:
+        return pair
+    spacing_mm = known[0].spacing_mm
+    first, second = (replace(one, spacing_mm=spacing_mm, spacing_is_known=True) for one in pair)
+    return first, second
+
+
+def check_same_grid(case: str, reference: Segmentation, prediction: Segmentation) -> None:
+    """Checks shape, spacing, origin and direction.
+
+    Raises:
+        CommandError: if they differ by more than the rounding of headers.
+    """
+    pairs = {
+        "shape": (reference.labels.shape, prediction.labels.shape),
+        "spacing_mm": (reference.spacing_mm, prediction.spacing_mm),
+        "origin_mm": (reference.origin_mm, prediction.origin_mm),
+        "direction": (reference.direction, prediction.direction),
+    }
+    scale = max(reference.spacing_mm)
+    tolerance = {
+        "shape": 0.0,
+        "spacing_mm": _SPACING_TOLERANCE * min(reference.spacing_mm),
+        "origin_mm": _ORIGIN_TOLERANCE_VOX * scale,
+        "direction": _DIRECTION_TOLERANCE,
+    }
+    for name, (wanted, got) in pairs.items():
+        if len(wanted) != len(got) or not np.allclose(wanted, got, rtol=0, atol=tolerance[name]):
+            raise CommandError(
+                f"case {case}: the reference has {name} {_short(wanted)}, but the prediction has "
+                f"{_short(got)}; resample the prediction to the grid of the reference"
+            )
+
+
+def sidecar(path: Path) -> Path | None:
+    """The file that holds a .tif's spacing; None for other formats."""
+    return path.with_suffix(".json") if path.name.lower().endswith(_TIFF_ENDINGS) else None
+
+
+def _read_with_itk(path: Path) -> Segmentation:
+    import SimpleITK
+
+    is_nifti = path.name.lower().endswith(_NIFTI_ENDINGS)
+    try:
+        image = SimpleITK.ReadImage(str(path))
+    except RuntimeError:
+        # ITK takes no sheared axes. nnU-Net then reads with nibabel, and so do we.
+        segmentation = _read_with_nibabel(path) if is_nifti else None
+        if segmentation is None:
+            raise
+        return segmentation
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise ValueError(f"it has {image.GetNumberOfComponentsPerPixel()} channels, wanted one")
+    labels = SimpleITK.GetArrayFromImage(image)
+    if is_nifti and labels.dtype.kind == "f":
+        _check_finite(path)
+    return Segmentation(
+        labels,
+        tuple(abs(step) for step in image.GetSpacing()[::-1]),
+        image.GetOrigin(),
+        image.GetDirection(),
+    )
+
+
+def _read_with_nibabel(path: Path) -> Segmentation | None:
+    """As nnU-Net's NibabelIO reads it, with ITK's directions of axes; None if it does not."""
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        image = nibabel.load(path)
+    except ImageFileError:
+        return None
+    if len(image.shape) != 3:
+        return None
+    # nibabel counts towards right and front, ITK towards left and back.
+    affine = np.diag((-1.0, -1.0, 1.0, 1.0)) @ image.affine
+    return Segmentation(
+        np.asanyarray(image.dataobj).T,
+        tuple(float(step) for step in image.header.get_zooms()[::-1]),
+        tuple(affine[:3, 3].tolist()),
+        tuple((affine[:3, :3] / nibabel.affines.voxel_sizes(affine)).ravel().tolist()),
+    )
+
+
+def _check_finite(path: Path) -> None:
+    """Looks for NaN and infinity in a NIfTI of floats, as ITK reads them as 0."""
+    import nibabel
+
+    if not np.isfinite(nibabel.load(path).dataobj).all():
+        raise CommandError(f"{path} holds NaN or infinity; a segmentation holds whole labels")
+
+
+def _read_picture(path: Path) -> Segmentation:
+    of_spacing = sidecar(path)
+    if of_spacing is None:
+        from skimage.io import imread
+
+        labels = imread(path)
+    else:
+        # scikit-image takes a stack of three slices for a colour image.
+        from tifffile import imread
+
+        labels = imread(path)
+    if of_spacing is None and labels.ndim != 2:
+        raise ValueError(f"it has shape {labels.shape}, wanted one channel of labels")
+    if of_spacing is None or not of_spacing.is_file():
+        return Segmentation(labels, (1.0,) * labels.ndim, spacing_is_known=False)
+    spacing = read_json(of_spacing).get("spacing")
+    if not isinstance(spacing, list) or len(spacing) < labels.ndim:
+        raise ValueError(f"{of_spacing} has no spacing for shape {labels.shape}")
+    spacing = tuple(float(step) for step in spacing[-labels.ndim :])
+    if not all(step > 0 for step in spacing):
+        raise ValueError(f"{of_spacing} has spacing {spacing}, wanted positive numbers")
+    return Segmentation(labels, spacing)
+
+
+def _whole_numbers(labels: np.ndarray, path: Path) -> np.ndarray:
+    """The labels as integers of at most 32 bits, whatever the file's type of number."""
+    if labels.dtype.kind == "f":
+        whole = np.isfinite(labels).all() and np.array_equal(np.rint(labels), labels)
+        if not whole:
+            raise CommandError(f"{path} holds fractions or NaN; a segmentation holds whole labels")
+    elif labels.dtype.kind not in "bui":
+        raise CommandError(f"{path} holds {labels.dtype}; a segmentation holds whole labels")
+    if labels.size and labels.min() < 0:
+        raise CommandError(f"{path} holds the label {labels.min():.0f}; labels start at 0")
+    # Compared as Python's integer, as a float of 32 bits holds no such limit.
+    if labels.size and int(labels.max()) > LARGEST_LABEL:
+        raise CommandError(
+            f"{path} holds the label {labels.max():.0f}; the largest possible is {LARGEST_LABEL}"
+        )
+    # Few types, of which every two make integers again; of int64 and uint64 numpy makes floats.
+    kept = {"bool": np.uint8, "uint8": np.uint8, "uint16": np.uint16}
+    return labels.astype(kept.get(labels.dtype.name, np.int32), copy=False)
+
+
+def _short(numbers: tuple[float, ...]) -> str:
+    return f"({', '.join(f'{number:g}' for number in numbers)})"

@@ -1,0 +1,130 @@
+"""Which labels and regions of a data set are evaluated, and their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.metrics.masks import Label
+from nnunet_attention.nnunet.dataset_json import read_dataset_json
+
+
+@dataclass(frozen=True)
+class LabelScheme:
+    """The foreground of a data set, as nnU-Net evaluates it.
+
+    Attributes:
+        names: of labels, or of regions where the data set has any, in nnU-Net's order.
+        ignore_label: what is left unannotated; None if everything is annotated.
+        file_ending: of images and segmentations.
+    """
+
+    names: dict[Label, str]
+    ignore_label: int | None
+    file_ending: str
+
+    def label(self, name: str) -> Label:
+        """The label of a name or of a key in summary.json.
+
+        Raises:
+            CommandError: if there is none.
+        """
+        for label, known in self.names.items():
+            if name in (known, str(label)):
+                return label
+        raise CommandError(f"unknown label {name!r}; known are: {', '.join(self.names.values())}")
+
+    @classmethod
+    def from_file(cls, path: Path) -> LabelScheme:
+        """Reads nnU-Net's dataset.json.
+
+        Raises:
+            CommandError: see `read_dataset_json`; or if there is nothing to evaluate.
+        """
+        content = read_dataset_json(path)
+        members = {str(name): _members(value) for name, value in content["labels"].items()}
+        ignore = members.pop("ignore", None)
+        if isinstance(ignore, tuple):
+            raise CommandError(f"{path}: the ignore label must be one number, got {list(ignore)}")
+        foreground = {
+            name: label for name, label in members.items() if label != 0 and set(_all(label)) != {0}
+        }
+        if not foreground:
+            raise CommandError(f"{path} has no labels but the background")
+        if any(len(_all(label)) > 1 for label in members.values()):
+            names = {label: name for name, label in foreground.items()}
+        else:
+            numbers = sorted((_all(label)[0], name) for name, label in foreground.items())
+            names = dict(numbers)
+        return cls(names, ignore, content["file_ending"])
+
+
+def find_dataset_json(folders: Iterable[Path]) -> Path:
+    """The first dataset.json in the folders.
+
+    Raises:
+        CommandError: if there is none.
+    """
+    folders = list(folders)
+    for folder in folders:
+        if (folder / "dataset.json").is_file():
+            return folder / "dataset.json"
+    raise CommandError(
+        f"no dataset.json in any of: {', '.join(str(folder) for folder in folders)}; name it with "
+        "-djfile"
+    )
+
+
+def label_names(dataset: str, folders: Iterable[Path]) -> dict[str, str]:
+    """Names of labels and regions by their key in summary.json, from the first dataset.json found.
+
+    Args:
+        dataset: full name.
+        folders: each is looked at for dataset.json and for DATASET/dataset.json.
+
+    Returns:
+        E.g. {"1": "liver", "(1, 2)": "whole tumour"}; empty where there is no dataset.json.
+    """
+    for folder in folders:
+        for path in (Path(folder, "dataset.json"), Path(folder, dataset, "dataset.json")):
+            if path.is_file():
+                names = LabelScheme.from_file(path).names
+                return {str(label): name for label, name in names.items()}
+    return {}
+
+
+def canonical_key(key: str) -> str:
+    """The key of a label or region as Python writes it, whatever its spaces."""
+    if "," in key:
+        return str(tuple(int(number) for number in re.findall(r"-?\d+", key)))
+    return key.strip()
+
+
+def tolerances_mm(
+    scheme: LabelScheme, default_mm: float, by_label: Mapping[str, float]
+) -> dict[Label, float]:
+    """The tolerance of normalised surface Dice for each label.
+
+    Args:
+        scheme: the labels.
+        default_mm: for labels that are not in `by_label`.
+        by_label: by name or key.
+
+    Raises:
+        CommandError: if there is no such label.
+    """
+    special = {scheme.label(name): tolerance for name, tolerance in by_label.items()}
+    return {label: special.get(label, default_mm) for label in scheme.names}
+
+
+def _members(value) -> Label:
+    if isinstance(value, (list, tuple)):
+        return tuple(int(number) for number in value)
+    return int(value)
+
+
+def _all(label: Label) -> tuple[int, ...]:
+    return label if isinstance(label, tuple) else (label,)

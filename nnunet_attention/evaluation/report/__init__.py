@@ -1,5 +1,0 @@
-"""The leaderboard as one HTML file that needs nothing else, not even a network."""
-
-from nnunet_attention.evaluation.report.page import report_page
-
-__all__ = ["report_page"]

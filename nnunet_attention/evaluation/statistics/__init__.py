@@ -1,0 +1,1 @@
+"""Compares models by what was measured on the same cases."""

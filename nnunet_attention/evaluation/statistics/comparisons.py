@@ -1,0 +1,216 @@
+"""Means with confidence intervals, and paired comparisons of models on the same cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy import special, stats
+
+from nnunet_attention.evaluation.statistics.resampling import resampled_means
+
+CONFIDENCE = 0.95
+INTERVAL_RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One model on the cases of one label.
+
+    Attributes:
+        n: cases.
+        mean: over cases.
+        sd: standard deviation over cases, n - 1 in the denominator; None for one case.
+        median: over cases.
+        low: lower end of the mean's confidence interval; None for one case.
+        high: upper end.
+    """
+
+    n: int
+    mean: float
+    sd: float | None
+    median: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same cases; differences are first minus second.
+
+    Attributes:
+        n: cases.
+        zeros: cases without a difference; the test leaves them out.
+        wins: cases where the first model is better.
+        losses: cases where the second is better.
+        mean_difference: over all cases, zeros too.
+        low: lower end of the mean difference's confidence interval; None for one case.
+        high: upper end.
+        p_value: two-sided, of the Wilcoxon signed-rank test; 1 where no case differs.
+        effect_size: matched-pairs rank-biserial correlation, from -1 to 1, above 0 where the first
+            model is better; 0 where no case differs.
+    """
+
+    n: int
+    zeros: int
+    wins: int
+    losses: int
+    mean_difference: float
+    low: float | None
+    high: float | None
+    p_value: float
+    effect_size: float
+
+    def turned(self) -> Comparison:
+        """The same with the second model first."""
+        return Comparison(
+            n=self.n,
+            zeros=self.zeros,
+            wins=self.losses,
+            losses=self.wins,
+            mean_difference=-self.mean_difference,
+            low=None if self.high is None else -self.high,
+            high=None if self.low is None else -self.low,
+            p_value=self.p_value,
+            effect_size=-self.effect_size,
+        )
+
+
+def summarise_and_compare(
+    values: np.ndarray,
+    higher_is_better: bool,
+    seed: int | Sequence[int],
+    resamples: int = INTERVAL_RESAMPLES,
+) -> tuple[list[Summary], dict[tuple[int, int], Comparison]]:
+    """Describes each model, and compares each two case by case.
+
+    The test is Wilcoxon's signed-rank test, two-sided. Cases without a difference are left out, as
+    Wilcoxon did. Of what is left the distribution is exact up to 50 cases where no two differences
+    are of the same size, and up to 13 cases in any event; else it is normal, corrected for ties.
+
+    Args:
+        values: (models, cases), all defined.
+        higher_is_better: of the metric.
+        seed: of the bootstrap; all models and pairs see the same resamples.
+        resamples: of the bootstrap.
+
+    Returns:
+        Summaries by model; comparisons by the two models' indices, smaller one first.
+
+    References:
+        Wilcoxon: Individual comparisons by ranking methods. 1945, https://doi.org/10.2307/3001968.
+        Kerby: The simple difference formula. 2014, https://doi.org/10.2466/11.IT.3.1
+    """
+    values = np.asarray(values, dtype=float)
+    pairs = list(combinations(range(len(values)), 2))
+    differences = [values[first] - values[second] for first, second in pairs]
+    models, n = values.shape
+    low, high = bootstrap_interval(np.array([*values, *differences]), seed, resamples)
+    sd = values.std(axis=1, ddof=1) if n > 1 else np.full(models, np.nan)
+    summaries = [
+        Summary(
+            n=n,
+            mean=float(values[model].mean()),
+            sd=_defined(sd[model]),
+            median=float(np.median(values[model])),
+            low=_defined(low[model]),
+            high=_defined(high[model]),
+        )
+        for model in range(models)
+    ]
+    comparisons = {
+        pair: _comparison(
+            differences[number], higher_is_better, low[models + number], high[models + number]
+        )
+        for number, pair in enumerate(pairs)
+    }
+    return summaries, comparisons
+
+
+def bootstrap_interval(
+    values: np.ndarray,
+    seed: int | Sequence[int],
+    resamples: int = INTERVAL_RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bias-corrected and accelerated (BCa) bootstrap interval of each row's mean.
+
+    As `scipy.stats.bootstrap` has it, but all rows share the resamples and cost one product of
+    matrices. Where all values of a row are equal the interval is that value; with a single case it
+    is NaN.
+
+    Args:
+        values: (rows, cases), all defined.
+        seed: of the resampling.
+        resamples: how often the cases are drawn.
+        confidence: of the interval.
+
+    References:
+        Efron: Better bootstrap confidence intervals. 1987, https://doi.org/10.2307/2289144
+    """
+    values = np.asarray(values, dtype=float)
+    rows, n = values.shape
+    if n == 1:
+        return np.full(rows, np.nan), np.full(rows, np.nan)
+    means = values.mean(axis=1, keepdims=True)
+    deviations = values - means
+    constant = np.ptp(values, axis=1) == 0
+    squares = np.where(constant, 1, (deviations**2).sum(axis=1))
+    acceleration = np.where(constant, 0, (deviations**3).sum(axis=1) / (6 * squares**1.5))
+    resampled = np.sort(resampled_means(values, resamples, seed), axis=1)
+    below = (resampled < means).mean(axis=1) + (resampled == means).mean(axis=1) / 2
+    bias = special.ndtri(np.clip(below, 1 / (resamples + 1), resamples / (resamples + 1)))
+    ends = []
+    for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
+        shifted = bias + special.ndtri(tail)
+        level = special.ndtr(bias + shifted / (1 - acceleration * shifted))
+        quantiles = [np.quantile(row, one) for row, one in zip(resampled, level, strict=True)]
+        ends.append(np.where(constant, values[:, 0], quantiles))
+    return ends[0], ends[1]
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """P-values adjusted for all of them being read (Holm's step-down method).
+
+    References:
+        Holm: A simple sequentially rejective multiple test procedure. 1979,
+        https://www.jstor.org/stable/4615733
+    """
+    p_values = np.asarray(p_values, dtype=float)
+    order = p_values.argsort(kind="stable")
+    factors = len(p_values) - np.arange(len(p_values))
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1)
+    return adjusted
+
+
+def _comparison(
+    differences: np.ndarray, higher_is_better: bool, low: float, high: float
+) -> Comparison:
+    differing = differences[differences != 0]
+    gains = differing if higher_is_better else -differing
+    return Comparison(
+        n=len(differences),
+        zeros=len(differences) - len(differing),
+        wins=int((gains > 0).sum()),
+        losses=int((gains < 0).sum()),
+        mean_difference=float(differences.mean()),
+        low=_defined(low),
+        high=_defined(high),
+        p_value=float(stats.wilcoxon(differing).pvalue) if len(differing) else 1.0,
+        effect_size=_rank_biserial(gains),
+    )
+
+
+def _rank_biserial(gains: np.ndarray) -> float:
+    """(sum of ranks of gains - of losses) / sum of all ranks; ranks by size, zeros left out."""
+    if len(gains) == 0:
+        return 0.0
+    ranks = stats.rankdata(np.abs(gains))
+    return float((ranks * np.sign(gains)).sum() / ranks.sum())
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,134 @@
+"""What counts where a metric is undefined, and which cases all models share."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.metrics.definitions import METRICS, check_metrics
+from nnunet_attention.evaluation.summaries import recorded_tolerances
+
+POLICIES: dict[str, str] = {
+    "nnunet": (
+        "A case counts where the metric is defined, as in the means of nnU-Net (nanmean): Dice is "
+        "left out where reference and prediction are both empty, and is 0 where one of them is."
+    ),
+    "reference-present": (
+        "Only cases whose reference holds the label count; those without it are left out for every "
+        "model alike."
+    ),
+    "empty-correct-is-one": (
+        "A case whose reference and prediction are both empty counts as a perfect match: 1 for "
+        "Dice, IoU, precision, recall and normalised surface Dice, 0 for distances and volume "
+        "difference."
+    ),
+}
+DEFAULT_POLICY = "nnunet"
+
+_GROUP = ["dataset", "configuration", "model", "label", "metric"]
+_PAIR = ["dataset", "label", "metric"]
+
+
+def apply_policy(
+    frame: pd.DataFrame, policy: str = DEFAULT_POLICY, missing_distance_mm: float | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gives undefined values a meaning, or leaves them out; afterwards every value is defined.
+
+    What remains undefined under each policy, and is left out: precision without any prediction,
+    recall and relative volume difference without a reference, distances to an empty mask.
+
+    Args:
+        frame: with the columns of `summaries.COLUMNS`; unchanged.
+        policy: one of `POLICIES`.
+        missing_distance_mm: what ASSD and HD95 are where just one mask is empty, e.g. the diagonal
+            of the images; None: these cases are left out.
+
+    Returns:
+        The rows that count, and for each dataset, configuration, model, label and metric the
+        numbers of: cases; both_empty, prediction_only, reference_only (the kinds of empty masks
+        among them); replaced (values given by the policy); left_out; used.
+
+    Raises:
+        CommandError: if there is no such policy or metric, or normalised surface Dice was computed
+            with several tolerances.
+    """
+    if policy not in POLICIES:
+        raise CommandError(f"unknown policy {policy!r}; choose from: {', '.join(POLICIES)}")
+    if "nsd" in check_metrics(frame["metric"].unique()):
+        recorded_tolerances(frame)
+    no_reference = frame["reference_voxels"] == 0
+    no_prediction = frame["prediction_voxels"] == 0
+    both_empty = no_reference & no_prediction
+    one_empty = no_reference ^ no_prediction
+    value = frame["value"].replace([math.inf, -math.inf], math.nan)
+    if missing_distance_mm is not None:
+        value = value.mask(
+            one_empty & frame["metric"].isin(["assd_mm", "hd95_mm"]), missing_distance_mm
+        )
+    if policy == "empty-correct-is-one":
+        perfect = frame["metric"].map({name: one.when_both_empty for name, one in METRICS.items()})
+        value = value.mask(both_empty, perfect.astype(float))
+    elif policy == "reference-present":
+        value = value.mask(no_reference)
+    kept = value.notna()
+    flags = pd.DataFrame(
+        {
+            **{column: frame[column] for column in _GROUP},
+            "cases": 1,
+            "both_empty": both_empty,
+            "prediction_only": no_reference & ~no_prediction,
+            "reference_only": no_prediction & ~no_reference,
+            "replaced": kept & ~frame["value"].eq(value),
+            "left_out": ~kept,
+            "used": kept,
+        }
+    )
+    counts = flags.groupby(_GROUP, sort=False, as_index=False).sum()
+    numbers = [column for column in counts if column not in _GROUP]
+    counts = counts.astype(dict.fromkeys(numbers, "int64"))
+    return frame.assign(value=value)[kept].reset_index(drop=True), counts
+
+
+def common_cases(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Keeps the cases that every model has, for each data set, label and metric.
+
+    Models are paired by the names of cases, never by their position. A model is a pair of model and
+    configuration. One without any row for a data set and metric is not asked for there.
+
+    Args:
+        frame: after `apply_policy`; rows whose value is NaN count as absent. Unchanged.
+
+    Returns:
+        The rows of the cases in common, and for each dataset, label and metric the numbers of:
+        cases (of any model), common, dropped.
+
+    Raises:
+        CommandError: if a model has a case twice.
+    """
+    defined = frame[frame["value"].notna()]
+    contestant = ["model", "configuration"]
+    twice = defined.duplicated([*_PAIR, "case", *contestant])
+    if twice.any():
+        first = defined[twice].iloc[0]
+        raise CommandError(
+            f"model {first['model']} has case {first['case']} of {first['dataset']} "
+            f"{first['configuration']} twice; give each model another name"
+        )
+    wanted = (
+        defined[["dataset", "metric", *contestant]]
+        .drop_duplicates()
+        .groupby(["dataset", "metric"])
+        .size()
+        .rename("wanted")
+    )
+    present = defined.groupby([*_PAIR, "case"], sort=False).size().rename("present").reset_index()
+    present = present.merge(wanted, on=["dataset", "metric"])
+    present["common"] = present["present"] == present["wanted"]
+    dropped = present.groupby(_PAIR, sort=False, as_index=False).agg(
+        cases=("common", "size"), common=("common", "sum")
+    )
+    dropped["dropped"] = dropped["cases"] - dropped["common"]
+    shared = defined.merge(present[present["common"]][[*_PAIR, "case"]], on=[*_PAIR, "case"])
+    return shared.reset_index(drop=True), dropped

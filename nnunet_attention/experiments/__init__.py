@@ -1,0 +1,1 @@
+"""Runs the paper's experiments and lays their tables out as there."""

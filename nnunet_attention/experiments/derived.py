@@ -1,0 +1,221 @@
+"""A data set with splits of its own that shares another one's preprocessed data.
+
+nnU-Net takes a data set's splits from one file in its folder, and trains on a random split where
+that has too few folds. Other splits therefore get another data set: its folder in
+nnUNet_preprocessed has links to the original's data and references, copies of its plans with the
+data set's name changed, and its own splits. The original is only read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_attention.demo.folder import remove
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import NNUNET_LAYOUT, read_json, write_json, write_text
+from nnunet_attention.nnunet.dataset_names import (
+    full_dataset_name,
+    is_dataset_name,
+    number_of_dataset,
+)
+from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.planned import differences, identifier_of, relevant
+from nnunet_attention.nnunet.splits import read_splits
+
+FIRST_NUMBER, LAST_NUMBER = 900, 999
+_MADE_BY = "nnunet-attention experiment training-size"
+_NOTE = "derived.json"
+LARGE, SMALL = "0", "1"  # Folds of the derived data set.
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A data set with two folds: of the original's fold, and that with its parts swapped.
+
+    Attributes:
+        name: full.
+        original: full name.
+        fold: of the original: its training cases train fold `LARGE` and validate fold `SMALL`.
+    """
+
+    name: str
+    original: str
+    fold: str
+
+
+def choose_derived(
+    folders: Folders,
+    original: str,
+    fold: str,
+    number: int | None = None,
+    reserved: Collection[int] = (),
+) -> Derived:
+    """The derived data set that is there, or a name for a new one.
+
+    Args:
+        folders: nnU-Net's.
+        original: full name.
+        fold: of the original's splits.
+        number: of a new one; None: the first free one from 900 on.
+        reserved: numbers that are not free although nothing has them yet.
+
+    Raises:
+        CommandError: if the number is taken, or all are.
+    """
+    short = f"{original.partition('_')[2]}TrainingSize{fold}"
+    for path in sorted(folders.preprocessed.glob(f"Dataset*_{short}/{_NOTE}")):
+        if not is_dataset_name(path.parent.name):
+            continue
+        if read_json(path) == _note(original, fold) and number in (None, _number(path.parent.name)):
+            return Derived(path.parent.name, original, fold)
+    taken = {
+        _number(path.name): path
+        for place in (folders.raw, folders.preprocessed, folders.results)
+        for path in (place.glob("Dataset*_*") if place.is_dir() else ())
+        if is_dataset_name(path.name)
+    }
+    if number is not None and number in taken:
+        raise CommandError(f"--derived-id {number}: taken by {taken[number]}; choose another")
+    free = [
+        one
+        for one in range(FIRST_NUMBER, LAST_NUMBER + 1)
+        if one not in taken and one not in reserved
+    ]
+    if number is None and not free:
+        raise CommandError(
+            f"all numbers of data sets from {FIRST_NUMBER} to {LAST_NUMBER} are taken; choose "
+            "another with --derived-id"
+        )
+    chosen = free[0] if number is None else number
+    return Derived(full_dataset_name(chosen, short), original, fold)
+
+
+def is_derived(
+    derived: Derived, folders: Folders, models: Sequence[tuple[str, str]], configuration: str
+) -> bool:
+    """Whether all is there that training these plans needs.
+
+    Raises:
+        CommandError: if the original has changed since.
+    """
+    folder = folders.dataset(derived.name)
+    if not (folder / _NOTE).is_file():
+        return False
+    if read_splits(folders.splits(derived.name)) != _splits(derived, folders):
+        raise CommandError(
+            f"the splits of {derived.original} are no longer those that {folder} was made of; put "
+            "them back, or choose another number with --derived-id"
+        )
+    for plans in _plans_of(models):
+        if not folders.plans(derived.name, plans).is_file():
+            return False
+        identifier = _refuse_changed_plans(derived, folders, plans, configuration)
+        if not folders.data(derived.name, identifier).is_dir():
+            return False
+    return folders.references(derived.name).is_dir()
+
+
+def derive(
+    derived: Derived, folders: Folders, models: Sequence[tuple[str, str]], configuration: str
+) -> None:
+    """Makes the data set, or adds what it lacks.
+
+    Args:
+        derived: from `choose_derived`.
+        folders: nnU-Net's; the original is planned, preprocessed and split.
+        models: trainer and plans of each.
+        configuration: that will be trained.
+
+    Raises:
+        CommandError: if the original lacks something, or links cannot be made.
+    """
+    folder = folders.dataset(derived.name)
+    beside = folder.with_name(f".{derived.name}.part")
+    original = folders.dataset(derived.original)
+    is_new = not (folder / _NOTE).is_file()
+    target = beside if is_new else folder
+    try:
+        if is_new:
+            remove(beside)
+            beside.mkdir()
+            for path in (
+                folders.dataset_json(derived.original),
+                folders.fingerprint(derived.original),
+            ):
+                write_text(beside / path.name, path.read_text(encoding="utf-8"))
+            splits = _splits(derived, folders)
+            write_json(beside / folders.splits(derived.name).name, splits, **NNUNET_LAYOUT)
+            write_json(beside / _NOTE, _note(derived.original, derived.fold))
+        _link(original / folders.references(derived.original).name, target)
+        for plans in _plans_of(models):
+            content = read_json(folders.plans(derived.original, plans))
+            _link(original / identifier_of(content, configuration), target)
+            path = target / folders.plans(derived.name, plans).name
+            if not path.is_file():
+                write_json(path, {**content, "dataset_name": derived.name}, **NNUNET_LAYOUT)
+        if is_new:
+            os.replace(beside, folder)
+    except OSError as error:
+        raise CommandError(
+            f"{folder} cannot be made with links to {original}: {error}; nnUNet_preprocessed must "
+            "be on a disk that has symbolic links"
+        ) from error
+
+
+def _splits(derived: Derived, folders: Folders) -> list[dict]:
+    path = folders.splits(derived.original)
+    splits = read_splits(path)
+    if splits is None or int(derived.fold) >= len(splits):
+        raise CommandError(
+            f"-f {derived.fold}: {path} has {len(splits or ())} folds; choose one of these"
+        )
+    split = splits[int(derived.fold)]
+    return [
+        {"train": split["train"], "val": split["val"]},
+        {"train": split["val"], "val": split["train"]},
+    ]
+
+
+def _refuse_changed_plans(
+    derived: Derived, folders: Folders, plans: str, configuration: str
+) -> str:
+    """The name of the plans' data.
+
+    Raises:
+        CommandError: with the differences.
+    """
+    before = read_json(folders.plans(derived.name, plans))
+    now = read_json(folders.plans(derived.original, plans))
+    changed = differences(relevant(before, configuration), relevant(now, configuration))
+    if changed:
+        raise CommandError(
+            f"the plans {plans} of {derived.original} have changed since "
+            f"{folders.dataset(derived.name)} was made of them: {'; '.join(changed)}. Put the old "
+            "ones back, or choose another number with --derived-id"
+        )
+    return identifier_of(before, configuration)
+
+
+def _link(original: Path, folder: Path) -> None:
+    if not original.is_dir():
+        raise CommandError(f"{original} is missing; preprocess the data set first")
+    link = folder / original.name
+    if not link.is_dir():
+        link.unlink(missing_ok=True)
+        # Relative: the three folders may be moved together.
+        link.symlink_to(Path("..") / original.parent.name / original.name, True)
+
+
+def _note(original: str, fold: str) -> dict:
+    return {"made_by": _MADE_BY, "original": original, "fold": fold}
+
+
+def _number(dataset: str) -> int:
+    return int(number_of_dataset(dataset))
+
+
+def _plans_of(models: Sequence[tuple[str, str]]) -> list[str]:
+    return list(dict.fromkeys(plans for _, plans in models))

@@ -1,0 +1,1 @@
+"""Runs steps here or on SLURM, and keeps watch over them."""

@@ -1,0 +1,274 @@
+"""Runs all that is missing, on whatever runs it, and shows how far it is."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, all_runs, missing_steps
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import require_writable
+from nnunet_attention.jobs.attempt import Result, dataset_lock, end_leftovers
+from nnunet_attention.jobs.lock import Lock
+from nnunet_attention.jobs.manifest import Manifest
+from nnunet_attention.jobs.output import Output
+from nnunet_attention.jobs.process import last_lines
+from nnunet_attention.nnunet.folders import Folders
+
+_LOGGER = logging.getLogger(__name__)
+_POLL_SECONDS = 0.2
+# Of files that somebody may be writing.
+_READINGS, _BETWEEN_READINGS_SECONDS = 3, 0.3
+
+
+class Running(Protocol):
+    """A step that has been started.
+
+    Attributes:
+        step: as it was listed.
+        device: for people.
+        started: in seconds since the epoch.
+        notes: what was found and done before.
+        waits: it is in a queue.
+        adopted: it was begun by a launcher that is gone.
+    """
+
+    step: Step
+    device: str
+    started: float
+    notes: list[str]
+    waits: bool
+    adopted: bool
+
+    def poll(self) -> Result | None:
+        """How it ended; None while it runs or waits."""
+
+    def stop(self) -> None:
+        """Ends it."""
+
+
+class Runner(Protocol):
+    """Starts steps somewhere."""
+
+    def check(self, steps: Sequence[Step]) -> None:
+        """Raises LockedError if somebody else is at one of the steps."""
+
+    def adopts(self, step: Step) -> bool:
+        """Whether what a killed launcher has left of a step may go on."""
+
+    def start(self, ready: Sequence[Step]) -> list[Running]:
+        """Starts as many of the steps as there is room for, the first ones first."""
+
+
+class View(Protocol):
+    """Shows what happens."""
+
+    def begin(self, plan: CrossvalPlan, steps: Sequence[Step], notes: Sequence[str]) -> None: ...
+
+    def started(self, running: Running) -> None: ...
+
+    def ended(self, step: Step, result: Result) -> None: ...
+
+    def update(self, waiting: Sequence[Step], running: Sequence[Running]) -> None: ...
+
+
+@dataclass
+class Outcome:
+    """What has become of a launch.
+
+    Attributes:
+        done: names of the steps that were done now.
+        failed: name and message of those that failed.
+        left: names of the steps that need a failed one.
+    """
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed and not self.left
+
+
+def launch(
+    plan: CrossvalPlan, folders: Folders, output: Output, runner: Runner, view: View
+) -> Outcome:
+    """Makes all that is missing. What fails is kept for the end while everything else goes on.
+
+    However it ends, all that was started has been stopped; another launch goes on from there.
+
+    Raises:
+        CommandError: if nothing can be begun.
+    """
+    for folder in (folders.preprocessed, folders.results, output.root):
+        require_writable(folder)
+    with Lock(output.lock, str(output.root)).held():
+        steps = _listed(plan, folders)
+        runner.check(steps)
+        manifest = Manifest(output, plan, folders)
+        manifest.open()
+        kept = {step.name for step in steps if runner.adopts(step)}
+        runs = [run for run in all_runs(plan, folders) if run.name not in kept]
+        view.begin(plan, steps, end_leftovers(runs, folders))
+        return _Launch(plan, folders, runner, view, manifest, output, steps).run()
+
+
+def _listed(plan: CrossvalPlan, folders: Folders) -> list[Step]:
+    """What is missing. nnU-Net writes its files in place: one may be half there for a moment.
+
+    Raises:
+        LockedError: if what cannot be read is just being written by somebody else's step.
+        CommandError: if it cannot be read for good.
+    """
+    for _ in range(_READINGS - 1):
+        try:
+            return missing_steps(plan, folders)
+        except CommandError:
+            for dataset in plan.datasets:
+                dataset_lock(dataset, folders).check_free()
+            time.sleep(_BETWEEN_READINGS_SECONDS)
+    return missing_steps(plan, folders)
+
+
+class _Launch:
+    """The state of one launch."""
+
+    def __init__(
+        self,
+        plan: CrossvalPlan,
+        folders: Folders,
+        runner: Runner,
+        view: View,
+        manifest: Manifest,
+        output: Output,
+        steps: Sequence[Step],
+    ):
+        self._plan, self._folders, self._output = plan, folders, output
+        self._runner, self._view, self._manifest = runner, view, manifest
+        self._waiting = {step.name: step for step in steps}
+        self._running: dict[str, Running] = {}
+        self._begun: set[str] = set()
+        self._outcome = Outcome()
+
+    def run(self) -> Outcome:
+        try:
+            while self._waiting or self._running:
+                moved = self._collect()
+                moved |= self._give_up_blocked()
+                moved |= self._start()
+                self._view.update(list(self._waiting.values()), list(self._running.values()))
+                if self._running:
+                    time.sleep(_POLL_SECONDS)
+                elif self._waiting and not moved:
+                    raise CommandError(f"nothing can run {', '.join(self._waiting)}")
+        finally:
+            self._stop_all()
+        return self._outcome
+
+    def _start(self) -> bool:
+        """Starts what can be started; whether there was something."""
+        open_names = {*self._waiting, *self._running, *self._outcome.failed, *self._outcome.left}
+        ready = [step for step in self._waiting.values() if not open_names.intersection(step.needs)]
+        for step in ready:
+            if step.kind == FOLD and step.dataset not in self._begun:
+                self._begun.add(step.dataset)
+                self._kept(lambda step=step: self._manifest.note_dependence(step.dataset))
+        started = self._runner.start(ready) if ready else []
+        # All of them before anything else is done: what is not known here is not stopped.
+        self._running.update({running.step.name: running for running in started})
+        for running in started:
+            del self._waiting[running.step.name]
+            self._view.started(running)
+        return bool(started)
+
+    def _collect(self) -> bool:
+        """Takes note of what has ended, and of what is missing now; whether something ended."""
+        results = {name: running.poll() for name, running in self._running.items()}
+        ended = {name: result for name, result in results.items() if result is not None}
+        steps = {name: self._running.pop(name).step for name in ended}
+        for name, result in ended.items():
+            if result.ok:
+                self._outcome.done.append(name)
+            else:
+                self._outcome.failed[name] = result.message
+        for dataset in dict.fromkeys(step.dataset for step in steps.values()):
+            self._refresh(dataset, [name for name in ended if steps[name].dataset == dataset])
+        for name, step in steps.items():
+            failure = self._outcome.failed.get(name)
+            result = ended[name]
+            if failure is not None and result.ok:
+                result = replace(result, ok=False, message=failure)
+            self._view.ended(step, result)
+        if ended:
+            self._kept(self._manifest.write)
+        return bool(ended)
+
+    def _refresh(self, dataset: str, ended: list[str]) -> None:
+        """Asks the folders again, which is where a step's success is seen."""
+        outcome = self._outcome
+        kept = {name: step for name, step in self._waiting.items() if step.dataset != dataset}
+        try:
+            missing = missing_steps(self._plan, self._folders, [dataset])
+        except CommandError as error:
+            for name in ended:
+                self._fail(name, str(error))
+            outcome.left += [name for name in self._waiting if name not in kept]
+            self._waiting = kept
+            return
+        for step in missing:
+            if step.name in outcome.done:
+                self._fail(
+                    step.name,
+                    f"{step.name} ended without an error, but what it makes is still missing; "
+                    f"all it said: {self._output.log(step.name)}\n"
+                    f"{last_lines(self._output.log(step.name))}",
+                )
+            elif not (
+                step.name in self._running
+                or step.name in outcome.failed
+                or step.name in outcome.left
+            ):
+                kept[step.name] = step
+        order = {name: number for number, name in enumerate(self._plan.datasets)}
+        # Stable: within a data set as listed.
+        self._waiting = dict(sorted(kept.items(), key=lambda item: order[item[1].dataset]))
+
+    def _fail(self, name: str, message: str) -> None:
+        self._outcome.failed.setdefault(name, message)
+        if name in self._outcome.done:
+            self._outcome.done.remove(name)
+
+    def _give_up_blocked(self) -> bool:
+        """Leaves what needs something that failed; whether there was something."""
+        given_up = False
+        while True:
+            lost = {*self._outcome.failed, *self._outcome.left}
+            blocked = [
+                name for name, step in self._waiting.items() if lost.intersection(step.needs)
+            ]
+            if not blocked:
+                return given_up
+            given_up = True
+            for name in blocked:
+                del self._waiting[name]
+            self._outcome.left += blocked
+
+    def _stop_all(self) -> None:
+        """At the same time, as each may take seconds to end."""
+        if not self._running:
+            return
+        with ThreadPoolExecutor(len(self._running)) as pool:
+            list(pool.map(lambda running: running.stop(), self._running.values()))
+        self._kept(self._manifest.write)
+
+    def _kept(self, write: Callable[[], None]) -> None:
+        """Writes the manifest; a full disk must not end trainings that may still find room."""
+        try:
+            write()
+        except (OSError, CommandError) as error:
+            _LOGGER.warning("the manifest cannot be written: %s", error)

@@ -1,0 +1,325 @@
+"""Runs steps as SLURM jobs, through submitit; folds that are ready together form a job array.
+
+A job that nears its time limit stops its training in good order and is requeued; it then goes on
+as any interrupted fold does. Jobs do not need the launcher: it submits, watches, and submits what
+comes after.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, state_of
+from nnunet_attention.errors import CommandError, last_line
+from nnunet_attention.files import read_json, write_json
+from nnunet_attention.jobs.attempt import Attempt, Result, step_lock
+from nnunet_attention.jobs.local import command_environment, fold_variables
+from nnunet_attention.jobs.lock import queued_jobs
+from nnunet_attention.jobs.output import Output
+from nnunet_attention.jobs.process import last_lines
+from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.folds import FoldState
+
+# Sent by SLURM before the end of a job's time.
+_WARNING = signal.SIGUSR2
+_POLL_SECONDS = 0.5
+_QUEUE_SECONDS = 10.0
+# Each requeueing ends one time limit; a fold of a month on a partition of an hour needs 720.
+_MOST_REQUEUES = 10_000
+# Shared folders show another machine's files late.
+_FILES_SECONDS = 60.0
+# SLURM kills a cancelled job's processes within its KillWait, 30 s by default.
+_CANCELLED_SECONDS = 45.0
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    """What jobs ask for.
+
+    Attributes:
+        partition: None for the cluster's default.
+        minutes: time limit of each job.
+        memory_gb: of each job.
+        cpus: of each job.
+        gres: of a fold's job; None for as many GPUs as the fold takes.
+        jobs_at_once: of a job array.
+        signal_seconds: before the time limit, when a training is stopped.
+        options: further ones of sbatch, without dashes.
+    """
+
+    partition: str | None = None
+    minutes: int = 24 * 60
+    memory_gb: int = 32
+    cpus: int = 12
+    gres: str | None = None
+    jobs_at_once: int = 256
+    signal_seconds: int = 120
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class StepTask:
+    """What a job does: one attempt at a step. submitit sends it to the job's machine."""
+
+    def __init__(self, step: Step, folders: Folders, output: Output, variables: dict[str, str]):
+        self._arguments = (step, folders, output, variables)
+        self._attempt: Attempt | None = None
+
+    def __call__(self) -> dict:
+        """Runs the step to its end; the fields of its `Result`."""
+        step, folders, output, variables = self._arguments
+        # SLURM's warning is for us; it would end the training's processes, which it reaches too.
+        self._attempt = Attempt(
+            step,
+            folders,
+            output,
+            command_environment() | variables,
+            socket.gethostname(),
+            ignored_signals=(_WARNING,),
+        )
+        # A warning amid the start would leave a process that nobody knows.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
+        self._attempt.start()
+        while (result := self._attempt.poll()) is None:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {_WARNING})
+            time.sleep(_POLL_SECONDS)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
+        if result.exit_code == -signal.SIGTERM:
+            # Either the job is being cancelled or preempted, and this is the end of it, or
+            # somebody has ended the training alone.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {_WARNING})
+            time.sleep(_CANCELLED_SECONDS)
+        return asdict(result)
+
+    def checkpoint(self):
+        """Stops the training near the end of the job's time; the job to come goes on with it."""
+        from submitit.helpers import DelayedSubmission
+
+        if self._attempt is not None:
+            self._attempt.stop()
+        return DelayedSubmission(StepTask(*self._arguments))
+
+
+class SlurmRunner:
+    """Submits steps as jobs; those of an earlier launcher that still wait or run are taken over."""
+
+    def __init__(
+        self, plan: CrossvalPlan, folders: Folders, output: Output, settings: SlurmSettings
+    ):
+        """Checks that there is a SLURM.
+
+        Raises:
+            CommandError: if submitit or SLURM's commands are not there.
+        """
+        try:
+            from submitit import SlurmExecutor
+        except ImportError as error:
+            raise CommandError(
+                "--slurm needs submitit; install it with: pip install nnunet-attention[slurm]"
+            ) from error
+        if SlurmExecutor.affinity() < 0:
+            raise CommandError(
+                "--slurm: the command srun is not here; start this where jobs are submitted"
+            )
+        self._plan, self._folders, self._output = plan, folders, output
+        self._settings = settings
+        self._queue = _Queue()
+        self._known = self._read_known()
+
+    def check(self, steps: Sequence[Step]) -> None:
+        """Refuses steps that others are at.
+
+        Raises:
+            LockedError: if somebody else than a job of this folder has begun one.
+        """
+        ours = {job["id"] for job in self._known.values()}
+        for step in steps:
+            lock = step_lock(step, self._folders)
+            owner = lock.owner()
+            if owner is None or owner.job not in ours:
+                lock.check_free()
+
+    def adopts(self, step: Step) -> bool:
+        """Never: what a launcher without SLURM has left here would not be a job."""
+        return False
+
+    def start(self, ready: Sequence[Step]) -> list[SlurmJob | Attempt]:
+        """Submits all of the steps."""
+        # What needs no command is done in a moment, here.
+        here = [
+            Attempt(step, self._folders, self._output, command_environment(), socket.gethostname())
+            for step in ready
+            if not step.command
+        ]
+        for attempt in here:
+            attempt.start()
+        taken_over = [self._taken_over(step) for step in ready if step.command]
+        left = [job for job in taken_over if job is not None]
+        names = {job.step.name for job in left}
+        fresh = [step for step in ready if step.command and step.name not in names]
+        folds = [step for step in fresh if step.kind == FOLD]
+        submitted = self._submit(folds) if folds else []
+        for step in fresh:
+            if step.kind != FOLD:
+                submitted += self._submit([step])
+        return [*here, *left, *submitted]
+
+    def _submit(self, steps: list[Step]) -> list[SlurmJob]:
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        executor = self._executor(steps)
+        variables = fold_variables(self._plan) if steps[0].kind == FOLD else {}
+        moment = time.time()
+        try:
+            with executor.batch():
+                jobs = [
+                    executor.submit(StepTask(step, self._folders, self._output, variables))
+                    for step in steps
+                ]
+        except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
+            raise CommandError(
+                f"SLURM refuses the job: {error}; look at --partition, --time, --mem, --cpus, "
+                "--gres and --sbatch"
+            ) from error
+        for step, job in zip(steps, jobs, strict=True):
+            self._known[step.name] = {"id": job.job_id, "submitted": moment}
+        self._output.slurm.mkdir(parents=True, exist_ok=True)
+        write_json(self._jobs_file, self._known)
+        return [
+            SlurmJob(step, job, moment, self._queue, self._folders)
+            for step, job in zip(steps, jobs, strict=True)
+        ]
+
+    def _executor(self, steps: list[Step]):
+        from submitit import SlurmExecutor
+
+        settings = self._settings
+        executor = SlurmExecutor(self._output.slurm, max_num_timeout=_MOST_REQUEUES)
+        is_fold = steps[0].kind == FOLD
+        gres = settings.gres
+        if gres is None and self._plan.device == "cuda":
+            gres = f"gpu:{self._plan.num_gpus}"
+        wanted = {
+            "job_name": f"crossval-{steps[0].kind}",
+            "partition": settings.partition,
+            "time": settings.minutes,
+            "mem": f"{settings.memory_gb}GB",
+            "cpus_per_task": settings.cpus,
+            # Of preparation and accumulation, a GPU would only idle.
+            "gres": gres if is_fold else None,
+            "array_parallelism": settings.jobs_at_once,
+            "signal_delay_s": settings.signal_seconds,
+            "stderr_to_stdout": True,
+            # From SLURM 22.05 on, srun no longer takes it from the job.
+            "srun_args": [f"--cpus-per-task={settings.cpus}"],
+            "additional_parameters": {"requeue": True, **settings.options},
+        }
+        executor.update_parameters(**{k: v for k, v in wanted.items() if v is not None})
+        return executor
+
+    def _taken_over(self, step: Step) -> SlurmJob | None:
+        """The job that an earlier launcher has submitted for a step, if it is not over."""
+        known = self._known.get(step.name)
+        if known is None or not self._queue.has(known["id"], fresh=True):
+            return None
+        from submitit import SlurmJob as SubmititJob
+
+        job = SubmititJob(folder=self._output.slurm, job_id=known["id"])
+        return SlurmJob(step, job, known["submitted"], self._queue, self._folders)
+
+    @property
+    def _jobs_file(self) -> Path:
+        return self._output.slurm / "jobs.json"
+
+    def _read_known(self) -> dict[str, dict]:
+        return read_json(self._jobs_file) if self._jobs_file.exists() else {}
+
+
+class SlurmJob:
+    """A submitted step.
+
+    Attributes:
+        step: as it was submitted.
+        device: for people.
+        started: when it was submitted, in seconds since the epoch.
+        notes: what was found before.
+    """
+
+    # A launcher's jobs are its own again.
+    adopted = False
+
+    def __init__(self, step: Step, job, submitted: float, queue: _Queue, folders: Folders):
+        self.step = step
+        self.device = f"SLURM job {job.job_id}"
+        self.started = submitted
+        self.notes: list[str] = []
+        self._job = job
+        self._queue = queue
+        self._folders = folders
+        self._gone_since: float | None = None
+
+    def poll(self) -> Result | None:
+        """How it ended; None while it waits, runs or is requeued."""
+        if self._job.paths.result_pickle.exists():
+            error = self._job.exception()
+            if error is not None:
+                return self._failed(f"failed: {last_line(error)}")
+            result = Result(**self._job.result())
+            return result if not result.ok or self._is_visible() else None
+        if self._queue.has(self._job.job_id):
+            self._gone_since = None
+            return None
+        self._gone_since = self._gone_since or time.monotonic()
+        if time.monotonic() - self._gone_since < _FILES_SECONDS:
+            return None
+        return self._failed(
+            "is gone without a result: cancelled, out of memory, or its node failed"
+        )
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits in SLURM's queue."""
+        return self._queue.waits(self._job.job_id)
+
+    def stop(self) -> None:
+        """Nothing: jobs go on without the launcher."""
+
+    def _is_visible(self) -> bool:
+        """Whether this machine sees what the job's has written."""
+        if self.step.run is None or state_of(self.step.run, self._folders) is FoldState.FINISHED:
+            return True
+        self._gone_since = self._gone_since or time.monotonic()
+        return time.monotonic() - self._gone_since > _FILES_SECONDS
+
+    def _failed(self, how: str) -> Result:
+        log = self._job.paths.stdout
+        message = f"{self.step.name}: job {self._job.job_id} {how}; its output: {log}\n"
+        return Result(False, message + last_lines(log), time.time() - self.started)
+
+
+class _Queue:
+    """The user's jobs in SLURM's queue, asked for now and then."""
+
+    def __init__(self):
+        self._asked = -_QUEUE_SECONDS
+        self._states: dict[str, str] | None = None
+
+    def has(self, job_id: str, fresh: bool = False) -> bool:
+        """Whether a job waits or runs; also if SLURM does not answer."""
+        self._ask(fresh)
+        return self._states is None or job_id in self._states
+
+    def waits(self, job_id: str) -> bool:
+        """Whether a job has not begun, or waits to be continued."""
+        self._ask()
+        return (self._states or {}).get(job_id) == "PENDING"
+
+    def _ask(self, now: bool = False) -> None:
+        if now or time.monotonic() - self._asked >= _QUEUE_SECONDS:
+            self._asked = time.monotonic()
+            self._states = queued_jobs()

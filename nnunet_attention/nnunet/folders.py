@@ -1,0 +1,88 @@
+"""nnU-Net's three folders: every path in them that cross-validation reads."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.environment import check_folder_variable
+from nnunet_attention.nnunet.splits import SPLITS_FILE
+
+_VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where nnU-Net has its data and results; absolute paths."""
+
+    raw: Path
+    preprocessed: Path
+    results: Path
+
+    @classmethod
+    def from_environment(cls) -> Folders:
+        """The folders that nnU-Net's variables name.
+
+        Raises:
+            CommandError: if one is not set, or has quotation marks or the like in it.
+        """
+        unset = [name for name in _VARIABLES if not os.environ.get(name)]
+        if unset:
+            raise CommandError(
+                f"{' and '.join(unset)} not set; export {unset[0]}=/path/to/{unset[0]}"
+            )
+        for name in _VARIABLES:
+            check_folder_variable(name, os.environ[name])
+        return cls(*(Path(os.environ[name]).absolute() for name in _VARIABLES))
+
+    def raw_dataset(self, dataset: str) -> Path:
+        return self.raw / dataset
+
+    def dataset(self, dataset: str) -> Path:
+        return self.preprocessed / dataset
+
+    def dataset_json(self, dataset: str) -> Path:
+        """The copy that planning makes, which training reads."""
+        return self.dataset(dataset) / "dataset.json"
+
+    def fingerprint(self, dataset: str) -> Path:
+        return self.dataset(dataset) / "dataset_fingerprint.json"
+
+    def plans(self, dataset: str, plans: str) -> Path:
+        return self.dataset(dataset) / f"{plans}.json"
+
+    def data(self, dataset: str, identifier: str) -> Path:
+        """Preprocessed cases."""
+        return self.dataset(dataset) / identifier
+
+    def unfinished_data(self, dataset: str, identifier: str) -> Path:
+        """Ours: there while a preprocessing has begun and not ended."""
+        return self.dataset(dataset) / f".{identifier}.unfinished"
+
+    def references(self, dataset: str) -> Path:
+        return self.dataset(dataset) / "gt_segmentations"
+
+    def splits(self, dataset: str) -> Path:
+        return self.dataset(dataset) / SPLITS_FILE
+
+    def model(self, dataset: str, trainer: str, plans: str, configuration: str) -> Path:
+        return self.results / dataset / f"{trainer}__{plans}__{configuration}"
+
+    def fold(self, dataset: str, trainer: str, plans: str, configuration: str, fold: str) -> Path:
+        return self.model(dataset, trainer, plans, configuration) / f"fold_{fold}"
+
+    def next_stage(
+        self, dataset: str, trainer: str, plans: str, configuration: str, following: str
+    ) -> Path:
+        """Predictions that a cascade's next configuration is trained on."""
+        model = self.model(dataset, trainer, plans, configuration)
+        return model / "predicted_next_stage" / following
+
+    def accumulated(
+        self, dataset: str, trainer: str, plans: str, configuration: str, folds: tuple[str, ...]
+    ) -> Path:
+        """nnU-Net's folder of all folds' predictions."""
+        model = self.model(dataset, trainer, plans, configuration)
+        return model / f"crossval_results_folds_{'_'.join(folds)}"

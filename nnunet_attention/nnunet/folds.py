@@ -1,0 +1,170 @@
+"""How far a fold has come, from what nnU-Net has left in its folder."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_attention.files import parse_json
+from nnunet_attention.nnunet.checkpoints import (
+    BEST,
+    FINAL,
+    LATEST,
+    damaged_checkpoints,
+)
+from nnunet_attention.nnunet.folders import Folders
+
+
+class FoldState(enum.Enum):
+    """What is there of a fold."""
+
+    ABSENT = "absent"
+    INTERRUPTED = "interrupted"
+    TRAINED = "trained"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True)
+class FoldRun:
+    """One training of nnU-Net with its validation.
+
+    Attributes:
+        dataset: full name, DatasetXXX_Name.
+        configuration: such as 3d_fullres.
+        trainer: name of the class.
+        plans: name of the plans.
+        fold: a number, or "all".
+        options: further options of nnUNetv2_train, each time.
+        first_options: options of the first start only, such as -pretrained_weights.
+        npz: probabilities are wanted too.
+        next_stages: configurations of a cascade that are trained on this one's predictions.
+    """
+
+    dataset: str
+    configuration: str
+    trainer: str
+    plans: str
+    fold: str
+    options: tuple[str, ...] = ()
+    first_options: tuple[str, ...] = ()
+    npz: bool = False
+    next_stages: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """As nnU-Net names its folder."""
+        return f"{self.trainer}__{self.plans}__{self.configuration}"
+
+    @property
+    def name(self) -> str:
+        """For people, and unique."""
+        return f"{self.dataset} {self.model} fold {self.fold}"
+
+    def folder(self, folders: Folders) -> Path:
+        return folders.fold(self.dataset, self.trainer, self.plans, self.configuration, self.fold)
+
+    def command(self, state: FoldState) -> tuple[str, ...]:
+        """nnU-Net's command for what is left to do."""
+        go_on = {FoldState.INTERRUPTED: ("--c",), FoldState.TRAINED: ("--val",)}
+        return (
+            *("nnUNetv2_train", self.dataset, self.configuration, self.fold),
+            *("-tr", self.trainer, "-p", self.plans, *self.options),
+            *(("--npz",) if self.npz else ()),
+            *go_on.get(state, self.first_options),
+        )
+
+
+def fold_state(
+    run: FoldRun,
+    folders: Folders,
+    cases: Collection[str] | None,
+    file_ending: str,
+    trained_on: Collection[str] = (),
+) -> FoldState:
+    """Where a fold stands.
+
+    Args:
+        run: the fold.
+        folders: nnU-Net's.
+        cases: that it validates; None where that is not known yet.
+        file_ending: of the data set's images.
+        trained_on: cases that a validation must not hold.
+    """
+    fold = run.folder(folders)
+    damaged = damaged_checkpoints(fold)
+    usable = {
+        name
+        for name in (FINAL, LATEST, BEST)
+        if (fold / name).is_file() and fold / name not in damaged
+    }
+    if FINAL in usable:
+        validated = cases is not None and is_validated(run, folders, cases, file_ending, trained_on)
+        return FoldState.FINISHED if validated else FoldState.TRAINED
+    return FoldState.INTERRUPTED if usable else FoldState.ABSENT
+
+
+def is_validated(
+    run: FoldRun,
+    folders: Folders,
+    cases: Collection[str],
+    file_ending: str,
+    trained_on: Collection[str] = (),
+) -> bool:
+    """Whether all that follows from a validation is there for all cases, and none trained on."""
+    validation = run.folder(folders) / "validation"
+    summarised = summarised_cases(validation / "summary.json", file_ending)
+    if not set(cases) <= summarised or summarised & set(trained_on):
+        return False
+    endings = [file_ending, *([".npz"] if run.npz else [])]
+    if any(not _has(validation, case + ending) for case in cases for ending in endings):
+        return False
+    for following in run.next_stages:
+        predicted = folders.next_stage(
+            run.dataset, run.trainer, run.plans, run.configuration, following
+        )
+        there = {path.name.split(".")[0] for path in predicted.glob("*")}
+        if not {case.split(".")[0] for case in cases} <= there:
+            return False
+    return True
+
+
+def predictions_of(
+    run: FoldRun, folders: Folders, cases: Collection[str], file_ending: str
+) -> list[Path]:
+    """Those of the cases' segmentations that are in the fold's validation folder, sorted."""
+    validation = run.folder(folders) / "validation"
+    paths = (validation / f"{case}{file_ending}" for case in sorted(cases))
+    return [path for path in paths if path.is_file()]
+
+
+def summarised_cases(summary: Path, file_ending: str) -> set[str]:
+    """The cases in one of nnU-Net's summaries; none where it is absent or half written."""
+    try:
+        content = parse_json(summary.read_text(encoding="utf-8"))
+        return {
+            Path(entry["prediction_file"]).name.removesuffix(file_ending)
+            for entry in content["metric_per_case"]
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def validation_cases(
+    splits: Sequence[dict] | None, fold: str, all_cases: Collection[str] | None
+) -> tuple[str, ...] | None:
+    """The cases that a fold validates; None where that is not known yet."""
+    if fold == "all":
+        return None if all_cases is None else tuple(sorted(all_cases))
+    if splits is None or int(fold) >= len(splits):
+        return None
+    return tuple(splits[int(fold)]["val"])
+
+
+def _has(folder: Path, name: str) -> bool:
+    path = folder / name
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False

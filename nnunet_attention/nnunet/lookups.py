@@ -1,0 +1,186 @@
+"""Looks up by name the trainers and networks that nnU-Net will look up, before it is started."""
+
+import ast
+import difflib
+import os
+from collections.abc import Iterable
+from contextlib import redirect_stdout
+from functools import lru_cache
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+
+from nnunet_attention.doorway import SEARCH_PATH_VARIABLE
+from nnunet_attention.doorway import directory as doorway_directory
+from nnunet_attention.errors import CommandError
+
+_SHOWN = 3
+
+
+def find_trainer(name: str) -> type:
+    """The class of a trainer; imports what nnU-Net imports in search of it.
+
+    Raises:
+        CommandError: if nnU-Net does not find it, cannot import it, or it is no trainer.
+    """
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    # A checkpoint names its trainer, and `os` too is found in nnU-Net's modules.
+    found, reason = None, None
+    if isinstance(name, str) and name.isidentifier():
+        try:
+            with redirect_stdout(StringIO()):
+                found = recursive_find_trainer_class_by_name(name)
+        except Exception as error:  # the search imports whatever lies in nnU-Net's search path
+            is_absent = str(error).startswith("Could not find requested")
+            is_another = isinstance(error, (AssertionError, TypeError))
+            if not (is_absent or is_another):
+                reason = f"{type(error).__name__}: {str(error).strip().partition(os.linesep)[0]}"
+    if isinstance(found, type) and issubclass(found, nnUNetTrainer):
+        return found
+    if reason is not None:
+        raise CommandError(
+            f"nnU-Net cannot load the trainer {name} ({reason}); see `nnunet-attention doctor`, "
+            f"and for trainers of your own, {SEARCH_PATH_VARIABLE}"
+        )
+    raise CommandError(_not_found(str(name)))
+
+
+def check_trainers(names: Iterable[str]) -> None:
+    """Refuses names of trainers that nnU-Net would not find.
+
+    Mostly the sources tell, without the seconds that importing them takes.
+
+    Raises:
+        CommandError: see `find_trainer`.
+    """
+    for name in dict.fromkeys(names):
+        if name not in trainer_names():
+            find_trainer(name)
+
+
+def check_network(path: str, where: str) -> None:
+    """Refuses a network's import path that leads nowhere; nothing is imported.
+
+    Args:
+        path: the plans' `network_class_name`.
+        where: the plans.
+
+    Raises:
+        CommandError: with the names that are like it.
+    """
+    path = str(path)  # what a damaged file has there
+    package, last_name = path.partition(".")[0], path.rpartition(".")[2]
+    known = network_paths()
+    by_last_name = {one.rpartition(".")[2]: one for one in known}
+    # What nnU-Net does not find by its path, it looks for in its own package by its last name.
+    if path in known or last_name in by_last_name or _is_there(package, path):
+        return
+    close = _close(last_name, by_last_name)
+    meant = f"; did you mean {' or '.join(by_last_name[one] for one in close)}?" if close else "."
+    raise CommandError(
+        f"{where} names the network {path}, which nnU-Net will not find{meant} Correct the plans, "
+        "or install what it is in"
+    )
+
+
+def trainer_names() -> frozenset[str]:
+    """Names that nnU-Net finds when it searches for trainers, from the sources; mostly trainers."""
+    return _trainer_names(os.environ.get(SEARCH_PATH_VARIABLE, ""))
+
+
+@lru_cache(maxsize=8)
+def _trainer_names(search_path: str) -> frozenset[str]:
+    names: set[str] = set()
+    for folder in _trainer_folders(search_path):
+        for path in _modules_below(folder):
+            names |= _names_in(path)
+    return frozenset(names)
+
+
+@lru_cache(maxsize=1)
+def network_paths() -> frozenset[str]:
+    """Import paths of nnU-Net's networks and ours, from the sources."""
+    found = set()
+    folder = _folder_of("dynamic_network_architectures")
+    for path in _modules_below(folder / "architectures") if folder else ():
+        module = f"dynamic_network_architectures.architectures.{path.stem}"
+        found |= {f"{module}.{name}" for name in _names_in(path) if name[0].isupper()}
+    ours = Path(__file__).parents[1] / "networks" / "__init__.py"
+    found |= {f"nnunet_attention.networks.{name}" for name in _names_in(ours)}
+    return frozenset(found)
+
+
+def _trainer_folders(search_path: str) -> list[Path]:
+    nnunet = _folder_of("nnunetv2")
+    folders = [nnunet / "training" / "nnUNetTrainer"] if nnunet else []
+    for text in search_path.split(os.pathsep):
+        if text == doorway_directory():
+            # Its one module passes on what this package has.
+            folders += map(Path, find_spec("nnunet_attention.trainers").submodule_search_locations)
+        elif text.strip():
+            folders.append(Path(text))
+    return folders
+
+
+def _folder_of(package: str) -> Path | None:
+    """Of an installed package, which is not imported."""
+    try:
+        found = find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    return Path(found.origin).parent if found and found.origin else None
+
+
+def _modules_below(folder: Path) -> list[Path]:
+    """The modules of a folder and of the packages in it, as nnU-Net searches them."""
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError:
+        return []
+    modules = [path for path in inside if path.suffix == ".py"]
+    for path in inside:
+        if (path / "__init__.py").is_file():
+            modules += _modules_below(path)
+    return modules
+
+
+def _names_in(path: Path) -> set[str]:
+    """What a module defines, imports by name or assigns; nothing where it cannot be read."""
+    try:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+    except (OSError, ValueError, SyntaxError):
+        return set()
+    names: set[str] = set()
+    for statement in body:
+        if isinstance(statement, (ast.ClassDef, ast.FunctionDef)):
+            names.add(statement.name)
+        elif isinstance(statement, ast.Assign):
+            names |= {one.id for one in statement.targets if isinstance(one, ast.Name)}
+        elif isinstance(statement, ast.ImportFrom):
+            names |= {one.asname or one.name for one in statement.names}
+    return names
+
+
+def _is_there(package: str, path: str) -> bool:
+    """Whether a path into somebody's own package can lead somewhere; in doubt it can."""
+    folder = _folder_of(package)
+    return folder is not None and not path.startswith(
+        ("dynamic_network_architectures.", "nnunet_attention.")
+    )
+
+
+def _close(name: str, names: Iterable[str]) -> list[str]:
+    folded = {one.casefold(): one for one in sorted(names)}
+    found = difflib.get_close_matches(name.casefold(), folded, n=_SHOWN, cutoff=0.7)
+    return [folded[one] for one in found]
+
+
+def _not_found(name: str) -> str:
+    close = _close(name, (one for one in trainer_names() if "Trainer" in one))
+    meant = f"; did you mean {' or '.join(close)}?" if close else "."
+    return (
+        f"nnU-Net finds no trainer {name}{meant} See `nnunet-attention doctor`, or for a trainer "
+        f"of your own, {SEARCH_PATH_VARIABLE}"
+    )
