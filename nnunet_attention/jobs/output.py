@@ -40,7 +40,7 @@ class Output:
 
     @property
     def slurm(self) -> Path:
-        """submitit's folder."""
+        """Submitit's folder."""
         return self.root / "slurm"
 
     def log(self, step_name: str) -> Path:

@@ -104,7 +104,7 @@ def _numpy_globals() -> list:
 
 
 def _scalar_of(core: str):
-    """numpy's constructor of numbers under the name that numpy 1 or numpy 2 writes."""
+    """Numpy's constructor of numbers under the name that numpy 1 or numpy 2 writes."""
     rebuild = np.float64(0).__reduce__()[0]
 
     def scalar(*arguments):
