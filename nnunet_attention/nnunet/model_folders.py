@@ -1,0 +1,65 @@
+"""Knows the names of what nnU-Net's training leaves in the folder of a model.
+
+DATASET/TRAINER__PLANS__CONFIGURATION/fold_k/validation/summary.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ALL = "all"
+SUMMARY = "summary.json"
+_SEPARATOR = "__"
+_FOLD = "fold_"
+
+
+class ModelName(NamedTuple):
+    """Names a trained model, as nnU-Net names its folder."""
+
+    trainer: str
+    plans: str
+    configuration: str
+
+    @property
+    def folder(self) -> str:
+        """The folder's name, `TRAINER__PLANS__CONFIGURATION`."""
+        return _SEPARATOR.join(self)
+
+
+def model_name(folder: str) -> ModelName | None:
+    """Read trainer, plans and configuration off a folder's name; None if it is no model's."""
+    parts = folder.split(_SEPARATOR)
+    return ModelName(*parts) if len(parts) == 3 and all(parts) else None
+
+
+def model_title(trainer: str, plans: str) -> str:
+    """Name a model in tables, `TRAINER__PLANS`; its configuration stands elsewhere."""
+    return f"{trainer}{_SEPARATOR}{plans}"
+
+
+def fold_folder(model: Path, fold: int | str) -> Path:
+    """Give the folder of a fold, a number or "all"."""
+    return model / f"{_FOLD}{fold}"
+
+
+def fold_folders(model: Path) -> Iterator[tuple[str, Path]]:
+    """Go through the folds that a model's folder has, with their names, sorted by these."""
+    for path in sorted(model.glob(f"{_FOLD}*")):
+        yield path.name.removeprefix(_FOLD), path
+
+
+def validation_folder(fold: Path) -> Path:
+    """Give the folder of a fold's predictions of the cases that it was not trained on."""
+    return fold / "validation"
+
+
+def validation_summary(fold: Path) -> Path:
+    """Give the file of the metrics of a fold's validation."""
+    return validation_folder(fold) / SUMMARY
+
+
+def validation_summaries(model: Path, folds: Iterable[int | str]) -> list[Path]:
+    """Give the files of the metrics of several folds' validations."""
+    return [validation_summary(fold_folder(model, fold)) for fold in folds]
