@@ -4,9 +4,9 @@ nnU-Net looks for planners in its own folder only: `nnunet-attention plan` hands
 """
 
 from nnunet_attention.nnunet.datasets import dataset_folder, dataset_name, needs_preprocessing
+from nnunet_attention.nnunet.plans import read_plans, save_plans
 from nnunet_attention.plans.architecture import gated_architecture
 from nnunet_attention.plans.conversion import convert_plans, converted_plans
-from nnunet_attention.plans.files import read_plans, save_plans
 from nnunet_attention.plans.planners import (
     PLANNERS,
     AttentionResEncUNetPlannerL,

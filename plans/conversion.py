@@ -10,8 +10,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks import build_attention_network
 from nnunet_attention.networks.trusted_plans import building, check_plans
+from nnunet_attention.nnunet.plans import read_plans, save_plans
 from nnunet_attention.plans.architecture import gated_architecture
-from nnunet_attention.plans.files import read_plans, save_plans
 
 
 def converted_plans(

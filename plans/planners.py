@@ -16,9 +16,9 @@ from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunet_attention.nnunet.planners import STOCK_PLANS, plans_written_by
+from nnunet_attention.nnunet.plans import save_plans
 from nnunet_attention.nnunet.workers import planning_in_this_process
 from nnunet_attention.plans.architecture import gated_architecture
-from nnunet_attention.plans.files import save_plans
 
 
 class _GatedNetworks:

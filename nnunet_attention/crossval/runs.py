@@ -16,17 +16,17 @@ from nnunet_attention.files import read_json
 from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.dataset_json import number_of_cases, read_dataset_json
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
-from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.folds import (
+from nnunet_attention.nnunet.fold_state import (
     FoldRun,
     FoldState,
     fold_state,
     predictions_of,
     validation_cases,
 )
+from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.kept_cases import whole_predictions
-from nnunet_attention.nnunet.making_splits import check_splits
-from nnunet_attention.nnunet.planned import (
+from nnunet_attention.nnunet.planners import NNUNET_PLANNERS, OWN_PLANNERS, source_of_converted
+from nnunet_attention.nnunet.plans import (
     check_unchanged,
     configuration_of,
     data_owner,
@@ -34,8 +34,7 @@ from nnunet_attention.nnunet.planned import (
     next_stages,
     relevant,
 )
-from nnunet_attention.nnunet.planners import NNUNET_PLANNERS, OWN_PLANNERS, source_of_converted
-from nnunet_attention.nnunet.splits import default_folds, read_splits, trained_on
+from nnunet_attention.nnunet.splits import check_splits, default_folds, read_splits, trained_on
 from nnunet_attention.nnunet.summary_json import summarised_cases
 
 FINGERPRINT, PLANS, DESCRIPTION, PREPROCESSING, SPLITS, FOLD, ACCUMULATION = (

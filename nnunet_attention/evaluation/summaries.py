@@ -19,8 +19,8 @@ from nnunet_attention.evaluation.metrics.overlap import (
     volume_difference,
 )
 from nnunet_attention.nnunet.dataset_names import is_dataset_name, number_of_dataset
+from nnunet_attention.nnunet.known_splits import Splits, find_splits
 from nnunet_attention.nnunet.summary_json import SUMMARY_REMEDY, read_summary_json
-from nnunet_attention.nnunet.validated import Splits, find_splits
 
 COLUMNS = (
     "dataset",

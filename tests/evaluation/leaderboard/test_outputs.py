@@ -33,7 +33,7 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     undefined_table,
 )
 from nnunet_attention.evaluation.leaderboard.terminal import print_leaderboard
-from nnunet_attention.nnunet.validated import KnownSplit
+from nnunet_attention.nnunet.known_splits import KnownSplit
 
 NAMES = {f"leaderboard.{ending}" for ending in ("json", "csv", "md", "tex", "html")}
 NAN = float("nan")

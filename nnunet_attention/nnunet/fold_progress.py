@@ -1,4 +1,4 @@
-"""How far a running fold is, from the log that nnU-Net's training writes."""
+"""Tells how far a running fold is, from the log that nnU-Net's training writes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
+from nnunet_attention.nnunet.fold_state import FoldRun, validation_cases
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.folds import FoldRun, validation_cases
+from nnunet_attention.nnunet.model_folders import ALL
 from nnunet_attention.nnunet.splits import read_splits
 from nnunet_attention.nnunet.training_log import Phase, TrainingLog, read_newest_log
 
@@ -19,19 +20,21 @@ _EPOCHS_AVERAGED = 10
 
 @dataclass(frozen=True)
 class Progress:
-    """Of one fold.
+    """Holds how far one fold is.
 
     Attributes:
         phase: "starting", "training", "validating" or "validated".
-        epoch: that runs, or ran last, counted from 1.
-        epochs: of how many; None where nnU-Net has not said so.
+        epoch: the one that runs, or ran last, counted from 1.
+        epochs: their number; None where nnU-Net has not said it.
         pseudo_dice: mean over the labels after the last whole epoch; labels without a value are
             left out.
-        epoch_seconds: median of the last ten.
-        seconds_left: of the training without the validation, or of the validation.
-        validated_cases: begun cases of the validation, and those kept from an earlier one.
-        cases: that are to be validated; None where that is not known.
-        case_seconds: from the beginning of a validated case to the next, on average.
+        epoch_seconds: the median duration of the last ten.
+        seconds_left: the time that the training without the validation, or the validation, will
+            still take.
+        validated_cases: the number of cases whose validation has begun or that are kept from an
+            earlier one.
+        cases: the number of cases to be validated; None where it is not known.
+        case_seconds: the average time from the beginning of one case's validation to the next.
     """
 
     phase: Phase = "starting"
@@ -103,7 +106,7 @@ def _last_pseudo_dice(log: TrainingLog) -> float | None:
 
 
 def _number_of_epochs(fold: Path, since: float) -> int | None:
-    """nnU-Net's log does not say it; the file with all of the trainer's attributes does."""
+    """Read the number of epochs, which no log tells, from the trainer's attributes."""
     path = fold / "debug.json"
     try:
         if path.stat().st_mtime < since:
@@ -115,7 +118,7 @@ def _number_of_epochs(fold: Path, since: float) -> int | None:
 
 def _number_of_cases(run: FoldRun, folders: Folders) -> int | None:
     # Each of several GPUs validates its share, and one alone writes the log.
-    if run.fold == "all" or "-num_gpus" in run.options:
+    if run.fold == ALL or "-num_gpus" in run.options:
         return None
     try:
         cases = validation_cases(read_splits(folders.splits(run.dataset)), run.fold, None)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nnunet_attention.crossval import Folders, FoldRun
-from nnunet_attention.nnunet.progress import Progress, progress_of, read_progress
+from nnunet_attention.nnunet.fold_progress import Progress, progress_of, read_progress
 from nnunet_attention.nnunet.training_log import parse_log
 
 # As nnU-Net 2.8 writes it.
