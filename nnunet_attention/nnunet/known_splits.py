@@ -40,9 +40,11 @@ class Splits:
                 "was trained with another split, put that file back"
             )
 
-    def validates(self, fold: int, cases: Collection[str]) -> bool:
-        """Tell whether all these cases are among those that a fold validates."""
-        return 0 <= fold < len(self.folds) and set(cases) <= set(self.folds[fold]["val"])
+    def validates(self, fold: int | str, cases: Collection[str]) -> bool:
+        """Tell whether all these cases are among those that a fold, not "all", validates."""
+        if not str(fold).isdecimal() or int(fold) >= len(self.folds):
+            return False
+        return set(cases) <= set(self.folds[int(fold)]["val"])
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from nnunet_attention.files import (
     read_json,
     write_json,
 )
+from nnunet_attention.nnunet.model_folders import fold_folders
 
 # Besides the configuration: what preprocessing, training and export read.
 _OF_PLANS = (
@@ -174,7 +175,7 @@ def check_unchanged(model: Path, plans: Mapping, configuration: str, dataset_jso
     Raises:
         CommandError: with the differences, if a fold has begun with other plans.
     """
-    begun = sorted(model.glob("fold_*/checkpoint_*.pth"))
+    begun = any(any(fold.glob("checkpoint_*.pth")) for _, fold in fold_folders(model))
     if not begun or not (model / "plans.json").is_file():
         return
     try:
