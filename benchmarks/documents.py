@@ -50,7 +50,7 @@ TABLES = (
 
 
 def filled(text: str, name: str, table: str) -> str:
-    """The text with the table between its marks, without a title of the table's own.
+    """Put the table between its marks in the text, without a title of the table's own.
 
     Raises:
         ValueError: if the text has no such marks, or has them twice.
@@ -64,7 +64,7 @@ def filled(text: str, name: str, table: str) -> str:
 
 
 def main() -> int:
-    """Fills all documents."""
+    """Fill all documents."""
     for document, name, table in TABLES:
         path = ROOT / "docs" / document
         if table.is_file():

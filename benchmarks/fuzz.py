@@ -26,7 +26,7 @@ from nnunet_attention.versions import versions_of
 
 
 def main(command_line: list[str] | None = None) -> int:
-    """Runs all inputs, and prints and writes the counts."""
+    """Run all inputs, and print and write the counts."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.fuzz", description=__doc__.split("\n", 1)[0]
     )

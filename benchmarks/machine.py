@@ -10,7 +10,7 @@ import torch
 
 
 def machine(device: torch.device) -> dict:
-    """Kind of processor or GPU, threads and versions; not which machine of its kind."""
+    """Describe the kind of processor or GPU, threads and versions; not which one of its kind."""
     kind = platform.processor() or platform.machine()
     if device.type == "cuda":
         kind = torch.cuda.get_device_name(device)
@@ -27,7 +27,7 @@ def machine(device: torch.device) -> dict:
 
 
 def told(found: dict) -> str:
-    """In one line."""
+    """Tell in one line what machine it is."""
     return (
         f"{found['kind']}, {found['threads']} threads; torch {found['torch']}, nnunetv2 "
         f"{found['nnunetv2']}, Python {found['python']}"

@@ -29,7 +29,7 @@ GIB = 2**30
 
 
 def main() -> None:
-    """Runs one of the two."""
+    """Run one of the two measurements."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     what = parser.add_subparsers(dest="what", required=True)
     timing = what.add_parser("time")
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def measure_time(arguments: argparse.Namespace) -> dict:
-    """Seconds of whole commands: on the clock, and of all processors together."""
+    """Measure the seconds of whole commands: on the clock, and of all processors together."""
     common = ["-i", str(arguments.images), "-m", str(arguments.model_folder), "-f", arguments.f]
     common += ["-device", "cpu", "--disable_progress_bar"]
     commands = {
@@ -84,19 +84,19 @@ def measure_time(arguments: argparse.Namespace) -> dict:
 
 
 def processor_seconds_of_children() -> float:
-    """What all ended children took, user and system: other work on the machine counts little."""
+    """Sum what all ended children took, user and system: other work on a machine counts little."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
-    """Medians over that of nnUNetv2_predict."""
+    """Divide medians by that of nnUNetv2_predict."""
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     return {name: value / medians["nnUNetv2_predict"] for name, value in medians.items()}
 
 
 def measure_memory(arguments: argparse.Namespace) -> dict:
-    """Peaks of resident memory, in GiB; each in a process of its own."""
+    """Measure peaks of resident memory, in GiB; each in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         write_model_and_image(Path(folder), tuple(arguments.shape))
         peaks, seconds = {}, {}
@@ -121,7 +121,7 @@ def measure_memory(arguments: argparse.Namespace) -> dict:
 
 
 def write_model_and_image(folder: Path, shape: tuple[int, int, int]) -> None:
-    """An untrained network of seven stages, so five gates, and noise."""
+    """Build an untrained network of seven stages, so five gates, and noise."""
     import numpy as np
     import SimpleITK
     import torch
@@ -164,7 +164,7 @@ def write_model_and_image(folder: Path, shape: tuple[int, int, int]) -> None:
 
 
 def predict(kind: str, folder: Path) -> None:
-    """One case in this process; every other patch position, no mirroring, to be done soon."""
+    """Predict one case in this process; every other patch position, no mirroring, to be quick."""
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 

@@ -28,7 +28,7 @@ def start(prefix: tuple[str, ...] = (), **variables: str) -> tuple[float, str]:
 
 
 def main(rounds: int = 40) -> None:
-    """Prints the table."""
+    """Print the table."""
     modules, switched_on, switched_off = [], [], []
     for _ in range(rounds):
         match = DOORWAY.search(start(("-X", "importtime"))[1])

@@ -40,7 +40,7 @@ MONAI_OPTIONS = {"include_background": True, "spacing": SPACING_MM}
 
 
 def liver(seed: int) -> np.ndarray:
-    """A bumpy ellipsoid of the size of a liver, with bumps of its own for each seed."""
+    """Make a bumpy ellipsoid of the size of a liver, with bumps of its own for each seed."""
     shape, other = np.random.default_rng(0), np.random.default_rng(seed)
     coarse = tuple(length // 8 for length in SHAPE)
     bumps = ndimage.gaussian_filter(shape.standard_normal(coarse), 3)
@@ -56,7 +56,7 @@ def liver(seed: int) -> np.ndarray:
 
 
 def all_ours(reference: np.ndarray, prediction: np.ndarray) -> tuple[float, ...]:
-    """All three from one pass over the distances."""
+    """Compute all three from one pass over the distances."""
     distances = surface_distances(reference, prediction, SPACING_MM)
     return (
         average_symmetric_surface_distance(distances),
@@ -66,7 +66,7 @@ def all_ours(reference: np.ndarray, prediction: np.ndarray) -> tuple[float, ...]
 
 
 def all_of_monai(reference: np.ndarray, prediction: np.ndarray) -> tuple[float, ...]:
-    """MONAI's three functions, each on its own, as it offers them."""
+    """Compute MONAI's three functions, each on its own, as it offers them."""
     both = tensors(prediction, reference)
     return (
         compute_average_surface_distance(*both, symmetric=True, **MONAI_OPTIONS).item(),
@@ -76,12 +76,12 @@ def all_of_monai(reference: np.ndarray, prediction: np.ndarray) -> tuple[float, 
 
 
 def hd95_of_ours(reference: np.ndarray, prediction: np.ndarray) -> tuple[float, ...]:
-    """One metric alone."""
+    """Compute one metric alone."""
     return (hausdorff_distance(surface_distances(reference, prediction, SPACING_MM)),)
 
 
 def hd95_of_monai(reference: np.ndarray, prediction: np.ndarray) -> tuple[float, ...]:
-    """One metric alone."""
+    """Compute one metric alone."""
     both = tensors(prediction, reference)
     return (compute_hausdorff_distance(*both, percentile=95, **MONAI_OPTIONS).item(),)
 
@@ -92,7 +92,7 @@ def tensors(*masks: np.ndarray) -> list[torch.Tensor]:
 
 
 def main(rounds: str = "5", output: str = "surface_metrics.json") -> None:
-    """Prints and writes the table."""
+    """Print and write the table."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
     reference, prediction = liver(1), liver(2)
     overlap = 2 * np.count_nonzero(reference & prediction) / (reference.sum() + prediction.sum())

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from nnunet_attention import __version__, doorway
-from nnunet_attention.nnunet.environment import how_misread
+from nnunet_attention.nnunet.environment import PREPROCESSED, RAW, RESULTS, how_misread
 
 _TRAINER = "AttentionUNetTrainer"
 # Runs nnU-Net's own resolver as its commands do. The last line of its output is for us.
@@ -35,12 +35,12 @@ except Exception as error:
 print(json.dumps(report))
 """
 # nnU-Net only reads from nnUNet_raw when it plans and trains.
-_FOLDERS = {"nnUNet_raw": False, "nnUNet_preprocessed": True, "nnUNet_results": True}
+_FOLDERS = {RAW: False, PREPROCESSED: True, RESULTS: True}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the examination; `remedy` is None where nothing is wrong."""
+    """Holds one row of the examination; `remedy` is None where nothing is wrong."""
 
     subject: str
     observation: str
@@ -48,7 +48,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Examines the running interpreter and its environment variables; changes nothing."""
+    """Examine the running interpreter and its environment variables; change nothing."""
     return [
         Finding("python", f"{platform.python_version()} ({sys.executable})"),
         Finding("nnunet-attention", f"{__version__} ({Path(doorway.directory()).parent})"),
@@ -63,7 +63,7 @@ def examine() -> list[Finding]:
 
 
 def examine_package(name: str) -> Finding:
-    """Whether an installed package has a version that we and nnU-Net accept."""
+    """Tell whether an installed package has a version that we and nnU-Net accept."""
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -87,11 +87,15 @@ def _requirements_of(distribution: str) -> list[Requirement]:
     except metadata.PackageNotFoundError:
         return []
     requirements = [Requirement(line) for line in lines]
-    return [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return [
+        requirement
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    ]
 
 
 def examine_discovery(environment: Mapping[str, str]) -> list[Finding]:
-    """Whether nnU-Net's commands find the trainer, tried in a new Python process; and the device.
+    """Try in a new Python process whether nnU-Net's commands find the trainer, and the device.
 
     It is tried without our directory on the search path first, so that what is seen is the work of
     the start-up file; then with the variable as it is, which is the manual route.
@@ -164,7 +168,7 @@ def _device_finding(report: Mapping) -> Finding:
 
 
 def examine_folder(variable: str, value: str | None, must_be_writable: bool) -> Finding:
-    """Whether one of nnU-Net's folders is set, exists and takes files."""
+    """Tell whether one of nnU-Net's folders is set, exists and takes files."""
     if not value:
         return Finding(variable, "not set", f"export {variable}=/path/to/{variable}")
     folder = Path(value)

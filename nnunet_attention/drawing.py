@@ -1,11 +1,11 @@
-"""Colours, outlines and slices that our pictures have in common."""
+"""Draws what our pictures have in common: colours, outlines, slices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,35 +23,36 @@ COEFFICIENT_COLOURS = "inferno"
 # A soft-tissue window in Hounsfield units.
 CT_WINDOW_HU = (-160.0, 240.0)
 # A second and a third turn through the colours.
-_LINE_STYLES = ("solid", "dashed", "dotted")
+LineStyle = Literal["solid", "dashed", "dotted"]
+_LINE_STYLES: tuple[LineStyle, ...] = ("solid", "dashed", "dotted")
 
 
 @dataclass(frozen=True)
 class LabelStyle:
-    """How a label, or a region of several, is drawn.
+    """Says how a label, or a region of several, is drawn.
 
     Attributes:
-        name: for people.
-        values: in the label image.
+        name: its name for people.
+        values: its values in the label image.
         colour: one of `LABEL_COLOURS`.
-        line: style of the outline in matplotlib.
+        line: the outline's style in matplotlib.
     """
 
     name: str
     values: tuple[int, ...]
     colour: str
-    line: str
+    line: LineStyle
 
     def mask(self, labels: np.ndarray) -> np.ndarray:
-        """Where the label image shows this label."""
+        """Tell where the label image shows this label."""
         return np.isin(labels, self.values)
 
 
 def label_styles(labels: Mapping[str, int | list[int]]) -> list[LabelStyle]:
-    """Styles of the foreground labels in their order; background and nnU-Net's `ignore` have none.
+    """Choose styles for the foreground labels in their order; none for background and `ignore`.
 
     Args:
-        labels: names to the value or, for a region, the values; as in dataset.json.
+        labels: the value or, for a region, the values by name; as in dataset.json.
     """
     shown = [
         (name, tuple(np.atleast_1d(value).tolist()))
@@ -68,9 +69,9 @@ def label_styles(labels: Mapping[str, int | list[int]]) -> list[LabelStyle]:
 
 
 def fullest_slice(labels: np.ndarray) -> int:
-    """Index along the first axis where the organs, each relative to its largest area, sum highest.
+    """Return the index along the first axis where the organs sum highest.
 
-    Without any organ it is the middle.
+    Each counts relative to its largest area. Without any organ it is the middle.
     """
     score = np.zeros(labels.shape[0])
     for label in np.unique(labels[labels != 0]):
@@ -80,7 +81,7 @@ def fullest_slice(labels: np.ndarray) -> int:
 
 
 def draw_labels(panel: Axes, labels: np.ndarray, styles: list[LabelStyle]) -> None:
-    """Fills and outlines the labels of a slice that the panel shows as an image."""
+    """Fill and outline the labels of a slice that the panel shows as an image."""
     for style in styles:
         # A frame of background closes the outline of an organ that leaves the image.
         mask = np.pad(style.mask(labels).astype(float), 1)
@@ -103,7 +104,7 @@ def draw_labels(panel: Axes, labels: np.ndarray, styles: list[LabelStyle]) -> No
 
 
 def draw_legend(figure: Figure, styles: list[LabelStyle], columns: int = 6, **options) -> None:
-    """Names the labels, so many side by side; the options are matplotlib's."""
+    """Name the labels, so many side by side; the options are matplotlib's."""
     from matplotlib.patches import Patch
 
     patches = [
@@ -126,7 +127,7 @@ def draw_legend(figure: Figure, styles: list[LabelStyle], columns: int = 6, **op
 
 
 def new_figure(width_inches: float, height_inches: float, **options) -> Figure:
-    """A dark figure that needs no display; the options are matplotlib's."""
+    """Make a dark figure that needs no display; the options are matplotlib's."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -136,6 +137,6 @@ def new_figure(width_inches: float, height_inches: float, **options) -> Figure:
 
 
 def save_png(figure: Figure, path: Path, dots_per_inch: int = 150) -> None:
-    """Writes a PNG beside its target and renames it."""
+    """Write a PNG beside its target and renames it."""
     with written_beside(path) as beside:
         figure.savefig(beside, dpi=dots_per_inch, format="png")

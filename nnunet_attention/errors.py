@@ -1,12 +1,12 @@
-"""The error that a command shows as one line."""
+"""Defines the error that a command shows as one line."""
 
 
 class CommandError(Exception):
-    """Bad input or a failed step: the message names it, what was wanted, and the remedy."""
+    """Tells of bad input or a failed step: names it, what was wanted, and the remedy."""
 
 
 def last_line(error: BaseException) -> str:
-    """Returns what an error of someone else says in the end, or its kind where it says nothing.
+    """Return what an error of someone else says in the end, or its kind where it says nothing.
 
     ITK and torch tell in many lines where they were, and in the last what is wrong.
     """

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from nnunet_attention.errors import CommandError
 
@@ -30,8 +31,8 @@ _REMEDIES = {
 }
 
 
-def parse_json(text: str):
-    """Returns what a JSON text says.
+def parse_json(text: str) -> Any:
+    """Return what a JSON text says.
 
     Raises:
         ValueError: if it is no JSON, or nested more deeply than Python follows.
@@ -43,7 +44,7 @@ def parse_json(text: str):
 
 
 def read_json(path: Path) -> dict:
-    """Reads a JSON file that holds an object.
+    """Read a JSON file that holds an object.
 
     Raises:
         CommandError: if there is no such file, or it holds something else.
@@ -59,14 +60,14 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def is_plain_name(value) -> bool:
-    """Whether it is the name of a file or folder that leads nowhere else."""
+def is_plain_name(value: object) -> bool:
+    """Tell whether it is the name of a file or folder that leads nowhere else."""
     return isinstance(value, str) and value not in ("", ".", "..") and Path(value).name == value
 
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Gives a path beside the target, which is renamed when the block ends without an error."""
+    """Give a path beside the target, which is renamed when the block ends without an error."""
     # Processes on other machines that share the folder may have our number.
     beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
@@ -79,16 +80,16 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 
 def require_writable(folder: Path, option: str = "") -> None:
-    """Tries out whether files can be written in a folder, before hours are spent on them.
+    """Try out whether files can be written in a folder, before hours are spent on them.
 
     Args:
-        folder: need not exist; it could be made, and is not.
-        option: that named it, for the message.
+        folder: one that need not exist; it could be made, and is not.
+        option: the option that named it, for the message.
 
     Raises:
         CommandError: if nothing can be written there.
     """
-    made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     probe = folder / f".nnunet-attention.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,12 +102,12 @@ def require_writable(folder: Path, option: str = "") -> None:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
         with suppress(OSError):  # Of a folder that somebody else uses by now.
-            for one in made:
-                one.rmdir()
+            for path in made:
+                path.rmdir()
 
 
 def require_writable_file(path: Path, option: str = "") -> None:
-    """As `require_writable`, for a file; one that is there may be replaced.
+    """Do what `require_writable` does for a file; one that is there may be replaced.
 
     Raises:
         CommandError: if it cannot be written.
@@ -118,33 +119,34 @@ def require_writable_file(path: Path, option: str = "") -> None:
 
 
 def disk_error(error: OSError) -> str:
-    """What is wrong with a disk or a path, and what can be done about it."""
-    return _REMEDIES.get(error.errno, error.strerror or str(error))
+    """Say what is wrong with a disk or a path, and what can be done about it."""
+    remedy = None if error.errno is None else _REMEDIES.get(error.errno)
+    return remedy or error.strerror or str(error)
 
 
 def is_disk_error(error: OSError) -> bool:
-    """Whether `disk_error` knows a remedy; otherwise it may be an error of ours."""
+    """Tell whether `disk_error` knows a remedy; otherwise it may be an error of ours."""
     return error.errno in _REMEDIES
 
 
 def json_text(content, indent: int = 2, sort_keys: bool = True, allow_nan: bool = False) -> str:
-    """JSON that ends with a newline; the options are those of `json.dumps`."""
+    """Write JSON that ends with a newline; the options are those of `json.dumps`."""
     return json.dumps(content, indent=indent, sort_keys=sort_keys, allow_nan=allow_nan) + "\n"
 
 
 def write_json(path: Path, content, **layout) -> None:
-    """Writes JSON, by default sorted (see `json_text`), beside its target and renames it."""
+    """Write JSON, by default sorted (see `json_text`), beside its target and renames it."""
     write_text(path, json_text(content, **layout))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file beside its target and renames it."""
+    """Write a text file beside its target and renames it."""
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Writes text files by their names into a folder, all or none; files of these names go.
+    """Write text files by their names into a folder, all or none; files of these names go.
 
     Raises:
         CommandError: if the folder cannot be written.

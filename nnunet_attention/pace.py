@@ -20,7 +20,7 @@ class Pace:
         self._next = clock() + self._wait
 
     def is_due(self) -> bool:
-        """Whether enough time has passed; then the next one is due later."""
+        """Tell whether enough time has passed; then the next one is due later."""
         now = self._clock()
         if now < self._next:
             return False
@@ -37,7 +37,7 @@ class TimeLeft:
         self._first: tuple[float, float] | None = None
 
     def __call__(self, done: float, total: float | None) -> float | None:
-        """Seconds; None where nothing is known yet."""
+        """Return the seconds that are left; None where nothing is known yet."""
         now = self._clock()
         if self._first is None:
             self._first = (now, done)
@@ -48,7 +48,7 @@ class TimeLeft:
 
 
 class ProgressLines:
-    """Told how much is done and of how much, prints a line now and then.
+    """Prints a line now and then when it is told how much is done, and of how much.
 
     What is over soon says nothing, nor does the end.
     """
@@ -60,13 +60,14 @@ class ProgressLines:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Prints nothing yet.
+        """Set up; print nothing yet.
 
         Args:
-            title: of what goes on.
-            what: says how far it is, from what is done and all, which may not be known.
-            stream: by default stderr.
-            clock: in seconds.
+            title: the name of what goes on.
+            what: a function that says how far it is, from what is done and from all, which may
+                not be known.
+            stream: where lines go; by default stderr.
+            clock: a function that gives the time in seconds.
         """
         self._title, self._what, self._stream = title, what, stream
         self._pace, self._left = Pace(clock), TimeLeft(clock)
@@ -84,17 +85,17 @@ class ProgressLines:
 
 
 def counted(done: int, total: int | None) -> str:
-    """Of cases."""
+    """Say which case it is, of how many."""
     return f"case {done}" if total is None else f"case {done} of {total}"
 
 
 def megabytes(done: int, total: int | None) -> str:
-    """Of a download."""
+    """Say how much of a download is there."""
     return f"{done / 1e6:.0f}" + ("" if total is None else f" of {total / 1e6:.0f}") + " MB"
 
 
 def duration(seconds: float | None) -> str:
-    """Such as 45 s, 12:05 min or 3:07 h."""
+    """Write a duration, such as 45 s, 12:05 min or 3:07 h."""
     if seconds is None:
         return ""
     whole = round(seconds)

@@ -1,4 +1,4 @@
-"""Versions of what is installed, for the records of what was run."""
+"""Looks up versions of what is installed, for the records of what was run."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -7,7 +7,7 @@ from nnunet_attention import __version__
 
 
 def versions_of(*distributions: str) -> dict[str, str | None]:
-    """Of Python, of this package and of others; None where one is not installed."""
+    """Look up the versions of Python, this package and others; None for what is not installed."""
     return {
         "python": platform.python_version(),
         "nnunet-attention": __version__,

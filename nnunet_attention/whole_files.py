@@ -58,15 +58,15 @@ _TIFF_PLACES, _TIFF_COUNTS = (273, 324), (279, 325)
 
 
 class _NotWholeError(Exception):
-    """What is missing or damaged."""
+    """Says what is missing or damaged."""
 
 
 class _NoImageError(Exception):
-    """Why a file is none of its format at all."""
+    """Says why a file is none of its format at all."""
 
 
 def check_whole(path: Path) -> None:
-    """Checks that an image file holds all that its header promises.
+    """Check that an image file holds all that its header promises.
 
     Compressed streams are unpacked to their ends, which checks their checksums too. Files of
     endings that nnU-Net does not know pass.
@@ -77,7 +77,7 @@ def check_whole(path: Path) -> None:
     if not path.is_file():
         raise CommandError(f"{path}: there is no such file")
     name = path.name.lower()
-    check = next((one for ending, one in _CHECKS.items() if name.endswith(ending)), None)
+    check = next((check for ending, check in _CHECKS.items() if name.endswith(ending)), None)
     if check is None:
         return
     try:
@@ -150,7 +150,7 @@ def _nrrd(file: BinaryIO, path: Path) -> None:
 
 
 def _meta_image(file: BinaryIO, path: Path) -> None:
-    fields = {}
+    fields: dict[str, str] = {}
     for line in _header_lines(file):
         name, equals, value = line.partition("=")
         if not equals and not fields:
@@ -230,8 +230,8 @@ def _tiff(file: BinaryIO, path: Path) -> None:
         raise _NoImageError("it does not begin as TIFF does")
     big = start[2:4] == struct.pack(f"{order}H", 43)
     # Of a table of tags: its length, an entry, and what stands for a place in the file.
-    length, entry, place = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
-    length, entry, place = (struct.Struct(f"{order}{layout}") for layout in (length, entry, place))
+    layouts = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
+    length, entry, place = (struct.Struct(f"{order}{layout}") for layout in layouts)
     following = place.unpack_from(start, 8 if big else 4)[0]
     seen = set()
     while following and following not in seen:
@@ -280,7 +280,7 @@ _CHECKS: dict[str, Callable[[BinaryIO, Path], None]] = {
 
 @contextmanager
 def _data(file: BinaryIO, path: Path, elsewhere: str | None) -> Iterator[BinaryIO | None]:
-    """Gives the file that holds the voxels; None if there are several of them."""
+    """Give the file that holds the voxels; None if there are several of them."""
     if elsewhere is None:
         yield file
     elif elsewhere.split()[:1] == ["LIST"] or "%" in elsewhere:
@@ -294,7 +294,7 @@ def _data(file: BinaryIO, path: Path, elsewhere: str | None) -> Iterator[BinaryI
 
 
 def _header_lines(file: BinaryIO) -> Iterator[str]:
-    """Lines of a text header, up to the end of what can be one."""
+    """Yield the lines of a text header, up to the end of what can be one."""
     length = 0
     while length < _LONGEST_TEXT_HEADER:
         line = file.readline(_LONGEST_TEXT_HEADER)
@@ -305,7 +305,7 @@ def _header_lines(file: BinaryIO) -> Iterator[str]:
 
 
 def _start_and_size(file: BinaryIO, length: int) -> tuple[bytes, int]:
-    """The first bytes and the number of all, of what a file holds or has packed by gzip."""
+    """Return the first bytes of what a file holds or has packed by gzip, and the number of all."""
     packed = file.read(len(_GZIP)) == _GZIP
     file.seek(0)
     if not packed:
@@ -320,7 +320,7 @@ def _start_and_size(file: BinaryIO, length: int) -> tuple[bytes, int]:
 def _compare_encoded(
     data: BinaryIO, shape: Sequence[int], bits: int, encoding: str, skipped: int
 ) -> None:
-    """Compares what follows in a file with the shape that a header names."""
+    """Compare what follows in a file with the shape that a header names."""
     if encoding == "raw":
         _compare(shape, bits, _size(data) - data.tell() - skipped)
     elif encoding in ("gzip", "gz"):
@@ -349,7 +349,7 @@ def _inflater():
 
 
 def _unpacked(file: BinaryIO, unpacker_class: Callable) -> Iterator[bytes]:
-    """Unpacks all streams that follow each other, and passes over what else comes after them."""
+    """Unpack all streams that follow each other, and passes over what else comes after them."""
     packed, size = file.read(_PACKED_BYTES_AT_ONCE), 0
     start = packed[:2]
     while packed[:2] == start:

@@ -1,12 +1,13 @@
-"""Experiment planners, and conversion of existing plans, for the attention U-Net.
+"""Plans the attention U-Net, with planners of its own or by conversion of existing plans.
 
 nnU-Net looks for planners in its own folder only: `nnunet-attention plan` hands it these.
 """
 
 from nnunet_attention.nnunet.datasets import dataset_folder, dataset_name, needs_preprocessing
+from nnunet_attention.nnunet.plans import read_plans, save_plans
 from nnunet_attention.plans.architecture import gated_architecture
 from nnunet_attention.plans.conversion import convert_plans, converted_plans
-from nnunet_attention.plans.files import read_plans, save_plans
+from nnunet_attention.plans.next_commands import NextCommands, next_commands
 from nnunet_attention.plans.planners import (
     PLANNERS,
     AttentionResEncUNetPlannerL,
@@ -14,7 +15,7 @@ from nnunet_attention.plans.planners import (
     AttentionResEncUNetPlannerXL,
     AttentionUNetPlanner,
 )
-from nnunet_attention.plans.planning import plan_dataset
+from nnunet_attention.plans.planning import plan_dataset, plan_or_convert
 
 __all__ = [
     "PLANNERS",
@@ -22,13 +23,16 @@ __all__ = [
     "AttentionResEncUNetPlannerM",
     "AttentionResEncUNetPlannerXL",
     "AttentionUNetPlanner",
+    "NextCommands",
     "convert_plans",
     "converted_plans",
     "dataset_folder",
     "dataset_name",
     "gated_architecture",
     "needs_preprocessing",
+    "next_commands",
     "plan_dataset",
+    "plan_or_convert",
     "read_plans",
     "save_plans",
 ]

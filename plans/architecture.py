@@ -1,8 +1,17 @@
-"""The entry of nnU-Net's plans that names the network."""
+"""Writes the entry of nnU-Net's plans that names the network."""
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 from nnunet_attention.networks import attention_class_path
+
+
+class GateOptions(TypedDict):
+    """Holds the options of the gated network that plans record; see `gated_architecture`."""
+
+    gate_full_resolution: bool
+    output_transform: bool
+    gate_start: str | None
 
 
 def gated_architecture(
@@ -12,10 +21,10 @@ def gated_architecture(
     output_transform: bool = False,
     gate_start: str | None = None,
 ) -> dict:
-    """The `architecture` of a configuration with the gated network in place of the plain one.
+    """Return the `architecture` of a configuration with the gated network in place of the plain.
 
     Args:
-        architecture: with `network_class_name`, `arch_kwargs` and `_kw_requires_import`; unchanged.
+        architecture: has `network_class_name`, `arch_kwargs` and `_kw_requires_import`; unchanged.
         gate_full_resolution: an option of the network, written into `arch_kwargs`.
         output_transform: likewise.
         gate_start: likewise; None writes nothing and leaves the choice to the network, so that

@@ -10,8 +10,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks import build_attention_network
 from nnunet_attention.networks.trusted_plans import building, check_plans
+from nnunet_attention.nnunet.plans import read_plans, save_plans
 from nnunet_attention.plans.architecture import gated_architecture
-from nnunet_attention.plans.files import read_plans, save_plans
 
 
 def converted_plans(
@@ -22,7 +22,7 @@ def converted_plans(
     output_transform: bool = False,
     gate_start: str | None = None,
 ) -> dict:
-    """A copy of the plans with gated networks, under another name.
+    """Copy plans under another name and give the networks gates.
 
     Patch, batch, spacing and preprocessed data stay those of `plans`, so that a difference between
     models trained with the two is the gates'. Configurations that inherit their network inherit
@@ -53,14 +53,24 @@ def converted_plans(
     return converted
 
 
-def convert_plans(folder: Path, source: str, target: str, **options: bool | str | None) -> dict:
-    """Converts a plans file of a data set.
+def convert_plans(
+    folder: Path,
+    source: str,
+    target: str,
+    *,
+    gate_full_resolution: bool = False,
+    output_transform: bool = False,
+    gate_start: str | None = None,
+) -> dict:
+    """Convert a plans file of a data set.
 
     Args:
         folder: the data set's, in nnUNet_preprocessed.
         source: the name of the plans to convert.
         target: the name of the plans to write.
-        **options: of `converted_plans`.
+        gate_full_resolution: see `gated_architecture`.
+        output_transform: likewise.
+        gate_start: likewise.
 
     Raises:
         CommandError: if `source` is absent or cannot be converted, or `target` exists with
@@ -73,7 +83,13 @@ def convert_plans(folder: Path, source: str, target: str, **options: bool | str 
         raise CommandError(f"--from {source}: no {path}; {there}")
     try:
         with building(source):
-            plans = converted_plans(read_plans(path), target, **options)
+            plans = converted_plans(
+                read_plans(path),
+                target,
+                gate_full_resolution=gate_full_resolution,
+                output_transform=output_transform,
+                gate_start=gate_start,
+            )
     except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
     save_plans(plans, folder / f"{target}.json")

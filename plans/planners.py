@@ -1,4 +1,4 @@
-"""nnU-Net's experiment planners, planning the attention U-Net."""
+"""Has nnU-Net's experiment planners plan the attention U-Net."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +15,13 @@ from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_en
 from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
+from nnunet_attention.nnunet.planners import STOCK_PLANS, plans_written_by
+from nnunet_attention.nnunet.plans import save_plans
 from nnunet_attention.nnunet.workers import planning_in_this_process
-from nnunet_attention.plans.architecture import gated_architecture
-from nnunet_attention.plans.files import save_plans
+from nnunet_attention.plans.architecture import GateOptions, gated_architecture
 
 
-class _GatedNetworks:
+class _GatedNetworks(ExperimentPlanner):
     """Puts gates into the networks of the planner that follows in the method resolution order.
 
     The rule for patch and batch is nnU-Net's, with its own reference values: the patch shrinks
@@ -35,7 +36,7 @@ class _GatedNetworks:
         plans_name: None for the planner's own.
         overwrite_target_spacing: see nnU-Net.
         suppress_transpose: see nnU-Net.
-        gate_full_resolution: option of the network, written into the plans.
+        gate_full_resolution: an option of the network, written into the plans.
         output_transform: likewise.
         gate_start: likewise; None for the network's default, which is not written.
     """
@@ -66,14 +67,14 @@ class _GatedNetworks:
             suppress_transpose=suppress_transpose,
             **target,
         )
-        self.gate_options = {
+        self.gate_options: GateOptions = {
             "gate_full_resolution": gate_full_resolution,
             "output_transform": output_transform,
             "gate_start": gate_start,
         }
 
     def generate_data_identifier(self, configuration_name: str) -> str:
-        """Names the preprocessed data: the stock data where preprocessing is the same.
+        """Name the preprocessed data: the stock data where preprocessing is the same.
 
         It is for 2d and 3d_fullres. The spacing of 3d_lowres follows from the patch, and the patch
         from the network, so those data are the plans' own, as with nnU-Net's residual presets.
@@ -84,7 +85,7 @@ class _GatedNetworks:
             and self.preprocessor_name == "DefaultPreprocessor"
             and not self.suppress_transpose
         )
-        return f"{'nnUNetPlans' if as_stock else self.plans_identifier}_{configuration_name}"
+        return f"{STOCK_PLANS if as_stock else self.plans_identifier}_{configuration_name}"
 
     def static_estimate_VRAM_usage(  # noqa: N802 nnU-Net's name
         self,
@@ -95,7 +96,7 @@ class _GatedNetworks:
         arch_kwargs: dict,
         arch_kwargs_req_import: Sequence[str],
     ):
-        """nnU-Net's measure of the gated network: values in the feature maps of a case.
+        """Measure the gated network as nnU-Net does: the values in the feature maps of a case.
 
         No static method as in nnU-Net, which calls it on the planner, since the gates' options
         count.
@@ -115,7 +116,7 @@ class _GatedNetworks:
             )
 
     def get_plans_for_configuration(self, *args, **kwargs) -> dict:
-        """Plans one configuration; it names the gated network by its import path."""
+        """Plan one configuration; it names the gated network by its import path."""
         plan = super().get_plans_for_configuration(*args, **kwargs)
         return {
             **plan,
@@ -123,7 +124,7 @@ class _GatedNetworks:
         }
 
     def save_plans(self, plans: dict) -> None:
-        """Writes the plans file; configurations added to an existing one are kept.
+        """Write the plans file; configurations added to an existing one are kept.
 
         Raises:
             CommandError: if there is a plans file of another content.
@@ -135,31 +136,31 @@ class _GatedNetworks:
         )
 
 
-class AttentionUNetPlanner(_GatedNetworks, ExperimentPlanner):
+class AttentionUNetPlanner(_GatedNetworks):
     """Plans `AttentionUNet`, for 8 GB unless told otherwise."""
 
-    default_plans_name = "AttentionUNetPlans"
+    default_plans_name = plans_written_by("AttentionUNetPlanner")
 
 
 class AttentionResEncUNetPlannerM(_GatedNetworks, nnUNetPlannerResEncM):
     """Plans `AttentionResidualEncoderUNet` as nnU-Net's preset M, for 8 GB."""
 
-    default_plans_name = "AttentionResEncUNetMPlans"
+    default_plans_name = plans_written_by("AttentionResEncUNetPlannerM")
 
 
 class AttentionResEncUNetPlannerL(_GatedNetworks, nnUNetPlannerResEncL):
     """Plans `AttentionResidualEncoderUNet` as nnU-Net's preset L, for 24 GB."""
 
-    default_plans_name = "AttentionResEncUNetLPlans"
+    default_plans_name = plans_written_by("AttentionResEncUNetPlannerL")
 
 
 class AttentionResEncUNetPlannerXL(_GatedNetworks, nnUNetPlannerResEncXL):
     """Plans `AttentionResidualEncoderUNet` as nnU-Net's preset XL, for 40 GB."""
 
-    default_plans_name = "AttentionResEncUNetXLPlans"
+    default_plans_name = plans_written_by("AttentionResEncUNetPlannerXL")
 
 
-PLANNERS = {
+PLANNERS: dict[str, type[ExperimentPlanner]] = {
     planner.__name__: planner
     for planner in (
         AttentionUNetPlanner,

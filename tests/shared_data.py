@@ -5,11 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
+from repository import REPOSITORY
 
-ROOT = Path(
-    os.environ.get("NNUNET_ATTENTION_TEST_DATA")
-    or Path(__file__).resolve().parents[2] / "shared" / "data"
-)
+ROOT = Path(os.environ.get("NNUNET_ATTENTION_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
 PLANS = ROOT / "msd_cv_reference" / "plans"
 HIPPOCAMPUS = ROOT / "msd" / "Task04_Hippocampus"
 NUCLEI = ROOT / "Dataset018_Nuclei2D"

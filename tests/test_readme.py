@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import REPOSITORY
 
 from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
 SHELL_LINES = [

@@ -15,7 +15,8 @@ class ContinuesValidation:
         """As nnU-Net's, of the cases that are left."""
         self._kept_cases = kept_cases()
         try:
-            super().perform_actual_validation(save_probabilities)
+            # nnU-Net's trainer is next in line.
+            super().perform_actual_validation(save_probabilities)  # type: ignore[misc]
         finally:
             self._kept_cases = frozenset()
 

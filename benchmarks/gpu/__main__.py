@@ -24,7 +24,7 @@ _SHARE_OF_TIME_FOR_TRAININGS = 0.9
 
 
 def main(command_line: list[str] | None = None) -> int:
-    """Does one of the four."""
+    """Run one of the four commands."""
     arguments = _arguments(command_line)
     # `install` runs where nothing is installed yet.
     from nnunet_attention.errors import CommandError

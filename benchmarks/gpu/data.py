@@ -28,7 +28,7 @@ _PHANTOM_MEMORY_GB = 0.05
 
 
 def main(command_line: list[str] | None = None) -> int:
-    """Writes the name of the data set and how many cases it has."""
+    """Write the name of the data set and how many cases it has."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.data")
     parser.add_argument("-w", type=Path, dest="work", required=True, metavar="WORK")
     parser.add_argument("--data", type=Path, metavar="FOLDER")
@@ -49,13 +49,13 @@ def main(command_line: list[str] | None = None) -> int:
 
 
 def installed(work: Work) -> str | None:
-    """The preprocessed data set; it is put there when it is whole."""
+    """Return the name of the preprocessed data set, which is put there when it is whole."""
     found = sorted(path.parent.name for path in work.preprocessed.glob("Dataset*/nnUNetPlans.json"))
     return found[0] if found else None
 
 
 def packed_task(work: Work) -> Path | None:
-    """The task folder that `install` has put there."""
+    """Return the task folder that `install` has put there."""
     return next(iter(sorted(work.source.glob("Task*"))), None)
 
 

@@ -30,7 +30,7 @@ def add_install_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def install(folder: Path, work: Path, pip_options: list[str]) -> int:
-    """Checks all parts, installs the wheels into this Python and puts the data into `work`.
+    """Check all parts, install the wheels into this Python and put the data into `work`.
 
     Raises:
         CommandError: if the pack is damaged or made for another Python, or pip fails.
@@ -69,7 +69,7 @@ def _place(path: Path, work: Path) -> None:
 
 
 def _look_back(work: Path) -> None:
-    """Says what is still missing: what was said to be there when it was packed may not be."""
+    """Say what is still missing: what was said to be there when it was packed may not be."""
     # Not in the repository, where builds leave metadata that are not of what is installed.
     command = [sys.executable, "-c", _MISSING]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 def main(command_line: list[str] | None = None) -> int:
-    """Measures one number of workers."""
+    """Measure one number of workers."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.loading")
     parser.add_argument("dataset")
     parser.add_argument("configuration")
@@ -50,12 +50,12 @@ def main(command_line: list[str] | None = None) -> int:
 
 
 def in_advance(workers: int) -> int:
-    """Batches that nnU-Net's queues can hold, and those that its workers are at."""
+    """Count the batches that nnU-Net's queues can hold, and those that its workers are at."""
     return 2 * max(6, workers // 2) + 2 * workers
 
 
 def measured(loader: Iterator, batches: int, made: int, clock=time.perf_counter) -> dict:
-    """Batches a second once those that were made in advance are used up."""
+    """Measure batches a second once those that were made in advance are used up."""
     for _ in range(made):
         next(loader)
     seconds = []

@@ -54,7 +54,7 @@ class Target:
 
     @property
     def options(self) -> list[str]:
-        """Of pip."""
+        """The options for pip."""
         found = ["--only-binary=:all:", "--implementation", "cp", "--python-version", self.python]
         for name in self.platforms:
             found += ["--platform", name]
@@ -62,7 +62,7 @@ class Target:
 
 
 def add_pack_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `pack`."""
+    """Add the arguments of `pack`."""
     parser.add_argument("-o", type=Path, required=True, dest="output", metavar="FOLDER")
     there = parser.add_mutually_exclusive_group(required=True)
     there.add_argument(
@@ -93,7 +93,7 @@ def add_pack_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def this_platform() -> str:
-    """The newest that this machine's C library has."""
+    """Return the newest platform that this machine's C library has."""
     minor = platform.libc_ver()[1].split(".")[1:] or ["17"]
     return f"manylinux_2_{minor[0]}_{platform.machine()}"
 
@@ -112,7 +112,7 @@ def older_platforms(newest: str) -> tuple[str, ...]:
 
 
 def pack(arguments: argparse.Namespace) -> int:
-    """Does it.
+    """Pack what the arguments ask for.
 
     Raises:
         CommandError: if an input is bad, or pip cannot find what is needed.
@@ -146,7 +146,7 @@ def pack(arguments: argparse.Namespace) -> int:
 
 
 def check_data(folder: Path) -> None:
-    """Refuses what `install` could not use.
+    """Refuse what `install` could not use.
 
     Raises:
         CommandError: if it is neither a task of the Decathlon nor preprocessed.
@@ -162,7 +162,7 @@ def check_data(folder: Path) -> None:
 
 
 def read_freeze(path: Path) -> dict[str, str | None]:
-    """Versions by normalised name from the output of `pip freeze`; None where it does not say it.
+    """Read versions by normalised name from the output of `pip freeze`; None where it has none.
 
     Raises:
         CommandError: if it cannot be read or names nothing.
@@ -183,7 +183,7 @@ def read_freeze(path: Path) -> dict[str, str | None]:
 
 
 def normalised(name: str) -> str:
-    """As packages are compared."""
+    """Normalise a package's name, as packages are compared."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -194,7 +194,7 @@ def _gather(
     without: Sequence[str],
     all_tests: bool,
 ) -> list[Path]:
-    """Wheels of all that is needed and not there, ours among them."""
+    """Gather the wheels of all that is needed and not there, ours among them."""
     built, wheels = folder / "built", folder / WHEELS
     for one in (built, wheels):
         one.mkdir()
@@ -247,7 +247,7 @@ def _our_wheel(folder: Path, built: Path) -> Path:
 def _resolve(
     requirements: list[str], target: Target, constraints: Path, built: Path
 ) -> dict[str, str]:
-    """Versions by name. What comes as sources only is built, where that needs no compiler."""
+    """Return versions by name; build what comes as sources only, if that needs no compiler."""
     report = built.parent / "report.json"
     dry = ["install", "--dry-run", "--ignore-installed", "--target", built.parent / "nowhere"]
     dry += ["-c", constraints, "--find-links", built, *target.options]
@@ -277,7 +277,7 @@ def _resolve(
 
 
 def _absent(said: str) -> Iterator[str]:
-    """Requirements that pip names where it gives up."""
+    """Yield the requirements that pip names where it gives up."""
     for found in _NONE_FOUND.finditer(said):
         yield found[1]
     for found in _DEPENDS.finditer(said):

@@ -51,7 +51,7 @@ class _Parts:
 def write_parts(
     folder: Path, files: Iterable[tuple[Path, str]], about: Mapping, part_mebibytes: float
 ) -> dict:
-    """Writes files, or folders, under their names in the archive, and at last the manifest.
+    """Write files, or folders, under their names in the archive, and at last the manifest.
 
     Raises:
         CommandError: if the folder holds anything, or cannot be written.
@@ -85,7 +85,7 @@ def read_manifest(folder: Path) -> dict:
 
 
 def check_parts(folder: Path, manifest: Mapping) -> None:
-    """Compares sizes and check sums of all parts.
+    """Compare sizes and check sums of all parts.
 
     Raises:
         CommandError: naming every part that is missing or differs.
@@ -102,7 +102,7 @@ def check_parts(folder: Path, manifest: Mapping) -> None:
 
 
 def extract(folder: Path, manifest: Mapping, target: Path) -> None:
-    """Puts the files of a checked pack into a folder."""
+    """Put the files of a checked pack into a folder."""
     with _joined(folder, manifest) as file, tarfile.open(fileobj=file, mode="r|") as archive:
         for member in archive:
             path = (target / member.name).resolve()
@@ -152,7 +152,7 @@ def _joined(folder: Path, manifest: Mapping) -> Iterator[_Joined]:
 
 
 def told_sizes(manifest: Mapping) -> str:
-    """For people: what takes how much, the largest first."""
+    """Tell people what takes how much, the largest first."""
     sizes = sorted(manifest["sizes"].items(), key=lambda one: (-one[1], one[0]))
     small = [size for _, size in sizes if size < _MEBIBYTE]
     lines = [f"  {name}: {size / _MEBIBYTE:.1f} MiB" for name, size in sizes if size >= _MEBIBYTE]

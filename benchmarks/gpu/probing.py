@@ -26,7 +26,7 @@ print(json.dumps(found))
 
 
 def probe(device: str) -> dict:
-    """Kind of GPU or processor, and versions.
+    """Return the kind of GPU or processor, and versions.
 
     Raises:
         CommandError: if there is no such device.

@@ -29,7 +29,7 @@ _FIRST = "hippocampus", "gates"
 
 
 def report(work: Work) -> int:
-    """Writes what there is; the documents are for numbers of a GPU alone."""
+    """Write what there is; the documents are for numbers of a GPU alone."""
     finished = work.finished()
     if not finished:
         print(f"{work.results} has no results; `run` measures", file=sys.stderr)
@@ -54,7 +54,7 @@ def report(work: Work) -> int:
 
 
 def all_tables(finished: Mapping[str, dict]) -> dict[str, str]:
-    """Markdown by title; what was not measured is left out, what failed is told."""
+    """Return Markdown by title; leave out what was not measured, tell what failed."""
     made = {
         "tests": tests_table(finished),
         "loading": loading_table(finished),
@@ -72,18 +72,18 @@ def _of(finished: Mapping[str, dict], prefix: str) -> list[dict]:
 
 
 def _origin(records: list[dict]) -> str:
-    """Cards and versions, each once."""
+    """Name cards and versions, each once."""
     return ". ".join(dict.fromkeys(told(one["machine"]) for one in records)) + "."
 
 
 def failures(finished: Mapping[str, dict]) -> str:
-    """Stages that came to no result."""
+    """List the stages that came to no result."""
     lines = [f"- {name}: {one['reason']}" for name, one in finished.items() if not one["ok"]]
     return "\n".join(lines) + "\n" if lines else ""
 
 
 def tests_table(finished: Mapping[str, dict]) -> str:
-    """Outcomes by file, and each failure by name."""
+    """Show outcomes by file, and each failure by name."""
     records = {
         name.removeprefix("tests_"): one
         for name, one in finished.items()
@@ -116,7 +116,7 @@ def tests_table(finished: Mapping[str, dict]) -> str:
 
 
 def loading_table(finished: Mapping[str, dict]) -> str:
-    """Batches a second by number of workers, beside the steps that a GPU takes."""
+    """Show batches a second by number of workers, beside the steps that a GPU takes."""
     records = _of(finished, "loading_")
     if not records:
         return ""
@@ -144,7 +144,7 @@ def loading_table(finished: Mapping[str, dict]) -> str:
 
 
 def merged(finished: Mapping[str, dict]) -> Iterator[dict]:
-    """One record of each case and card; each group keeps the plain network it was timed with."""
+    """Merge to a record for each case and card; a group keeps the plain network of its timing."""
     for case in CASES:
         by_card: dict[str, dict] = {}
         for group in GROUPS:
@@ -176,7 +176,7 @@ def _with_gates(finished: Mapping[str, dict]) -> Iterator[dict]:
 
 
 def kernels_table(record: dict) -> str:
-    """Kernels of a training step's gates, beside the bytes that a copy moves in their time."""
+    """Show the kernels of a training step's gates, beside the bytes a copy moves in their time."""
     alone = record["isolated"]
     rate = alone["bandwidth_bytes_per_second"]
     must = alone["floor_training_bytes"] / _MEBIBYTE
@@ -218,7 +218,7 @@ def levers_table(finished: Mapping[str, dict]) -> str:
 
 
 def trainings_table(finished: Mapping[str, dict]) -> str:
-    """What each training took and reached, and how those of one seed and fold differ."""
+    """Show what each training took and reached, and how those of one seed and fold differ."""
     records = _of(finished, "training_")
     if not records:
         return ""
@@ -282,7 +282,7 @@ def _place(record: dict) -> tuple:
 
 
 def means_over_labels(dice: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
-    """By case; cases without a value for any label are left out."""
+    """Average over labels, by case; leave out cases without a value for any label."""
     defined = {
         case: [value for value in labels.values() if value is not None]
         for case, labels in dice.items()

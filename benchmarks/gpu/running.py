@@ -57,7 +57,7 @@ def run_stages(
     seconds_left: Callable[[], float],
     say: Callable[[str], None] = print,
 ) -> bool:
-    """Runs all stages without a result, in their order; those too long for the time left wait.
+    """Run all stages without a result, in their order; those too long for the time left wait.
 
     Args:
         work: the folder; one process at a time works in it.
@@ -95,7 +95,7 @@ def _fits(stage: Stage, seconds: float) -> bool:
 
 
 def _run(work: Work, stage: Stage, machine: Mapping, seconds_left, say) -> bool:
-    """Whether the stage came to an end, good or bad, before the time was up."""
+    """Tell whether the stage came to an end, good or bad, before the time was up."""
     scratch = work.scratch(stage.name)
     scratch.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -132,7 +132,7 @@ def _read(stage: Stage, scratch: Path) -> dict | None:
 
 
 def _do(work: Work, stage: Stage, began: float, seconds_left) -> str | None:
-    """How the command ended; None if it was stopped because the time was up."""
+    """Return how the command ended; None if it was stopped because the time was up."""
     variables = {**os.environ, **stage.variables, STEP_VARIABLE: _mark(work)}
     process = LoggedProcess(stage.command, variables, work.log(stage.name))
     try:
@@ -162,6 +162,6 @@ def _mark(work: Work) -> str:
 
 
 def _end_what_was_left(work: Work) -> None:
-    """Ends the command of a run that was killed: two at a time would measure each other."""
+    """End the command of a run that was killed: two at a time would measure each other."""
     if left := processes_of_steps().get(_mark(work)):
         end_processes(left)

@@ -68,7 +68,7 @@ class Settings:
 
 
 def on_gpu(cpus: int) -> Settings:
-    """nnU-Net's epochs and batches, its plans in full."""
+    """Return settings with nnU-Net's epochs and batches, and its plans in full."""
     workers = tuple(number for number in (2, 4, 8, 12, 16, 24, 32) if number <= cpus)
     return Settings(
         *("cuda", 250, 50, workers or (cpus,), 100, 15),
@@ -80,7 +80,7 @@ def on_gpu(cpus: int) -> Settings:
 
 
 def reduced(cpus: int) -> Settings:
-    """The same way in minutes on a CPU; its numbers say nothing."""
+    """Return settings that go the same way in minutes on a CPU; the numbers say nothing."""
     tables = (("hippocampus", tuple(GROUPS)),)
     return Settings(
         *("cpu", 2, 1, (1, 2)[:cpus], 3, 2), tables, seeds=(0, 1), folds=(0,), most_epochs=2
@@ -94,7 +94,7 @@ def all_stages(
     training_seconds: float,
     data: Path | None = None,
 ) -> list[Stage]:
-    """From what is known so far; what depends on stages that are missing or failed is left out.
+    """List the stages, by what is known so far; leave out those that need missing or failed ones.
 
     Args:
         work: where.
@@ -120,7 +120,7 @@ def all_stages(
 
 
 def test_files(device: str) -> list[Path]:
-    """Those with tests for a device, the networks' first: what they find matters to all others."""
+    """List the files with tests for a device, the networks' first: they matter to all others."""
     # On a CPU the stand-ins.
     wanted = "from devices import" if device == "cuda" else "@each_device"
     marked = [
@@ -142,7 +142,7 @@ def _tests(work: Work, settings: Settings, path: Path) -> Stage:
 
 
 def read_tests(path: Path) -> dict:
-    """Outcomes of all tests, from the report that pytest writes."""
+    """Read the outcomes of all tests from the report that pytest writes."""
     tests = []
     for case in ElementTree.parse(path).getroot().iter("testcase"):
         outcome, message = "passed", ""
@@ -259,7 +259,7 @@ def _loading(work: Work, settings: Settings, dataset: str, workers: int) -> Stag
 
 
 def best_workers(finished: Mapping[str, dict]) -> int | None:
-    """The fewest whose rate is within a twentieth of the best; None where nothing is known."""
+    """Return the fewest workers whose rate is within a twentieth of the best; None if unknown."""
     rates = {
         record["found"]["workers"]: record["found"]["batches_per_second"]
         for name, record in finished.items()
@@ -317,7 +317,7 @@ def _epoch(
 def choose_epochs(
     finished: Mapping[str, dict], training_seconds: float, most: int = _MOST_EPOCHS
 ) -> dict:
-    """As many as fit into the time for both models' first training, equal for both.
+    """Choose as many as fit into the time for both models' first training, equal for both.
 
     The first epoch compiles, so the last one tells how long an epoch takes; all else that a command
     does, its validation too, is done once in a training.
@@ -390,7 +390,7 @@ def _training(
 def dice_of_cases(
     summary: Mapping, labels: Mapping[str, int]
 ) -> dict[str, dict[str, float | None]]:
-    """Dice by case and name of the label; None where both masks are empty."""
+    """Return Dice by case and name of the label; None where both masks are empty."""
     names = {str(value): name for name, value in labels.items() if isinstance(value, int)}
     found = {}
     for case in summary["metric_per_case"]:

@@ -20,7 +20,7 @@ class Work:
 
     @property
     def results(self) -> Path:
-        """One JSON file for each finished stage; all that a report needs."""
+        """The folder with a JSON file for each finished stage; all that a report needs."""
         return self.root / "results"
 
     @property
@@ -29,18 +29,18 @@ class Work:
 
     @property
     def source(self) -> Path:
-        """Task folders of the Decathlon."""
+        """The folder of the Decathlon's task folders."""
         return self.root / "source"
 
     def scratch(self, stage: str) -> Path:
-        """Where a stage's command puts what it finds."""
+        """Return the folder in which a stage's command puts what it finds."""
         return self.root / "scratch" / stage
 
     def log(self, stage: str) -> Path:
         return self.root / "logs" / f"{stage}.log"
 
     def folders(self, results: Path | None = None) -> dict[str, str]:
-        """nnU-Net's three, as variables of the environment."""
+        """Return nnU-Net's three folders, as variables of the environment."""
         return {
             "nnUNet_raw": str(self.root / "nnUNet_raw"),
             "nnUNet_preprocessed": str(self.preprocessed),
@@ -48,14 +48,14 @@ class Work:
         }
 
     def trained(self, seed: int) -> Path:
-        """nnU-Net's results of one seed: its folder names know no seeds."""
+        """Return the folder of one seed's results: nnU-Net's names know no seeds."""
         return self.root / f"nnUNet_results_seed{seed}"
 
     def finished(self) -> dict[str, dict]:
-        """What each stage has found, by its name."""
+        """Read what each stage has found, by its name."""
         return {path.stem: read_json(path) for path in sorted(self.results.glob("*.json"))}
 
     def finish(self, stage: str, result: dict) -> None:
-        """Writes a result, whole or not at all."""
+        """Write a result, whole or not at all."""
         self.results.mkdir(parents=True, exist_ok=True)
         write_json(self.results / f"{stage}.json", result)

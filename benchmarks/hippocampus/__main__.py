@@ -23,7 +23,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def main(command_line: list[str] | None = None) -> int:
-    """Does one of the three."""
+    """Run one of the three commands."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.hippocampus", description=__doc__.split("\n", 1)[0]
     )
@@ -80,7 +80,7 @@ def main(command_line: list[str] | None = None) -> int:
 def chosen_runs(
     schedule: Schedule, variants: list[str] | None, seeds: list[int] | None
 ) -> list[tuple[str, int]]:
-    """Returns the runs of a schedule that have these variants and seeds; None for all."""
+    """Return the runs of a schedule that have these variants and seeds; None for all."""
     return [
         (variant, seed)
         for variant, seed in schedule.runs

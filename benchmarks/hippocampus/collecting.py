@@ -33,7 +33,7 @@ _WIDTH = 1200
 
 
 def collect(schedule: Schedule, work: Path, results: Path) -> int:
-    """Adds what is finished to results/VARIANT/seed_N/..., with the pictures of one model.
+    """Add what is finished to results/VARIANT/seed_N/..., with the pictures of one model.
 
     On the machine of the run. What was collected before, of other runs, stays.
 
@@ -64,13 +64,13 @@ def collect(schedule: Schedule, work: Path, results: Path) -> int:
 
 
 def trained_model(schedule: Schedule, work: Path, variant: str, seed: int) -> Path:
-    """nnU-Net's folder of one of the models that are compared."""
+    """Return nnU-Net's folder of one of the models that are compared."""
     results = Path(folders(work, seed)["nnUNet_results"], schedule.dataset)
     return results / VARIANTS[variant].model_name(schedule)
 
 
 def _logs(schedule: Schedule, model: Path) -> dict[str, dict]:
-    """nnU-Net's logs of the folds that were trained and validated."""
+    """Read nnU-Net's logs of the folds that were trained and validated."""
     logs = {}
     for fold in schedule.folds:
         folder = model / f"fold_{fold}"
@@ -110,7 +110,7 @@ def _fold(model: Path, fold: str, log: dict, target: Path) -> dict:
 
 
 def _pictures(schedule: Schedule, work: Path, results: Path, seed: int, ending: str) -> None:
-    """The evolution of the coefficients, and the maps of the best, median and worst case."""
+    """Draw the evolution of the coefficients, and maps of the best, median and worst case."""
     fold = schedule.folds[0]
     model = trained_model(schedule, work, IDENTITY.folder, seed)
     variables = training_environment(schedule, seed, folders(work, seed) | {"PATH": str(BIN)})
@@ -140,7 +140,7 @@ def _pictures(schedule: Schedule, work: Path, results: Path, seed: int, ending: 
 
 
 def small_copy(picture: Path, target: Path) -> None:
-    """A picture for a document, at most 1200 pixels wide."""
+    """Copy a picture for a document, at most 1200 pixels wide."""
     with Image.open(picture) as opened:
         image = opened.convert("RGB")
     if image.width > _WIDTH:
@@ -150,7 +150,7 @@ def small_copy(picture: Path, target: Path) -> None:
 
 
 def best_median_worst(summary: dict) -> dict[str, str]:
-    """Cases by their mean Dice over the labels; of an even number the lower median."""
+    """Choose cases by their mean Dice over the labels; of an even number the lower median."""
     dice = {
         Path(case["prediction_file"]).name.partition(".")[0]: mean(
             values["Dice"] for values in case["metrics"].values()

@@ -32,7 +32,7 @@ class PairedDifference:
         return self.mean - half, self.mean + half
 
     def equivalence_p_value(self, margin: float) -> float:
-        """The larger of the two one-sided p-values of TOST for |difference| < margin."""
+        """Return the larger of the two one-sided p-values of TOST for |difference| < margin."""
         if not self.standard_error > 0:
             return nan
         lower = stats.t.sf((self.mean + margin) / self.standard_error, self.degrees_of_freedom)
@@ -44,7 +44,7 @@ class PairedDifference:
 
 
 def over_cases(differences: np.ndarray) -> PairedDifference:
-    """Takes the trainings as they are, so that chance lies in the cases alone.
+    """Take the trainings as they are, so that chance lies in the cases alone.
 
     Args:
         differences: (seeds, cases), a method minus another, of the same seed and case.
@@ -58,7 +58,7 @@ def over_cases(differences: np.ndarray) -> PairedDifference:
 
 
 def over_seeds_and_cases(differences: np.ndarray) -> PairedDifference | None:
-    """Takes both trainings and cases as drawn at random; None with one training.
+    """Take both trainings and cases as drawn at random; None with one training.
 
     A crossed model with two random effects and one value in each cell (Searle, Casella, McCulloch,
     Variance Components, 1992, section 4.4). With mean squares A of the seeds, B of the cases and E
@@ -90,7 +90,7 @@ def over_seeds_and_cases(differences: np.ndarray) -> PairedDifference | None:
 
 
 def _satterthwaite(*terms: tuple[float, int]) -> float:
-    """Degrees of freedom of a + b - e, where each term is a mean square with its own."""
+    """Return the degrees of freedom of a + b - e, each term a mean square with its own."""
     (a, _), (b, _), (e, _) = terms
     denominator = sum(square**2 / freedom for square, freedom in terms)
     return (a + b - e) ** 2 / denominator if denominator > 0 else nan

@@ -33,7 +33,7 @@ BETTER_BY = 0.002
 
 
 def report(results: Path) -> int:
-    """Writes leaderboard/, starts.md, published.md, dice.png, dice.md and runs.md."""
+    """Write leaderboard/, starts.md, published.md, dice.png, dice.md and runs.md."""
     if not (results / "runs.json").is_file():
         print(f"{results} has no runs.json; collect a run first", file=sys.stderr)
         return 2
@@ -74,7 +74,7 @@ def report(results: Path) -> int:
 
 
 def schedule_of(record: Mapping) -> Schedule:
-    """The schedule that a record of runs names."""
+    """Return the schedule that a record of runs names."""
     return Schedule(
         **{
             **record["schedule"],
@@ -85,7 +85,7 @@ def schedule_of(record: Mapping) -> Schedule:
 
 
 def shown_runs(record: Mapping) -> dict[str, tuple[str, str]]:
-    """What the leaderboard compares: each variant's first seed, and stock's second as a control.
+    """List what the leaderboard compares: each variant's first seed; stock's second as control.
 
     Returns:
         variant and seed by the name in tables.
@@ -101,13 +101,13 @@ def shown_runs(record: Mapping) -> dict[str, tuple[str, str]]:
 
 
 def read_summaries(schedule: Schedule, results: Path, variant: str, seed: int) -> list[dict]:
-    """The summaries of a run's folds."""
+    """Read the summaries of a run's folds."""
     model = collected_model(schedule, results, variant, seed)
     return [read_json(model / f"fold_{k}/validation/summary.json") for k in schedule.folds]
 
 
 def case_dice(summaries: list[dict]) -> dict[str, float]:
-    """Each case's Dice, the mean over the labels for which it is defined."""
+    """Return each case's Dice, the mean over the labels for which it is defined."""
     return {
         case["prediction_file"]: float(
             np.nanmean([values["Dice"] for values in case["metrics"].values()])
@@ -118,7 +118,7 @@ def case_dice(summaries: list[dict]) -> dict[str, float]:
 
 
 def starts_table(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
-    """Every variant minus stock nnU-Net of the same seed, as Markdown.
+    """Show every variant minus stock nnU-Net of the same seed, as Markdown.
 
     Args:
         dice: of each case, by variant, seed and case.
@@ -156,7 +156,7 @@ def starts_table(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
 
 
 def verdicts(means: Mapping[str, tuple[int, float, float]]) -> list[str]:
-    """What the rules that were fixed before the runs say, a line each.
+    """Write what the rules that were fixed before the runs say, a line each.
 
     Args:
         means: number of seeds, mean difference to stock, and the lower end of its interval over
@@ -186,7 +186,7 @@ def paired(
     theirs: Mapping[int, Mapping[str, float]],
     seeds: list[int],
 ) -> np.ndarray:
-    """Differences of Dice, (seeds, cases), of the same seed and case."""
+    """Return differences of Dice, (seeds, cases), of the same seed and case."""
     cases = sorted(theirs[seeds[0]])
     return np.array([[ours[s][case] - theirs[s][case] for case in cases] for s in seeds])
 
@@ -216,7 +216,7 @@ def _plain(value: float) -> str:
 
 
 def draw(summaries: dict[str, list[dict]], labels: dict[str, int], path: Path) -> None:
-    """Dice of every case and label; a line joins the models' values of one case."""
+    """Draw the Dice of every case and label; a line joins the models' values of one case."""
     foreground = {name: str(value) for name, value in labels.items() if value}
     figure = new_figure(1.2 * len(foreground) * len(summaries), 4.2, layout="constrained")
     # On paper, as a plot of numbers; the dark ground is for images.
@@ -255,7 +255,7 @@ def draw(summaries: dict[str, list[dict]], labels: dict[str, int], path: Path) -
 
 
 def dice_table(board: dict) -> str:
-    """Means with 95 % intervals, and the tests against the first model, as Markdown.
+    """Show means with 95 % intervals, and the tests against the first model, as Markdown.
 
     Args:
         board: content of leaderboard.json.
@@ -302,7 +302,7 @@ def _text(value: float) -> str:
 
 
 def runs_table(record: dict) -> str:
-    """What was run on which machine, and what each fold took, as Markdown."""
+    """Show as Markdown what was run on which machine, and what each fold took."""
     schedule = schedule_of(record)
     batch = f"batch {schedule.batch_size}" if schedule.batch_size else "the plans' batch"
     lines = [

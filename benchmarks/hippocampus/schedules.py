@@ -31,7 +31,7 @@ class Variant:
     plan_options: tuple[str, ...] = ()
 
     def model_name(self, schedule: Schedule) -> str:
-        """The name of nnU-Net's folder of the trained model."""
+        """Name nnU-Net's folder of the trained model."""
         return f"{self.trainer}__{self.plans}__{schedule.configuration}"
 
 
@@ -106,17 +106,17 @@ class Schedule:
 
     @property
     def configuration(self) -> str:
-        """Of the plans; a smaller batch makes one of its own, which inherits all else."""
+        """The name in the plans; a smaller batch makes one of its own, which inherits all else."""
         return self.planned + (f"_batch{self.batch_size}" if self.batch_size else "")
 
     @property
     def recorded_epochs(self) -> tuple[int, ...]:
-        """Whose coefficients are recorded: early ones, and five over the whole training."""
+        """The epochs whose coefficients are recorded: early ones, and five over the training."""
         parts = {round(self.epochs * part / 5) for part in range(1, 6)}
         return tuple(sorted({1, 2, *parts} & set(range(1, self.epochs + 1))))
 
     def variables(self, seed: int) -> dict[str, str]:
-        """What a training's environment says of schedule and seed."""
+        """Return what a training's environment says of schedule and seed."""
         variables = {
             "NNUNET_ATTENTION_SHORT_SCHEDULE": (
                 f"{self.epochs},{self.iterations},{self.validation_iterations}"
@@ -130,7 +130,7 @@ class Schedule:
         return variables
 
     def crossval_arguments(self, variant: Variant, processes: int) -> list[str]:
-        """The words after `nnunet-attention` that train one variant."""
+        """Return the words after `nnunet-attention` that train one variant."""
         return [
             *("crossval", "-d", self.dataset, "-c", self.configuration),
             *("-tr", variant.trainer, "-p", variant.plans, "-f", *self.folds),
@@ -195,5 +195,5 @@ SCHEDULES = {schedule.name: schedule for schedule in (CPU, GPU, NUCLEI)}
 def training_environment(
     schedule: Schedule, seed: int, base: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """For the commands that train; planning takes none of it."""
+    """Return variables for the commands that train; planning takes none of them."""
     return {**base, **schedule.variables(seed)}

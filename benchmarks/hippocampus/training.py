@@ -33,7 +33,7 @@ def train(
     processes: int,
     results: Path | None = None,
 ) -> int:
-    """Does what is missing.
+    """Do what is missing.
 
     Args:
         schedule: how it is trained.
@@ -76,12 +76,12 @@ def is_collected(schedule: Schedule, results: Path, variant: str, seed: int) -> 
 
 
 def collected_model(schedule: Schedule, results: Path, variant: str, seed: int) -> Path:
-    """The folder with what was collected of one run."""
+    """Return the folder with what was collected of one run."""
     return results / variant / f"seed_{seed}" / schedule.dataset / schedule.configuration
 
 
 def folders(work: Path, seed: int = 0) -> dict[str, str]:
-    """nnU-Net's three; each seed has results of its own."""
+    """Return nnU-Net's three folders; each seed has results of its own."""
     return {
         "nnUNet_raw": str(work / "nnUNet_raw"),
         "nnUNet_preprocessed": str(work / "nnUNet_preprocessed"),
@@ -90,7 +90,7 @@ def folders(work: Path, seed: int = 0) -> dict[str, str]:
 
 
 def add_configuration(schedule: Schedule, plans: Path) -> None:
-    """Adds a smaller batch: a configuration with another batch size, as nnU-Net's manual has it."""
+    """Add a smaller batch: a configuration with another batch size, as nnU-Net's manual has it."""
     content = read_json(plans)
     if schedule.batch_size is None or schedule.configuration in content["configurations"]:
         return

@@ -20,7 +20,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "performance"
 
 
 def main(command_line: list[str] | None = None) -> int:
-    """Does all that is missing, then the table."""
+    """Do all that is missing, then write the table."""
     arguments = _arguments(command_line)
     # What an earlier run has compiled would make the first step look quick.
     os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"

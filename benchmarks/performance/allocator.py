@@ -63,7 +63,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
-    """Prints medians and ratios."""
+    """Print medians and ratios."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.performance.allocator", description=__doc__.split("\n", 1)[0]
     )
@@ -96,7 +96,7 @@ def main() -> int:
 
 
 def table(record: dict) -> str:
-    """Medians, and ratios to the default, as Markdown."""
+    """Show medians, and ratios to the default, as Markdown."""
     lines = [
         "| network and allocator | step | of stock nnU-Net | memory of the process |",
         "|---|---:|---:|---:|",

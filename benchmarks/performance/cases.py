@@ -40,12 +40,12 @@ class Case:
 
     @property
     def configuration(self) -> ConfigurationManager:
-        """For the builders of networks; a copy, to be changed freely."""
+        """A copy of the configuration for the builders of networks, to be changed freely."""
         return ConfigurationManager({"architecture": copy.deepcopy(self.architecture)})
 
     @property
     def strides(self) -> list[list[int]]:
-        """Of the encoder's stages, highest resolution first."""
+        """The strides of the encoder's stages, highest resolution first."""
         return self.architecture["arch_kwargs"]["strides"]
 
     @property
@@ -63,29 +63,29 @@ class Case:
         return sizes
 
     def reduced(self, batch_size: int, patch_size: tuple[int, int, int]) -> Case:
-        """The same network on less data, as a small machine needs it."""
+        """Return the same network on less data, as a small machine needs it."""
         planned = self.planned or (self.batch_size, self.patch_size)
         return replace(self, batch_size=batch_size, patch_size=patch_size, planned=planned)
 
     def smallest(self) -> Case:
-        """The same network on the least that it takes: numbers then say nothing."""
+        """Return the same network on the least that it takes: numbers then say nothing."""
         steps = [prod(axis) for axis in zip(*self.strides, strict=True)]
         # Instance norm needs two voxels at the bottleneck.
         return self.reduced(1, (2 * steps[0], *steps[1:]))
 
     def patch(self, device: torch.device, batch_size: int | None = None) -> Tensor:
-        """Noise, (B, C, *S), normally distributed as nnU-Net's normalised images are."""
+        """Draw noise, (B, C, *S), normally distributed as nnU-Net's normalised images are."""
         shape = (batch_size or self.batch_size, self.input_channels, *self.patch_size)
         return torch.randn(shape, device=device)
 
     def targets(self, device: torch.device) -> list[Tensor]:
-        """Random labels for each resolution of deep supervision, (B, 1, *S), highest first."""
+        """Draw labels for each resolution of deep supervision, (B, 1, *S), highest first."""
         # The bottleneck has no output.
         shapes = [(self.batch_size, 1, *size) for size in self.sizes[:-1]]
         return [torch.randint(0, self.classes, shape, device=device).float() for shape in shapes]
 
     def loss(self) -> nn.Module:
-        """nnU-Net's, with its weights of the resolutions: halved each time, the last one left out.
+        """Build nnU-Net's loss with its weights: halved at each resolution, the last one left out.
 
         Put together here, as nnU-Net's trainer makes it only for a data set on disk.
         """

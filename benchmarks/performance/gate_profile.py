@@ -12,7 +12,7 @@ _REPEATS = 5
 
 
 def operations(run: Callable[[], object], device: torch.device) -> list[tuple[str, float, float]]:
-    """Name, seconds a run and share of all, of each operation, the longest first.
+    """List each operation's name, seconds a run and share of all, the longest first.
 
     On a GPU of each kernel and copy: the operations that launched them have the same time again.
     """

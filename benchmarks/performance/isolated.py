@@ -46,19 +46,19 @@ Join = Callable[[Level, Tensor, Tensor, Tensor], Tensor]
 
 
 def plain(level: Level, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
-    """As stock nnU-Net."""
+    """Decode as stock nnU-Net does."""
     return torch.cat((upsampled, skip), 1)
 
 
 def gated(level: Level, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
-    """As this package; the full-resolution skip is not gated."""
+    """Decode as this package does; the full-resolution skip is not gated."""
     if level.is_full_resolution:
         return plain(level, upsampled, skip, gating)
     return level.gate(skip, gating, upsampled)[0]
 
 
 def gated_after_upsampling(level: Level, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
-    """As most forks, which gate all levels."""
+    """Decode as most forks do, which gate all levels."""
     return torch.cat((upsampled, level.full_resolution_gate(upsampled, skip)), 1)
 
 
@@ -72,7 +72,7 @@ WAYS: dict[str, Join] = {
 
 
 def levels(case: Case, device: torch.device) -> list[Level]:
-    """Of the case's decoder, coarsest first, with random features."""
+    """Make the levels of the case's decoder, coarsest first, with random features."""
     torch.manual_seed(0)
     sizes = case.sizes
     found = []
@@ -103,7 +103,7 @@ def levels(case: Case, device: torch.device) -> list[Level]:
 
 
 def training(found: list[Level], join: Join, device: torch.device) -> Callable[[], object]:
-    """Forward and backward passes of all levels, with the gradients of inputs and gates.
+    """Run all levels forward and backward, with the gradients of inputs and gates.
 
     Skip and gating signal have another use each, as in the network: their gradients have to be
     added to. It costs both sides the same, and comes first, so that its gradient comes last.
@@ -130,7 +130,7 @@ def training(found: list[Level], join: Join, device: torch.device) -> Callable[[
 def inference(
     found: list[Level], join: Join, device: torch.device, cases: int = 1
 ) -> Callable[[], object]:
-    """Forward passes of all levels, for the first cases of the batch.
+    """Run all levels forward, for the first cases of the batch.
 
     nnU-Net predicts patches one by one; in training, it validates whole batches.
     """
@@ -153,7 +153,7 @@ def feature_type(device: torch.device) -> torch.dtype:
 
 
 def floor_bytes(case: Case, bytes_per_value: int) -> tuple[int, int]:
-    """What gates must move at least, forward and backward, for a batch.
+    """Count the bytes that gates must move at least, forward and backward, for a batch.
 
     Forward: one more read of each gated skip. The coefficients depend on all its channels, so they
     are known only after it has been read; the product can then be written where stock nnU-Net
@@ -171,7 +171,7 @@ def floor_bytes(case: Case, bytes_per_value: int) -> tuple[int, int]:
 
 
 def bandwidth(device: torch.device, seconds_of: Callable[[Callable[[], object]], float]) -> float:
-    """Bytes a second of a large copy, bytes read and written counted."""
+    """Measure the bytes a second of a large copy, bytes read and written counted."""
     values = (1 << 29 if device.type == "cuda" else 1 << 26) // 4
     source = torch.randn(values, device=device)
     target = torch.empty_like(source)
@@ -179,5 +179,5 @@ def bandwidth(device: torch.device, seconds_of: Callable[[Callable[[], object]],
 
 
 def autocast(device: torch.device):
-    """As nnU-Net: on a GPU only."""
+    """Return nnU-Net's autocast: on a GPU only."""
     return torch.autocast("cuda") if device.type == "cuda" else nullcontext()

@@ -40,7 +40,7 @@ IN_USE = "in use"
 
 
 def main(command_line: list[str] | None = None) -> int:
-    """Checks, times and prints."""
+    """Check, time and print."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.performance.levers", description=__doc__.split("\n", 1)[0]
     )
@@ -79,7 +79,7 @@ def main(command_line: list[str] | None = None) -> int:
 
 
 def table(record: dict) -> str:
-    """Milliseconds beyond the concatenation, with 95 % intervals, as Markdown."""
+    """Show milliseconds beyond the concatenation, with 95 % intervals, as Markdown."""
     lines = ["| way | training, ms | validation, ms | inference, ms |", "|---|---:|---:|---:|"]
     for name in record["training"]:
         if name == "plain":
@@ -95,7 +95,7 @@ def table(record: dict) -> str:
 
 
 def levers(device: torch.device) -> dict[str, isolated.Join]:
-    """The other ways, by name."""
+    """Return the other ways, by name."""
     compiled = torch.compile(_in_use, dynamic=False)
     found = {
         "product before its concatenation": _gates(_product_first),
@@ -132,7 +132,7 @@ def _in_use(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
 
 
 def _by(convolve: Callable[[nn.Module, Tensor], Tensor]):
-    """The paper's three lines, with convolutions of one's own."""
+    """Compute the paper's three lines, with convolutions of one's own."""
 
     def compute(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor) -> Tensor:
         query = convolve(gate.theta, skip).add_(convolve(gate.phi, gating))
@@ -193,7 +193,7 @@ def _written_out(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: T
 
 
 def _gradient_of_small(of_gated: Tensor, skip: Tensor, small: Tensor) -> Tensor:
-    """Of the coefficients before they were upsampled."""
+    """Return the gradient of the coefficients before they were upsampled."""
     buffer = torch.empty_like(skip[0])
     of_coefficients = torch.empty_like(skip[:, :1])
     # Case by case, for the product to stay in the cache.
@@ -242,7 +242,7 @@ class _GateAndConcatenation(Function):
 
 
 def require_equal(found: list[Level], name: str, join, device: torch.device) -> None:
-    """Exits if outputs or gradients are not those of the gate in use."""
+    """Exit if outputs or gradients are not those of the gate in use."""
     for level in found:
         inputs = [level.upsampled, level.skip, level.gating, *level.gate.parameters()]
         results = []

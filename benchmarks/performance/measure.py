@@ -34,7 +34,7 @@ def measure_case(
     compiled: bool,
     gates: bool = True,
 ) -> dict:
-    """Sizes, memory and seconds of every variant, the gates' own cost, and their profile.
+    """Measure every variant's sizes, memory and seconds, the gates' own cost and their profile.
 
     Args:
         case: plans and patch.
@@ -98,7 +98,7 @@ def measure_case(
 
 
 def _fits(variant: Variant, case: Case, device: torch.device) -> bool:
-    """Whether the network and what a step needs fit beside those that are there already."""
+    """Tell whether the network and what a step needs fit beside those that are there already."""
     if device.type == "cuda":
         return True
     with torch.device("meta"):
@@ -136,7 +136,7 @@ def _isolated(case: Case, device: torch.device, rounds: int, compiled: bool) -> 
 
 
 def _compiled_profile(found: list[isolated.Level], device: torch.device) -> dict:
-    """Of what nnU-Net runs on a GPU; the concatenation of the level without a gate is in it."""
+    """Profile what nnU-Net runs on a GPU; the concatenation of the level without gate is in it."""
     join = levers.levers(device)["torch.compile of gate and concatenation"]
     return {"profile_training_compiled": operations(isolated.training(found, join, device), device)}
 

@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(step: Callable[[], object], device: torch.device) -> int:
-    """The most that a step holds beyond what was there when it began.
+    """Measure the most that a step holds beyond what was there when it began.
 
     On a GPU from the allocator's own statistics, on a CPU from the profiler's record of every
     allocation of torch. Buffers that libraries allocate for themselves are in neither.

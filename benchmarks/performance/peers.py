@@ -33,7 +33,7 @@ class FullResolutionGate(nn.Module):
         self.psi = convolution(inter_channels, 1)
 
     def forward(self, upsampled: Tensor, skip: Tensor) -> Tensor:
-        """Gates `skip`."""
+        """Gate `skip`."""
         query = torch.relu_(self.of_gating(upsampled) + self.of_skip(skip))
         return skip * torch.sigmoid(self.psi(query))
 
@@ -55,7 +55,7 @@ class UpsampleFirstDecoder(UNetDecoder):
         )
 
     def forward(self, skips: list[Tensor]):
-        """Logits as nnU-Net's decoder returns them, highest resolution first."""
+        """Return logits as nnU-Net's decoder does, highest resolution first."""
         logits = []
         feature = skips[-1]
         for s, stage in enumerate(self.stages):
@@ -75,7 +75,7 @@ class _PassSkip(nn.Module):
 def monai_attention_unet(
     input_channels: int, classes: int, features: list[int], strides: list
 ) -> nn.Module:
-    """MONAI's AttentionUnet with the channels and strides of nnU-Net's plans.
+    """Build MONAI's AttentionUnet with the channels and strides of nnU-Net's plans.
 
     Raises:
         ImportError: if MONAI is not installed.
@@ -88,7 +88,7 @@ def monai_attention_unet(
 
 
 def without_gates(network: nn.Module) -> nn.Module:
-    """A copy of MONAI's network whose gates hand the skip on as it is."""
+    """Copy MONAI's network with gates that hand the skip on as it is."""
     from monai.networks.nets.attentionunet import AttentionBlock
 
     plain = copy.deepcopy(network)

@@ -24,7 +24,7 @@ COMMAND = Path(sys.executable).parent / "nnUNetv2_predict_from_modelfolder"
 
 
 def main() -> None:
-    """Prints seconds per case and ratios."""
+    """Print seconds per case and ratios."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("plain", type=Path)
     parser.add_argument("attention", type=Path)
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def table(record: dict, cases: int) -> str:
-    """Medians, and ratios to the plain model, as Markdown."""
+    """Show medians, and ratios to the plain model, as Markdown."""
     lines = [
         f"| model ({cases} cases) | seconds a case | of plain | a command with one case |",
         "|---|---:|---:|---:|",
@@ -87,7 +87,7 @@ def table(record: dict, cases: int) -> str:
 
 
 def job(model: Path, images: Path, output: Path, arguments: argparse.Namespace):
-    """Predicts a folder."""
+    """Predict a folder."""
     command = [
         str(COMMAND), "-m", str(model), "-i", str(images), "-o", str(output),
         "-f", arguments.fold, "-device", arguments.device, "-npp", "1", "-nps", "1",

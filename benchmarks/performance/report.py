@@ -15,7 +15,7 @@ _SMALL_SHARE = 0.02
 
 
 def markdown(cases: Sequence[dict]) -> str:
-    """Tables of all cases."""
+    """Show the tables of all cases."""
     parts = []
     for case in cases:
         lines = _networks(case)

@@ -49,13 +49,13 @@ class Model:
         self._single = not variant.deep_supervision
 
     def forward_loss(self, patch: Tensor, targets: list[Tensor], eager: bool = False) -> Tensor:
-        """The loss of a batch."""
+        """Compute the loss of a batch."""
         with autocast(self._device):
             output = (self.plain_network if eager else self.network)(patch)
             return self._loss(output, targets[0] if self._single else targets)
 
     def train_step(self, patch: Tensor, targets: list[Tensor]) -> None:
-        """Forward pass, loss, backward pass and optimiser, in the trainer's order."""
+        """Run forward pass, loss, backward pass and optimiser, in the trainer's order."""
         self._optimizer.zero_grad(set_to_none=True)
         loss = self.forward_loss(patch, targets)
         parameters = self.plain_network.parameters()
@@ -71,7 +71,7 @@ class Model:
         self._scaler.update()
 
     def inference(self, patch: Tensor) -> Callable[[], object]:
-        """Predicts one patch as nnU-Net's predictor does, without deep supervision."""
+        """Predict one patch as nnU-Net's predictor does, without deep supervision."""
 
         def predict() -> None:
             with torch.inference_mode(), autocast(self._device):
@@ -80,7 +80,7 @@ class Model:
         return predict
 
     def set_deep_supervision(self, enabled: bool) -> None:
-        """nnU-Net switches it off to predict."""
+        """Switch deep supervision on or off: nnU-Net switches it off to predict."""
         decoder = getattr(self.plain_network, "decoder", None)
         if decoder is not None:
             decoder.deep_supervision = enabled

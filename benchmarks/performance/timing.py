@@ -28,7 +28,7 @@ def in_turn(
     device: torch.device,
     on_progress: Callable[[], None] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Seconds of each job in each round, all jobs in turn, after one round to warm up.
+    """Time each job in each round, all jobs in turn, after one round to warm up.
 
     Each round has an order of its own: none gains from standing behind a certain other one, such as
     itself, which leaves its data in the cache.
@@ -52,7 +52,7 @@ def in_turn(
 
 
 def seconds_of(job: Callable[[], object], device: torch.device) -> float:
-    """Of one run, on a GPU until it has done what it was told."""
+    """Time one run, on a GPU until it has done what it was told."""
     _synchronize(device)
     began = time.perf_counter()
     job()
@@ -66,7 +66,7 @@ def _synchronize(device: torch.device) -> None:
 
 
 def median(values: list[float], seed: int = 0) -> Estimate:
-    """Of the rounds."""
+    """Return the median of the rounds."""
     rounds = np.asarray(values)
     draws = np.random.default_rng(seed).integers(len(rounds), size=(_RESAMPLES, len(rounds)))
     low, high = np.percentile(np.median(rounds[draws], axis=1), (2.5, 97.5))
@@ -74,10 +74,10 @@ def median(values: list[float], seed: int = 0) -> Estimate:
 
 
 def ratio(values: list[float], baseline: list[float]) -> Estimate:
-    """Median over the rounds of a round's time over that of the baseline in the same round."""
+    """Return the median over the rounds of the time relative to the baseline's in the round."""
     return median([a / b for a, b in zip(values, baseline, strict=True)])
 
 
 def difference(values: list[float], baseline: list[float]) -> Estimate:
-    """Median over the rounds of the seconds by which a round took longer than the baseline."""
+    """Return the median of the seconds by which a round took longer than the baseline."""
     return median([a - b for a, b in zip(values, baseline, strict=True)])

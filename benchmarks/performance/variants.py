@@ -44,7 +44,7 @@ def _wide(case: Case) -> nn.Module:
 
 
 def _with_views(network: nn.Module) -> nn.Module:
-    """Undoes `without_views`: what is left are the gates."""
+    """Undo `without_views`: what is left are the gates."""
     for module in network.modules():
         if type(module) in (InstanceNorm2d, InstanceNorm3d):
             module.__class__ = type(module).__base__

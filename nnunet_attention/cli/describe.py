@@ -1,11 +1,16 @@
-"""`nnunet-attention describe`: what plain, attention and wide network of some plans cost."""
+"""Runs `nnunet-attention describe`: what plain, attention and wide network of plans cost."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_attention.cli.shared_arguments import refuse_ignored
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.planners import STOCK_PLANS
+
+if TYPE_CHECKING:
+    from nnunet_attention.cost import ConfigurationCost
 
 HELP = (
     "show parameters, FLOPs, saved activations and estimated GPU memory of the plain, the "
@@ -14,7 +19,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The plans, and which of their configurations."""
+    """Add the plans, and which of their configurations."""
     parser.add_argument(
         "plans_file",
         nargs="?",
@@ -27,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-p", metavar="PLANS", dest="plans_name",
-        help="with -d: the name of its plans (default: nnUNetPlans)",
+        help=f"with -d: the name of its plans (default: {STOCK_PLANS})",
     )  # fmt: skip
     parser.add_argument(
         "-c", nargs="+", metavar="CONFIG", dest="configurations", help="(default: all)"
@@ -38,33 +43,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measures, and prints two tables for each configuration."""
+    """Measure, and print two tables for each configuration."""
     from dataclasses import asdict
 
+    from nnunet_attention.cost import costs_of_plans
     from nnunet_attention.files import require_writable_file, write_json
-    from nnunet_attention.nnunet.dataset_json import read_dataset_json
-    from nnunet_attention.plans import dataset_folder, dataset_name, read_plans
+    from nnunet_attention.nnunet.datasets import dataset_folder, dataset_name
 
     if (arguments.plans_file is None) == (arguments.dataset is None):
         raise CommandError("give either a plans file or a data set with -d")
     path = arguments.plans_file
     if path is not None:
         refuse_ignored({"-p": arguments.plans_name}, f"with the plans file {path}; leave one out")
-    if path is None:
+    else:
         folder = dataset_folder(dataset_name(arguments.dataset))
-        path = folder / f"{arguments.plans_name or 'nnUNetPlans'}.json"
-    plans = read_plans(path)
-    dataset_json = read_dataset_json(path.with_name("dataset.json"), channels=True)
-    names = arguments.configurations or list(plans["configurations"])
-    for name in names:
-        if name not in plans["configurations"]:
-            raise CommandError(
-                f"-c {name}: {path} has no such configuration, but "
-                f"{', '.join(plans['configurations'])}"
-            )
+        path = folder / f"{arguments.plans_name or STOCK_PLANS}.json"
     if arguments.output is not None:
         require_writable_file(arguments.output, "-o")
-    costs = costs_of(path, plans, dataset_json, names)
+    costs = costs_of_plans(path, arguments.configurations)
     print_costs(costs)
     if arguments.output is not None:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -73,30 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def costs_of(path: Path, plans: dict, dataset_json: dict, names: Sequence[str]) -> list:
-    """What the networks of these configurations cost.
-
-    Raises:
-        CommandError: naming the plans file, whatever is wrong with it.
-    """
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-    from nnunet_attention.cost import configuration_cost
-    from nnunet_attention.networks.trusted_plans import building
-
-    manager = PlansManager(plans)
-    costs = []
-    try:
-        for name in names:
-            with building(name):
-                costs.append(configuration_cost(manager, name, dataset_json))
-    except CommandError as error:
-        raise CommandError(f"{path}: {error}") from error
-    return costs
-
-
-def print_costs(costs: Sequence) -> None:
-    """Prints the tables of `nnunet_attention.cost.tables` for each configuration."""
+def print_costs(costs: Sequence["ConfigurationCost"]) -> None:
+    """Print the tables of `nnunet_attention.cost.tables` for each configuration."""
     from rich.console import Console
 
     from nnunet_attention.cost.tables import gate_table, network_table

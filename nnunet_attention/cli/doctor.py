@@ -1,4 +1,4 @@
-"""`nnunet-attention doctor`: says whether nnU-Net finds our trainers here, and what is wrong."""
+"""Runs `nnunet-attention doctor`: says whether nnU-Net finds our trainers, and what is wrong."""
 
 import argparse
 
@@ -6,11 +6,11 @@ HELP = "check discovery by nnU-Net, versions, device and nnU-Net's folders"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Takes no arguments."""
+    """Add no arguments."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the findings as a table; returns 1 where something is wrong."""
+    """Print the findings as a table; return 1 where something is wrong."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -186,7 +186,7 @@ def named_results(texts: list[str]) -> dict[str, Path]:
 
 def is_nnunet_split(folds: list[dict]) -> bool:
     """Whether nnU-Net makes the same split of these cases."""
-    from nnunet_attention.nnunet.making_splits import is_nnunet_split
+    from nnunet_attention.nnunet.splits import is_nnunet_split
 
     return is_nnunet_split(folds)
 

@@ -28,7 +28,7 @@ COMMANDS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 done, 1 failed, 2 wrong usage."""
+    """Run one command and return its exit code: 0 done, 1 failed, 2 wrong usage."""
     for stream in (sys.stdout, sys.stderr):
         # In a locale such as C, a table's ± ends as a question mark and not in a traceback.
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; their modules import torch and nnunetv2 only when run."""
+    """Build the parser of all commands; their modules import torch and nnunetv2 only when run."""
     parser = argparse.ArgumentParser(
         prog="nnunet-attention",
         description="Attention U-Net for nnU-Net v2. Train with: "

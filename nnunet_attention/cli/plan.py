@@ -1,4 +1,4 @@
-"""`nnunet-attention plan`: plans data sets for the attention U-Net, or converts existing plans."""
+"""Runs `nnunet-attention plan`: plans data sets for the attention U-Net, or converts plans."""
 
 import argparse
 import shlex
@@ -8,32 +8,27 @@ from pathlib import Path
 from nnunet_attention.cli.numbers import positive
 from nnunet_attention.cli.shared_arguments import add_datasets, refuse_ignored
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.planners import DEFAULT_PLANNER, OWN_PLANNER_NAMES
 
 HELP = (
     "plan data sets for the attention U-Net, its gates counted in the memory estimate; or give "
     "existing plans gates, all else unchanged (--from)"
 )
-PLANNER_NAMES = (
-    "AttentionUNetPlanner",
-    "AttentionResEncUNetPlannerM",
-    "AttentionResEncUNetPlannerL",
-    "AttentionResEncUNetPlannerXL",
-)
 GATE_START_NAMES = ("identity", "open", "he")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The data sets, and how they are planned; flags as nnUNetv2_plan_experiment has them."""
+    """Add the data sets, and how they are planned, as nnUNetv2_plan_experiment has it."""
     add_datasets(
         parser,
         "data sets, by number or name; the fingerprint is extracted where there is none",
     )
     parser.add_argument(
         "-pl",
-        choices=PLANNER_NAMES,
+        choices=OWN_PLANNER_NAMES,
         metavar="NAME",
         dest="planner",
-        help=f"the planner: {', '.join(PLANNER_NAMES)} (default: {PLANNER_NAMES[0]})",
+        help=f"the planner: {', '.join(OWN_PLANNER_NAMES)} (default: {DEFAULT_PLANNER})",
     )
     parser.add_argument(
         "--from",
@@ -88,14 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plans each data set; prints its costs and the commands that come next."""
-    from nnunet_attention.plans import (
-        PLANNERS,
-        convert_plans,
-        dataset_folder,
-        dataset_name,
-        plan_dataset,
-    )
+    """Plan each data set; print its costs and the commands that come next."""
+    from nnunet_attention.nnunet.datasets import dataset_name
+    from nnunet_attention.plans import plan_or_convert
 
     if arguments.source and (arguments.planner or arguments.gpu_memory_target):
         raise CommandError(
@@ -106,70 +96,42 @@ def run(arguments: argparse.Namespace) -> int:
         refuse_ignored(
             {"-np": arguments.np}, "with --from, which extracts no fingerprint; leave it out"
         )
-    for plans_name in (arguments.plans_name, arguments.source):
-        if plans_name is not None and ("__" in plans_name or Path(plans_name).name != plans_name):
-            raise CommandError(
-                f"plans name {plans_name!r}: nnU-Net allows neither two underscores in a row nor a "
-                "folder; give a name such as AttentionUNetPlans"
-            )
-    options = {
-        "gate_full_resolution": arguments.gate_full_resolution,
-        "output_transform": arguments.output_transform,
-        "gate_start": arguments.gate_start,
-    }
     for dataset in [dataset_name(given) for given in arguments.datasets]:
-        folder = dataset_folder(dataset)
-        if arguments.source:
-            plans_name = arguments.plans_name or f"Attention_{arguments.source}"
-            convert_plans(folder, arguments.source, plans_name, **options)
-        else:
-            _, plans_name = plan_dataset(
-                dataset,
-                PLANNERS[arguments.planner or PLANNER_NAMES[0]],
-                gpu_memory_target_gb=arguments.gpu_memory_target,
-                plans_name=arguments.plans_name,
-                num_processes=arguments.np or 8,
-                **options,
-            )
-        print(f"plans: {folder / f'{plans_name}.json'}")
-        _print_costs_and_commands(folder, plans_name, arguments.configurations)
+        path = plan_or_convert(
+            dataset,
+            source=arguments.source,
+            planner=arguments.planner,
+            gpu_memory_target_gb=arguments.gpu_memory_target,
+            plans_name=arguments.plans_name,
+            num_processes=arguments.np or 8,
+            gate_full_resolution=arguments.gate_full_resolution,
+            output_transform=arguments.output_transform,
+            gate_start=arguments.gate_start,
+        )
+        print(f"plans: {path}")
+        _print_costs_and_commands(path, arguments.configurations)
     return 0
 
 
-def _print_costs_and_commands(folder: Path, plans_name: str, wanted: list[str] | None) -> None:
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+def _print_costs_and_commands(path: Path, requested: list[str] | None) -> None:
+    from nnunet_attention.cli.describe import print_costs
+    from nnunet_attention.cost import costs_of_plans
+    from nnunet_attention.nnunet.plans import read_plans
+    from nnunet_attention.plans import next_commands
 
-    from nnunet_attention.cli.describe import costs_of, print_costs
-    from nnunet_attention.nnunet.dataset_json import number_of_cases, read_dataset_json
-    from nnunet_attention.nnunet.dataset_names import number_of_dataset
-    from nnunet_attention.plans import needs_preprocessing, read_plans
-
-    plans = read_plans(folder / f"{plans_name}.json")
-    dataset_json = read_dataset_json(folder / "dataset.json", channels=True)
-    manager = PlansManager(plans)
-    names = [name for name in plans["configurations"] if name in (wanted or [name])]
-    for name in wanted or ():
+    planned = list(read_plans(path)["configurations"])
+    names = [name for name in planned if requested is None or name in requested]
+    for name in requested or ():
         if name not in names:
-            print(f"{folder.name} has no configuration {name}", file=sys.stderr)
-    print_costs(costs_of(folder / f"{plans_name}.json", plans, dataset_json, names))
-    cases = number_of_cases(dataset_json, str(folder / "dataset.json"))
-    resolved = {name: manager.get_configuration(name).configuration for name in names}
-    # The cascade's data are those of the configuration that it inherits from.
-    to_do = {
-        configuration["data_identifier"]: configuration.get("inherits_from", name)
-        for name, configuration in resolved.items()
-        if needs_preprocessing(folder, configuration, cases)
-    }
-    number = str(int(number_of_dataset(folder.name)))
-    if to_do:
-        command = ["nnUNetv2_preprocess", "-d", number, "-plans_name", plans_name, "-c"]
-        print(shlex.join([*command, *to_do.values()]))
-    ready = sorted({found["data_identifier"] for found in resolved.values()} - set(to_do))
-    if ready:
-        print(f"# preprocessed already: {', '.join(ready)}")
-    for name in names:
-        # With nnUNetTrainer too it is the attention U-Net: the plans name it.
-        print(shlex.join(["nnUNetv2_train", number, name, "0", "-p", plans_name]))
+            print(f"{path.parent.name} has no configuration {name}", file=sys.stderr)
+    print_costs(costs_of_plans(path, names))
+    commands = next_commands(path.parent, path.stem, names)
+    if commands.preprocessing is not None:
+        print(shlex.join(commands.preprocessing))
+    if commands.preprocessed:
+        print(f"# preprocessed already: {', '.join(commands.preprocessed)}")
+    for command in commands.trainings:
+        print(shlex.join(command))
 
 
 def _positive(text: str) -> float:

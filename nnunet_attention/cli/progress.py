@@ -1,4 +1,4 @@
-"""How far a command is, on stderr: a bar in a terminal, a line now and then elsewhere."""
+"""Shows how far a command is, on stderr: a bar in a terminal, a line now and then elsewhere."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives a function that is told how many cases are done, and of how many."""
+    """Give a function that is told how many cases are done, and of how many."""
     if not sys.stderr.isatty():
         yield case_lines(title)
         return
@@ -27,7 +27,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def case_lines(title: str) -> Callable[[int, int], None]:
-    """A function that is told how many cases are done, and of how many, and prints lines."""
+    """Return a function that is told how many cases are done, and of how many; it prints lines."""
     from nnunet_attention.pace import ProgressLines, counted
 
     return ProgressLines(title, counted)
@@ -35,7 +35,7 @@ def case_lines(title: str) -> Callable[[int, int], None]:
 
 @contextmanager
 def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Gives a function that is told how many bytes are there, and of how many."""
+    """Give a function that is told how many bytes are there, and of how many."""
     if not sys.stderr.isatty():
         from nnunet_attention.pace import ProgressLines, megabytes
 

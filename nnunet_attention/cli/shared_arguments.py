@@ -1,4 +1,4 @@
-"""Arguments that several commands have, and what they mean; nnU-Net's letters as it has them.
+"""Adds the arguments that several commands have, nnU-Net's letters as it has them, and reads them.
 
 The functions take a parser or a group of one.
 """
@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from nnunet_attention.cli.numbers import not_negative, positive
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.model_folders import ALL, split_title
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 
 DEVICES = ("cuda", "cpu", "mps")
 # Here and not with the policies: building the parser must not import numpy.
@@ -20,11 +22,11 @@ FOLDS_OF_SPLITS = "those of splits_final.json; where there is none, 0 1 2 3 4"
 
 
 def refuse_ignored(options: Mapping[str, object], why: str) -> None:
-    """Stops where options were given that would change nothing.
+    """Stop where options were given that would change nothing.
 
     Args:
         options: values by name; None, False and [] stand for options that were not given.
-        why: they would not, and the remedy.
+        why: the reason why they would change nothing, and the remedy.
 
     Raises:
         CommandError: naming all of them.
@@ -41,14 +43,14 @@ def refuse_ignored(options: Mapping[str, object], why: str) -> None:
 def add_datasets(
     parser: argparse.ArgumentParser, meaning: str = "data sets, by number or name"
 ) -> None:
-    """`-d`, one or more."""
+    """Add `-d`, one or more."""
     parser.add_argument("-d", nargs="+", required=True, metavar="ID", dest="datasets", help=meaning)
 
 
 def add_configurations(
     parser: argparse.ArgumentParser, meaning: str, nargs: str | int = "+"
 ) -> None:
-    """`-c`, by default 3d_fullres."""
+    """Add `-c`, by default 3d_fullres."""
     parser.add_argument(
         "-c", nargs=nargs, default=["3d_fullres"], metavar="CONFIG", dest="configurations",
         help=f"{meaning} (default: 3d_fullres)",
@@ -56,32 +58,31 @@ def add_configurations(
 
 
 def add_trainers(parser: argparse.ArgumentParser, meaning: str, **options) -> None:
-    """`-tr` with argparse's options, and `-p`; see `trained_models`."""
+    """Add `-tr` with argparse's options, and `-p`; see `trained_models`."""
     parser.add_argument(
         "-tr", nargs="+", metavar="TRAINER", dest="trainers", help=meaning, **options
     )
     parser.add_argument(
         "-p", nargs="+", metavar="PLANS", dest="plans",
-        help="plans of each trainer given without (default: nnUNetPlans)",
+        help=f"plans of each trainer given without (default: {STOCK_PLANS})",
     )  # fmt: skip
 
 
 def trained_models(trainers: list[str], plans: list[str] | None) -> tuple[tuple[str, str], ...]:
-    """Trainer and plans of each model: TRAINER__PLANS as it is, else each trainer with each.
+    """Return trainer and plans of each model: TRAINER__PLANS, else each trainer with each plans.
 
     Raises:
         CommandError: if plans are given, and no trainer would be trained with them.
     """
-    if all("__" in trainer for trainer in trainers):
+    titles = [split_title(trainer) for trainer in trainers]
+    if all(own is not None for _, own in titles):
         refuse_ignored(
             {"-p": plans}, "as every trainer names its own plans, or none is given; leave it out"
         )
-    plans = plans or ["nnUNetPlans"]
-    found = []
-    for trainer in trainers:
-        name, separator, own = trainer.partition("__")
-        found += [(name, own)] if separator else [(trainer, one) for one in plans]
-    return tuple(found)
+    shared = plans or [STOCK_PLANS]
+    return tuple(
+        (trainer, name) for trainer, own in titles for name in (shared if own is None else [own])
+    )
 
 
 def add_folds(
@@ -89,15 +90,15 @@ def add_folds(
     meaning: str = f"folds (default: {FOLDS_OF_SPLITS})",
     default: list[str] | None = None,
 ) -> None:
-    """`-f`, see `check_folds`; by default None, for all folds of a data set's splits."""
+    """Add `-f`, see `check_folds`; by default None, for all folds of a data set's splits."""
     parser.add_argument(
         "-f", nargs="+", default=default, metavar="FOLD", dest="folds", help=meaning
     )
 
 
 def check_folds(folds: tuple[str, ...] | None) -> None:
-    """Numbers, or "all" by itself; None is the default."""
-    if folds is None or folds == ("all",):
+    """Refuse anything but numbers, or "all" by itself; None is the default."""
+    if folds is None or folds == (ALL,):
         return
     unknown = [fold for fold in folds if not fold.isdecimal()]
     if unknown:
@@ -105,7 +106,7 @@ def check_folds(folds: tuple[str, ...] | None) -> None:
 
 
 def add_npz(parser: argparse.ArgumentParser) -> None:
-    """`--npz`, of trainings."""
+    """Add `--npz`, for trainings."""
     parser.add_argument(
         "--npz", action="store_true", help="keep the validations' probabilities, for ensembles"
     )
@@ -114,14 +115,14 @@ def add_npz(parser: argparse.ArgumentParser) -> None:
 def add_device(
     parser: argparse.ArgumentParser, *other_names: str, default: str = DEVICES[0]
 ) -> None:
-    """`-device`, by default a GPU."""
+    """Add `-device`, by default a GPU."""
     parser.add_argument(
         *other_names, "-device", choices=DEVICES, default=default, help=f"(default: {default})"
     )
 
 
 def add_undefined(parser: argparse.ArgumentParser) -> None:
-    """`--undefined`, a policy of `nnunet_attention.evaluation.POLICIES`."""
+    """Add `--undefined`, a policy of `nnunet_attention.evaluation.POLICIES`."""
     parser.add_argument(
         "--undefined", choices=POLICIES, default=POLICIES[0], metavar="POLICY",
         help="where a label is in neither or only one of reference and prediction: "
@@ -130,14 +131,14 @@ def add_undefined(parser: argparse.ArgumentParser) -> None:
 
 
 def add_seed(parser: argparse.ArgumentParser, of_what: str) -> None:
-    """`--seed`, by default 0."""
+    """Add `--seed`, by default 0."""
     parser.add_argument(
         "--seed", type=not_negative, default=0, metavar="N", help=f"of {of_what} (default: 0)"
     )
 
 
 def add_processes(parser: argparse.ArgumentParser, meaning: str) -> None:
-    """`-np` of what runs in this command; see `default_processes`."""
+    """Add `-np`, for what runs in this command; see `default_processes`."""
     parser.add_argument(
         "-np", type=positive, metavar="N", dest="processes",
         help=f"{meaning} (default: nnUNet_def_n_proc, or 8)",
@@ -145,13 +146,13 @@ def add_processes(parser: argparse.ArgumentParser, meaning: str) -> None:
 
 
 def default_processes() -> int:
-    """How many processes nnU-Net itself would use."""
+    """Return how many processes nnU-Net itself would use."""
     text = os.environ.get("nnUNet_def_n_proc", "8")  # noqa: SIM112 - nnU-Net spells it so
     return int(text) if text.isdecimal() and int(text) else 8
 
 
 def add_tolerances(parser: argparse.ArgumentParser, condition: str = "") -> None:
-    """`--tolerance`, of normalised surface Dice; see `parse_tolerances`."""
+    """Add `--tolerance`, of normalised surface Dice; see `parse_tolerances`."""
     parser.add_argument(
         "--tolerance", nargs="+", action="extend", default=[], metavar="MM", dest="tolerances",
         help=f"{condition}of normalised surface Dice in mm: a number for all labels, LABEL=MM for "
@@ -160,7 +161,7 @@ def add_tolerances(parser: argparse.ArgumentParser, condition: str = "") -> None
 
 
 def parse_tolerances(texts: Iterable[str], default_mm: float) -> tuple[float, dict[str, float]]:
-    """The tolerance for all labels, and those of single ones, from `MM` and `LABEL=MM`."""
+    """Read the tolerance for all labels, and those for single ones, from `MM` and `LABEL=MM`."""
     by_label = {}
     for text in texts:
         label, separator, number = text.rpartition("=")

@@ -1,4 +1,4 @@
-"""`nnunet-attention where`: prints the directory for nnU-Net's trainer search path."""
+"""Runs `nnunet-attention where`: prints the directory for nnU-Net's trainer search path."""
 
 import argparse
 
@@ -8,10 +8,10 @@ HELP = "print the directory of our trainers, for nnUNet_extTrainer where start-u
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Takes no arguments."""
+    """Add no arguments."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the path."""
+    """Print the path."""
     print(doorway.directory())
     return 0

@@ -1,4 +1,4 @@
-"""What the networks of a plans file cost."""
+"""Measures what the networks of a plans file cost."""
 
 from nnunet_attention.cost.measure import (
     ConfigurationCost,
@@ -6,6 +6,7 @@ from nnunet_attention.cost.measure import (
     NetworkCost,
     configuration_cost,
 )
+from nnunet_attention.cost.plans_file import costs_of_plans
 from nnunet_attention.cost.vram import VramReference, vram_reference
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "NetworkCost",
     "VramReference",
     "configuration_cost",
+    "costs_of_plans",
     "vram_reference",
 ]

@@ -1,9 +1,10 @@
-"""What plain, attention and wide network of a plans file cost: size, computation, memory."""
+"""Measures plain, attention and wide network of plans: size, computation, memory."""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_attention.cost.saved import saved_activations
 from nnunet_attention.cost.vram import vram_reference
+from nnunet_attention.gates import AttentionGate
 from nnunet_attention.networks import attention_class_path, build_attention_network
 from nnunet_attention.networks.trusted_plans import check_plans, network_channels
 from nnunet_attention.networks.wide import (
@@ -29,11 +31,11 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """One network.
+    """Holds what one network costs.
 
-    Args:
+    Attributes:
         features_per_stage: channels of the encoder's stages, highest resolution first.
-        parameters: all of them are trained.
+        parameters: their number; all of them are trained.
         flops: of one forward pass of one patch; a multiplication and the addition after it are
             two. Counted are convolutions, which are nearly all.
         saved_bytes: what a forward pass of a batch keeps for the backward pass, in 32-bit numbers,
@@ -50,18 +52,18 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class GateCost:
-    """One gate of the attention network.
+    """Holds what one gate of the attention network is and costs.
 
-    Args:
+    Attributes:
         stage: the encoder's stage whose skip is gated; 0 is the full resolution.
         skip_channels: channels that are gated.
         gating_channels: channels of the gating signal, from one level below.
         inter_channels: channels inside the gate.
         stride: from the skip's grid to the gating signal's, an axis each, (z, y, x) or (y, x).
-        parameters: of the gate.
-        parameter_share: of the network's parameters, 0 to 1.
+        parameters: the gate's.
+        parameter_share: the gate's share of the network's parameters, 0 to 1.
         flops: as in `NetworkCost`.
-        flop_share: of the network's, 0 to 1.
+        flop_share: the gate's share of the network's, 0 to 1.
     """
 
     stage: int
@@ -77,14 +79,14 @@ class GateCost:
 
 @dataclass(frozen=True)
 class ConfigurationCost:
-    """All networks of one configuration, by name: plain, attention and wide.
+    """Holds the costs of one configuration's networks, by name: plain, attention and wide.
 
-    Args:
+    Attributes:
         configuration: its name in the plans.
         patch_size: in voxels, an axis each, (z, y, x) or (y, x).
-        batch_size: of the plans.
+        batch_size: the plans'.
         networks: the cost of each.
-        gates: of the attention network, highest resolution first.
+        gates: those of the attention network, highest resolution first.
         gate_start: how its gates start in a new training, see `start_gates`.
     """
 
@@ -97,13 +99,13 @@ class ConfigurationCost:
 
     @property
     def wide_mismatch(self) -> float:
-        """See `networks.wide.wide_mismatch`."""
+        """The relative difference in parameters; see `networks.wide.wide_mismatch`."""
         return self.networks["wide"].parameters / self.networks["attention"].parameters - 1
 
 
 @dataclass(frozen=True)
 class _Measurement:
-    """What does not depend on batch size and planner."""
+    """Holds what does not depend on batch size and planner."""
 
     features_per_stage: tuple[int, ...]
     parameters: int
@@ -115,7 +117,7 @@ class _Measurement:
 
 
 def configuration_cost(plans: PlansManager, name: str, dataset_json: Mapping) -> ConfigurationCost:
-    """Measures the networks of one configuration on torch's meta device, without computing.
+    """Measure the networks of one configuration on torch's meta device, without computing.
 
     Args:
         plans: plain or gated; the wide network matches the attention network in either case.
@@ -165,7 +167,8 @@ def _measure(
 ) -> _Measurement:
     configuration = ConfigurationManager({"architecture": json.loads(architecture)})
     with torch.device("meta"):
-        network = _BUILDERS[kind](configuration, num_input_channels, num_output_channels)
+        # Attributes of its class are unknown to type checkers: those of nnU-Net's have no types.
+        network: Any = _BUILDERS[kind](configuration, num_input_channels, num_output_channels)
         patch = torch.empty(1, num_input_channels, *patch_size)
     flops, saved_bytes, flops_of_gates = _forward(network, patch)
     parameters = count_parameters(network)
@@ -194,12 +197,12 @@ def _measure(
     )
 
 
-def _gates(network: nn.Module) -> list[nn.Module]:
+def _gates(network: Any) -> list[AttentionGate]:
     return list(getattr(network.decoder, "gates", ()))
 
 
 def _forward(network: nn.Module, patch: torch.Tensor) -> tuple[int, int, list[int]]:
-    """FLOPs, saved bytes, and the FLOPs of each gate of one training forward pass."""
+    """Return FLOPs, saved bytes, and the FLOPs of each gate of one training forward pass."""
     marks: list[list[int]] = []
     with (
         FlopCounterMode(display=False) as counter,

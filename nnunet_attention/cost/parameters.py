@@ -1,4 +1,4 @@
-"""How many numbers the network of a trainer learns."""
+"""Counts how many numbers the network of a trainer learns."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,22 +14,22 @@ from nnunet_attention.nnunet.lookups import find_trainer
 
 
 def count_parameters(trainer: str, plans: Mapping, dataset_json: Path, configuration: str) -> int:
-    """Builds the trainer's network without memory for it, and counts.
+    """Build the trainer's network without memory for it, and count what it learns.
 
     A checkpoint cannot tell: nnU-Net's state dicts hold the same tensor under several names.
 
     Args:
-        trainer: name of a class that nnU-Net finds.
-        plans: content of plans.json.
-        dataset_json: of the data set.
+        trainer: the name of a class that nnU-Net finds.
+        plans: the content of plans.json.
+        dataset_json: the data set's.
         configuration: such as 3d_fullres.
 
     Raises:
         CommandError: if the plans name what must not be imported, or no network can be built.
     """
-    found = getattr(trainers, trainer, None) or find_trainer(trainer)
+    trainer_class = getattr(trainers, trainer, None) or find_trainer(trainer)
     description = read_dataset_json(dataset_json, channels=True, ending=False)
-    build = partial(found.build_network_architecture, enable_deep_supervision=True)
+    build = partial(trainer_class.build_network_architecture, enable_deep_supervision=True)
     with torch.device("meta"):
         network = build_from_plans(plans, configuration, description, build)
     return parameters_of(network)

@@ -1,4 +1,4 @@
-"""What a forward pass keeps for the backward pass."""
+"""Counts what a forward pass keeps for the backward pass."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 @contextmanager
 def saved_activations(network: nn.Module) -> Iterator[Callable[[], int]]:
-    """Counts what forward passes inside the `with` block save, each storage once.
+    """Count what forward passes inside the `with` block save, each storage once.
 
     The network's parameters, which are there anyway, are left out.
 
-    Returns:
+    Yields:
         A function that tells the bytes so far; to be asked while the outputs are held, as the
         saved tensors live as long as they do.
     """
@@ -31,5 +31,5 @@ def saved_activations(network: nn.Module) -> Iterator[Callable[[], int]]:
 
 
 def _storage_id(tensor: Tensor) -> int:
-    """Names the memory of a tensor; on the meta device there is no address to go by."""
+    """Name the memory of a tensor; on the meta device there is no address to go by."""
     return tensor.untyped_storage()._cdata

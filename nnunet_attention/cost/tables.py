@@ -1,4 +1,4 @@
-"""The costs as tables for the terminal."""
+"""Shows the costs as tables in the terminal."""
 
 from rich.table import Table
 
@@ -13,7 +13,7 @@ _STARTS = {
 
 
 def network_table(cost: ConfigurationCost) -> Table:
-    """A row for each network, the growth over the plain one in brackets."""
+    """Make a table with a row for each network, the growth over the plain one in brackets."""
     table = Table(
         title=f"{cost.configuration}: patch {_by(cost.patch_size)}, batch {cost.batch_size}",
         caption=f"features per stage, plain and attention: {_features(cost, 'plain')}\n"
@@ -42,7 +42,7 @@ def network_table(cost: ConfigurationCost) -> Table:
 
 
 def gate_table(cost: ConfigurationCost) -> Table:
-    """A row for each gate of the attention network, the highest resolution first."""
+    """Make a table with a row for each gate, the highest resolution first."""
     table = Table(
         title=f"{cost.configuration}: gates, channels and cost",
         caption=f"start of a new training: {_STARTS[cost.gate_start]}",

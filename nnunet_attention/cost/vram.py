@@ -1,15 +1,15 @@
-"""nnU-Net's estimate of GPU memory, from the values in the feature maps of a network."""
+"""Estimates GPU memory as nnU-Net does, from the values in the feature maps of a network."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class VramReference:
-    """A planner's rule of thumb: so many values in the feature maps of a case fill so many GB.
+    """Holds a planner's rule of thumb: so many values in a case's feature maps fill so many GB.
 
-    Args:
-        values_2d: of one case, in 2-D, with 12 cases in the batch.
-        values_3d: of one case, in 3-D, with 2 cases in the batch.
+    Attributes:
+        values_2d: those of one case, in 2-D, with 12 cases in the batch.
+        values_3d: those of one case, in 3-D, with 2 cases in the batch.
         gigabytes: what the batch then takes.
     """
 
@@ -18,7 +18,7 @@ class VramReference:
     gigabytes: float
 
     def vram_gb(self, values: int, batch_size: int, dimensions: int) -> float:
-        """The estimate for a batch of cases with `values` in their feature maps each."""
+        """Estimate the memory of a batch of cases with `values` in their feature maps each."""
         reference, cases = (self.values_2d, 12) if dimensions == 2 else (self.values_3d, 2)
         return self.gigabytes * values / reference * batch_size / cases
 
@@ -43,9 +43,9 @@ _REFERENCE_OF_PLANNER = {
 
 
 def vram_reference(planner_name: str, network_class_name: str) -> VramReference:
-    """The reference of the planner that made the plans.
+    """Return the reference of the planner that made the plans.
 
-    Of an unknown planner it is that of nnU-Net's default for the network: ExperimentPlanner's, or
+    For an unknown planner it is that of nnU-Net's default for the network: ExperimentPlanner's, or
     ResEncUNetPlanner's for the residual encoder.
     """
     residual = "Residual" in network_class_name

@@ -2,8 +2,8 @@
 
 from nnunet_attention.crossval.named import check_names
 from nnunet_attention.crossval.runs import CrossvalPlan, Step, all_runs, missing_steps, state_of
+from nnunet_attention.nnunet.fold_state import FoldRun, FoldState
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.folds import FoldRun, FoldState
 
 __all__ = [
     "CrossvalPlan",

@@ -8,7 +8,7 @@ from nnunet_attention.files import read_json
 from nnunet_attention.nnunet.dataset_json import read_dataset_json
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.lookups import check_network, check_trainers
-from nnunet_attention.nnunet.planned import configuration_of
+from nnunet_attention.nnunet.plans import configuration_of
 
 
 def check_names(plan: CrossvalPlan, folders: Folders) -> None:

@@ -1,4 +1,4 @@
-"""The directory that nnU-Net's trainer search is pointed at, and its registration at start-up.
+"""Points nnU-Net's trainer search to this directory, by a registration at start-up.
 
 nnU-Net imports every module of the directories named in the environment variable
 `nnUNet_extTrainer`. Beside this file there is one such module only. A `.pth` file in site-packages
@@ -12,22 +12,22 @@ OPT_OUT_VARIABLE = "NNUNET_ATTENTION_AUTOREGISTER"
 
 
 def directory() -> str:
-    """Absolute path of the doorway, for `export nnUNet_extTrainer=...`."""
+    """Return the absolute path of the doorway, for `export nnUNet_extTrainer=...`."""
     return os.path.dirname(os.path.abspath(__file__))
 
 
 def is_registered() -> bool:
-    """Whether the doorway is on nnU-Net's trainer search path in this process."""
+    """Tell whether the doorway is on nnU-Net's trainer search path in this process."""
     return directory() in os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep)
 
 
 def is_switched_off() -> bool:
-    """Whether the user has opted out with NNUNET_ATTENTION_AUTOREGISTER=0."""
+    """Tell whether the user has opted out with NNUNET_ATTENTION_AUTOREGISTER=0."""
     return os.environ.get(OPT_OUT_VARIABLE, "").strip().lower() in ("0", "false", "no", "off")
 
 
 def register_at_startup() -> None:
-    """Appends the doorway to nnU-Net's trainer search path, unless switched off or there already.
+    """Append the doorway to nnU-Net's trainer search path, unless switched off or there already.
 
     Child processes inherit the variable. A user's own directories stay before ours.
     """

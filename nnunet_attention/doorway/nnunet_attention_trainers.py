@@ -1,4 +1,4 @@
-"""What nnU-Net's trainer search sees: the trainers, from where they are installed.
+"""Shows nnU-Net's trainer search the trainers, from where they are installed.
 
 nnU-Net imports this file by its bare name and drops it again, so no class may be defined here.
 """

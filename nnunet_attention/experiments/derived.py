@@ -22,7 +22,7 @@ from nnunet_attention.nnunet.dataset_names import (
     number_of_dataset,
 )
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.planned import differences, identifier_of, relevant
+from nnunet_attention.nnunet.plans import differences, identifier_of, relevant
 from nnunet_attention.nnunet.splits import read_splits
 
 FIRST_NUMBER, LAST_NUMBER = 900, 999

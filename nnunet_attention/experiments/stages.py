@@ -17,8 +17,8 @@ from nnunet_attention.experiments import derived as derived_data
 from nnunet_attention.experiments import transfer as moving
 from nnunet_attention.nnunet.dataset_json import read_dataset_json
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.fold_state import FoldState
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.folds import FoldState
 from nnunet_attention.nnunet.splits import default_folds, read_splits
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 
 from nnunet_attention.jobs.process import processes_of_group
+from nnunet_attention.nnunet.fold_progress import read_progress
+from nnunet_attention.nnunet.fold_state import FoldRun, FoldState
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.folds import FoldRun, FoldState
-from nnunet_attention.nnunet.progress import read_progress
 
 # Without a new line, checkpoint or prediction, and nearly without computing.
 _STILL_SECONDS = 600.0

@@ -38,10 +38,10 @@ from nnunet_attention.jobs.lock import Lock, slurm_job_of_this
 from nnunet_attention.jobs.output import Output, file_name_of, full_disk_note
 from nnunet_attention.jobs.process import AdoptedProcess, LoggedProcess, last_lines
 from nnunet_attention.nnunet.checkpoints import damaged_checkpoints, set_aside
+from nnunet_attention.nnunet.fold_state import FoldRun, FoldState
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.folds import FoldRun, FoldState
 from nnunet_attention.nnunet.kept_cases import VARIABLE as KEPT_VARIABLE
-from nnunet_attention.nnunet.making_splits import write_splits
+from nnunet_attention.nnunet.splits import write_splits
 
 # Set for a step's processes: what a killed launcher has left is known by it.
 STEP_VARIABLE = "NNUNET_ATTENTION_CROSSVAL_STEP"
@@ -267,7 +267,9 @@ class Attempt:
 
     def _do(self, step: Step) -> None:
         if step.kind == SPLITS:
-            write_splits(self.folders, step.dataset, cases_with_data(self.folders, step.dataset))
+            write_splits(
+                self.folders.splits(step.dataset), cases_with_data(self.folders, step.dataset)
+            )
         elif step.kind == DESCRIPTION:
             target = self.folders.dataset_json(step.dataset)
             target.parent.mkdir(parents=True, exist_ok=True)

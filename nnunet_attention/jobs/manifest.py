@@ -24,7 +24,7 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json
 from nnunet_attention.jobs.output import Output
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.planned import differences
+from nnunet_attention.nnunet.plans import differences
 from nnunet_attention.versions import versions_of
 
 _MADE_BY = "nnunet-attention crossval"

@@ -23,8 +23,8 @@ from nnunet_attention.jobs.local import command_environment, fold_variables
 from nnunet_attention.jobs.lock import queued_jobs
 from nnunet_attention.jobs.output import Output
 from nnunet_attention.jobs.process import last_lines
+from nnunet_attention.nnunet.fold_state import FoldState
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.folds import FoldState
 
 # Sent by SLURM before the end of a job's time.
 _WARNING = signal.SIGUSR2

@@ -12,9 +12,9 @@ from rich.table import Table
 from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, all_runs
 from nnunet_attention.jobs.attempt import Result
 from nnunet_attention.jobs.launch import Running
+from nnunet_attention.nnunet.fold_progress import Progress, read_progress
+from nnunet_attention.nnunet.fold_state import FoldRun
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.folds import FoldRun
-from nnunet_attention.nnunet.progress import Progress, read_progress
 from nnunet_attention.pace import Pace, duration
 
 _REFRESH_SECONDS = 1.0

@@ -31,7 +31,7 @@ from nnunet_attention.maps.stitching import MapStitcher, on_grid_of_patch
 from nnunet_attention.networks.trusted_plans import build_from_plans
 from nnunet_attention.nnunet.dataset_json import read_dataset_json
 from nnunet_attention.nnunet.lookups import find_trainer
-from nnunet_attention.plans.files import read_plans
+from nnunet_attention.nnunet.plans import read_plans
 from nnunet_attention.weights import load_checkpoint
 from nnunet_attention.weights.checkpoint import load_weights
 

@@ -14,10 +14,10 @@ FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoi
 
 
 def is_whole(path: Path, every_byte: bool = False) -> bool:
-    """Whether a checkpoint was written to its end.
+    """Tell whether a checkpoint was written to its end.
 
     Args:
-        path: need not exist.
+        path: the file's; it need not exist.
         every_byte: compare all check sums too, which takes about a second for a large network;
             finds what a crash of the machine may leave.
     """
@@ -30,20 +30,20 @@ def is_whole(path: Path, every_byte: bool = False) -> bool:
 
 
 def damaged_checkpoints(fold: Path, every_byte: bool = False) -> tuple[Path, ...]:
-    """Of a fold's checkpoints those that cannot be loaded."""
+    """List those of a fold's checkpoints that cannot be loaded."""
     present = [fold / name for name in (FINAL, LATEST, BEST) if (fold / name).is_file()]
     return tuple(path for path in present if not is_whole(path, every_byte))
 
 
 def set_aside(paths: Iterable[Path], why: str = "damaged") -> dict[Path, Path]:
-    """Renames files so that nnU-Net no longer finds them; nothing is deleted.
+    """Rename files so that nnU-Net no longer finds them; nothing is deleted.
 
     Args:
-        paths: of the files.
-        why: stands in the new names.
+        paths: the files.
+        why: a word for the new names.
 
     Returns:
-        the new path of each.
+        The new path of each file.
     """
     moved = {}
     for path in paths:

@@ -15,10 +15,10 @@ _EXAMPLES = {
 
 
 def read_dataset_json(path: Path, *, channels: bool = False, ending: bool = True) -> dict:
-    """Reads a data set's description.
+    """Read a data set's description.
 
     Args:
-        path: of dataset.json.
+        path: the path of dataset.json.
         channels: whether `channel_names` is needed, as for planning, training and prediction.
         ending: whether `file_ending` is needed, as for everything but networks and labels.
 
@@ -33,10 +33,10 @@ def read_dataset_json(path: Path, *, channels: bool = False, ending: bool = True
 def check_dataset_json(
     content: Mapping, where: str, *, channels: bool = False, ending: bool = True
 ) -> None:
-    """Checks what nnU-Net and this package read of a description.
+    """Check what nnU-Net and this package read of a description.
 
     Args:
-        content: of dataset.json.
+        content: what dataset.json holds.
         where: its path, or where else it comes from.
         channels: see `read_dataset_json`.
         ending: see `read_dataset_json`.
@@ -73,7 +73,7 @@ def check_dataset_json(
 
 
 def number_of_cases(content: Mapping, where: str) -> int:
-    """The number of training cases that a description states.
+    """Return the number of training cases that a description states.
 
     Raises:
         CommandError: if it does not.
@@ -89,23 +89,23 @@ def _is_first_version(content: Mapping) -> bool:
     )
 
 
-def _check_ending(where: str, ending) -> None:
+def _check_ending(where: str, ending: object) -> None:
     if not (isinstance(ending, str) and len(ending) > 1 and ending.startswith(".")):
         raise _wrong(where, "file_ending", f"is {ending!r}, without the dot it begins with")
 
 
-def _check_labels(where: str, labels) -> None:
+def _check_labels(where: str, labels: object) -> None:
     if not isinstance(labels, Mapping) or not labels:
         raise _wrong(where, "labels", f"is {labels!r}, not a value for each name")
     if _is_inverted(labels):
         raise _wrong(where, "labels", "must be NAME: NUMBER, and is the wrong way round")
     for name, value in labels.items():
         values = value if isinstance(value, list) else [value]
-        if not values or not all(_is_number(one) for one in values):
+        if not values or not all(map(_is_number, values)):
             raise _wrong(where, "labels", f"has {value!r} for {name}, not a whole number")
 
 
-def _check_channels(where: str, name: str, channels) -> None:
+def _check_channels(where: str, name: str, channels: object) -> None:
     if not isinstance(channels, Mapping) or not channels:
         raise _wrong(where, name, f"is {channels!r}, not a name for each channel's number")
     numbers = [key for key in channels if not _is_number(key)]
@@ -125,8 +125,8 @@ def _is_inverted(labels: Mapping) -> bool:
     )
 
 
-def _is_number(value) -> bool:
-    """Whether it is a whole number that is not negative, or, as nnU-Net takes it, its digits."""
+def _is_number(value: object) -> bool:
+    """Tell whether it is a whole number, not negative; nnU-Net takes its digits for it, too."""
     if isinstance(value, str):
         return value.isascii() and value.isdecimal()
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

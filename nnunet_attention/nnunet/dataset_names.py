@@ -1,4 +1,4 @@
-"""Names of data sets, DatasetXXX_Name, as nnU-Net takes them: three digits or more."""
+"""Knows the names of data sets, DatasetXXX_Name, as nnU-Net takes them: three digits or more."""
 
 import re
 
@@ -8,25 +8,25 @@ _NAME = re.compile(r"Dataset(\d{3,})_(.+)")
 
 
 def is_dataset_name(name: str) -> bool:
-    """Whether nnU-Net would take it for a data set's full name."""
+    """Tell whether nnU-Net would take it for a data set's full name."""
     return _NAME.fullmatch(name) is not None
 
 
 def number_of_dataset(name: str) -> str:
-    """The digits in a full name: "025" of Dataset025_Name.
+    """Return the digits in a full name: "025" for Dataset025_Name.
 
     Raises:
         CommandError: if it is not a full name.
     """
-    found = _NAME.fullmatch(name)
-    if found is None:
+    match = _NAME.fullmatch(name)
+    if match is None:
         raise CommandError(
             f"{name} is not the full name of a data set; give DatasetXXX_Name or its number, which "
             "has three digits or more, as in Dataset025_Liver"
         )
-    return found[1]
+    return match[1]
 
 
 def full_dataset_name(number: int, short_name: str) -> str:
-    """DatasetXXX_Name."""
+    """Put together DatasetXXX_Name."""
     return f"Dataset{number:03d}_{short_name}"

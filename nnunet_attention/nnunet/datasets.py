@@ -1,41 +1,40 @@
-"""Data sets in nnU-Net's folders."""
+"""Finds data sets in nnU-Net's folders."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
-from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
-
 from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.dataset_json import read_dataset_json
 from nnunet_attention.nnunet.dataset_names import is_dataset_name, number_of_dataset
-from nnunet_attention.nnunet.environment import check_folder_variable
+from nnunet_attention.nnunet.environment import PREPROCESSED, RAW, folder_from_environment
 
 
 def dataset_name(name_or_id: str) -> str:
-    """The full name of a data set given by name or number.
+    """Return the full name of a data set given by name or number.
 
     Raises:
         CommandError: if nnU-Net knows none, or several with that number.
     """
     if name_or_id.startswith("Dataset"):
         return name_or_id
-    found = _of_number(name_or_id)
-    if len(found) == 1:
-        return found[0]
+    names = _names_with_number(name_or_id)
+    if len(names) == 1:
+        return names[0]
     raise CommandError(
-        f"-d {name_or_id}: {'several data sets have' if found else 'no data set has'} this "
-        f"number or name in nnUNet_raw={nnUNet_raw.get()} and "
-        f"nnUNet_preprocessed={nnUNet_preprocessed.get()}; give DatasetXXX_Name or its number, "
+        f"-d {name_or_id}: {'several data sets have' if names else 'no data set has'} this "
+        f"number or name in {RAW}={os.environ.get(RAW)} and "
+        f"{PREPROCESSED}={os.environ.get(PREPROCESSED)}; give DatasetXXX_Name or its number, "
         "and check the variables"
     )
 
 
-def _of_number(text: str) -> list[str]:
-    """The names of all data sets that have this number."""
+def _names_with_number(text: str) -> list[str]:
+    """Return the names of all data sets that have this number."""
     if not (text.isascii() and text.isdecimal()):
         return []
+    from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
+
     try:
         names = [str(name) for name in find_candidate_datasets(int(text))]
     except OSError as error:
@@ -46,31 +45,22 @@ def _of_number(text: str) -> list[str]:
 
 
 def dataset_folder(name: str) -> Path:
-    """The folder of a data set in nnUNet_preprocessed; it may not be there yet.
+    """Return the folder of a data set in nnUNet_preprocessed; it may not be there yet.
 
     Raises:
         CommandError: if nnUNet_preprocessed is not set.
     """
-    if not nnUNet_preprocessed.get():
-        raise CommandError(
-            "nnUNet_preprocessed is not set; "
-            "export nnUNet_preprocessed=/path/to/nnUNet_preprocessed"
-        )
-    check_folder_variable("nnUNet_preprocessed", nnUNet_preprocessed.get())
-    return Path(nnUNet_preprocessed, name)
+    return folder_from_environment(PREPROCESSED) / name
 
 
 def raw_folder(name: str) -> Path:
-    """The folder of a data set in nnUNet_raw.
+    """Return the folder of a data set in nnUNet_raw.
 
     Raises:
         CommandError: if nnUNet_raw is not set, or has no such data set, or one that nnU-Net cannot
             read.
     """
-    if not nnUNet_raw.get():
-        raise CommandError("nnUNet_raw is not set; export nnUNet_raw=/path/to/nnUNet_raw")
-    check_folder_variable("nnUNet_raw", nnUNet_raw.get())
-    folder = Path(nnUNet_raw, name)
+    folder = folder_from_environment(RAW) / name
     if not (folder / "dataset.json").is_file():
         raise CommandError(f"{folder / 'dataset.json'}: there is no such file; check -d")
     read_dataset_json(folder / "dataset.json", channels=True)
@@ -78,12 +68,12 @@ def raw_folder(name: str) -> Path:
 
 
 def needs_preprocessing(folder: Path, configuration: Mapping, number_of_cases: int) -> bool:
-    """Whether data of a configuration are still to be made.
+    """Tell whether data of a configuration are still to be made.
 
     Args:
         folder: the data set's, in nnUNet_preprocessed.
-        configuration: with its `data_identifier`.
-        number_of_cases: for training.
+        configuration: one that has its `data_identifier`.
+        number_of_cases: the number of cases for training.
     """
     data = folder / configuration["data_identifier"]
     cases = [name for name in os.listdir(data) if name.endswith(".pkl")] if data.is_dir() else []

@@ -1,4 +1,4 @@
-"""What can be wrong with a folder's path in an environment variable."""
+"""Names nnU-Net's variables and says what can be wrong with a folder's path in one."""
 
 import os
 import re
@@ -6,9 +6,24 @@ from pathlib import Path
 
 from nnunet_attention.errors import CommandError
 
+RAW, PREPROCESSED, RESULTS = "nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"
+
+
+def folder_from_environment(variable: str) -> Path:
+    """Return the folder that one of nnU-Net's variables names; it need not be there.
+
+    Raises:
+        CommandError: if the variable is not set, or has quotation marks or the like in it.
+    """
+    value = os.environ.get(variable)
+    if not value:
+        raise CommandError(f"{variable} is not set; export {variable}=/path/to/{variable}")
+    check_folder_variable(variable, value)
+    return Path(value)
+
 
 def check_folder_variable(name: str, value: str) -> None:
-    """Refuses a value that names no folder because of how it was written; see `how_misread`.
+    """Refuse a value that names no folder because of how it was written; see `how_misread`.
 
     Raises:
         CommandError: with the value that was meant.
@@ -20,7 +35,7 @@ def check_folder_variable(name: str, value: str) -> None:
 
 
 def how_misread(value: str) -> tuple[str, str] | None:
-    """Whether a value holds what a shell would have taken out of it or put in.
+    """Tell what a value holds that a shell would have taken out of it or put in.
 
     It does where the variable was not set by a shell, but in an editor, a Dockerfile, Windows'
     settings, or between single quotation marks.

@@ -1,4 +1,4 @@
-"""nnU-Net's three folders: every path in them that cross-validation reads."""
+"""Knows nnU-Net's three folders, and every path in them that cross-validation reads."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.nnunet.environment import check_folder_variable
+from nnunet_attention.nnunet.environment import (
+    PREPROCESSED,
+    RAW,
+    RESULTS,
+    folder_from_environment,
+)
+from nnunet_attention.nnunet.model_folders import ModelName, fold_folder
 from nnunet_attention.nnunet.splits import SPLITS_FILE
 
-_VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+_VARIABLES = (RAW, PREPROCESSED, RESULTS)
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where nnU-Net has its data and results; absolute paths."""
+    """Holds where nnU-Net has its data and results; absolute paths."""
 
     raw: Path
     preprocessed: Path
@@ -23,7 +29,7 @@ class Folders:
 
     @classmethod
     def from_environment(cls) -> Folders:
-        """The folders that nnU-Net's variables name.
+        """Take the folders that nnU-Net's variables name.
 
         Raises:
             CommandError: if one is not set, or has quotation marks or the like in it.
@@ -33,9 +39,7 @@ class Folders:
             raise CommandError(
                 f"{' and '.join(unset)} not set; export {unset[0]}=/path/to/{unset[0]}"
             )
-        for name in _VARIABLES:
-            check_folder_variable(name, os.environ[name])
-        return cls(*(Path(os.environ[name]).absolute() for name in _VARIABLES))
+        return cls(*(folder_from_environment(name).absolute() for name in _VARIABLES))
 
     def raw_dataset(self, dataset: str) -> Path:
         return self.raw / dataset
@@ -44,7 +48,7 @@ class Folders:
         return self.preprocessed / dataset
 
     def dataset_json(self, dataset: str) -> Path:
-        """The copy that planning makes, which training reads."""
+        """Return the copy that planning makes, which training reads."""
         return self.dataset(dataset) / "dataset.json"
 
     def fingerprint(self, dataset: str) -> Path:
@@ -54,11 +58,11 @@ class Folders:
         return self.dataset(dataset) / f"{plans}.json"
 
     def data(self, dataset: str, identifier: str) -> Path:
-        """Preprocessed cases."""
+        """Return the folder of preprocessed cases."""
         return self.dataset(dataset) / identifier
 
     def unfinished_data(self, dataset: str, identifier: str) -> Path:
-        """Ours: there while a preprocessing has begun and not ended."""
+        """Return a mark of ours: it is there while a preprocessing has begun and not ended."""
         return self.dataset(dataset) / f".{identifier}.unfinished"
 
     def references(self, dataset: str) -> Path:
@@ -68,21 +72,21 @@ class Folders:
         return self.dataset(dataset) / SPLITS_FILE
 
     def model(self, dataset: str, trainer: str, plans: str, configuration: str) -> Path:
-        return self.results / dataset / f"{trainer}__{plans}__{configuration}"
+        return self.results / dataset / ModelName(trainer, plans, configuration).folder
 
     def fold(self, dataset: str, trainer: str, plans: str, configuration: str, fold: str) -> Path:
-        return self.model(dataset, trainer, plans, configuration) / f"fold_{fold}"
+        return fold_folder(self.model(dataset, trainer, plans, configuration), fold)
 
     def next_stage(
         self, dataset: str, trainer: str, plans: str, configuration: str, following: str
     ) -> Path:
-        """Predictions that a cascade's next configuration is trained on."""
+        """Return the folder of predictions that a cascade's next configuration is trained on."""
         model = self.model(dataset, trainer, plans, configuration)
         return model / "predicted_next_stage" / following
 
     def accumulated(
         self, dataset: str, trainer: str, plans: str, configuration: str, folds: tuple[str, ...]
     ) -> Path:
-        """nnU-Net's folder of all folds' predictions."""
+        """Return nnU-Net's folder of all folds' predictions."""
         model = self.model(dataset, trainer, plans, configuration)
         return model / f"crossval_results_folds_{'_'.join(folds)}"

@@ -1,4 +1,4 @@
-"""Cases that an interrupted validation need not predict again: who finds them tells the trainer."""
+"""Finds the cases that an interrupted validation need not predict again, and names them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _PIECE_BYTES = 1 << 20
 
 
 def kept_cases() -> frozenset[str]:
-    """Those that this process's environment names."""
+    """Return the cases that this process's environment names, as the trainer asks."""
     return frozenset(json.loads(os.environ.get(VARIABLE, "[]")))
 
 
 def whole_predictions(
     validation: Path, checkpoint: Path, cases: Collection[str], file_ending: str, npz: bool
 ) -> list[str]:
-    """Cases of which a validation with this checkpoint has left all files, written to their end.
+    """List the cases of which a validation with this checkpoint has left all files whole.
 
     nnU-Net writes in place, the segmentation last; a kill leaves halves. Only a compressed NIfTI
     tells: of other formats all cases are predicted again.
 
     Args:
-        validation: the folder.
-        checkpoint: what comes from before it is another network's.
+        validation: its folder.
+        checkpoint: the network's; files older than it come from another network.
         cases: their names.
-        file_ending: of the segmentations.
-        npz: probabilities must be there too.
+        file_ending: that of the segmentations.
+        npz: whether probabilities must be there too.
     """
     if file_ending != _ENDING:
         return []
@@ -51,7 +51,7 @@ def _is_whole(segmentation: Path, checkpoint: Path, npz: bool) -> bool:
 
 
 def _reads(path: Path) -> bool:
-    """Whether a compressed stream has its end and its check sum."""
+    """Tell whether a compressed stream has its end and its check sum."""
     try:
         with gzip.open(path) as stream:
             empty = True

@@ -9,16 +9,20 @@ from functools import lru_cache
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_attention.doorway import SEARCH_PATH_VARIABLE
 from nnunet_attention.doorway import directory as doorway_directory
 from nnunet_attention.errors import CommandError
 
+if TYPE_CHECKING:
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
 _SHOWN = 3
 
 
-def find_trainer(name: str) -> type:
-    """The class of a trainer; imports what nnU-Net imports in search of it.
+def find_trainer(name: str) -> "type[nnUNetTrainer]":
+    """Return the class of a trainer; import what nnU-Net imports in search of it.
 
     Raises:
         CommandError: if nnU-Net does not find it, cannot import it, or it is no trainer.
@@ -48,7 +52,7 @@ def find_trainer(name: str) -> type:
 
 
 def check_trainers(names: Iterable[str]) -> None:
-    """Refuses names of trainers that nnU-Net would not find.
+    """Refuse names of trainers that nnU-Net would not find.
 
     Mostly the sources tell, without the seconds that importing them takes.
 
@@ -61,7 +65,7 @@ def check_trainers(names: Iterable[str]) -> None:
 
 
 def check_network(path: str, where: str) -> None:
-    """Refuses a network's import path that leads nowhere; nothing is imported.
+    """Refuse a network's import path that leads nowhere; nothing is imported.
 
     Args:
         path: the plans' `network_class_name`.
@@ -73,12 +77,12 @@ def check_network(path: str, where: str) -> None:
     path = str(path)  # what a damaged file has there
     package, last_name = path.partition(".")[0], path.rpartition(".")[2]
     known = network_paths()
-    by_last_name = {one.rpartition(".")[2]: one for one in known}
+    by_last_name = {known_path.rpartition(".")[2]: known_path for known_path in known}
     # What nnU-Net does not find by its path, it looks for in its own package by its last name.
     if path in known or last_name in by_last_name or _is_there(package, path):
         return
     close = _close(last_name, by_last_name)
-    meant = f"; did you mean {' or '.join(by_last_name[one] for one in close)}?" if close else "."
+    meant = f"; did you mean {' or '.join(by_last_name[last] for last in close)}?" if close else "."
     raise CommandError(
         f"{where} names the network {path}, which nnU-Net will not find{meant} Correct the plans, "
         "or install what it is in"
@@ -86,7 +90,7 @@ def check_network(path: str, where: str) -> None:
 
 
 def trainer_names() -> frozenset[str]:
-    """Names that nnU-Net finds when it searches for trainers, from the sources; mostly trainers."""
+    """Return the names that nnU-Net finds in its search for trainers, by the sources."""
     return _trainer_names(os.environ.get(SEARCH_PATH_VARIABLE, ""))
 
 
@@ -101,40 +105,40 @@ def _trainer_names(search_path: str) -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def network_paths() -> frozenset[str]:
-    """Import paths of nnU-Net's networks and ours, from the sources."""
-    found = set()
+    """Return the import paths of nnU-Net's networks and ours, by the sources."""
+    paths = set()
     folder = _folder_of("dynamic_network_architectures")
     for path in _modules_below(folder / "architectures") if folder else ():
         module = f"dynamic_network_architectures.architectures.{path.stem}"
-        found |= {f"{module}.{name}" for name in _names_in(path) if name[0].isupper()}
+        paths |= {f"{module}.{name}" for name in _names_in(path) if name[0].isupper()}
     ours = Path(__file__).parents[1] / "networks" / "__init__.py"
-    found |= {f"nnunet_attention.networks.{name}" for name in _names_in(ours)}
-    return frozenset(found)
+    paths |= {f"nnunet_attention.networks.{name}" for name in _names_in(ours)}
+    return frozenset(paths)
 
 
 def _trainer_folders(search_path: str) -> list[Path]:
     nnunet = _folder_of("nnunetv2")
-    folders = [nnunet / "training" / "nnUNetTrainer"] if nnunet else []
+    folders: list[Path | None] = [nnunet / "training" / "nnUNetTrainer" if nnunet else None]
     for text in search_path.split(os.pathsep):
         if text == doorway_directory():
             # Its one module passes on what this package has.
-            folders += map(Path, find_spec("nnunet_attention.trainers").submodule_search_locations)
+            folders.append(_folder_of("nnunet_attention.trainers"))
         elif text.strip():
             folders.append(Path(text))
-    return folders
+    return [folder for folder in folders if folder is not None]
 
 
 def _folder_of(package: str) -> Path | None:
-    """Of an installed package, which is not imported."""
+    """Return the folder of an installed package, which is not imported."""
     try:
-        found = find_spec(package)
+        spec = find_spec(package)
     except (ImportError, ValueError):
         return None
-    return Path(found.origin).parent if found and found.origin else None
+    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def _modules_below(folder: Path) -> list[Path]:
-    """The modules of a folder and of the packages in it, as nnU-Net searches them."""
+    """List the modules of a folder and of the packages in it, as nnU-Net searches them."""
     try:
         inside = sorted(folder.iterdir())
     except OSError:
@@ -147,7 +151,7 @@ def _modules_below(folder: Path) -> list[Path]:
 
 
 def _names_in(path: Path) -> set[str]:
-    """What a module defines, imports by name or assigns; nothing where it cannot be read."""
+    """Return what a module defines, imports by name or assigns; nothing if it cannot be read."""
     try:
         body = ast.parse(path.read_text(encoding="utf-8")).body
     except (OSError, ValueError, SyntaxError):
@@ -157,14 +161,14 @@ def _names_in(path: Path) -> set[str]:
         if isinstance(statement, (ast.ClassDef, ast.FunctionDef)):
             names.add(statement.name)
         elif isinstance(statement, ast.Assign):
-            names |= {one.id for one in statement.targets if isinstance(one, ast.Name)}
+            names |= {target.id for target in statement.targets if isinstance(target, ast.Name)}
         elif isinstance(statement, ast.ImportFrom):
-            names |= {one.asname or one.name for one in statement.names}
+            names |= {alias.asname or alias.name for alias in statement.names}
     return names
 
 
 def _is_there(package: str, path: str) -> bool:
-    """Whether a path into somebody's own package can lead somewhere; in doubt it can."""
+    """Tell whether a path into somebody's own package can lead somewhere; in doubt it can."""
     folder = _folder_of(package)
     return folder is not None and not path.startswith(
         ("dynamic_network_architectures.", "nnunet_attention.")
@@ -172,13 +176,13 @@ def _is_there(package: str, path: str) -> bool:
 
 
 def _close(name: str, names: Iterable[str]) -> list[str]:
-    folded = {one.casefold(): one for one in sorted(names)}
-    found = difflib.get_close_matches(name.casefold(), folded, n=_SHOWN, cutoff=0.7)
-    return [folded[one] for one in found]
+    folded = {candidate.casefold(): candidate for candidate in sorted(names)}
+    close = difflib.get_close_matches(name.casefold(), folded, n=_SHOWN, cutoff=0.7)
+    return [folded[candidate] for candidate in close]
 
 
 def _not_found(name: str) -> str:
-    close = _close(name, (one for one in trainer_names() if "Trainer" in one))
+    close = _close(name, (trainer for trainer in trainer_names() if "Trainer" in trainer))
     meant = f"; did you mean {' or '.join(close)}?" if close else "."
     return (
         f"nnU-Net finds no trainer {name}{meant} See `nnunet-attention doctor`, or for a trainer "

@@ -39,6 +39,12 @@ def model_title(trainer: str, plans: str) -> str:
     return f"{trainer}{_SEPARATOR}{plans}"
 
 
+def split_title(title: str) -> tuple[str, str | None]:
+    """Split `TRAINER__PLANS`; the plans are None where a trainer alone is named."""
+    trainer, separator, plans = title.partition(_SEPARATOR)
+    return trainer, plans if separator else None
+
+
 def fold_folder(model: Path, fold: int | str) -> Path:
     """Give the folder of a fold, a number or "all"."""
     return model / f"{_FOLD}{fold}"

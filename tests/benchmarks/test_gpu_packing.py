@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from repository import REPOSITORY
 
 from benchmarks.gpu import packing
 from benchmarks.gpu.__main__ import main
@@ -18,7 +19,6 @@ from benchmarks.gpu.packing import check_data, older_platforms, read_freeze
 from benchmarks.gpu.parts import check_parts, extract, read_manifest, told_sizes, write_parts
 from nnunet_attention.errors import CommandError
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -259,13 +259,13 @@ def test_a_pack_installs_where_there_is_no_index(tmp_path, monkeypatch, capsys):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python, work = tmp_path / "venv" / "bin" / "python", tmp_path / "work"
     command = [python, "-m", "benchmarks.gpu", "install", pack, "-w", work]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     # What was said to be there is not.
     assert done.returncode == 2
     assert "still missing here: tiny_there>=1; pack again with --have" in done.stderr
     there = tiny_wheel(tmp_path, "tiny_there", "1.0")
     subprocess.run([python, "-m", "pip", "install", "-q", "--no-index", there], check=True)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (work / "source" / "Task99_Tiny" / "imagesTr" / "image.nii.gz").read_bytes() == b"image"
     assert [path.name for path in work.iterdir()] == ["source"]

@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from repository import REPOSITORY
 
 from benchmarks.gpu import running
 from benchmarks.gpu.running import Stage, run_stages
 from benchmarks.gpu.work import Work
 from nnunet_attention.errors import CommandError
 
-ROOT = Path(__file__).resolve().parents[2]
 # Notes that it begins, works, writes what it found whole, and notes that it ended.
 WORKS = """
 import os, signal, sys, time
@@ -164,7 +164,7 @@ run_stages(work, lambda finished: stages, {{}}, lambda: 60.0, print)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_random_moments_nothing_is_measured_twice_and_nothing_lost(work, seed):
-    program = KILLED.format(paths=[str(Path(__file__).parent), str(ROOT)])
+    program = KILLED.format(paths=[str(Path(__file__).parent), str(REPOSITORY)])
     chance = random.Random(seed)
 
     def start():

@@ -4,17 +4,17 @@ import re
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 from fake_nnunet import DATASET, FakeNnunet, nnunet
+from repository import DOCS
 
 from nnunet_attention.cli import main
 from nnunet_attention.cli.crossval import add_arguments
 
 __all__ = ["nnunet"]  # the fixture
 
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "crossval.md"
+DOCUMENTATION = DOCS / "crossval.md"
 
 
 def crossval(*arguments) -> int:

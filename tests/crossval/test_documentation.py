@@ -2,15 +2,14 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
+from repository import DOCS
 
 from nnunet_attention.cli.main import build_parser
 from nnunet_attention.experiments.stages import DEFAULT_TRAINERS, EXPERIMENTS
 from nnunet_attention.msd.published import published_sources
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("msd", "experiments")}
 LINES = [
     line

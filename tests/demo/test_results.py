@@ -1,33 +1,34 @@
-import json
 import math
 from dataclasses import replace
 
 import pytest
 
-from nnunet_attention.cost.parameters import count_parameters
 from nnunet_attention.demo.results import (
     Dice,
     ModelResults,
     Results,
-    read_summary,
+    mean_dice,
 )
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.demo.table import caption, markdown_table, rich_table, table_rows
+from nnunet_attention.nnunet.summary_json import Summary, parse_summary
 
 ORGANS = {1: "liver", 2: "pancreas"}
 
 
-def summary(*dice_of_cases: tuple[float, float]) -> dict:
+def summary(*dice_of_cases: tuple[float, float]) -> Summary:
     """As nnU-Net writes it, as far as it is read."""
-    return {
+    content = {
         "metric_per_case": [
             {
+                "reference_file": f"/labels/case_{number}.nii.gz",
                 "prediction_file": f"/somewhere/case_{number}.nii.gz",
                 "metrics": {"1": {"Dice": liver}, "2": {"Dice": pancreas}},
             }
             for number, (liver, pancreas) in enumerate(dice_of_cases)
         ]
     }
+    return parse_summary(content, "summary.json")
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def results() -> Results:
 
 
 def test_means_are_over_cases_and_then_over_organs():
-    dice, foreground, of_case = read_summary(summary((0.9, 0.5), (0.7, 0.1)), ORGANS)
+    dice, foreground, of_case = mean_dice(summary((0.9, 0.5), (0.7, 0.1)), ORGANS)
     assert dice["liver"].mean == pytest.approx(0.8)
     assert dice["pancreas"].mean == pytest.approx(0.3)
     assert foreground == pytest.approx(0.55)
@@ -67,14 +68,14 @@ def test_means_are_over_cases_and_then_over_organs():
 
 @pytest.mark.parametrize("undefined", [math.nan, None])
 def test_undefined_dice_is_left_out_and_counted(undefined):
-    dice, foreground, of_case = read_summary(summary((0.9, undefined), (0.7, 0.1)), ORGANS)
+    dice, foreground, of_case = mean_dice(summary((0.9, undefined), (0.7, 0.1)), ORGANS)
     assert dice["pancreas"] == Dice(0.1, 1)
     assert foreground == pytest.approx(0.45)
     assert of_case["case_0"] == 0.9
 
 
 def test_an_organ_that_is_never_defined_leaves_the_mean_undefined():
-    dice, foreground, _ = read_summary(summary((0.9, math.nan)), ORGANS)
+    dice, foreground, _ = mean_dice(summary((0.9, math.nan)), ORGANS)
     assert dice["pancreas"] == Dice(None, 0)
     assert foreground is None
 
@@ -108,30 +109,3 @@ def test_the_terminal_and_markdown_tables_agree_with_the_rows(results):
     assert lines[0] == "|  | U-Net | Attention U-Net |"
     assert lines[3] == "| Dice pancreas | 0.600 | 0.500 (3 of 4 cases) |"
     assert rich_table(results).row_count == len(lines) - 2 == 6
-
-
-def test_parameters_are_counted_once_each(minimal_plans, tmp_path):
-    description = tmp_path / "dataset.json"
-    description.write_text(
-        json.dumps(
-            {
-                "channel_names": {"0": "CT"},
-                "labels": {"background": 0, "organ": 1},
-                "file_ending": ".nii.gz",
-                "numTraining": 1,
-            }
-        )
-    )
-    counts = [
-        count_parameters(trainer, minimal_plans, description, "3d_fullres")
-        for trainer in ("nnUNetTrainer_short", "AttentionUNetTrainer_short")
-    ]
-    # One convolution a stage with bias, and the norm's scale and shift: from 1 channel to 4 with
-    # kernel (1, 3, 3), then 4 to 6 and 6 to 8 with kernel 3.
-    encoder = (4 * 9 + 4 + 8) + (6 * 4 * 27 + 6 + 12) + (8 * 6 * 27 + 8 + 16)
-    # Transposed convolutions with kernels (2, 2, 2) and (1, 2, 2), convolutions of twice the
-    # channels, and a head of two classes for each of the two resolutions.
-    low = (8 * 6 * 8 + 6) + (6 * 12 * 27 + 6 + 12) + (2 * 6 + 2)
-    high = (6 * 4 * 4 + 4) + (4 * 8 * 9 + 4 + 8) + (2 * 4 + 2)
-    assert counts[0] == encoder + low + high
-    assert counts[1] > counts[0]

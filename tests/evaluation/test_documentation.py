@@ -1,11 +1,12 @@
 """docs/metrics.md names every metric, key and policy."""
 
 import re
-from pathlib import Path
+
+from repository import DOCS
 
 from nnunet_attention.evaluation import DEFAULT_POLICY, METRICS, POLICIES
 
-TEXT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+TEXT = (DOCS / "metrics.md").read_text(encoding="utf-8")
 
 
 def test_every_metric_has_a_row_with_its_key_and_direction():

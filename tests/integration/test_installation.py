@@ -13,12 +13,12 @@ from pathlib import Path
 
 import nnunetv2
 import pytest
+from repository import REPOSITORY
 
 from nnunet_attention import doorway
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("nnunet_attention", "trainers", "plans", "setup.py", "pyproject.toml", "README.md")
 SITE_PACKAGES = Path(nnunetv2.__file__).parents[1]
 RESOLVE = """

@@ -2,17 +2,17 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from plain_checkpoints import DATASET_JSON, plain_checkpoint
 from pointwise_network import pointwise_plans, random_image, write_oblique
+from repository import DOCS
 
 from nnunet_attention.trainers import AttentionUNetTrainer
 from nnunet_attention.weights import save_checkpoint
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "maps.md"
+PAGE = DOCS / "maps.md"
 
 
 @pytest.mark.filterwarnings("ignore")  # nnU-Net's search for a trainer imports all of its own

@@ -32,7 +32,7 @@ from nnunet_attention.evaluation.statistics.ranking import (
     critical_difference,
     rank_cases,
 )
-from nnunet_attention.nnunet.validated import KnownSplit
+from nnunet_attention.nnunet.known_splits import KnownSplit
 
 MEAN_OF_LABELS = "mean of labels"
 RANKING_METHODS = {"mean": "mean", "mean_rank": "mean rank", "test": "test, then rank"}

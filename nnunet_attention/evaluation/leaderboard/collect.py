@@ -18,8 +18,8 @@ from nnunet_attention.evaluation.summaries import (
     read_named_results,
     read_nnunet_results,
 )
+from nnunet_attention.nnunet.known_splits import KnownSplit, find_splits
 from nnunet_attention.nnunet.splits import default_folds
-from nnunet_attention.nnunet.validated import KnownSplit, find_splits
 
 # Whether the folds of a splits_final.json are those that nnU-Net would make.
 IsNnunetSplit = Callable[[list[dict]], bool]

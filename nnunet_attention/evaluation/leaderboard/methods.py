@@ -5,7 +5,7 @@ from __future__ import annotations
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS, Leaderboard
 from nnunet_attention.evaluation.metrics.definitions import METRICS, SURFACE_DEFINITION
 from nnunet_attention.evaluation.statistics.policies import POLICIES
-from nnunet_attention.nnunet.validated import KnownSplit
+from nnunet_attention.nnunet.known_splits import KnownSplit
 from nnunet_attention.versions import versions_of
 
 REFERENCES = (

@@ -8,7 +8,7 @@ from results_folders import write_folds
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.collect import Request, collect_results
-from nnunet_attention.nnunet.validated import KnownSplit
+from nnunet_attention.nnunet.known_splits import KnownSplit
 
 CASES = {f"case_{n}": {"1": 0.5 + n / 10} for n in range(4)}
 

@@ -5,12 +5,12 @@ import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from leaderboards import TRICKY, frame_of, small_leaderboard, small_settings
+from repository import DOCS
 from rich.console import Console
 from shared_data import ROOT, needs
 
@@ -33,7 +33,7 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     undefined_table,
 )
 from nnunet_attention.evaluation.leaderboard.terminal import print_leaderboard
-from nnunet_attention.nnunet.validated import KnownSplit
+from nnunet_attention.nnunet.known_splits import KnownSplit
 
 NAMES = {f"leaderboard.{ending}" for ending in ("json", "csv", "md", "tex", "html")}
 NAN = float("nan")
@@ -315,7 +315,7 @@ def test_one_model_alone_has_no_comparisons():
 
 @needs(REFERENCE)
 def test_the_python_example_of_the_documentation_runs(tmp_path, monkeypatch):
-    page = Path(__file__).resolve().parents[3] / "docs" / "leaderboard.md"
+    page = DOCS / "leaderboard.md"
     (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(code, {"folder": REFERENCE / "PlainConvUNet"})

@@ -1,4 +1,4 @@
-"""How far a fold has come, from what nnU-Net has left in its folder."""
+"""Tells how far a fold has come, from what nnU-Net has left in its folder."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_attention.files import parse_json
-from nnunet_attention.nnunet.checkpoints import (
-    BEST,
-    FINAL,
-    LATEST,
-    damaged_checkpoints,
-)
+from nnunet_attention.nnunet.checkpoints import BEST, FINAL, LATEST, damaged_checkpoints
 from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.model_folders import ALL, SUMMARY, ModelName, validation_folder
+from nnunet_attention.nnunet.summary_json import summarised_cases
 
 
 class FoldState(enum.Enum):
-    """What is there of a fold."""
+    """Names what is there of a fold."""
 
     ABSENT = "absent"
     INTERRUPTED = "interrupted"
@@ -28,7 +24,7 @@ class FoldState(enum.Enum):
 
 @dataclass(frozen=True)
 class FoldRun:
-    """One training of nnU-Net with its validation.
+    """Names one training of nnU-Net with its validation.
 
     Attributes:
         dataset: full name, DatasetXXX_Name.
@@ -36,10 +32,10 @@ class FoldRun:
         trainer: name of the class.
         plans: name of the plans.
         fold: a number, or "all".
-        options: further options of nnUNetv2_train, each time.
-        first_options: options of the first start only, such as -pretrained_weights.
-        npz: probabilities are wanted too.
-        next_stages: configurations of a cascade that are trained on this one's predictions.
+        options: further options of nnUNetv2_train, for every start.
+        first_options: options for the first start only, such as -pretrained_weights.
+        npz: whether probabilities are wanted too.
+        next_stages: the configurations of a cascade that are trained on this one's predictions.
     """
 
     dataset: str
@@ -54,19 +50,19 @@ class FoldRun:
 
     @property
     def model(self) -> str:
-        """As nnU-Net names its folder."""
-        return f"{self.trainer}__{self.plans}__{self.configuration}"
+        """The name of the model's folder."""
+        return ModelName(self.trainer, self.plans, self.configuration).folder
 
     @property
     def name(self) -> str:
-        """For people, and unique."""
+        """A name for people, and a unique one."""
         return f"{self.dataset} {self.model} fold {self.fold}"
 
     def folder(self, folders: Folders) -> Path:
         return folders.fold(self.dataset, self.trainer, self.plans, self.configuration, self.fold)
 
     def command(self, state: FoldState) -> tuple[str, ...]:
-        """nnU-Net's command for what is left to do."""
+        """Return nnU-Net's command for what is left to do."""
         go_on = {FoldState.INTERRUPTED: ("--c",), FoldState.TRAINED: ("--val",)}
         return (
             *("nnUNetv2_train", self.dataset, self.configuration, self.fold),
@@ -83,14 +79,14 @@ def fold_state(
     file_ending: str,
     trained_on: Collection[str] = (),
 ) -> FoldState:
-    """Where a fold stands.
+    """Tell where a fold stands.
 
     Args:
         run: the fold.
         folders: nnU-Net's.
-        cases: that it validates; None where that is not known yet.
-        file_ending: of the data set's images.
-        trained_on: cases that a validation must not hold.
+        cases: those that it validates; None where they are not known yet.
+        file_ending: that of the data set's images.
+        trained_on: the cases that a validation must not hold.
     """
     fold = run.folder(folders)
     damaged = damaged_checkpoints(fold)
@@ -112,9 +108,9 @@ def is_validated(
     file_ending: str,
     trained_on: Collection[str] = (),
 ) -> bool:
-    """Whether all that follows from a validation is there for all cases, and none trained on."""
-    validation = run.folder(folders) / "validation"
-    summarised = summarised_cases(validation / "summary.json", file_ending)
+    """Tell whether a validation has left all files of all cases, and none of a training case."""
+    validation = validation_folder(run.folder(folders))
+    summarised = summarised_cases(validation / SUMMARY, file_ending)
     if not set(cases) <= summarised or summarised & set(trained_on):
         return False
     endings = [file_ending, *([".npz"] if run.npz else [])]
@@ -124,8 +120,8 @@ def is_validated(
         predicted = folders.next_stage(
             run.dataset, run.trainer, run.plans, run.configuration, following
         )
-        there = {path.name.split(".")[0] for path in predicted.glob("*")}
-        if not {case.split(".")[0] for case in cases} <= there:
+        present = {path.name.split(".")[0] for path in predicted.glob("*")}
+        if not {case.split(".")[0] for case in cases} <= present:
             return False
     return True
 
@@ -133,29 +129,17 @@ def is_validated(
 def predictions_of(
     run: FoldRun, folders: Folders, cases: Collection[str], file_ending: str
 ) -> list[Path]:
-    """Those of the cases' segmentations that are in the fold's validation folder, sorted."""
-    validation = run.folder(folders) / "validation"
+    """List those of the cases' segmentations that the fold's validation has left, sorted."""
+    validation = validation_folder(run.folder(folders))
     paths = (validation / f"{case}{file_ending}" for case in sorted(cases))
     return [path for path in paths if path.is_file()]
-
-
-def summarised_cases(summary: Path, file_ending: str) -> set[str]:
-    """The cases in one of nnU-Net's summaries; none where it is absent or half written."""
-    try:
-        content = parse_json(summary.read_text(encoding="utf-8"))
-        return {
-            Path(entry["prediction_file"]).name.removesuffix(file_ending)
-            for entry in content["metric_per_case"]
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
 
 
 def validation_cases(
     splits: Sequence[dict] | None, fold: str, all_cases: Collection[str] | None
 ) -> tuple[str, ...] | None:
-    """The cases that a fold validates; None where that is not known yet."""
-    if fold == "all":
+    """Return the cases that a fold validates; None where they are not known yet."""
+    if fold == ALL:
         return None if all_cases is None else tuple(sorted(all_cases))
     if splits is None or int(fold) >= len(splits):
         return None

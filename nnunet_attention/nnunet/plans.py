@@ -1,12 +1,20 @@
-"""Plans as nnU-Net reads them: inherited entries filled in, and what a model depends on."""
+"""Reads and writes plans files: with inherited entries filled in, and what a model depends on."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import is_plain_name, read_json
+from nnunet_attention.files import (
+    NNUNET_LAYOUT,
+    disk_error,
+    is_plain_name,
+    read_json,
+    write_json,
+)
+from nnunet_attention.nnunet.model_folders import fold_folders
 
 # Besides the configuration: what preprocessing, training and export read.
 _OF_PLANS = (
@@ -21,8 +29,66 @@ _OF_DATASET = ("labels", "channel_names", "file_ending", "regions_class_order")
 _NOT_READ = ("median_image_size_in_voxels", "inherits_from")
 
 
+def read_plans(path: Path) -> dict:
+    """Read a plans file of nnU-Net.
+
+    Raises:
+        CommandError: if it is absent, no plans file, or one from before nnU-Net 2.4, which does
+            not say how the network is built.
+    """
+    plans = read_json(path)
+    configurations = plans.get("configurations")
+    if not isinstance(configurations, dict) or not configurations:
+        raise CommandError(f"{path} is not a plans file of nnU-Net v2: it has no configurations")
+    for name, configuration in configurations.items():
+        if not isinstance(configuration, dict):
+            raise CommandError(f"{path}: configuration {name} is no JSON object; plan again")
+        if "architecture" not in configuration and "inherits_from" not in configuration:
+            raise CommandError(
+                f"{path}: configuration {name} has no architecture, as in plans of an old nnU-Net; "
+                "plan again with nnUNetv2_plan_experiment"
+            )
+    return plans
+
+
+def save_plans(plans: Mapping, path: Path) -> None:
+    """Write a plans file; where the same content is there already, do nothing.
+
+    Configurations that stand in the existing file only were added by its owner. They are kept, as
+    nnU-Net's planner keeps them.
+
+    Raises:
+        CommandError: if the file there has another content, or cannot be written.
+    """
+    wanted = json.loads(json.dumps(plans))
+    if path.exists():
+        existing = read_plans(path)
+        wanted["configurations"] = {**existing["configurations"], **wanted["configurations"]}
+        if existing == wanted:
+            return
+        different = [
+            key
+            for key in sorted({*existing, *wanted})
+            if key != "configurations" and existing.get(key) != wanted.get(key)
+        ]
+        different += [
+            f"configuration {name}"
+            for name, configuration in wanted["configurations"].items()
+            if existing["configurations"].get(name) != configuration
+        ]
+        raise CommandError(
+            f"{path} exists with another content ({', '.join(different)}); models may depend on "
+            "it. Choose another name with -overwrite_plans_name, or remove the file"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, wanted, **NNUNET_LAYOUT)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {disk_error(error)}") from error
+
+
 def configuration_of(plans: Mapping, name: str, seen: tuple[str, ...] = ()) -> dict:
-    """A configuration with what it inherits.
+    """Return a configuration with what it inherits.
 
     Raises:
         CommandError: if it, or one that it inherits from, is not in the plans.
@@ -45,13 +111,13 @@ def configuration_of(plans: Mapping, name: str, seen: tuple[str, ...] = ()) -> d
 
 
 def identifier_of(plans: Mapping, name: str) -> str:
-    """The name of the folder with a configuration's preprocessed data.
+    """Return the name of the folder with a configuration's preprocessed data.
 
     Raises:
         CommandError: if the plans have none, or a path that could lead elsewhere.
     """
     identifier = configuration_of(plans, name).get("data_identifier")
-    if not is_plain_name(identifier):
+    if not isinstance(identifier, str) or not is_plain_name(identifier):
         raise CommandError(
             f"-c {name}: the plans {plans.get('plans_name')} of {plans.get('dataset_name')} have "
             f"{identifier!r} for data_identifier; wanted is the name of a folder: plan again"
@@ -60,7 +126,7 @@ def identifier_of(plans: Mapping, name: str) -> str:
 
 
 def data_owner(plans: Mapping, name: str) -> str:
-    """The configuration whose preprocessed data another one trains on; mostly itself."""
+    """Return the configuration whose preprocessed data another one trains on; mostly itself."""
     parent = plans["configurations"][name].get("inherits_from")
     if parent and "data_identifier" not in plans["configurations"][name]:
         return data_owner(plans, parent)
@@ -68,13 +134,13 @@ def data_owner(plans: Mapping, name: str) -> str:
 
 
 def next_stages(configuration: Mapping) -> tuple[str, ...]:
-    """The configurations that are trained on this one's predictions."""
+    """Return the configurations that are trained on this one's predictions."""
     following = configuration.get("next_stage") or ()
     return (following,) if isinstance(following, str) else tuple(following)
 
 
 def relevant(plans: Mapping, configuration: str, dataset_json: Mapping | None = None) -> dict:
-    """What preprocessed data and a trained network of a configuration depend on."""
+    """Collect what preprocessed data and a trained network of a configuration depend on."""
     own = configuration_of(plans, configuration)
     return {
         **{key: plans.get(key) for key in _OF_PLANS},
@@ -84,32 +150,32 @@ def relevant(plans: Mapping, configuration: str, dataset_json: Mapping | None = 
 
 
 def differences(before: Mapping, now: Mapping) -> list[str]:
-    """Each entry that is not the same, with both values; of nested ones the innermost."""
-    found = []
+    """List the entries that are not the same, with both values; of nested ones the innermost."""
+    different = []
     for key in sorted(before.keys() | now.keys(), key=str):
         old, new = before.get(key), now.get(key)
         if old == new:
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += [f"{key}.{one}" for one in differences(old, new)]
+            different += [f"{key}.{nested}" for nested in differences(old, new)]
         else:
-            found.append(f"{key} was {_short(old)}, is {_short(new)}")
-    return found
+            different.append(f"{key} was {_short(old)}, is {_short(new)}")
+    return different
 
 
 def check_unchanged(model: Path, plans: Mapping, configuration: str, dataset_json: Mapping) -> None:
-    """Refuses to mix folds of a model that were trained with other plans.
+    """Refuse to mix folds of a model that were trained with other plans.
 
     Args:
-        model: its folder in nnUNet_results; nnU-Net leaves a copy of the plans there.
-        plans: as they are now.
-        configuration: of the model.
-        dataset_json: as it is now.
+        model: the model's folder in nnUNet_results; nnU-Net leaves a copy of the plans there.
+        plans: the plans as they are now.
+        configuration: the model's.
+        dataset_json: the data set's description as it is now.
 
     Raises:
         CommandError: with the differences, if a fold has begun with other plans.
     """
-    begun = sorted(model.glob("fold_*/checkpoint_*.pth"))
+    begun = any(any(fold.glob("checkpoint_*.pth")) for _, fold in fold_folders(model))
     if not begun or not (model / "plans.json").is_file():
         return
     try:
@@ -127,6 +193,6 @@ def check_unchanged(model: Path, plans: Mapping, configuration: str, dataset_jso
         )
 
 
-def _short(value) -> str:
+def _short(value: object) -> str:
     text = "absent" if value is None else str(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,4 +1,4 @@
-"""Which cases a fold may be tested on, as far as a splits_final.json is at hand."""
+"""Tells which cases a fold may be tested on, as far as a splits_final.json is at hand."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from nnunet_attention.nnunet.splits import SPLITS_FILE, read_splits, trained_on
 
 @dataclass(frozen=True)
 class Splits:
-    """A splits_final.json.
+    """Holds a splits_final.json.
 
     Attributes:
-        path: of the file.
-        folds: for each the cases of `train` and `val`.
+        path: the file's.
+        folds: the cases of `train` and `val` of each.
     """
 
     path: Path
     folds: list[dict]
 
     def refuse_training_cases(self, summary: Path, fold: int | str, cases: Iterable[str]) -> None:
-        """Stops where a fold's summary holds cases that the fold was trained on.
+        """Stop where a fold's summary holds cases that the fold was trained on.
 
         nnU-Net evaluates whatever lies in the folder of the validation. Cases could be left out
         instead, but a fold that was trained with another split would then count as well.
@@ -31,26 +31,28 @@ class Splits:
         Raises:
             CommandError: if there are any.
         """
-        found = sorted(trained_on(self.folds, fold) & set(cases))
-        if found:
+        trained = sorted(trained_on(self.folds, fold) & set(cases))
+        if trained:
             raise CommandError(
-                f"{summary} holds {len(found)} case(s) that fold {fold} was trained on, such as "
-                f"{found[0]} (train, in {self.path}); move their files out of "
+                f"{summary} holds {len(trained)} case(s) that fold {fold} was trained on, such as "
+                f"{trained[0]} (train, in {self.path}); move their files out of "
                 f"{summary.parent} and validate again (nnUNetv2_train ... --val), or, if the fold "
                 "was trained with another split, put that file back"
             )
 
-    def validates(self, fold: int, cases: Collection[str]) -> bool:
-        """Whether all these cases are among those that a fold validates."""
-        return 0 <= fold < len(self.folds) and set(cases) <= set(self.folds[fold]["val"])
+    def validates(self, fold: int | str, cases: Collection[str]) -> bool:
+        """Tell whether all these cases are among those that a fold, not "all", validates."""
+        if not str(fold).isdecimal() or int(fold) >= len(self.folds):
+            return False
+        return set(cases) <= set(self.folds[int(fold)]["val"])
 
 
 @dataclass(frozen=True)
 class KnownSplit:
-    """What is known of the split that all results of a data set were validated with.
+    """Holds what is known of the split that all results of a data set were validated with.
 
     Attributes:
-        folds: how many it has.
+        folds: their number.
         is_nnunet: whether nnU-Net makes the same one of these cases.
     """
 
@@ -59,7 +61,7 @@ class KnownSplit:
 
 
 def find_splits(folders: Iterable[Path]) -> Splits | None:
-    """The first splits_final.json in the folders.
+    """Return the first splits_final.json in the folders.
 
     Raises:
         CommandError: if it is damaged.

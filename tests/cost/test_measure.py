@@ -5,10 +5,8 @@ import copy
 import pytest
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from torch import nn
 
-from nnunet_attention.cost import VramReference, configuration_cost, vram_reference
-from nnunet_attention.cost.saved import saved_activations
+from nnunet_attention.cost import configuration_cost
 from nnunet_attention.networks import UnsupportedNetworkError, build_attention_network
 
 DATASET = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1}}
@@ -106,38 +104,8 @@ def test_estimated_vram_is_nnunets_rule(cost, minimal_plans):
     assert cost.networks["plain"].vram_gb < cost.networks["attention"].vram_gb
 
 
-def test_the_reference_values_fill_the_reference_memory():
-    reference = VramReference(values_2d=100, values_3d=1000, gigabytes=8)
-    assert reference.vram_gb(100, batch_size=12, dimensions=2) == 8
-    assert reference.vram_gb(1000, batch_size=2, dimensions=3) == 8
-    assert reference.vram_gb(500, batch_size=8, dimensions=3) == 16
-
-
-def test_an_unknown_planner_has_the_values_of_the_default_for_its_network():
-    plain, residual = "any.PlainConvUNet", "any.ResidualEncoderUNet"
-    assert vram_reference("Mine", plain) == vram_reference("ExperimentPlanner", plain)
-    assert vram_reference("Mine", residual) == vram_reference("ResEncUNetPlanner", residual)
-    assert vram_reference("Mine", plain) != vram_reference("Mine", residual)
-
-
 def test_another_network_is_refused(minimal_plans):
     architecture = minimal_plans["configurations"]["3d_fullres"]["architecture"]
     architecture["network_class_name"] = "torch.nn.Linear"
     with pytest.raises(UnsupportedNetworkError, match=r"torch\.nn\.Linear"):
         configuration_cost(PlansManager(minimal_plans), "3d_fullres", DATASET)
-
-
-def test_saved_activations_are_those_that_backward_needs():
-    x = torch.randn(10, 10, requires_grad=True)
-    with saved_activations(nn.Identity()) as saved_bytes:
-        result = x.sin().exp().sum()
-        # The sine keeps its input, the exponential its output.
-        assert saved_bytes() == 2 * 400
-    del result
-    layer = nn.Linear(10, 5, bias=False)
-    with saved_activations(layer) as saved_bytes:
-        result = layer(x)
-        # The input, twice used and counted once; not the parameter.
-        again = layer(x)
-        assert saved_bytes() == 400
-    del result, again

@@ -1,0 +1,19 @@
+import argparse
+
+import pytest
+
+from nnunet_attention.cli.numbers import not_negative, positive
+
+
+def test_numbers_in_range_are_read():
+    assert positive("1") == 1
+    assert not_negative("0") == 0
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "message"),
+    [(positive, "0", "0 is not 1 or more"), (not_negative, "-1", "-1 is not 0 or more")],
+)
+def test_numbers_out_of_range_are_named(read, text, message):
+    with pytest.raises(argparse.ArgumentTypeError, match=message):
+        read(text)
