@@ -16,6 +16,7 @@ from torch import nn
 
 from nnunet_attention.maps.training_record import epochs_to_record, record_epoch
 from nnunet_attention.networks import build_attention_network
+from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.trainers.memory import KeepsFreedMemory
 from nnunet_attention.trainers.validation import ContinuesValidation
 
@@ -35,15 +36,18 @@ class AttentionUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer)
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """The gated counterpart of the network that the plans name.
+        """Build the gated counterpart of the network that the plans name.
+
+        Its normalisations are replaced here, before nnU-Net compiles or distributes the network.
 
         Raises:
             UnsupportedNetworkError: if the plans name neither PlainConvUNet nor
                 ResidualEncoderUNet.
         """
-        return build_attention_network(
+        network = build_attention_network(
             configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
+        return without_views(network)
 
     def on_train_start(self):
         """As nnU-Net's, after a look at what is to be recorded: an error is best made now.

@@ -17,6 +17,7 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.networks.wide import (
     WIDE_TOLERANCE,
     build_wide_network,
@@ -42,15 +43,18 @@ class WideUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """The widened counterpart of the network that the plans name.
+        """Build the widened counterpart of the network that the plans name.
+
+        Its normalisations are those of the attention U-Net, with which it is compared.
 
         Raises:
             UnsupportedNetworkError: if the plans name neither PlainConvUNet nor
                 ResidualEncoderUNet.
         """
-        return build_wide_network(
+        network = build_wide_network(
             configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
+        return without_views(network)
 
     def on_train_start(self):
         """As nnU-Net's; a size that is not the attention U-Net's is stated in the log."""

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from nnunet_attention.networks.attention_decoder import AttentionDecoder
 from nnunet_attention.networks.gate_start import DEFAULT_GATE_START
-from nnunet_attention.networks.normalisation import without_views
 
 
 class _GatedSkips:
@@ -26,7 +25,6 @@ class _GatedSkips:
             output_transform=output_transform,
             gate_start=gate_start,
         )
-        without_views(self)
 
     @classmethod
     def initialize(cls, module: nn.Module) -> None:

@@ -11,7 +11,6 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_attention.networks.from_plans import attention_class_path, build_attention_network
-from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.networks.trusted_plans import build_named_network
 
 _PLAIN_PATH_OF = {
@@ -80,15 +79,13 @@ def build_wide_network(
     Arguments and errors as for `build_attention_network`; the channels are those of
     `wide_features_per_stage`.
     """
-    network = build_plain_network(
+    return build_plain_network(
         configuration,
         num_input_channels,
         num_output_channels,
         deep_supervision,
         wide_features_per_stage(configuration, num_input_channels, num_output_channels),
     )
-    # As in the gated network, with which it is compared.
-    return without_views(network)
 
 
 def wide_features_per_stage(

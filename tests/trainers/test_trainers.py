@@ -1,7 +1,5 @@
 """The trainers, looked up by nnU-Net's own resolver and built as its commands build them."""
 
-import copy
-import os
 import pickle
 import random
 
@@ -11,6 +9,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from tiny_trainers import build_trainer, initialized, make_nnunet_folders
 
 from nnunet_attention import doorway, trainers
 from nnunet_attention.networks import AttentionUNet, UnsupportedNetworkError
@@ -21,12 +20,6 @@ from nnunet_attention.trainers.short import (
     short_seed,
 )
 
-DATASET = {
-    "channel_names": {"0": "CT"},
-    "labels": {"background": 0, "organ": 1},
-    "file_ending": ".nii.gz",
-    "numTraining": 1,
-}
 LENGTHS = {
     "AttentionUNetTrainer": 1000,
     "AttentionUNetTrainer_1epoch": 1,
@@ -41,20 +34,9 @@ LENGTHS = {
 
 
 @pytest.fixture
-def nnunet_folders(tmp_path, monkeypatch):
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(name, str(tmp_path / name))
-    return tmp_path
-
-
-@pytest.fixture
-def build(nnunet_folders, minimal_plans):
-    def build_trainer(trainer_class):
-        plans = {**copy.deepcopy(minimal_plans), "continue_training": False}
-        return trainer_class(plans, "3d_fullres", 0, copy.deepcopy(DATASET), torch.device("cpu"))
-
-    return build_trainer
+def build(tmp_path, monkeypatch, minimal_plans):
+    make_nnunet_folders(tmp_path, monkeypatch)
+    return lambda trainer_class: build_trainer(trainer_class, minimal_plans)
 
 
 @pytest.fixture
@@ -93,11 +75,7 @@ def test_nothing_but_the_network_differs_from_stock(build):
 
 
 def test_initialised_trainer_holds_the_attention_unet_and_steps(build):
-    trainer = build(trainers.AttentionUNetTrainer)
-    (trainer_folder := trainer.preprocessed_dataset_folder) and _one_preprocessed_case(
-        trainer_folder
-    )
-    trainer.initialize()
+    trainer = initialized(build(trainers.AttentionUNetTrainer))
     assert type(trainer.network) is AttentionUNet
     trainer.set_deep_supervision_enabled(True)
     before = {k: v.clone() for k, v in trainer.network.decoder.gates.named_parameters()}
@@ -117,14 +95,6 @@ def test_initialised_trainer_holds_the_attention_unet_and_steps(build):
     )
     trainer.set_deep_supervision_enabled(False)
     assert trainer.network(batch["data"]).shape == (2, 2, 4, 8, 16)
-
-
-def _one_preprocessed_case(folder):
-    """nnU-Net tells the kind of its data set folder by the files in it."""
-    from pathlib import Path
-
-    Path(folder).mkdir(parents=True)
-    Path(folder, "case.b2nd").touch()
 
 
 def test_another_network_in_the_plans_is_refused_before_training(minimal_plans):
@@ -251,8 +221,4 @@ def _seeded(build, monkeypatch, name, seed):
 
 
 def _initialized(build, monkeypatch, name, seed):
-    trainer = _seeded(build, monkeypatch, name, seed)
-    if not os.path.isdir(trainer.preprocessed_dataset_folder):
-        _one_preprocessed_case(trainer.preprocessed_dataset_folder)
-    trainer.initialize()
-    return trainer.network
+    return initialized(_seeded(build, monkeypatch, name, seed)).network

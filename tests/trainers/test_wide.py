@@ -1,25 +1,18 @@
 """The wide trainers differ from stock nnU-Net in the network's width only."""
 
-import copy
 from pathlib import Path
 
 import pytest
-import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from tiny_trainers import build_trainer, initialized, make_nnunet_folders
 
 from nnunet_attention import trainers
 from nnunet_attention.networks import UnsupportedNetworkError
 from nnunet_attention.networks.wide import wide_features_per_stage
 from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 
-DATASET = {
-    "channel_names": {"0": "CT"},
-    "labels": {"background": 0, "organ": 1},
-    "file_ending": ".nii.gz",
-    "numTraining": 1,
-}
 LENGTHS = {
     "WideUNetTrainer": 1000,
     "WideUNetTrainer_1epoch": 1,
@@ -36,17 +29,9 @@ LENGTHS = {
 
 @pytest.fixture
 def build(tmp_path, monkeypatch, minimal_plans):
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(name, str(tmp_path / name))
+    make_nnunet_folders(tmp_path, monkeypatch)
     monkeypatch.setenv(SCHEDULE_VARIABLE, "3,7,2")
-
-    def build_trainer(name):
-        plans = {**copy.deepcopy(minimal_plans), "continue_training": False}
-        trainer_class = getattr(trainers, name)
-        return trainer_class(plans, "3d_fullres", 0, copy.deepcopy(DATASET), torch.device("cpu"))
-
-    return build_trainer
+    return lambda name: build_trainer(getattr(trainers, name), minimal_plans)
 
 
 @pytest.mark.parametrize(("name", "epochs"), LENGTHS.items())
@@ -58,11 +43,7 @@ def test_lengths_are_nnunets(name, epochs, build):
 
 
 def test_initialised_trainer_holds_the_widened_plain_network(build):
-    trainer = build("WideUNetTrainer")
-    # nnU-Net tells the kind of its data set folder by the files in it.
-    Path(trainer.preprocessed_dataset_folder).mkdir(parents=True)
-    Path(trainer.preprocessed_dataset_folder, "case.b2nd").touch()
-    trainer.initialize()
+    trainer = initialized(build("WideUNetTrainer"))
     assert type(trainer.network) is PlainConvUNet
     features = wide_features_per_stage(trainer.configuration_manager, 1, 2)
     assert trainer.network.encoder.output_channels == list(features)
