@@ -15,6 +15,7 @@ from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_en
 from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
+from nnunet_attention.nnunet.planners import STOCK_PLANS, plans_written_by
 from nnunet_attention.nnunet.workers import planning_in_this_process
 from nnunet_attention.plans.architecture import gated_architecture
 from nnunet_attention.plans.files import save_plans
@@ -84,7 +85,7 @@ class _GatedNetworks:
             and self.preprocessor_name == "DefaultPreprocessor"
             and not self.suppress_transpose
         )
-        return f"{'nnUNetPlans' if as_stock else self.plans_identifier}_{configuration_name}"
+        return f"{STOCK_PLANS if as_stock else self.plans_identifier}_{configuration_name}"
 
     def static_estimate_VRAM_usage(  # noqa: N802 nnU-Net's name
         self,
@@ -138,28 +139,28 @@ class _GatedNetworks:
 class AttentionUNetPlanner(_GatedNetworks, ExperimentPlanner):
     """Plans `AttentionUNet`, for 8 GB unless told otherwise."""
 
-    default_plans_name = "AttentionUNetPlans"
+    default_plans_name = plans_written_by("AttentionUNetPlanner")
 
 
 class AttentionResEncUNetPlannerM(_GatedNetworks, nnUNetPlannerResEncM):
     """Plans `AttentionResidualEncoderUNet` as nnU-Net's preset M, for 8 GB."""
 
-    default_plans_name = "AttentionResEncUNetMPlans"
+    default_plans_name = plans_written_by("AttentionResEncUNetPlannerM")
 
 
 class AttentionResEncUNetPlannerL(_GatedNetworks, nnUNetPlannerResEncL):
     """Plans `AttentionResidualEncoderUNet` as nnU-Net's preset L, for 24 GB."""
 
-    default_plans_name = "AttentionResEncUNetLPlans"
+    default_plans_name = plans_written_by("AttentionResEncUNetPlannerL")
 
 
 class AttentionResEncUNetPlannerXL(_GatedNetworks, nnUNetPlannerResEncXL):
     """Plans `AttentionResidualEncoderUNet` as nnU-Net's preset XL, for 40 GB."""
 
-    default_plans_name = "AttentionResEncUNetXLPlans"
+    default_plans_name = plans_written_by("AttentionResEncUNetPlannerXL")
 
 
-PLANNERS = {
+PLANNERS: dict[str, type[ExperimentPlanner]] = {
     planner.__name__: planner
     for planner in (
         AttentionUNetPlanner,

@@ -8,16 +8,11 @@ from pathlib import Path
 from nnunet_attention.cli.numbers import positive
 from nnunet_attention.cli.shared_arguments import add_datasets, refuse_ignored
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.planners import DEFAULT_PLANNER, OWN_PLANNER_NAMES, converted_name
 
 HELP = (
     "plan data sets for the attention U-Net, its gates counted in the memory estimate; or give "
     "existing plans gates, all else unchanged (--from)"
-)
-PLANNER_NAMES = (
-    "AttentionUNetPlanner",
-    "AttentionResEncUNetPlannerM",
-    "AttentionResEncUNetPlannerL",
-    "AttentionResEncUNetPlannerXL",
 )
 GATE_START_NAMES = ("identity", "open", "he")
 
@@ -30,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-pl",
-        choices=PLANNER_NAMES,
+        choices=OWN_PLANNER_NAMES,
         metavar="NAME",
         dest="planner",
-        help=f"the planner: {', '.join(PLANNER_NAMES)} (default: {PLANNER_NAMES[0]})",
+        help=f"the planner: {', '.join(OWN_PLANNER_NAMES)} (default: {DEFAULT_PLANNER})",
     )
     parser.add_argument(
         "--from",
@@ -120,12 +115,12 @@ def run(arguments: argparse.Namespace) -> int:
     for dataset in [dataset_name(given) for given in arguments.datasets]:
         folder = dataset_folder(dataset)
         if arguments.source:
-            plans_name = arguments.plans_name or f"Attention_{arguments.source}"
+            plans_name = arguments.plans_name or converted_name(arguments.source)
             convert_plans(folder, arguments.source, plans_name, **options)
         else:
             _, plans_name = plan_dataset(
                 dataset,
-                PLANNERS[arguments.planner or PLANNER_NAMES[0]],
+                PLANNERS[arguments.planner or DEFAULT_PLANNER],
                 gpu_memory_target_gb=arguments.gpu_memory_target,
                 plans_name=arguments.plans_name,
                 num_processes=arguments.np or 8,

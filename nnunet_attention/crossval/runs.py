@@ -22,7 +22,6 @@ from nnunet_attention.nnunet.folds import (
     FoldState,
     fold_state,
     predictions_of,
-    summarised_cases,
     validation_cases,
 )
 from nnunet_attention.nnunet.kept_cases import whole_predictions
@@ -35,7 +34,9 @@ from nnunet_attention.nnunet.planned import (
     next_stages,
     relevant,
 )
+from nnunet_attention.nnunet.planners import NNUNET_PLANNERS, OWN_PLANNERS, source_of_converted
 from nnunet_attention.nnunet.splits import default_folds, read_splits, trained_on
+from nnunet_attention.nnunet.summary_json import summarised_cases
 
 FINGERPRINT, PLANS, DESCRIPTION, PREPROCESSING, SPLITS, FOLD, ACCUMULATION = (
     "fingerprint",
@@ -46,20 +47,6 @@ FINGERPRINT, PLANS, DESCRIPTION, PREPROCESSING, SPLITS, FOLD, ACCUMULATION = (
     "fold",
     "accumulation",
 )
-_NNUNET_PLANNERS = {
-    "nnUNetPlans": "ExperimentPlanner",
-    "nnUNetResEncUNetMPlans": "nnUNetPlannerResEncM",
-    "nnUNetResEncUNetLPlans": "nnUNetPlannerResEncL",
-    "nnUNetResEncUNetXLPlans": "nnUNetPlannerResEncXL",
-}
-_OWN_PLANNERS = {
-    "AttentionUNetPlans": "AttentionUNetPlanner",
-    "AttentionResEncUNetMPlans": "AttentionResEncUNetPlannerM",
-    "AttentionResEncUNetLPlans": "AttentionResEncUNetPlannerL",
-    "AttentionResEncUNetXLPlans": "AttentionResEncUNetPlannerXL",
-}
-# What `nnunet-attention plan --from X` calls its plans.
-_CONVERTED = "Attention_"
 # As nnU-Net plans it; needed only to list steps before there are plans.
 _CASCADE, _BEFORE_CASCADE = "3d_cascade_fullres", "3d_lowres"
 
@@ -420,14 +407,11 @@ class _Dataset:
 
     def _planning(self, plans: str) -> list[tuple[str, tuple[str, ...]]]:
         """Names of plans and the commands that make them."""
-        if plans in _NNUNET_PLANNERS:
-            planner = _NNUNET_PLANNERS[plans]
+        if planner := NNUNET_PLANNERS.get(plans):
             return [(plans, ("nnUNetv2_plan_experiment", "-d", self._number, "-pl", planner))]
-        if plans in _OWN_PLANNERS:
-            planner = _OWN_PLANNERS[plans]
+        if planner := OWN_PLANNERS.get(plans):
             return [(plans, ("nnunet-attention", "plan", "-d", self._name, "-pl", planner))]
-        if plans.startswith(_CONVERTED):
-            source = plans.removeprefix(_CONVERTED)
+        if source := source_of_converted(plans):
             before = (
                 []
                 if _plans_or_none(self._folders.plans(self._name, source)) is not None

@@ -15,8 +15,9 @@ from nnunet_attention.demo.phantom import TASK_NAME, write_phantom_task
 from nnunet_attention.demo.results import Results, collect_results, write_results
 from nnunet_attention.demo.settings import DEFAULT_CASES, MODELS, DemoSettings, Model
 from nnunet_attention.errors import CommandError
-from nnunet_attention.jobs.process import last_epoch, run_command, termination_as_interrupt
+from nnunet_attention.jobs.process import run_command, termination_as_interrupt
 from nnunet_attention.msd.task import Division, MsdTask, divide, lay_out, read_msd_task
+from nnunet_attention.nnunet.training_log import read_end
 from nnunet_attention.pace import Pace, TimeLeft, duration
 
 # Keeps up with a CPU: augmenting a batch takes a tenth of a training step.
@@ -105,7 +106,7 @@ def run_steps(
             left = TimeLeft()
 
             def report(step=step, log=log, update=update, left=left):
-                epoch = last_epoch(log) if step.epochs else None
+                epoch = read_end(log).last_epoch if step.epochs else None
                 if epoch is None:
                     update("")
                     return

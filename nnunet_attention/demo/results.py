@@ -1,6 +1,5 @@
 """The numbers of a finished demo, from nnU-Net's summaries and plans."""
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from nnunet_attention.demo.settings import MODELS, DemoSettings
 from nnunet_attention.demo.table import caption, markdown_table
 from nnunet_attention.files import write_json, write_text
 from nnunet_attention.msd.task import MsdTask
+from nnunet_attention.nnunet.model_folders import SUMMARY
+from nnunet_attention.nnunet.summary_json import Summary, read_summary_json
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,10 @@ def collect_results(folder: DemoFolder, task: MsdTask, settings: DemoSettings) -
     )
     models = []
     for model in MODELS:
-        summary_path = folder.predictions(model.trainer) / "summary.json"
-        summary = json.loads(summary_path.read_text(encoding="utf-8"))
-        dice, foreground_dice, dice_of_case = read_summary(summary, task.organs)
+        summary_path = folder.predictions(model.trainer) / SUMMARY
+        dice, foreground_dice, dice_of_case = mean_dice(
+            read_summary_json(summary_path), task.organs
+        )
         training = [folder.seconds[f"train {model.trainer} fold {f}"] for f in settings.folds]
         models.append(
             ModelResults(
@@ -115,15 +117,13 @@ def collect_results(folder: DemoFolder, task: MsdTask, settings: DemoSettings) -
     )
 
 
-def read_summary(
-    summary: dict, organs: dict[int, str]
+def mean_dice(
+    summary: Summary, organs: dict[int, str]
 ) -> tuple[dict[str, Dice], float | None, dict[str, float | None]]:
-    """Dice by organ, their mean, and Dice by case, from nnU-Net's summary.json."""
+    """Return Dice by organ, their mean, and Dice by case."""
     of_case = {
-        Path(entry["prediction_file"]).name.removesuffix(".nii.gz"): {
-            organ: entry["metrics"][str(label)]["Dice"] for label, organ in organs.items()
-        }
-        for entry in summary["metric_per_case"]
+        case.case: {organ: case.metrics[label]["Dice"] for label, organ in organs.items()}
+        for case in summary.cases
     }
     dice = {}
     for organ in organs.values():
@@ -154,7 +154,7 @@ def write_results(folder: DemoFolder, task: MsdTask, results: Results) -> None:
 
 
 def _defined(values) -> list[float]:
-    return [value for value in values if value is not None and not math.isnan(value)]
+    return [value for value in values if not math.isnan(value)]
 
 
 def _mean(values: list[float]) -> float | None:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import pandas as pd
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.metrics.definitions import METRICS
-from nnunet_attention.evaluation.metrics.labels import canonical_key, label_names
+from nnunet_attention.evaluation.metrics.labels import label_names
 from nnunet_attention.evaluation.metrics.overlap import (
     OverlapCounts,
     precision,
     recall,
     volume_difference,
 )
-from nnunet_attention.files import read_json
 from nnunet_attention.nnunet.dataset_names import is_dataset_name, number_of_dataset
+from nnunet_attention.nnunet.summary_json import SUMMARY_REMEDY, read_summary_json
 from nnunet_attention.nnunet.validated import Splits, find_splits
 
 COLUMNS = (
@@ -35,17 +34,11 @@ COLUMNS = (
     "reference_voxels",
     "prediction_voxels",
 )
-# Longest first, so that .nii.gz is not taken for .gz.
-_FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl", ".png", ".bmp", ".tiff", ".tif")
 _COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")
 _OF_NNUNET = ("Dice", "IoU", *_COUNTS)
 _NAME_OF_KEY = {metric.key: metric.name for metric in METRICS.values()}
 # Where a table notes the tolerances of normalised surface Dice: by data set, by label, a set.
 _TOLERANCES = "nsd_tolerance_mm"
-_REMEDY = (
-    "repeat nnU-Net's validation of this fold (nnUNetv2_train ... --val), or write the file again "
-    "with nnunet-attention evaluate"
-)
 
 
 class MissingFoldsError(CommandError):
@@ -192,25 +185,20 @@ def read_summary(
     Raises:
         CommandError: if it is no complete summary, or holds a case twice.
     """
-    try:
-        content = read_json(path)
-    except CommandError as error:
-        raise CommandError(f"{error}; {_REMEDY}") from error
-    entries = content.get("metric_per_case")
-    if not isinstance(entries, list) or not entries:
-        raise CommandError(f"{path} is no summary of nnU-Net: no metric_per_case; {_REMEDY}")
-    rows, seen, labels = [], set(), None
-    for number, entry in enumerate(entries):
-        case, metrics = _case_and_metrics(path, number, entry)
+    summary = read_summary_json(path)
+    rows: list[tuple[str, str, str, float, int, int]] = []
+    seen: set[str] = set()
+    labels = set(map(str, summary.cases[0].metrics))
+    for entry in summary.cases:
+        case = entry.case
+        metrics = {str(label): values for label, values in entry.metrics.items()}
         if case in seen:
-            raise CommandError(f"{path} holds case {case} twice; {_REMEDY}")
+            raise CommandError(f"{path} holds case {case} twice; {SUMMARY_REMEDY}")
         seen.add(case)
-        if labels is None:
-            labels = set(metrics)
-        elif labels != set(metrics):
+        if labels != set(metrics):
             raise CommandError(
                 f"{path}: case {case} has labels {_listed(metrics)}, but those before it have "
-                f"{_listed(labels)}; {_REMEDY}"
+                f"{_listed(labels)}; {SUMMARY_REMEDY}"
             )
         for key, values in metrics.items():
             where = f"{path}: case {case}, label {key}"
@@ -221,18 +209,17 @@ def read_summary(
                 numbers["TP"] + numbers["FP"],
             ):
                 raise CommandError(
-                    f"{where}: n_ref and n_pred are not TP + FN and TP + FP; {_REMEDY}"
+                    f"{where}: n_ref and n_pred are not TP + FN and TP + FP; {SUMMARY_REMEDY}"
                 )
-            label = names.get(canonical_key(key), key)
+            label = names.get(key, key)
             for metric, value in _values(numbers).items():
                 rows.append((case, label, metric, value, reference, prediction))
     frame = pd.DataFrame(rows, columns=["case", "label", *COLUMNS[6:]])
     frame = frame.assign(dataset=dataset, configuration=configuration, model=model, fold=fold)
     frame = frame[list(COLUMNS)].astype(_types())
     if (frame["metric"] == "nsd").any():
-        written = content.get("tolerance_mm")
-        written = written if isinstance(written, dict) else {}
-        of_label = {names.get(canonical_key(key), key): written.get(key) for key in labels}
+        tolerances = {str(label): value for label, value in summary.tolerance_mm.items()}
+        of_label = {names.get(key, key): tolerances.get(key) for key in labels}
         record_tolerances(frame, {dataset: of_label})
     return frame
 
@@ -321,15 +308,6 @@ def find_dataset(folder: Path, dataset: str | int) -> str:
     return found[0]
 
 
-def case_name(file: str) -> str:
-    """The case of a file of either system: its name without folder and ending."""
-    name = PureWindowsPath(file).name
-    for ending in _FILE_ENDINGS:
-        if name.lower().endswith(ending) and len(name) > len(ending):
-            return name[: -len(ending)]
-    return name
-
-
 def _read_folds(
     folder: Path,
     folds: Iterable[int | str],
@@ -371,24 +349,8 @@ def _read_folds(
     return concatenate(frames), missing
 
 
-def _case_and_metrics(path: Path, number: int, entry) -> tuple[str, dict]:
-    """Case name and metrics by label of an entry of metric_per_case."""
-    if not isinstance(entry, dict):
-        raise CommandError(f"{path}: entry {number} of metric_per_case is no object; {_REMEDY}")
-    file, metrics = entry.get("reference_file"), entry.get("metrics")
-    if not isinstance(file, str) or not file:
-        raise CommandError(
-            f"{path}: entry {number} of metric_per_case has no reference_file; {_REMEDY}"
-        )
-    if not isinstance(metrics, dict) or not metrics:
-        raise CommandError(f"{path}: {file} has no metrics; {_REMEDY}")
-    return case_name(file), metrics
-
-
-def _checked_numbers(where: str, values) -> dict[str, float]:
-    """The metrics of one case and label as numbers; null, which some exports write, is NaN."""
-    if not isinstance(values, dict):
-        raise CommandError(f"{where} has no metrics; {_REMEDY}")
+def _checked_numbers(where: str, values: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics of one case and label, after a look at whether they can be true."""
     unknown = [key for key in values if key not in _OF_NNUNET and key not in _NAME_OF_KEY]
     absent = [key for key in _OF_NNUNET if key not in values]
     if unknown:
@@ -398,17 +360,13 @@ def _checked_numbers(where: str, values) -> dict[str, float]:
             "or write the file again with nnunet-attention evaluate"
         )
     if absent:
-        raise CommandError(f"{where} lacks the metric {_listed(absent)}; {_REMEDY}")
+        raise CommandError(f"{where} lacks the metric {_listed(absent)}; {SUMMARY_REMEDY}")
     numbers = {}
     for key, value in values.items():
-        if value is None:
-            value = math.nan
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise CommandError(f"{where}: {key} is {json.dumps(value)}, no number; {_REMEDY}")
         if key in _COUNTS and not (math.isfinite(value) and value >= 0 and value == int(value)):
-            raise CommandError(f"{where}: {key} is {value}, no count of voxels; {_REMEDY}")
+            raise CommandError(f"{where}: {key} is {value}, no count of voxels; {SUMMARY_REMEDY}")
         if key in ("Dice", "IoU") and not (math.isnan(value) or 0 <= value <= 1):
-            raise CommandError(f"{where}: {key} is {value}, not between 0 and 1; {_REMEDY}")
+            raise CommandError(f"{where}: {key} is {value}, not between 0 and 1; {SUMMARY_REMEDY}")
         numbers[key] = float(value)
     return numbers
 

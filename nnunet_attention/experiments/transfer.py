@@ -15,9 +15,9 @@ from nnunet_attention.jobs.process import run_command
 from nnunet_attention.nnunet.dataset_json import read_dataset_json
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.folds import summarised_cases
 from nnunet_attention.nnunet.planned import differences, relevant
 from nnunet_attention.nnunet.splits import default_folds, read_splits
+from nnunet_attention.nnunet.summary_json import summarised_cases
 
 # One set of named results holds all cases: which fold validated a case is of no account.
 ONLY_FOLD = "0"

@@ -1,7 +1,6 @@
 """Runs installed commands to the end, with their output in a log and no child left behind."""
 
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -252,17 +251,6 @@ def termination_as_interrupt() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def last_epoch(log: Path) -> int | None:
-    """The number of the epoch that nnU-Net's training last announced in a log."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4000))
-            found = re.findall(rb": Epoch (\d+)\s", file.read())
-    except OSError:
-        return None
-    return int(found[-1]) if found else None
 
 
 def last_lines(log: Path, number: int = _SHOWN_LOG_LINES) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_attention.files import parse_json
 from nnunet_attention.nnunet.checkpoints import (
     BEST,
     FINAL,
@@ -15,6 +14,7 @@ from nnunet_attention.nnunet.checkpoints import (
     damaged_checkpoints,
 )
 from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.summary_json import summarised_cases
 
 
 class FoldState(enum.Enum):
@@ -137,18 +137,6 @@ def predictions_of(
     validation = run.folder(folders) / "validation"
     paths = (validation / f"{case}{file_ending}" for case in sorted(cases))
     return [path for path in paths if path.is_file()]
-
-
-def summarised_cases(summary: Path, file_ending: str) -> set[str]:
-    """The cases in one of nnU-Net's summaries; none where it is absent or half written."""
-    try:
-        content = parse_json(summary.read_text(encoding="utf-8"))
-        return {
-            Path(entry["prediction_file"]).name.removesuffix(file_ending)
-            for entry in content["metric_per_case"]
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
 
 
 def validation_cases(

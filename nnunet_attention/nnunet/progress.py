@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
@@ -15,19 +12,9 @@ from nnunet_attention.files import read_json
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.folds import FoldRun, validation_cases
 from nnunet_attention.nnunet.splits import read_splits
+from nnunet_attention.nnunet.training_log import Phase, TrainingLog, read_newest_log
 
-# More than the ten epochs that the time of an epoch is taken from.
-_TAIL_BYTES = 64_000
 _EPOCHS_AVERAGED = 10
-_EPOCH = re.compile(r": Epoch (\d+)\s*$")
-_SECONDS = re.compile(r": Epoch time: ([\d.]+) s")
-_DICE = re.compile(r": Pseudo dice \[(.*)\]")
-_NUMBER = re.compile(r"(?<![\w.])(nan|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![\w.])")
-_LINE_TRAINED = ": Training done."
-_LINE_PREDICTING = ": predicting "
-# As our trainers say it.
-_KEPT = re.compile(r": The predictions of (\d+) of \d+ cases are kept")
-_LINE_VALIDATED = "Validation complete"
 
 
 @dataclass(frozen=True)
@@ -47,7 +34,7 @@ class Progress:
         case_seconds: from the beginning of a validated case to the next, on average.
     """
 
-    phase: str = "starting"
+    phase: Phase = "starting"
     epoch: int | None = None
     epochs: int | None = None
     pseudo_dice: float | None = None
@@ -59,18 +46,15 @@ class Progress:
 
 
 def read_progress(run: FoldRun, folders: Folders, since: float = 0.0) -> Progress:
-    """Reads the newest log of a fold.
+    """Read how far a fold is from its newest log.
 
     Args:
         run: the fold.
         folders: nnU-Net's.
-        since: time in seconds since the epoch; older logs are those of earlier attempts.
+        since: a time in seconds since 1970; older logs are those of earlier attempts.
     """
     fold = run.folder(folders)
-    log = _newest_log(fold, since)
-    if log is None:
-        return Progress()
-    progress = parse_log(_tail(log), _number_of_epochs(fold, since))
+    progress = progress_of(read_newest_log(fold, since), _number_of_epochs(fold, since))
     cases = _number_of_cases(run, folders) if progress.phase == "validating" else None
     if cases is None:
         return progress
@@ -81,67 +65,41 @@ def read_progress(run: FoldRun, folders: Folders, since: float = 0.0) -> Progres
     return replace(progress, cases=cases, seconds_left=left)
 
 
-def parse_log(text: str, epochs: int | None = None) -> Progress:
-    """Reads the end of a training log.
+def progress_of(log: TrainingLog, epochs: int | None = None) -> Progress:
+    """Work out how far a fold is.
 
     Args:
-        text: whole lines, but for the first.
-        epochs: of the training.
+        log: its newest one, or the end of it.
+        epochs: the number of epochs of the training, where known.
     """
-    phase, epoch, dice, cases = "starting", None, None, 0
-    ended = None
-    begun: list[datetime] = []
-    seconds: list[float] = []
-    for line in text.splitlines():
-        if found := _EPOCH.search(line):
-            phase, epoch = "training", int(found[1]) + 1
-        elif found := _DICE.search(line):
-            dice = _mean(_NUMBER.findall(_plain(found[1])))
-        elif found := _SECONDS.search(line):
-            seconds.append(float(found[1]))
-            ended = epoch
-        elif found := _KEPT.search(line):
-            phase, cases = "validating", cases + int(found[1])
-        elif _LINE_TRAINED in line:
-            phase = "validating"
-        elif _LINE_PREDICTING in line:
-            phase, cases = "validating", cases + 1
-            with suppress(ValueError):
-                begun.append(datetime.fromisoformat(line.partition(": ")[0]))
-        elif _LINE_VALIDATED in line:
-            phase = "validated"
-    epoch_seconds = statistics.median(seconds[-_EPOCHS_AVERAGED:]) if seconds else None
+    durations = [epoch.seconds for epoch in log.epochs if epoch.seconds is not None]
+    epoch_seconds = statistics.median(durations[-_EPOCHS_AVERAGED:]) if durations else None
     left = None
-    if phase == "training" and epochs is not None and epoch_seconds is not None:
-        left = max(0, epochs - (ended or 0)) * epoch_seconds
+    if log.phase == "training" and epochs is not None and epoch_seconds is not None:
+        ended = max(log.seconds_of_epoch, default=-1) + 1
+        left = max(0, epochs - ended) * epoch_seconds
+    begun = [time for time in log.predictions_begun if time is not None]
     case_seconds = None
     if len(begun) > 1:
         case_seconds = (begun[-1] - begun[0]).total_seconds() / (len(begun) - 1)
     return Progress(
-        phase, epoch, epochs, dice, epoch_seconds, left, cases, case_seconds=case_seconds
+        phase=log.phase,
+        epoch=None if log.last_epoch is None else log.last_epoch + 1,
+        epochs=epochs,
+        pseudo_dice=_last_pseudo_dice(log),
+        epoch_seconds=epoch_seconds,
+        seconds_left=left,
+        validated_cases=log.kept_cases + len(log.predictions_begun),
+        case_seconds=case_seconds,
     )
 
 
-def _newest_log(fold: Path, since: float) -> Path | None:
-    # Their names do not sort by time: months and days have no leading zero.
-    logs = []
-    for path in fold.glob("training_log_*.txt"):
-        try:
-            changed = path.stat().st_mtime
-        except OSError:
-            continue
-        if changed >= since:
-            logs.append((changed, path))
-    return max(logs)[1] if logs else None
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            return file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
+def _last_pseudo_dice(log: TrainingLog) -> float | None:
+    for epoch in reversed(log.epochs):
+        if epoch.pseudo_dice is not None:
+            values = [value for value in epoch.pseudo_dice if not math.isnan(value)]
+            return sum(values) / len(values) if values else None
+    return None
 
 
 def _number_of_epochs(fold: Path, since: float) -> int | None:
@@ -164,13 +122,3 @@ def _number_of_cases(run: FoldRun, folders: Folders) -> int | None:
     except CommandError:
         return None
     return None if cases is None else len(cases)
-
-
-def _plain(text: str) -> str:
-    """Without the names of numpy's types, as in np.float32(0.5)."""
-    return re.sub(r"np\.\w+\(([^)]*)\)", r"\1", text)
-
-
-def _mean(texts: list[str]) -> float | None:
-    values = [value for value in map(float, texts) if not math.isnan(value)]
-    return sum(values) / len(values) if values else None

@@ -7,6 +7,7 @@ from fingerprinted_dataset import DATASET_JSON, NAME, write_fingerprinted_datase
 
 from nnunet_attention.cli import main, plan
 from nnunet_attention.networks.gate_start import GATE_STARTS
+from nnunet_attention.nnunet.planners import OWN_PLANNER_NAMES
 from nnunet_attention.plans import PLANNERS
 
 
@@ -29,7 +30,7 @@ def plans_in(folder, name):
 
 
 def test_the_parser_offers_the_planners_there_are():
-    assert list(PLANNERS) == list(plan.PLANNER_NAMES)
+    assert list(PLANNERS) == list(OWN_PLANNER_NAMES)
 
 
 def test_the_parser_offers_the_starts_that_the_networks_have():

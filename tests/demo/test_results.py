@@ -9,25 +9,28 @@ from nnunet_attention.demo.results import (
     Dice,
     ModelResults,
     Results,
-    read_summary,
+    mean_dice,
 )
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.demo.table import caption, markdown_table, rich_table, table_rows
+from nnunet_attention.nnunet.summary_json import Summary, parse_summary
 
 ORGANS = {1: "liver", 2: "pancreas"}
 
 
-def summary(*dice_of_cases: tuple[float, float]) -> dict:
+def summary(*dice_of_cases: tuple[float, float]) -> Summary:
     """As nnU-Net writes it, as far as it is read."""
-    return {
+    content = {
         "metric_per_case": [
             {
+                "reference_file": f"/labels/case_{number}.nii.gz",
                 "prediction_file": f"/somewhere/case_{number}.nii.gz",
                 "metrics": {"1": {"Dice": liver}, "2": {"Dice": pancreas}},
             }
             for number, (liver, pancreas) in enumerate(dice_of_cases)
         ]
     }
+    return parse_summary(content, "summary.json")
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def results() -> Results:
 
 
 def test_means_are_over_cases_and_then_over_organs():
-    dice, foreground, of_case = read_summary(summary((0.9, 0.5), (0.7, 0.1)), ORGANS)
+    dice, foreground, of_case = mean_dice(summary((0.9, 0.5), (0.7, 0.1)), ORGANS)
     assert dice["liver"].mean == pytest.approx(0.8)
     assert dice["pancreas"].mean == pytest.approx(0.3)
     assert foreground == pytest.approx(0.55)
@@ -67,14 +70,14 @@ def test_means_are_over_cases_and_then_over_organs():
 
 @pytest.mark.parametrize("undefined", [math.nan, None])
 def test_undefined_dice_is_left_out_and_counted(undefined):
-    dice, foreground, of_case = read_summary(summary((0.9, undefined), (0.7, 0.1)), ORGANS)
+    dice, foreground, of_case = mean_dice(summary((0.9, undefined), (0.7, 0.1)), ORGANS)
     assert dice["pancreas"] == Dice(0.1, 1)
     assert foreground == pytest.approx(0.45)
     assert of_case["case_0"] == 0.9
 
 
 def test_an_organ_that_is_never_defined_leaves_the_mean_undefined():
-    dice, foreground, _ = read_summary(summary((0.9, math.nan)), ORGANS)
+    dice, foreground, _ = mean_dice(summary((0.9, math.nan)), ORGANS)
     assert dice["pancreas"] == Dice(None, 0)
     assert foreground is None
 

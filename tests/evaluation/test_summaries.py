@@ -17,7 +17,7 @@ from nnunet_attention.evaluation import (
     read_nnunet_results,
     recorded_tolerances,
 )
-from nnunet_attention.evaluation.summaries import case_name, empty_frame
+from nnunet_attention.evaluation.summaries import empty_frame
 
 REFERENCE = ROOT / "msd_cv_reference"
 # Means over folds of the fold means, over labels: published beside the data.
@@ -243,21 +243,6 @@ def test_a_truncated_file_is_named(root):
     path.write_text(path.read_text()[:-20])
     with pytest.raises(CommandError, match=r"fold_2.*cannot be read as JSON.*; repeat"):
         read(root, [2])
-
-
-@pytest.mark.parametrize(
-    ("file", "case"),
-    [
-        ("liver_1.nii.gz", "liver_1"),
-        ("/data/gt/liver_1.nii.gz", "liver_1"),
-        ("C:\\data\\gt\\liver_1.nii.gz", "liver_1"),
-        ("1.2.840.nrrd", "1.2.840"),
-        ("cell.png", "cell"),
-        ("unknown.ending", "unknown.ending"),
-    ],
-)
-def test_a_case_is_its_file_without_folder_and_ending(file, case):
-    assert case_name(file) == case
 
 
 @pytest.mark.parametrize("wanted", [4, "4", "004", "Dataset004_Hippocampus"])

@@ -9,7 +9,7 @@ import pytest
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.jobs import process
-from nnunet_attention.jobs.process import find_command, last_epoch, run_command
+from nnunet_attention.jobs.process import find_command, run_command
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are POSIX scripts")
 
@@ -108,15 +108,6 @@ def test_termination_interrupts_and_the_handler_comes_back():
     with pytest.raises(KeyboardInterrupt), process.termination_as_interrupt():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_the_last_epoch_is_read_from_nnunets_log(tmp_path):
-    log = tmp_path / "log"
-    assert last_epoch(log) is None
-    log.write_text("$ nnUNetv2_train\n")
-    assert last_epoch(log) is None
-    log.write_text("2026-01-01 10:00:00.1: Epoch 0 \n: Epoch time: 9.1 s\n10:01: Epoch 12 \nloss\n")
-    assert last_epoch(log) == 12
 
 
 def test_parser_needs_neither_torch_nor_nnunet():

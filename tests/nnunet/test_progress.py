@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from nnunet_attention.crossval import Folders, FoldRun
-from nnunet_attention.nnunet.progress import Progress, parse_log, read_progress
+from nnunet_attention.nnunet.progress import Progress, progress_of, read_progress
+from nnunet_attention.nnunet.training_log import parse_log
 
 # As nnU-Net 2.8 writes it.
 EPOCHS = """\
@@ -30,58 +31,62 @@ VALIDATING = """\
 VALIDATED = "2026-11-23 16:04:51.960550: Validation complete\n"
 
 
+def progress(text: str, epochs: int | None = None) -> Progress:
+    return progress_of(parse_log(text), epochs)
+
+
 def test_before_the_first_epoch_a_fold_is_starting():
-    assert parse_log(EPOCHS.splitlines()[0]) == Progress()
+    assert progress(EPOCHS.splitlines()[0]) == Progress()
 
 
 def test_the_running_epoch_is_counted_from_one():
-    assert parse_log(EPOCHS, epochs=10).epoch == 3
+    assert progress(EPOCHS, epochs=10).epoch == 3
 
 
 def test_pseudo_dice_is_the_mean_over_labels_that_have_one():
-    assert parse_log("".join(EPOCHS.splitlines(True)[:5])).pseudo_dice == 0.5
-    assert parse_log(EPOCHS).pseudo_dice == 0.5
-    assert parse_log(EPOCHS.replace("nan", "0.7")).pseudo_dice == pytest.approx(0.6)
+    assert progress("".join(EPOCHS.splitlines(True)[:5])).pseudo_dice == 0.5
+    assert progress(EPOCHS).pseudo_dice == 0.5
+    assert progress(EPOCHS.replace("nan", "0.7")).pseudo_dice == pytest.approx(0.6)
 
 
 def test_pseudo_dice_of_an_older_numpy_is_read_too():
-    assert parse_log("x: Pseudo dice [0.25, 0.75]\n").pseudo_dice == 0.5
+    assert progress("x: Pseudo dice [0.25, 0.75]\n").pseudo_dice == 0.5
 
 
 def test_without_any_value_there_is_no_pseudo_dice():
-    assert parse_log("x: Pseudo dice [nan]\n").pseudo_dice is None
+    assert progress("x: Pseudo dice [nan]\n").pseudo_dice is None
 
 
 def test_time_left_is_that_of_the_epochs_that_have_not_ended():
-    progress = parse_log(EPOCHS, epochs=10)
-    assert progress.epoch_seconds == 15.0
-    assert progress.seconds_left == 8 * 15.0
+    found = progress(EPOCHS, epochs=10)
+    assert found.epoch_seconds == 15.0
+    assert found.seconds_left == 8 * 15.0
 
 
 def test_without_the_number_of_epochs_no_time_left_is_claimed():
-    assert parse_log(EPOCHS).seconds_left is None
+    assert progress(EPOCHS).seconds_left is None
 
 
 def test_time_left_heeds_the_last_ten_epochs_only():
     slow = "".join(f"x: Epoch {n}\nx: Epoch time: 100.0 s\n" for n in range(10))
     fast = "".join(f"x: Epoch {n}\nx: Epoch time: 1.0 s\n" for n in range(10, 20))
-    assert parse_log(slow + fast, epochs=21).epoch_seconds == 1.0
+    assert progress(slow + fast, epochs=21).epoch_seconds == 1.0
 
 
 def test_validation_counts_its_cases():
-    progress = parse_log(EPOCHS + TRAINED + VALIDATING, epochs=3)
-    assert (progress.phase, progress.validated_cases) == ("validating", 2)
-    assert progress.seconds_left is None
+    found = progress(EPOCHS + TRAINED + VALIDATING, epochs=3)
+    assert (found.phase, found.validated_cases) == ("validating", 2)
+    assert found.seconds_left is None
 
 
 def test_cases_kept_from_an_interrupted_validation_count():
     kept = "x: The predictions of 2 of 5 cases are kept from an earlier validation\n"
-    assert parse_log(kept).validated_cases == 2
-    assert parse_log(kept + VALIDATING).validated_cases == 4
+    assert progress(kept).validated_cases == 2
+    assert progress(kept + VALIDATING).validated_cases == 4
 
 
 def test_the_end_of_the_validation_is_seen():
-    assert parse_log(EPOCHS + TRAINED + VALIDATING + VALIDATED).phase == "validated"
+    assert progress(EPOCHS + TRAINED + VALIDATING + VALIDATED).phase == "validated"
 
 
 @pytest.fixture

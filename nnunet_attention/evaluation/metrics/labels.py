@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,13 +93,6 @@ def label_names(dataset: str, folders: Iterable[Path]) -> dict[str, str]:
                 names = LabelScheme.from_file(path).names
                 return {str(label): name for label, name in names.items()}
     return {}
-
-
-def canonical_key(key: str) -> str:
-    """The key of a label or region as Python writes it, whatever its spaces."""
-    if "," in key:
-        return str(tuple(int(number) for number in re.findall(r"-?\d+", key)))
-    return key.strip()
 
 
 def tolerances_mm(

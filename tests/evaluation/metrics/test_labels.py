@@ -7,7 +7,6 @@ import pytest
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.metrics.labels import (
     LabelScheme,
-    canonical_key,
     find_dataset_json,
     tolerances_mm,
 )
@@ -80,10 +79,3 @@ def test_the_first_dataset_json_is_taken(tmp_path):
         CommandError, match=r"no dataset.json in any of: .*one; name it with -djfile"
     ):
         find_dataset_json(folders[:1])
-
-
-@pytest.mark.parametrize(
-    ("key", "canonical"), [("1", "1"), ("(1,2)", "(1, 2)"), ("[1, 2]", "(1, 2)"), ("(1,)", "(1,)")]
-)
-def test_keys_of_regions_have_one_form(key, canonical):
-    assert canonical_key(key) == canonical
