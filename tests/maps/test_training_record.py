@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_trainers import build_trainer, initialized, make_nnunet_folders
+from tiny_trainers import DATASET_JSON, build_trainer, initialized, make_nnunet_folders
 
 from nnunet_attention import trainers
 from nnunet_attention.errors import CommandError
