@@ -12,7 +12,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """Has glibc keep freed memory for what this process allocates next.
+    """Make glibc keep freed memory for what this process allocates next.
 
     By default glibc takes every large tensor from the kernel and gives it back; the kernel then
     fills its pages with zeros each time, a quarter of a training's time on a CPU and more.
@@ -36,6 +36,6 @@ def keep_freed_memory() -> bool:
 
 
 def variables_to_keep_memory() -> dict[str, str]:
-    """Variables that do this in a process to be started; none if a person decided otherwise."""
+    """Return the variables by which a process to be started keeps its memory too, if any."""
     decided = os.environ.get(KEEP_VARIABLE) == "0" or any(name in os.environ for name in KEEPING)
     return {} if decided else dict(KEEPING)

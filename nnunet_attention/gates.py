@@ -84,7 +84,7 @@ class AttentionGate(nn.Module):
     def forward(
         self, skip: Tensor, gating: Tensor, upsampled: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Gates `skip`.
+        """Gate `skip`.
 
         Args:
             skip: x.
@@ -118,7 +118,7 @@ class AttentionGate(nn.Module):
         return gated, coefficients
 
     def compute_conv_feature_map_size(self, skip_size: Sequence[int]) -> int:
-        """Values per case that the gate's feature maps hold, in nnU-Net's units of planning.
+        """Count the values per case in the gate's feature maps, nnU-Net's units of planning.
 
         Counted are the outputs of theta, phi and psi on the gating grid, the upsampled
         coefficients, and the output transform's convolution.

@@ -13,7 +13,7 @@ _WEIGHT_GRADIENT = {4: torch.nn.grad.conv2d_weight, 5: torch.nn.grad.conv3d_weig
 
 
 def convolve(convolution: nn.Conv2d | nn.Conv3d, features: Tensor) -> Tensor:
-    """What `convolution(features)` gives, to the last bit; on a CPU its backward pass is faster.
+    """Compute `convolution(features)` to the last bit; on a CPU the backward pass is faster.
 
     Args:
         convolution: its kernel is its stride, without padding, so that windows do not overlap.
@@ -28,7 +28,7 @@ def convolve(convolution: nn.Conv2d | nn.Conv3d, features: Tensor) -> Tensor:
 
 
 def concatenate_product(upsampled: Tensor, skip: Tensor, coefficients: Tensor) -> Tensor:
-    """What `torch.cat((upsampled, coefficients * skip), 1)` gives, to the last bit.
+    """Compute `torch.cat((upsampled, coefficients * skip), 1)` to the last bit.
 
     On a CPU the product is written where it is needed, and one tensor is enough to go back.
 
@@ -82,7 +82,7 @@ class WithoutOverlap(Function):
 def spread_over_windows(
     products: Tensor, features: Tensor, grid: torch.Size, stride: tuple[int, ...]
 ) -> Tensor:
-    """Puts what was computed for each place of each window where it belongs.
+    """Put what was computed for each place of each window where it belongs.
 
     What no window reaches, at the end of an odd axis, is zero.
 

@@ -7,12 +7,12 @@ _is_compiling = getattr(torch.compiler, "is_compiling", lambda: False)
 
 
 def is_traced() -> bool:
-    """Whether torch takes down what is computed: torch.compile, torch.export, torch.jit.trace."""
+    """Tell whether torch records what is computed: torch.compile, torch.export, torch.jit.trace."""
     return _is_compiling() or torch.jit.is_tracing()
 
 
 def is_autocast_on_cpu() -> bool:
-    """Whether convolutions on a CPU are computed in 16 bits now."""
+    """Tell whether convolutions on a CPU are computed in 16 bits now."""
     try:
         return torch.is_autocast_enabled("cpu")
     except TypeError:  # torch before 2.4

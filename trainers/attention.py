@@ -50,7 +50,7 @@ class AttentionUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer)
         return without_views(network)
 
     def on_train_start(self):
-        """As nnU-Net's, after a look at what is to be recorded: an error is best made now.
+        """Start as nnU-Net does, after a look at what is to be recorded: an error is best made now.
 
         Raises:
             CommandError: if nnUNet_attention_epochs is malformed.
@@ -59,7 +59,7 @@ class AttentionUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer)
         super().on_train_start()
 
     def on_epoch_end(self):
-        """As nnU-Net's, and records the coefficients if this epoch is asked for."""
+        """End as nnU-Net does, and record the coefficients if this epoch is asked for."""
         super().on_epoch_end()
         if self.local_rank == 0 and self.current_epoch in epochs_to_record():
             try:

@@ -11,7 +11,7 @@ class KeepsFreedMemory:
     """
 
     def on_train_start(self):
-        """As nnU-Net's; its worker processes, which are started there, are left as they are."""
+        """Start as nnU-Net does; its worker processes, which start there, are left as they are."""
         super().on_train_start()
         if self.device.type == "cpu" and keep_freed_memory():
             self.print_to_log_file("Freed memory is kept; NNUNET_ATTENTION_KEEP_MEMORY=0 stops it")

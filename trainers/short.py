@@ -18,7 +18,7 @@ DEFAULT_SCHEDULE = (10, 25, 5)
 
 
 def short_schedule(text: str | None) -> tuple[int, int, int]:
-    """Reads `EPOCHS,ITERATIONS,VALIDATION_ITERATIONS`; None and "" give the default, 10,25,5.
+    """Read `EPOCHS,ITERATIONS,VALIDATION_ITERATIONS`; None and "" give the default, 10,25,5.
 
     Raises:
         ValueError: if it is not three positive whole numbers.
@@ -42,7 +42,7 @@ def _schedule_message(text: str) -> str:
 
 
 def short_seed(text: str | None) -> int | None:
-    """Reads a seed; None and "" give None, a training that is not seeded, as nnU-Net's are.
+    """Read a seed; None and "" give None, a training that is not seeded, as nnU-Net's are.
 
     Raises:
         ValueError: if it is not a whole number from 0 to 2^31 - 1.
@@ -91,13 +91,13 @@ class nnUNetTrainer_short(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
         self.save_every = 1
 
     def initialize(self):
-        """As nnU-Net's, from seeded random numbers."""
+        """Initialise as nnU-Net does, from seeded random numbers."""
         if self._seed is not None:
             _seed_everything(self._seed)
         super().initialize()
 
     def on_epoch_start(self):
-        """As nnU-Net's; the epoch's batches are drawn from its own seed."""
+        """Start as nnU-Net does; the epoch's batches are drawn from its own seed."""
         if self._seed is not None:
             # One more than the epoch: 0 could repeat the numbers of the initial weights.
             _seed_everything(self._seed, self.current_epoch + 1)

@@ -12,7 +12,7 @@ class ContinuesValidation:
     _kept_cases: frozenset[str] = frozenset()
 
     def perform_actual_validation(self, save_probabilities: bool = False):
-        """As nnU-Net's, of the cases that are left."""
+        """Validate as nnU-Net does, on the cases that are left."""
         self._kept_cases = kept_cases()
         try:
             super().perform_actual_validation(save_probabilities)
@@ -20,7 +20,7 @@ class ContinuesValidation:
             self._kept_cases = frozenset()
 
     def do_split(self):
-        """As nnU-Net's; amid a validation without the cases that are kept."""
+        """Split as nnU-Net does; amid a validation, leave out the cases that are kept."""
         train, validated = super().do_split()
         left = [case for case in validated if case not in self._kept_cases]
         if len(left) < len(validated):

@@ -16,15 +16,38 @@ from nnunet_attention.drawing import (
     save_png,
 )
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import require_writable
 from nnunet_attention.maps.limits import grey_limits, map_limits
-from nnunet_attention.maps.training_record import RecordedEpoch, read_recorded_epochs
+from nnunet_attention.maps.training_record import FOLDER, RecordedEpoch, read_recorded_epochs
+from nnunet_attention.nnunet.dataset_json import read_dataset_json
 
 _PANEL_INCHES = 2.0
 _OPACITY = 0.6
 
 
+def draw_evolution_of_fold(fold: Path, output: Path | None = None) -> list[Path]:
+    """Draw what a training recorded, with the labels of the model's data set.
+
+    Args:
+        fold: a fold's folder in that of a model.
+        output: folder for the pictures; None for that of the recordings.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        CommandError: if there is no such folder, it cannot be written, or as `draw_evolution` does.
+    """
+    if not fold.is_dir():
+        raise CommandError(f"{fold}: there is no such folder")
+    labels = read_dataset_json(fold.absolute().parent / "dataset.json", ending=False)["labels"]
+    folder = output or fold / FOLDER
+    require_writable(folder, "-o")
+    return draw_evolution(fold, folder, labels)
+
+
 def draw_evolution(fold: Path, folder: Path, labels: dict[str, int | list[int]]) -> list[Path]:
-    """Draws a grid of gates by epochs for each recorded patch.
+    """Draw a grid of gates by epochs for each recorded patch.
 
     Every row has one scale of colours, from the 1st to the 99th percentile of what it shows.
 

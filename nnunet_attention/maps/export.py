@@ -60,12 +60,12 @@ class ModelDescription:
 
 
 def maps_folder(output: Path) -> Path:
-    """Where the maps of a case go whose segmentation is `output` with the data set's ending."""
+    """Return where the maps of a case go whose segmentation is `output` with an ending."""
     return output.parent / "maps" / output.name
 
 
 def is_complete(output: Path, file_ending: str, save_probabilities: bool = False) -> bool:
-    """Whether a case has its segmentation and its maps, none of which is ever half there."""
+    """Tell whether a case has its segmentation and its maps, none of which is ever half there."""
     files = [Path(f"{output}{file_ending}"), maps_folder(output) / SIDECAR]
     if save_probabilities:
         files.append(Path(f"{output}.npz"))
@@ -124,7 +124,7 @@ class CaseExport:
         return self.dataset_json["file_ending"]
 
     def put_aside(self, maps: np.ndarray) -> None:
-        """Writes the stitched maps, (N, *S) on the network's grid, for `run` to find.
+        """Write the stitched maps, (N, *S) on the network's grid, for `run` to find.
 
         Raises:
             CommandError: if there is no room, or the image's reader is not known.
@@ -144,7 +144,7 @@ class CaseExport:
             raise CommandError(f"{self.case}: cannot write {self._unfinished}: {error}") from error
 
     def run(self, logits: np.ndarray) -> None:
-        """Exports the case.
+        """Export the case.
 
         Raises:
             CommandError: if a file cannot be read or written; nothing of the case is left then.
@@ -183,7 +183,7 @@ class CaseExport:
         self._move_into_place(folder, segmentation_folder)
 
     def _write_maps(self, folder: Path) -> dict[str, np.ndarray]:
-        """One at a time; what comes back lies on disk and is read where it is looked at."""
+        """Write one map at a time; what comes back lies on disk and is read where it is looked at."""
         raw = np.load(self._unfinished / _RAW, mmap_mode="r")
         maps = {}
         for number, name in enumerate(self.map_names):
@@ -282,7 +282,7 @@ class CaseExport:
             write_case_page(view, folder / f"{self.case}.html")
 
     def _read_image(self) -> np.ndarray:
-        """The first channel, or the colours."""
+        """Read the first channel, or the colours."""
         image, _ = self.plans_manager.image_reader_writer_class().read_images(self.image_files)
         is_colour = len(self.image_files) == 1 and image.shape[0] in (3, 4) and image.shape[1] == 1
         return np.moveaxis(image[:3], 0, -1) if is_colour else image[0]

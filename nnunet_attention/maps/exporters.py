@@ -42,7 +42,7 @@ class Exporters:
             self._pool.shutdown(cancel_futures=True)
 
     def submit(self, export: CaseExport, logits: np.ndarray) -> None:
-        """Exports a case, after waiting for room.
+        """Export a case, after waiting for room.
 
         Raises:
             CommandError: if an earlier export failed.

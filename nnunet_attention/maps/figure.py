@@ -43,7 +43,7 @@ _DOTS_PER_INCH = 200
 
 
 def write_case_figure(view: CaseView, path: Path, full_range: bool = False) -> None:
-    """Draws the slices with most foreground and writes a PNG beside its target.
+    """Draw the slices with most foreground, and write a PNG beside its target.
 
     Args:
         view: of the case.
@@ -156,7 +156,7 @@ class _Sheet:
             )
 
     def draw_colour_bar(self, column: int, limits: tuple[float, float]) -> None:
-        """Draws the scale of a column's map below it, with numbers at both ends and between."""
+        """Draw the scale of a column's map below it, with numbers at both ends and between."""
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
 
@@ -177,7 +177,7 @@ class _Sheet:
             label.set_horizontalalignment(side)
 
     def name_colour_bars(self, column: int) -> None:
-        """Says in the column left of the first colour bar what they measure."""
+        """Say in the column left of the first colour bar what they measure."""
         self._write(
             *(self._x(column) + self._column, self._bottom - 0.17, "attention coefficient"),
             FAINT_TEXT,
@@ -196,7 +196,7 @@ class _Sheet:
         self._rows = [max(height * inches_per_mm, _LOWEST_PANEL) for height, _ in panels_mm]
 
     def _name_row(self, row: int, names: tuple[str, str]) -> None:
-        """Writes the plane's name and the slice's number at the left of its panels."""
+        """Write the plane's name and the slice's number at the left of its panels."""
         middle = self._y(row) + self._rows[row] / 2
         for name, points, colour, x, above in zip(
             names, _ROW_POINTS, (TEXT, FAINT_TEXT), (0.2, 0.4), (0.1, -0.1), strict=True
@@ -276,7 +276,7 @@ def _fitting_points(text: str, inches: float, points: float) -> float:
 
 
 def _legend_inches(styles: list[LabelStyle]) -> float:
-    """Width of a legend's column; matplotlib gives the patch and its margins 5 letters' height."""
+    """Measure a legend's column; matplotlib gives the patch and its margins 5 letters' height."""
     names = [_text_inches(style.name, _LEGEND_POINTS) for style in styles]
     return max(names) + 5 * _LEGEND_POINTS / 72 if names else 0.0
 

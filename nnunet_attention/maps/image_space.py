@@ -18,7 +18,7 @@ def to_image_space(
     configuration_manager: ConfigurationManager,
     properties: dict,
 ) -> np.ndarray:
-    """Undoes nnU-Net's resampling, cropping and transposition, in this order.
+    """Undo nnU-Net's resampling, cropping and transposition, in this order.
 
     It is nnU-Net's own way back for logits, resampling function included.
 
@@ -48,19 +48,19 @@ def to_image_space(
 
 
 def seen_by_network(plans_manager: PlansManager, properties: dict) -> np.ndarray:
-    """Mask (Z, Y, X) of the voxels that nnU-Net's cropping left."""
+    """Mask the voxels, (Z, Y, X), that nnU-Net's cropping left."""
     mask = np.zeros(properties["shape_before_cropping"], dtype=bool)
     mask[field_of(properties)] = True
     return mask.transpose(plans_manager.transpose_backward)
 
 
 def field_of(properties: dict) -> tuple[slice, ...]:
-    """Where the cropped image lies in the whole, in transposed axes."""
+    """Tell where the cropped image lies in the whole, in transposed axes."""
     return tuple(slice(int(low), int(high)) for low, high in properties["bbox_used_for_cropping"])
 
 
 def map_ending(file_ending: str, features: bool = False) -> str:
-    """The ending under which maps of a data set are written.
+    """Return the ending under which maps of a data set are written.
 
     It is the data set's own, but a BMP has too few grey levels, and features, which may be
     negative, do not fit in a PNG.
@@ -71,7 +71,7 @@ def map_ending(file_ending: str, features: bool = False) -> str:
 
 
 def write_map(one_map: np.ndarray, path: Path, properties: dict) -> None:
-    """Writes a map beside no one: straight to `path`, whose ending names the format.
+    """Write a map straight to `path`, whose ending names the format; nothing is renamed.
 
     Medical formats and TIFF hold 32-bit floats, a PNG the coefficient times `PNG_SCALE`.
 
@@ -94,7 +94,7 @@ def write_map(one_map: np.ndarray, path: Path, properties: dict) -> None:
 
 
 def can_be_written(properties: dict, file_ending: str) -> bool:
-    """Whether the geometry that a reader noted is one that `write_map` knows."""
+    """Tell whether the geometry that a reader noted is one that `write_map` knows."""
     return (
         file_ending in (*_NATURAL_IMAGE_ENDINGS, *_TIFF_ENDINGS)
         or "nibabel_stuff" in properties

@@ -48,7 +48,7 @@ class Header:
 
 
 def check_cases(cases: Sequence[CaseFiles], channels: int, reader: str) -> None:
-    """Checks that all files are whole, and those of a case fit the model and each other.
+    """Check that all files are whole, and those of a case fit the model and each other.
 
     Args:
         cases: to be predicted.
@@ -64,7 +64,7 @@ def check_cases(cases: Sequence[CaseFiles], channels: int, reader: str) -> None:
 
 
 def header_of(path: Path, reader: str) -> Header | None:
-    """Reads what nnU-Net's reader of a name makes of a file; None for a reader that is not known.
+    """Read what a reader of nnU-Net's makes of a file; None for a reader that is not known.
 
     Raises:
         CommandError: if the file is not whole, or nnU-Net would not read it, or misread it.

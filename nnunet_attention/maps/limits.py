@@ -13,19 +13,19 @@ _LEAST_RANGE = 1e-3
 
 
 def grey_limits(image: np.ndarray) -> tuple[float, float]:
-    """Black and white: soft tissue in CT, else the 0.5th and 99.5th percentile."""
+    """Choose black and white: soft tissue in CT, else the 0.5th and 99.5th percentile."""
     if looks_like_ct(image):
         return CT_WINDOW_HU
     return _widened(*_percentiles(image, 0.5, 99.5))
 
 
 def looks_like_ct(image: np.ndarray) -> bool:
-    """Whether the values must be Hounsfield units."""
+    """Tell whether the values must be Hounsfield units."""
     return bool(image.min() < _CT_BEGINS_BELOW)
 
 
 def map_limits(coefficients: np.ndarray) -> tuple[float, float]:
-    """The 1st and 99th percentile, a little apart, and inside [0, 1], where the map is constant."""
+    """Return the 1st and 99th percentile; of a constant map, two values a little apart in [0, 1]."""
     low, high = _widened(*_percentiles(coefficients, 1, 99))
     inwards = max(-low, 0.0) - max(high - 1, 0.0)
     return low + inwards, high + inwards

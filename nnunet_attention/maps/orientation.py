@@ -8,7 +8,7 @@ _OPPOSITE = {"L": "R", "P": "A", "S": "I"}
 
 
 def axis_codes(properties: dict) -> str | None:
-    """Where x, y and z of a case's arrays point, such as "RAS"; None where nothing says so.
+    """Tell where x, y and z of a case's arrays point, such as "RAS"; None where nothing says so.
 
     Args:
         properties: those of nnU-Net's reader.
@@ -28,7 +28,7 @@ def axis_codes(properties: dict) -> str | None:
 
 
 def in_lps(volume: np.ndarray, codes: str | None) -> np.ndarray:
-    """A view of the volume, (Z, Y, X) and possibly colours, with its axes in DICOM's order.
+    """View a volume, (Z, Y, X) and possibly colours, with its axes in DICOM's order.
 
     Args:
         volume: as read.
@@ -45,12 +45,12 @@ def in_lps(volume: np.ndarray, codes: str | None) -> np.ndarray:
 
 
 def spacing_in_lps(spacing_mm: tuple[float, ...], codes: str | None) -> tuple[float, ...]:
-    """The spacing of z, y and x after `in_lps`."""
+    """Return the spacing of z, y and x after `in_lps`."""
     return tuple(spacing_mm) if codes is None else tuple(spacing_mm[axis] for axis in _order(codes))
 
 
 def _order(codes: str) -> list[int]:
-    """For z, y, x as wanted, the axis of the array that it comes from."""
+    """Tell which axis of the array z, y and x come from."""
     return [
         2 - next(x for x, code in enumerate(codes) if code in (letter, _OPPOSITE[letter]))
         for letter in _WANTED[::-1]

@@ -48,7 +48,7 @@ class AttentionRecord(Mapping[str, Tensor]):
 
 @contextmanager
 def record_attention(network: nn.Module, features: bool = False) -> Iterator[AttentionRecord]:
-    """Records the attention coefficients of every forward pass inside the `with` block.
+    """Record the attention coefficients of every forward pass inside the `with` block.
 
     The network's results do not change. The recorded tensors are detached and stay on their device.
 
@@ -85,7 +85,7 @@ def record_attention(network: nn.Module, features: bool = False) -> Iterator[Att
 
 
 def attention_gates(network: nn.Module) -> list[AttentionGate]:
-    """The gates of a network in the order in which they run, coarsest first.
+    """Return the gates of a network in the order in which they run, coarsest first.
 
     Raises:
         NoAttentionGatesError: if there is none.
@@ -101,7 +101,7 @@ def attention_gates(network: nn.Module) -> list[AttentionGate]:
 
 
 def map_names(number_of_gates: int, features: bool = False) -> list[str]:
-    """The names under which `record_attention` keeps its maps, coefficients first."""
+    """Return the names under which `record_attention` keeps its maps, coefficients first."""
     kinds = ("gate", "skip", "gated") if features else ("gate",)
     return [f"{kind}_{number}" for kind in kinds for number in range(number_of_gates)]
 

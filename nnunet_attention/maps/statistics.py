@@ -14,7 +14,7 @@ def gate_statistics(
     labels: Mapping[str, int | list[int]],
     seen: np.ndarray,
 ) -> dict:
-    """Summarises coefficients over the voxels that the network saw.
+    """Summarise coefficients over the voxels that the network saw.
 
     Args:
         coefficients: (Z, Y, X), in [0, 1].

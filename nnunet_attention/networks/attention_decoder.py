@@ -73,11 +73,11 @@ class AttentionDecoder(UNetDecoder):
         self.start_gates()
 
     def start_gates(self) -> None:
-        """Sets the gates' initial values; once, after an initialisation of all layers."""
+        """Set the gates' initial values; once, after an initialisation of all layers."""
         start_gates(self.gates, self.stages, self.gate_start)
 
     def forward(self, skips: Sequence[Tensor], return_coefficients: bool = False):
-        """Decodes the encoder's features.
+        """Decode the encoder's features.
 
         The loop stands here because UNetDecoder's has no place where a gate could be called.
 
@@ -108,7 +108,7 @@ class AttentionDecoder(UNetDecoder):
         return (prediction, all_coefficients) if return_coefficients else prediction
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]):
-        """Values per case in the feature maps of decoder and gates, for nnU-Net's VRAM estimate.
+        """Count the values per case in all feature maps, gates included, for nnU-Net's estimate.
 
         Args:
             input_size: the size of the encoder's input, *S, without batch and channels.
@@ -124,7 +124,7 @@ class AttentionDecoder(UNetDecoder):
 
 
 def take_over_layers(decoder: UNetDecoder, plain: UNetDecoder) -> None:
-    """Makes `decoder`, whose own `__init__` has not run, a module with the layers of `plain`.
+    """Make `decoder`, whose own `__init__` has not run, a module with the layers of `plain`.
 
     UNetDecoder.__init__ would build all layers a second time. Its order of registration is kept,
     and what comes on top, such as gates, comes last: nnU-Net initialises in this order, so that one

@@ -28,7 +28,7 @@ class _GatedSkips:
 
     @classmethod
     def initialize(cls, module: nn.Module) -> None:
-        """Initialises one layer as nnU-Net does, and then, with the decoder, the gates' start.
+        """Initialise one layer as nnU-Net does, and then, with the decoder, the gates' start.
 
         For `network.apply(network.initialize)`, which comes to a module after all that it is made
         of.
@@ -38,7 +38,7 @@ class _GatedSkips:
             module.start_gates()
 
     def forward(self, x: Tensor, return_coefficients: bool = False):
-        """Segments `x`.
+        """Segment `x`.
 
         Shape:
             - x: (B, input_channels, *S)

@@ -48,7 +48,7 @@ def attention_class_path(network_class_name: str) -> str:
 
 
 def _by_last_name(path) -> type[nn.Module] | None:
-    """The network of a class that has moved to another package; None where it is another class."""
+    """Find the network of a class that has moved to another package; None if it is no such one."""
     try:
         if find_spec(path.partition(".")[0]) is not None:
             return None
@@ -63,7 +63,7 @@ def build_attention_network(
     num_output_channels: int,
     deep_supervision: bool = True,
 ) -> nn.Module:
-    """Builds and initialises the attention U-Net for one configuration of an nnU-Net plans file.
+    """Build and initialise the attention U-Net for one configuration of an nnU-Net plans file.
 
     Args:
         configuration: from `PlansManager(plans).get_configuration(name)`; its network may be plain

@@ -26,7 +26,7 @@ DEFAULT_GATE_START = "identity"
 
 
 def check_gate_start(start: str) -> None:
-    """Refuses what is not the name of a start.
+    """Refuse what is not the name of a start.
 
     Raises:
         ValueError: if there is no such start.
@@ -37,7 +37,7 @@ def check_gate_start(start: str) -> None:
 
 @torch.no_grad()
 def start_gates(gates: Iterable[AttentionGate], stages: Iterable[nn.Module], start: str) -> None:
-    """Sets the initial values of gates and of the convolutions that their skips go into.
+    """Set the initial values of gates and of the convolutions that their skips go into.
 
     - `identity`: psi's weight and bias are 0, so that every coefficient is 0.5, and the weights
       with which the next convolution meets the gated skip are divided by 0.5. The network computes

@@ -36,7 +36,7 @@ def build_plain_network(
     features_per_stage: Sequence[int] | None = None,
     initialize: bool = True,
 ) -> nn.Module:
-    """Builds and initialises the network of the plans without gates.
+    """Build and initialise the network of the plans without gates.
 
     Args:
         configuration: its network may be plain or gated.
@@ -74,7 +74,7 @@ def build_wide_network(
     num_output_channels: int,
     deep_supervision: bool = True,
 ) -> nn.Module:
-    """Builds and initialises the plain network, widened to the size of the gated one.
+    """Build and initialise the plain network, widened to the size of the gated one.
 
     Arguments and errors as for `build_attention_network`; the channels are those of
     `wide_features_per_stage`.
@@ -91,7 +91,7 @@ def build_wide_network(
 def wide_features_per_stage(
     configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int
 ) -> tuple[int, ...]:
-    """Channels per stage that give the plain network the parameters of the gated one.
+    """Return the channels per stage that give the plain network the parameters of the gated one.
 
     All stages are widened in proportion. Stages of equal width stay equal, as a residual encoder
     has a projection wherever the width changes. The result depends on nothing but the arguments:
@@ -106,7 +106,7 @@ def wide_features_per_stage(
 def wide_mismatch(
     configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int
 ) -> float:
-    """By which share of the gated network's parameters the wide one has more, or fewer if negative.
+    """Tell how many more parameters the wide network has, as a share of the gated one's.
 
     Beyond `WIDE_TOLERANCE` only in small networks, where one channel is a large step.
 
@@ -118,7 +118,7 @@ def wide_mismatch(
 
 
 def wide_mismatch_in_words(mismatch: float) -> str:
-    """For people, who expect the two networks to be alike in size; see `wide_mismatch`."""
+    """Tell people, who expect two networks of one size, how far off it is; see `wide_mismatch`."""
     return (
         f"the wide U-Net has {abs(mismatch):.1%} {'more' if mismatch > 0 else 'fewer'} parameters "
         f"than the attention U-Net: these plans' channels allow no size within {WIDE_TOLERANCE:.0%}"
@@ -162,7 +162,7 @@ def _matching_features(
 def nearest_features(
     target: int, features: Sequence[int], parameters: Callable[[Sequence[int]], int]
 ) -> tuple[int, ...]:
-    """Widens `features` in proportion until `parameters(features)` is next to `target`.
+    """Widen `features` in proportion until `parameters(features)` is next to `target`.
 
     One channel more in the widest stages, the others in proportion, is a step; the step nearest to
     the target is taken. Then each width, the widest first, gets one channel more where that comes
@@ -197,5 +197,5 @@ def nearest_features(
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Numbers in all parameters, each tensor once."""
+    """Count the numbers in all parameters, each tensor once."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -24,7 +24,7 @@ _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)"
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], described: str) -> None:
-    """Loads weights into a network, or says in one line why they do not fit.
+    """Load weights into a network, or say in one line why they do not fit.
 
     Args:
         network: changed in place.
@@ -47,7 +47,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], described: s
 
 
 def load_checkpoint(path: str | Path) -> dict:
-    """Loads a checkpoint of nnU-Net onto the CPU; nothing in the file is executed.
+    """Load a checkpoint of nnU-Net onto the CPU; nothing in the file is executed.
 
     Only tensors, plain Python values and numpy numbers, which nnU-Net's log holds, are accepted.
 
@@ -82,7 +82,7 @@ def load_checkpoint(path: str | Path) -> dict:
 
 
 def save_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
-    """Writes a checkpoint beside `path` and then renames it, so that it is never half there.
+    """Write a checkpoint beside `path` and then rename it, so that it is never half there.
 
     Raises:
         CommandError: if it cannot be written.
@@ -96,7 +96,7 @@ def save_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
 
 
 def _numpy_globals() -> list:
-    """What the unpickler must know to rebuild a number of numpy."""
+    """List what the unpickler must know to rebuild a number of numpy's."""
     number_types = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
     wanted = [np.dtype, *number_types, *map(_scalar_of, ("numpy.core", "numpy._core"))]
     # torch would take off its list afterwards what the caller had put there.
@@ -104,7 +104,7 @@ def _numpy_globals() -> list:
 
 
 def _scalar_of(core: str):
-    """Numpy's constructor of numbers under the name that numpy 1 or numpy 2 writes."""
+    """Wrap numpy's constructor of numbers under the name that numpy 1 or numpy 2 writes."""
     rebuild = np.float64(0).__reduce__()[0]
 
     def scalar(*arguments):
@@ -132,7 +132,7 @@ def _why_not_loaded(path: Path, error: Exception) -> str:
 
 
 def _what_is_wrong(path: Path, error: Exception) -> str:
-    """In words, where torch's reason is a number or the name of an error."""
+    """Say in words what torch tells by a number or the name of an error."""
     try:
         with path.open("rb") as file:
             start = file.read(4)

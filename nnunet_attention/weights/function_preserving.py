@@ -10,7 +10,7 @@ from nnunet_attention.networks.gate_start import start_gates
 
 
 def start_from_plain(attention: nn.Module, plain_weights: Mapping[str, Tensor]) -> None:
-    """Loads a plain network's weights into its gated counterpart, whose function they then keep.
+    """Load a plain network's weights into its gated counterpart, which then computes the same.
 
     theta and phi of the gates stay as they are; psi and the weights that meet a gated skip get the
     start `identity`, whatever start the network was built with.

@@ -53,7 +53,7 @@ def upgrade_checkpoint(
     dataset_json: dict | None = None,
     gate_full_resolution: bool = False,
 ) -> UpgradedCheckpoint:
-    """Gives the network of a checkpoint attention gates and keeps its function.
+    """Give the network of a checkpoint attention gates, and keep its function.
 
     All that nnU-Net's commands read is kept, but for the optimizer: its state starts afresh, in the
     form that `AttentionUNetTrainer` loads, as the gates have no momentum yet. Continued training
@@ -113,7 +113,7 @@ def upgrade_checkpoint(
 def upgrade_checkpoint_file(
     source: str | Path, target: str | Path, *, gate_full_resolution: bool = False
 ) -> UpgradedCheckpoint:
-    """Reads a plain checkpoint and writes the attention checkpoint that computes the same.
+    """Read a plain checkpoint, and write the attention checkpoint that computes the same.
 
     Raises:
         CommandError: if `target` exists or cannot be written, and as `load_checkpoint` and
@@ -135,7 +135,7 @@ def upgrade_checkpoint_file(
 
 
 def plans_with_full_resolution_gate(plans: dict, configuration_name: str) -> dict:
-    """Plans in which one configuration names our network, gated at the highest resolution too.
+    """Return plans in which a configuration's network has a gate at the highest resolution too.
 
     Args:
         plans: nnU-Net's plans; not changed.
@@ -169,14 +169,14 @@ def _plain_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def _quiet():
-    """Holds back what nnU-Net prints and warns about while it looks for classes."""
+    """Hold back what nnU-Net prints and warns about while it looks for classes."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _build_plain(trainer_name: str, manager, configuration, inputs: int, outputs: int):
-    """The network as the checkpoint's trainer builds it, which need not be what the plans name."""
+    """Build the network as the checkpoint's trainer does, which need not be what the plans name."""
     # Raises where the network is not one of those that have a gated counterpart.
     attention_class_path(configuration.network_arch_class_name)
     try:
@@ -211,7 +211,7 @@ def _load(plain: nn.Module, weights: Mapping[str, Tensor], configuration_name: s
 
 
 def _difference(plain: nn.Module, attention: nn.Module) -> float:
-    """Largest difference of the two networks' logits on a small input.
+    """Return the largest difference of the two networks' logits on a small input.
 
     Leaves both networks in single precision or better.
     """

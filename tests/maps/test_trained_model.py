@@ -1,4 +1,4 @@
-"""A model's folder is loaded with the folds that are asked for, or one line says what is missing."""
+"""A model's folder is loaded with the folds asked for, or one line says what is missing."""
 
 import json
 from pathlib import Path
