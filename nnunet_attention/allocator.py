@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process: what glibc's allocator is to do in a training."""
+"""Keeps memory that is freed with the process, by what glibc's allocator is told in a training."""
 
 import ctypes
 import os

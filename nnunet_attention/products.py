@@ -5,11 +5,12 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.nn.grad import conv2d_weight, conv3d_weight
 
 from nnunet_attention.torch_modes import is_autocast_on_cpu, is_traced
 
 _CONVOLUTION = {4: nn.functional.conv2d, 5: nn.functional.conv3d}
-_WEIGHT_GRADIENT = {4: torch.nn.grad.conv2d_weight, 5: torch.nn.grad.conv3d_weight}
+_WEIGHT_GRADIENT = {4: conv2d_weight, 5: conv3d_weight}
 
 
 def convolve(convolution: nn.Conv2d | nn.Conv3d, features: Tensor) -> Tensor:
@@ -102,8 +103,9 @@ def spread_over_windows(
     )
     # One place of all windows after the other: a permuted copy of all is slower.
     for place in product(*map(range, stride)):
-        steps = map(slice, place, covered, stride)
-        spread[(..., *steps)] = products[(slice(None), slice(None), *place)]
+        target = (slice(None), slice(None), *map(slice, place, covered, stride))
+        source: tuple[slice | int, ...] = (slice(None), slice(None), *place)
+        spread[target] = products[source]
     return spread
 
 

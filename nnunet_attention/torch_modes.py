@@ -1,4 +1,4 @@
-"""How torch runs at the moment, asked in a way that old versions answer too."""
+"""Asks torch how it runs at the moment, in a way that old versions answer too."""
 
 import torch
 

@@ -70,32 +70,32 @@ class AttentionUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer)
 
 
 class AttentionUNetTrainer_1epoch(AttentionUNetTrainer, nnUNetTrainer_1epoch):
-    """One epoch."""
+    """Trains for one epoch."""
 
 
 class AttentionUNetTrainer_5epochs(AttentionUNetTrainer, nnUNetTrainer_5epochs):
-    """Five epochs."""
+    """Trains for five epochs."""
 
 
 class AttentionUNetTrainer_10epochs(AttentionUNetTrainer, nnUNetTrainer_10epochs):
-    """Ten epochs."""
+    """Trains for ten epochs."""
 
 
 class AttentionUNetTrainer_20epochs(AttentionUNetTrainer, nnUNetTrainer_20epochs):
-    """20 epochs."""
+    """Trains for 20 epochs."""
 
 
 class AttentionUNetTrainer_50epochs(AttentionUNetTrainer, nnUNetTrainer_50epochs):
-    """50 epochs."""
+    """Trains for 50 epochs."""
 
 
 class AttentionUNetTrainer_100epochs(AttentionUNetTrainer, nnUNetTrainer_100epochs):
-    """100 epochs."""
+    """Trains for 100 epochs."""
 
 
 class AttentionUNetTrainer_250epochs(AttentionUNetTrainer, nnUNetTrainer_250epochs):
-    """250 epochs."""
+    """Trains for 250 epochs."""
 
 
 class AttentionUNetTrainer_500epochs(AttentionUNetTrainer, nnUNetTrainer_500epochs):
-    """500 epochs."""
+    """Trains for 500 epochs."""

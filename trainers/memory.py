@@ -1,10 +1,10 @@
-"""What our trainers do about memory on a CPU."""
+"""Lets our trainers keep memory on a CPU."""
 
 from nnunet_attention.allocator import keep_freed_memory
 
 
 class KeepsFreedMemory:
-    """Mixed into a trainer: on a CPU, freed memory stays with the process.
+    """Keeps freed memory with the process on a CPU; mixed into a trainer.
 
     docs/performance.md has what that gains: a quarter of the time with nnU-Net's Hippocampus plan,
     for a fifth more memory. NNUNET_ATTENTION_KEEP_MEMORY=0 switches it off.

@@ -64,7 +64,7 @@ def _seed_everything(*numbers: int) -> None:
 
 
 class nnUNetTrainer_short(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
-    """Stock nnU-Net for a few short epochs.
+    """Trains stock nnU-Net for a few short epochs.
 
     The length stands in the environment variable NNUNET_ATTENTION_SHORT_SCHEDULE (default
     `10,25,5`: epochs, iterations an epoch, validation iterations an epoch). Every epoch is saved.
@@ -105,4 +105,4 @@ class nnUNetTrainer_short(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
 
 
 class AttentionUNetTrainer_short(AttentionUNetTrainer, nnUNetTrainer_short):
-    """Attention U-Net for a few short epochs, as long as `nnUNetTrainer_short`."""
+    """Trains the attention U-Net for a few short epochs, as long as `nnUNetTrainer_short`."""

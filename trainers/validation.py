@@ -1,10 +1,10 @@
-"""What our trainers do about a validation that was interrupted."""
+"""Lets our trainers go on with a validation that was interrupted."""
 
 from nnunet_attention.nnunet.kept_cases import kept_cases
 
 
 class ContinuesValidation:
-    """Mixed into a trainer: its validation leaves out cases that are named to it as predicted.
+    """Leaves out of the validation cases that are named as predicted; mixed into a trainer.
 
     `nnunet-attention crossval` names them. The summary is of all cases that are in the folder.
     """

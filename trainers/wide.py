@@ -69,36 +69,36 @@ class WideUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
 
 
 class WideUNetTrainer_1epoch(WideUNetTrainer, nnUNetTrainer_1epoch):
-    """One epoch."""
+    """Trains for one epoch."""
 
 
 class WideUNetTrainer_5epochs(WideUNetTrainer, nnUNetTrainer_5epochs):
-    """Five epochs."""
+    """Trains for five epochs."""
 
 
 class WideUNetTrainer_10epochs(WideUNetTrainer, nnUNetTrainer_10epochs):
-    """Ten epochs."""
+    """Trains for ten epochs."""
 
 
 class WideUNetTrainer_20epochs(WideUNetTrainer, nnUNetTrainer_20epochs):
-    """20 epochs."""
+    """Trains for 20 epochs."""
 
 
 class WideUNetTrainer_50epochs(WideUNetTrainer, nnUNetTrainer_50epochs):
-    """50 epochs."""
+    """Trains for 50 epochs."""
 
 
 class WideUNetTrainer_100epochs(WideUNetTrainer, nnUNetTrainer_100epochs):
-    """100 epochs."""
+    """Trains for 100 epochs."""
 
 
 class WideUNetTrainer_250epochs(WideUNetTrainer, nnUNetTrainer_250epochs):
-    """250 epochs."""
+    """Trains for 250 epochs."""
 
 
 class WideUNetTrainer_500epochs(WideUNetTrainer, nnUNetTrainer_500epochs):
-    """500 epochs."""
+    """Trains for 500 epochs."""
 
 
 class WideUNetTrainer_short(WideUNetTrainer, nnUNetTrainer_short):
-    """A few short epochs, as long as `nnUNetTrainer_short`."""
+    """Trains for a few short epochs, as long as `nnUNetTrainer_short`."""

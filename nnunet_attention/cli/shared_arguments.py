@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from nnunet_attention.cli.numbers import not_negative, positive
 from nnunet_attention.errors import CommandError
 
+Parser = argparse.ArgumentParser | argparse._ArgumentGroup
+
 DEVICES = ("cuda", "cpu", "mps")
 # Here and not with the policies: building the parser must not import numpy.
 POLICIES = ("nnunet", "reference-present", "empty-correct-is-one")
@@ -85,7 +87,7 @@ def trained_models(trainers: list[str], plans: list[str] | None) -> tuple[tuple[
 
 
 def add_folds(
-    parser: argparse.ArgumentParser,
+    parser: Parser,
     meaning: str = f"folds (default: {FOLDS_OF_SPLITS})",
     default: list[str] | None = None,
 ) -> None:
@@ -111,9 +113,7 @@ def add_npz(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_device(
-    parser: argparse.ArgumentParser, *other_names: str, default: str = DEVICES[0]
-) -> None:
+def add_device(parser: Parser, *other_names: str, default: str = DEVICES[0]) -> None:
     """`-device`, by default a GPU."""
     parser.add_argument(
         *other_names, "-device", choices=DEVICES, default=default, help=f"(default: {default})"

@@ -1,4 +1,4 @@
-"""What a picture or a page of one case shows."""
+"""Holds what a picture or a page of one case shows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Volumes as deflated 8-bit arrays, small enough for a page and near enough to the original."""
+"""Packs volumes as deflated 8-bit arrays, small enough for a page, near enough to the original."""
 
 import base64
 import zlib
@@ -65,8 +65,8 @@ def embed_values(
         levels = np.concatenate(
             [
                 np.linspace(low, high, _LEVELS_OF_ALL),
-                np.linspace(*around, _LEVELS_AROUND),
-                np.linspace(*window, _LEVELS_IN_WINDOW),
+                np.linspace(around[0], around[1], _LEVELS_AROUND),
+                np.linspace(window[0], window[1], _LEVELS_IN_WINDOW),
             ]
         )
         levels.sort()

@@ -87,6 +87,8 @@ def _signature(epoch: RecordedEpoch) -> list:
 
 
 def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) -> None:
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     first = epochs[0].patches[number]
     spacing_mm = epochs[0].spacing_mm[-2:]
     is_volume = first.image.ndim == 3
@@ -109,7 +111,9 @@ def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) ->
     figure = new_figure(
         columns * _PANEL_INCHES + 1.1, len(rows) * (height + 0.12) + 1.0, layout="constrained"
     )
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
     panels = figure.subplots(len(rows), columns, squeeze=False)
     greys = grey_limits(first.image.astype(np.float32))
     options = {"aspect": spacing_mm[0] / spacing_mm[1], "interpolation": "bilinear"}

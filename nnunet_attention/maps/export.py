@@ -4,6 +4,7 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from nnunetv2.configuration import default_num_processes
@@ -32,7 +33,7 @@ _RAW = "raw.npy"
 
 @dataclass(frozen=True)
 class MapOptions:
-    """What is written for a case besides the maps.
+    """Tells what is written for a case besides the maps.
 
     Attributes:
         features: also the skip's activation before and after each gate.
@@ -51,7 +52,7 @@ class MapOptions:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Where a model came from; empty for a network handed over in memory."""
+    """Tells where a model came from; empty for a network handed over in memory."""
 
     folder: str | None = None
     checkpoint: str | None = None
@@ -183,7 +184,7 @@ class CaseExport:
         self._move_into_place(folder, segmentation_folder)
 
     def _write_maps(self, folder: Path) -> dict[str, np.ndarray]:
-        """Write one map at a time; what comes back lies on disk and is read where it is looked at."""
+        """Write the maps one at a time; what comes back stays on disk until it is looked at."""
         raw = np.load(self._unfinished / _RAW, mmap_mode="r")
         maps = {}
         for number, name in enumerate(self.map_names):
@@ -208,7 +209,7 @@ class CaseExport:
         seen = seen_by_network(self.plans_manager, self.properties)
         entries = {}
         for name, one_map in maps.items():
-            entry = {"file": self._file_of(name)}
+            entry: dict[str, Any] = {"file": self._file_of(name)}
             if name in self.grids:
                 patch_size = self.configuration_manager.patch_size
                 entry["downsampling"] = [
@@ -257,10 +258,11 @@ class CaseExport:
     def _draw(self, folder: Path, maps: dict, prediction: np.ndarray) -> None:
         codes = axis_codes(self.properties)
         reference = self._read_reference()
+        z_mm, y_mm, x_mm = map(float, self.properties["spacing"])
         view = CaseView(
             name=self.case,
             image=in_lps(self._read_image(), codes),
-            spacing_mm=spacing_in_lps(tuple(map(float, self.properties["spacing"])), codes),
+            spacing_mm=spacing_in_lps((z_mm, y_mm, x_mm), codes),
             labels=self._labels,
             prediction=in_lps(prediction, codes),
             maps={

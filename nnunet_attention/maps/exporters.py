@@ -1,4 +1,4 @@
-"""The processes in which predicted cases are exported while the network goes on."""
+"""Runs the processes in which predicted cases are exported while the network goes on."""
 
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool

@@ -1,4 +1,4 @@
-"""The picture of a case: image, labels, and each attention map as a transparent overlay."""
+"""Draws the picture of a case: image, labels, and each attention map as an overlay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -173,7 +173,8 @@ class _Sheet:
         ticks = (low, (low + high) / 2, high)
         bar.set_ticks(ticks, labels=[f"{tick:.{decimals}f}" for tick in ticks])
         axes.tick_params(colors=TEXT, labelsize=9, length=2)
-        for label, side in zip(axes.get_xticklabels(), ("left", "center", "right"), strict=True):
+        sides: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
+        for label, side in zip(axes.get_xticklabels(), sides, strict=True):
             label.set_horizontalalignment(side)
 
     def name_colour_bars(self, column: int) -> None:
@@ -201,6 +202,7 @@ class _Sheet:
         for name, points, colour, x, above in zip(
             names, _ROW_POINTS, (TEXT, FAINT_TEXT), (0.2, 0.4), (0.1, -0.1), strict=True
         ):
+            options: dict[str, Any]
             if self._names_lie:
                 place, options = (self._left - _GAP, middle + above), {"ha": "right"}
             else:

@@ -18,7 +18,7 @@ from nnunet_attention.nnunet.checkpoints import FINAL
 
 @dataclass(frozen=True, kw_only=True)
 class FolderPrediction:
-    """What is predicted, with which model, and how.
+    """Says what is predicted, with which model, and how.
 
     Attributes:
         images: folder of CASE_0000 and so on.
@@ -72,7 +72,6 @@ def predict_folder(prediction: FolderPrediction) -> None:
         CommandError: if anything is missing or does not fit, mostly before the first case.
     """
     _check_folders(prediction)
-    _check_options(prediction.options)
     predictor = AttentionPredictor(
         tile_step_size=prediction.step_size,
         use_mirroring=prediction.mirroring,
@@ -88,6 +87,7 @@ def predict_folder(prediction: FolderPrediction) -> None:
         prediction.model_folder, prediction.folds, prediction.checkpoint
     )
     _check_cases(prediction, predictor)
+    _check_options(prediction.options)
     previous = None if prediction.previous_stage is None else str(prediction.previous_stage)
     try:
         prediction.output.mkdir(parents=True, exist_ok=True)

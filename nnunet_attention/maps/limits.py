@@ -1,4 +1,4 @@
-"""Values at the two ends of a scale of greys or colours."""
+"""Chooses the values at the two ends of a scale of greys or colours."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def looks_like_ct(image: np.ndarray) -> bool:
 
 
 def map_limits(coefficients: np.ndarray) -> tuple[float, float]:
-    """Return the 1st and 99th percentile; of a constant map, two values a little apart in [0, 1]."""
+    """Return the 1st and 99th percentile; of a constant map, two values a little apart."""
     low, high = _widened(*_percentiles(coefficients, 1, 99))
     inwards = max(-low, 0.0) - max(high - 1, 0.0)
     return low + inwards, high + inwards

@@ -44,9 +44,14 @@ def in_lps(volume: np.ndarray, codes: str | None) -> np.ndarray:
     return turned
 
 
-def spacing_in_lps(spacing_mm: tuple[float, ...], codes: str | None) -> tuple[float, ...]:
+def spacing_in_lps(
+    spacing_mm: tuple[float, float, float], codes: str | None
+) -> tuple[float, float, float]:
     """Return the spacing of z, y and x after `in_lps`."""
-    return tuple(spacing_mm) if codes is None else tuple(spacing_mm[axis] for axis in _order(codes))
+    if codes is None:
+        return spacing_mm
+    z, y, x = _order(codes)
+    return spacing_mm[z], spacing_mm[y], spacing_mm[x]
 
 
 def _order(codes: str) -> list[int]:

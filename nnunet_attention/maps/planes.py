@@ -1,11 +1,15 @@
-"""Axial, sagittal and coronal planes through a volume, as a radiologist's screen shows them."""
+"""Cuts axial, sagittal and coronal planes through a volume, as radiologists see them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from nnunet_attention.drawing import fullest_slice
 from nnunet_attention.maps.case_view import CaseView
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Plane:
         plane = volume.take(index, self.axis)
         return plane[::-1] if self.head_up else plane
 
-    def of_rows_and_columns(self, of_axes: tuple) -> tuple:
+    def of_rows_and_columns(self, of_axes: Sequence[T]) -> tuple[T, T]:
         """Pick what rows and columns have of what z, y and x have, such as spacing or size."""
         rows, columns = (value for axis, value in enumerate(of_axes) if axis != self.axis)
         return rows, columns

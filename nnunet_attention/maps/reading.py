@@ -1,4 +1,4 @@
-"""What a gate's coefficient means, beside the map that shows it."""
+"""Says what a gate's coefficient means, beside the map that shows it."""
 
 _READINGS = {
     "identity": (

@@ -16,7 +16,7 @@ class NoAttentionGatesError(CommandError, ValueError):
 
 
 class AttentionRecord(Mapping[str, Tensor]):
-    """What the gates gave out in the forward passes of `record_attention`.
+    """Holds what the gates gave out in the forward passes of `record_attention`.
 
     As a mapping it is the last pass: `record["gate_0"]` is (B, 1, *S) on the grid of that gate's
     skip connection. `gate_0` is `decoder.gates.0`, the coarsest.
@@ -25,7 +25,7 @@ class AttentionRecord(Mapping[str, Tensor]):
         passes: one dictionary for each forward pass, oldest first.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.passes: list[dict[str, Tensor]] = []
 
     def __getitem__(self, name: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the coefficients of one gate amount to in one case."""
+"""Sums up what the coefficients of one gate amount to in one case."""
 
 from collections.abc import Mapping
 

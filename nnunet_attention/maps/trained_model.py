@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from nnunetv2.paths import nnUNet_results
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.dataset_json import read_dataset_json
 from nnunet_attention.nnunet.datasets import dataset_name
 from nnunet_attention.nnunet.lookups import find_trainer
-from nnunet_attention.nnunet.model_folders import ModelName, fold_folder, fold_folders
+from nnunet_attention.nnunet.model_folders import ALL, ModelName, fold_folder, fold_folders
 from nnunet_attention.plans.files import read_plans
 from nnunet_attention.weights import load_checkpoint
 from nnunet_attention.weights.checkpoint import load_weights
@@ -73,7 +74,7 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
     configuration_name = checkpoints[0]["init_args"]["configuration"]
     weights = [checkpoint["network_weights"] for checkpoint in checkpoints]
     try:
-        trainer_class = find_trainer(trainer_name)
+        trainer_class: type[nnUNetTrainer] = find_trainer(trainer_name)
         network = build_from_plans(
             plans,
             configuration_name,
@@ -128,7 +129,7 @@ def _folds_to_use(folder: Path, requested: Folds, checkpoint_name: str) -> list[
     """Raise a CommandError that names the folds there are, if a requested one is missing."""
     present = [name for name, fold in fold_folders(folder) if (fold / checkpoint_name).is_file()]
     if requested is None:
-        folds = [fold for fold in present if fold != "all"]
+        folds = [fold for fold in present if fold != ALL]
     elif isinstance(requested, (str, int)):
         folds = [str(requested)]
     else:

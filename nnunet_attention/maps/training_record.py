@@ -4,7 +4,7 @@ import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class RecordedPatch:
 
 @dataclass(frozen=True)
 class RecordedEpoch:
-    """What was recorded after an epoch; the spacing, in mm, is that of the patches' axes."""
+    """Holds what was recorded after an epoch; the spacing, in mm, is that of the patches' axes."""
 
     epoch: int
     spacing_mm: tuple[float, ...]
@@ -90,7 +90,7 @@ def record_epoch(trainer: "nnUNetTrainer") -> Path:
     folder = Path(trainer.output_folder) / FOLDER
     folder.mkdir(exist_ok=True)
     path = folder / f"epoch_{trainer.current_epoch:04d}.npz"
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{number}_{name}": value
         for number, patch in enumerate(patches)
         for name, value in (

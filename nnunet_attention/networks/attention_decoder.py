@@ -1,6 +1,6 @@
 """nnU-Net's U-Net decoder with an attention gate on its skip connections."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -74,7 +74,13 @@ class AttentionDecoder(UNetDecoder):
 
     def start_gates(self) -> None:
         """Set the gates' initial values; once, after an initialisation of all layers."""
-        start_gates(self.gates, self.stages, self.gate_start)
+        start_gates(self.iter_gates(), self.stages, self.gate_start)
+
+    def iter_gates(self) -> Iterator[AttentionGate]:
+        """Go through the gates, the coarsest first."""
+        for gate in self.gates:
+            assert isinstance(gate, AttentionGate)
+            yield gate
 
     def forward(self, skips: Sequence[Tensor], return_coefficients: bool = False):
         """Decode the encoder's features.
@@ -118,7 +124,7 @@ class AttentionDecoder(UNetDecoder):
         for stride in self.encoder.strides:
             input_size = [size // step for size, step in zip(input_size, stride, strict=True)]
             sizes.append(input_size)
-        for s, gate in enumerate(self.gates):
+        for s, gate in enumerate(self.iter_gates()):
             output += np.int64(gate.compute_conv_feature_map_size(sizes[-(s + 2)]))
         return output
 

@@ -1,13 +1,20 @@
 """The gated counterparts of nnU-Net's two standard networks."""
 
+from typing import TYPE_CHECKING
+
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from torch import Tensor, nn
 
 from nnunet_attention.networks.attention_decoder import AttentionDecoder
 from nnunet_attention.networks.gate_start import DEFAULT_GATE_START
 
+if TYPE_CHECKING:  # the class that follows in the method resolution order
+    _UNet = PlainConvUNet
+else:
+    _UNet = object
 
-class _GatedSkips:
+
+class _GatedSkips(_UNet):
     """Puts gates on the skips of the U-Net class that follows it in the method resolution order."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""From the network that nnU-Net plans name to its gated counterpart."""
+"""Leads from the network that nnU-Net's plans name to its gated counterpart."""
 
 from importlib.util import find_spec
 
@@ -27,12 +27,13 @@ def attention_class_path(network_class_name: str) -> str:
     """Import path of the gated counterpart of a network named in plans.
 
     Args:
-        network_class_name: the plans' `network_class_name`; of a gated network it is returned.
+        network_class_name: the plans' `network_class_name`; that of a gated network is its own.
 
     Raises:
         UnsupportedNetworkError: if it is another network than nnU-Net's PlainConvUNet or
             ResidualEncoderUNet; it is not imported.
     """
+    found: type[nn.Module] | None
     try:
         found = network_class(network_class_name)
     except CommandError:
@@ -47,7 +48,7 @@ def attention_class_path(network_class_name: str) -> str:
     return _GATED_PATH_OF[found]
 
 
-def _by_last_name(path) -> type[nn.Module] | None:
+def _by_last_name(path: str) -> type[nn.Module] | None:
     """Find the network of a class that has moved to another package; None if it is no such one."""
     try:
         if find_spec(path.partition(".")[0]) is not None:

@@ -63,8 +63,10 @@ def start_gates(gates: Iterable[AttentionGate], stages: Iterable[nn.Module], sta
         return
     for gate, stage in zip(gates, stages, strict=False):
         gate.psi.weight.zero_()
+        assert gate.psi.bias is not None, "gates are built with it"
         gate.psi.bias.fill_(OPEN_BIAS if start == "open" else IDENTITY_BIAS)
         if start == "identity" and gate.output_transform is None:
             # The stage's input is (upsampled, skip). Its weight has several names in the state
             # dict, but is one tensor.
-            stage.convs[0].conv.weight[:, -gate.skip_channels :].div_(IDENTITY_COEFFICIENT)
+            weight = stage.get_parameter("convs.0.conv.weight")
+            weight[:, -gate.skip_channels :].div_(IDENTITY_COEFFICIENT)

@@ -27,7 +27,7 @@ def without_views(network: nn.Module) -> nn.Module:
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
-    """torch's, with an output that is no view."""
+    """Normalises as torch's class does, with an output that is no view."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 as in torch
         """Normalise each channel of each case; (B, C, *S) in and out."""
@@ -35,7 +35,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
 
 
 class InstanceNorm3d(nn.InstanceNorm3d):
-    """torch's, with an output that is no view."""
+    """Normalises as torch's class does, with an output that is no view."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 as in torch
         """Normalise each channel of each case; (B, C, *S) in and out."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
@@ -126,7 +126,7 @@ def wide_mismatch_in_words(mismatch: float) -> str:
 
 
 class _Match(NamedTuple):
-    """Channels per stage, the parameters that they give, and those that were wanted."""
+    """The channels per stage, the parameters that they give, and those that were wanted."""
 
     features: tuple[int, ...]
     parameters: int
@@ -155,7 +155,8 @@ def _matching_features(
     with torch.device("meta"):
         target = count_parameters(build_attention_network(configuration, *channels))
         plain = build_plain_network(configuration, *channels, initialize=False)
-    features = nearest_features(target, plain.encoder.output_channels, plain_parameters)
+    encoder: Any = plain.encoder  # nnU-Net's networks have no types
+    features = nearest_features(target, encoder.output_channels, plain_parameters)
     return _Match(features, plain_parameters(features), target)
 
 

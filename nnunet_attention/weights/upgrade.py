@@ -1,14 +1,15 @@
-"""From a plain nnU-Net checkpoint to an attention checkpoint that computes the same."""
+"""Makes an attention checkpoint of a plain nnU-Net checkpoint, such that it computes the same."""
 
 import contextlib
 import functools
 import io
 import logging
+import math
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -179,6 +180,7 @@ def _build_plain(trainer_name: str, manager, configuration, inputs: int, outputs
     """Build the network as the checkpoint's trainer does, which need not be what the plans name."""
     # Raises where the network is not one of those that have a gated counterpart.
     attention_class_path(configuration.network_arch_class_name)
+    trainer: type[nnUNetTrainer]
     try:
         trainer = find_trainer(trainer_name)
     except CommandError as error:
@@ -215,20 +217,21 @@ def _difference(plain: nn.Module, attention: nn.Module) -> float:
 
     Leaves both networks in single precision or better.
     """
-    encoder = attention.encoder
-    size = [2 * torch.tensor(steps).prod().item() for steps in zip(*encoder.strides, strict=True)]
+    encoder: Any = attention.encoder  # nnU-Net's networks have no types
+    size = [2 * math.prod(steps) for steps in zip(*encoder.strides, strict=True)]
     # Half precision is compared in single: not all of its operations exist on the CPU.
     first_layer = next(encoder.parameters())
     dtype = torch.promote_types(first_layer.dtype, torch.float32)
     image = torch.randn(1, first_layer.shape[1], *size, dtype=dtype)
     with torch.inference_mode():
-        wanted = _as_list(plain.to(dtype)(image))
-        found = _as_list(attention.to(dtype)(image))
-    if [logits.shape for logits in wanted] != [logits.shape for logits in found]:
+        before = _as_list(plain.to(dtype)(image))
+        after = _as_list(attention.to(dtype)(image))
+    if [logits.shape for logits in before] != [logits.shape for logits in after]:
         raise CommandError("the network returns logits of other shapes than the plans' network")
-    scale = max(logits.abs().max().item() for logits in wanted)
+    scale = max(logits.abs().max().item() for logits in before)
     difference = max(
-        (before - after).abs().max().item() for before, after in zip(wanted, found, strict=True)
+        (plain_logits - logits).abs().max().item()
+        for plain_logits, logits in zip(before, after, strict=True)
     )
     # Written so that NaN, which compares false, is refused too.
     if not difference <= TOLERANCE * max(scale, torch.finfo(dtype).tiny):

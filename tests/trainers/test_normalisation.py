@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as stock_module
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from tiny_trainers import build_trainer, initialized, make_nnunet_folders
 from torch import nn
@@ -57,7 +56,7 @@ def test_they_are_there_before_the_network_is_distributed(name, build, monkeypat
     trainer = build(getattr(trainers, name))
     trainer.is_ddp = True
     monkeypatch.setattr(trainer, "_set_batch_size_and_oversample", lambda: None)
-    monkeypatch.setattr(stock_module, "DDP", distribute)
+    monkeypatch.setattr(f"{nnUNetTrainer.__module__}.DDP", distribute)
     initialized(trainer)
     assert distributed == [{InstanceNorm3d}]
 
