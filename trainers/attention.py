@@ -49,7 +49,7 @@ class AttentionUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer)
         )
         return without_views(network)
 
-    def on_train_start(self):
+    def on_train_start(self) -> None:
         """Start as nnU-Net does, after a look at what is to be recorded: an error is best made now.
 
         Raises:
@@ -58,7 +58,7 @@ class AttentionUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer)
         epochs_to_record()
         super().on_train_start()
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """End as nnU-Net does, and record the coefficients if this epoch is asked for."""
         super().on_epoch_end()
         if self.local_rank == 0 and self.current_epoch in epochs_to_record():

@@ -90,13 +90,13 @@ class nnUNetTrainer_short(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
         self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = schedule
         self.save_every = 1
 
-    def initialize(self):
+    def initialize(self) -> None:
         """Initialise as nnU-Net does, from seeded random numbers."""
         if self._seed is not None:
             _seed_everything(self._seed)
         super().initialize()
 
-    def on_epoch_start(self):
+    def on_epoch_start(self) -> None:
         """Start as nnU-Net does; the epoch's batches are drawn from its own seed."""
         if self._seed is not None:
             # One more than the epoch: 0 could repeat the numbers of the initial weights.

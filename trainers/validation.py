@@ -1,9 +1,16 @@
 """Lets our trainers go on with a validation that was interrupted."""
 
+from typing import TYPE_CHECKING
+
 from nnunet_attention.nnunet.kept_cases import kept_cases
 
+if TYPE_CHECKING:  # the class that it is mixed into
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Trainer
+else:
+    _Trainer = object
 
-class ContinuesValidation:
+
+class ContinuesValidation(_Trainer):
     """Leaves out of the validation cases that are named as predicted; mixed into a trainer.
 
     `nnunet-attention crossval` names them. The summary is of all cases that are in the folder.
@@ -11,7 +18,7 @@ class ContinuesValidation:
 
     _kept_cases: frozenset[str] = frozenset()
 
-    def perform_actual_validation(self, save_probabilities: bool = False):
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Validate as nnU-Net does, on the cases that are left."""
         self._kept_cases = kept_cases()
         try:
@@ -19,7 +26,7 @@ class ContinuesValidation:
         finally:
             self._kept_cases = frozenset()
 
-    def do_split(self):
+    def do_split(self) -> tuple[list[str], list[str]]:
         """Split as nnU-Net does; amid a validation, leave out the cases that are kept."""
         train, validated = super().do_split()
         left = [case for case in validated if case not in self._kept_cases]

@@ -56,7 +56,7 @@ class WideUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
         )
         return without_views(network)
 
-    def on_train_start(self):
+    def on_train_start(self) -> None:
         """Start as nnU-Net does; a size that is not the attention U-Net's is stated in the log."""
         super().on_train_start()
         mismatch = wide_mismatch(

@@ -9,13 +9,15 @@ from nnunet_attention.networks.attention_decoder import AttentionDecoder
 from nnunet_attention.networks.gate_start import DEFAULT_GATE_START
 
 if TYPE_CHECKING:  # the class that follows in the method resolution order
-    _UNet = PlainConvUNet
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet as _UNet
 else:
     _UNet = object
 
 
 class _GatedSkips(_UNet):
     """Puts gates on the skips of the U-Net class that follows it in the method resolution order."""
+
+    decoder: nn.Module
 
     def __init__(
         self,
