@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from tiny_trainers import build_trainer, initialized, make_nnunet_folders
+from tiny_trainers import initialized
 from torch import nn
 
 from nnunet_attention import trainers
@@ -13,12 +13,6 @@ from nnunet_attention.networks.normalisation import InstanceNorm3d
 from nnunet_attention.plans import converted_plans
 
 OURS = ["AttentionUNetTrainer", "WideUNetTrainer"]
-
-
-@pytest.fixture
-def build(tmp_path, monkeypatch, minimal_plans):
-    make_nnunet_folders(tmp_path, monkeypatch)
-    return lambda trainer_class, plans=minimal_plans: build_trainer(trainer_class, plans)
 
 
 def norms(network):

@@ -6,7 +6,7 @@ import pytest
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from tiny_trainers import build_trainer, initialized, make_nnunet_folders
+from tiny_trainers import initialized
 
 from nnunet_attention import trainers
 from nnunet_attention.networks import UnsupportedNetworkError
@@ -27,23 +27,21 @@ LENGTHS = {
 }
 
 
-@pytest.fixture
-def build(tmp_path, monkeypatch, minimal_plans):
-    make_nnunet_folders(tmp_path, monkeypatch)
+@pytest.fixture(autouse=True)
+def short_schedule(monkeypatch):
     monkeypatch.setenv(SCHEDULE_VARIABLE, "3,7,2")
-    return lambda name: build_trainer(getattr(trainers, name), minimal_plans)
 
 
 @pytest.mark.parametrize(("name", "epochs"), LENGTHS.items())
 def test_lengths_are_nnunets(name, epochs, build):
-    trainer = build(name)
+    trainer = build(getattr(trainers, name))
     assert isinstance(trainer, trainers.WideUNetTrainer)
     assert trainer.num_epochs == epochs
     assert name in trainers.__all__
 
 
 def test_initialised_trainer_holds_the_widened_plain_network(build):
-    trainer = initialized(build("WideUNetTrainer"))
+    trainer = initialized(build(trainers.WideUNetTrainer))
     assert type(trainer.network) is PlainConvUNet
     features = wide_features_per_stage(trainer.configuration_manager, 1, 2)
     assert trainer.network.encoder.output_channels == list(features)
@@ -64,7 +62,7 @@ def test_another_network_in_the_plans_is_refused_before_training(minimal_plans):
 def test_the_log_says_when_the_size_is_missed(build, monkeypatch, minimal_plans, features, is_said):
     architecture = minimal_plans["configurations"]["3d_fullres"]["architecture"]
     architecture["arch_kwargs"]["features_per_stage"] = features
-    trainer = build("WideUNetTrainer")
+    trainer = build(trainers.WideUNetTrainer)
     trainer.num_input_channels = 1
     # What nnU-Net does there, data loaders and all, is not this test's.
     monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
