@@ -66,18 +66,18 @@ class WithoutOverlap(Function):
     def backward(ctx, gradient: Tensor):
         features, weight = ctx.saved_tensors
         flat = gradient.flatten(2)
-        of_features = of_weight = of_bias = None
+        feature_gradient = weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
             # Not matmul: for a weight that learns it makes one product of all cases, and copies it.
             transposed = weight.flatten(1).t().expand(len(features), -1, -1)
-            of_features = spread_over_windows(
+            feature_gradient = spread_over_windows(
                 torch.bmm(transposed, flat), features, gradient.shape[2:], ctx.stride
             )
         if ctx.needs_input_grad[1]:
-            of_weight = _of_weight(features, weight, gradient, ctx.stride)
+            weight_gradient = _gradient_of_weight(features, weight, gradient, ctx.stride)
         if ctx.needs_input_grad[2]:
-            of_bias = flat.sum((0, 2))
-        return of_features, of_weight, of_bias, None
+            bias_gradient = flat.sum((0, 2))
+        return feature_gradient, weight_gradient, bias_gradient, None
 
 
 def spread_over_windows(
@@ -109,7 +109,9 @@ def spread_over_windows(
     return spread
 
 
-def _of_weight(features: Tensor, weight: Tensor, gradient: Tensor, stride: tuple) -> Tensor:
+def _gradient_of_weight(
+    features: Tensor, weight: Tensor, gradient: Tensor, stride: tuple
+) -> Tensor:
     if gradient.shape[2:] == features.shape[2:]:
         products = torch.bmm(gradient.flatten(2), features.flatten(2).transpose(1, 2))
         return products.sum(0).view_as(weight)
@@ -129,11 +131,15 @@ class _ConcatenatedProduct(Function):
     @staticmethod
     def backward(ctx, gradient: Tensor):
         skip, coefficients = ctx.saved_tensors
-        of_upsampled, of_product = gradient.tensor_split([ctx.channels], 1)
+        upsampled_gradient, product_gradient = gradient.tensor_split([ctx.channels], 1)
         # The same memory holds the one product, then the other.
-        buffer = of_product * skip
-        of_coefficients = buffer.sum(1, keepdim=True)
+        buffer = product_gradient * skip
+        coefficient_gradient = buffer.sum(1, keepdim=True)
         if torch.is_grad_enabled():
             # Somebody differentiates twice, and needs the first product as it was.
-            return of_upsampled, of_product * coefficients, of_coefficients
-        return of_upsampled, torch.mul(of_product, coefficients, out=buffer), of_coefficients
+            return upsampled_gradient, product_gradient * coefficients, coefficient_gradient
+        return (
+            upsampled_gradient,
+            torch.mul(product_gradient, coefficients, out=buffer),
+            coefficient_gradient,
+        )

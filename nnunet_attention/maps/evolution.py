@@ -53,8 +53,8 @@ def draw_evolution(fold: Path, folder: Path, labels: dict[str, int | list[int]])
 
     Args:
         fold: `MODEL_FOLDER/fold_0`, with recordings.
-        folder: for `evolution_CASE.png`.
-        labels: of the data set.
+        folder: where `evolution_CASE.png` goes.
+        labels: the data set's labels.
 
     Returns:
         The paths of the pictures.
@@ -81,7 +81,7 @@ def draw_evolution(fold: Path, folder: Path, labels: dict[str, int | list[int]])
 
 def _signature(epoch: RecordedEpoch) -> list:
     return [
-        (patch.case, patch.image.shape, [one.shape for one in patch.coefficients])
+        (patch.case, patch.image.shape, [array.shape for array in patch.coefficients])
         for patch in epoch.patches
     ]
 
@@ -101,8 +101,8 @@ def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) ->
     gates = range(len(first.coefficients))
     rows = [
         [
-            cut(_on_patch(one.patches[number].coefficients[gate], first.image.shape))
-            for one in epochs
+            cut(_on_patch(epoch.patches[number].coefficients[gate], first.image.shape))
+            for epoch in epochs
         ]
         for gate in gates
     ]
@@ -145,7 +145,7 @@ def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) ->
         bar = figure.colorbar(drawn, ax=panels[gate, -1], fraction=0.08, pad=0.04)
         bar.outline.set_visible(False)
         bar.ax.tick_params(colors=TEXT, labelsize=8)
-    titles = ["reference", *(f"epoch {one.epoch}" for one in epochs)]
+    titles = ["reference", *(f"epoch {epoch.epoch}" for epoch in epochs)]
     for panel, title in zip(panels[0], titles, strict=True):
         panel.set_title(title, color=TEXT if panel is not panels[0, 0] else FAINT_TEXT, fontsize=11)
     figure.suptitle(f"{first.case}: attention coefficients while learning", color=TEXT, fontsize=12)
@@ -159,5 +159,5 @@ def _on_patch(coefficients: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
     from nnunet_attention.maps.stitching import on_grid_of_patch
 
-    one = torch.from_numpy(coefficients.astype(np.float32))[None, None]
-    return on_grid_of_patch([one], shape)[0].numpy()
+    batch = torch.from_numpy(coefficients.astype(np.float32))[None, None]
+    return on_grid_of_patch([batch], shape)[0].numpy()

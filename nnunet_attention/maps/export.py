@@ -36,11 +36,11 @@ class MapOptions:
     """Tells what is written for a case besides the maps.
 
     Attributes:
-        features: also the skip's activation before and after each gate.
-        picture: a PNG.
-        page: an HTML page to scroll through.
-        full_range: colour scales of the picture from 0 to 1.
-        reference_folder: with label images named as the segmentations, shown beside them.
+        features: whether the skip's activation before and after each gate is written too.
+        picture: whether a PNG is drawn.
+        page: whether an HTML page to scroll through is written.
+        full_range: whether the picture's scales of colours go from 0 to 1.
+        reference_folder: label images, named as the segmentations beside which they are shown.
     """
 
     features: bool = False
@@ -82,17 +82,17 @@ class CaseExport:
 
     Attributes:
         output: path of the segmentation without ending.
-        image_files: of the case, one a channel; empty where there are none to show.
-        map_names: of the maps put aside, the gates' first, `mean` last.
+        image_files: the case's files, one a channel; empty where there are none to show.
+        map_names: the names of the maps put aside, the gates' first, `mean` last.
         grids: size of each map's own grid in a patch, by name.
         properties: what nnU-Net's preprocessor noted.
-        plans_manager: of the model.
-        configuration_manager: of the model.
-        dataset_json: of the model.
-        model: for the sidecar.
-        settings: of the prediction, for the sidecar.
-        options: what is written besides.
-        save_probabilities: also nnU-Net's .npz and .pkl.
+        plans_manager: the model's plans.
+        configuration_manager: the model's configuration.
+        dataset_json: the description of the model's data set.
+        model: where the model came from, for the sidecar.
+        settings: how the case was predicted, for the sidecar.
+        options: what is written besides the maps.
+        save_probabilities: whether nnU-Net's .npz and .pkl are written too.
     """
 
     output: Path
@@ -188,15 +188,15 @@ class CaseExport:
         raw = np.load(self._unfinished / _RAW, mmap_mode="r")
         maps = {}
         for number, name in enumerate(self.map_names):
-            one_map = to_image_space(
+            attention_map = to_image_space(
                 np.array(raw[number]),
                 self.plans_manager,
                 self.configuration_manager,
                 self.properties,
             )
-            write_map(one_map, folder / self._file_of(name), self.properties)
+            write_map(attention_map, folder / self._file_of(name), self.properties)
             aside = self._unfinished / f"{name}.npy"
-            np.save(aside, one_map)
+            np.save(aside, attention_map)
             maps[name] = np.load(aside, mmap_mode="r")
         return maps
 
@@ -208,7 +208,7 @@ class CaseExport:
 
         seen = seen_by_network(self.plans_manager, self.properties)
         entries = {}
-        for name, one_map in maps.items():
+        for name, attention_map in maps.items():
             entry: dict[str, Any] = {"file": self._file_of(name)}
             if name in self.grids:
                 patch_size = self.configuration_manager.patch_size
@@ -217,7 +217,7 @@ class CaseExport:
                 ]
                 entry["module"] = f"decoder.gates.{name.rpartition('_')[2]}"
             if _is_coefficients(name):
-                entry.update(gate_statistics(one_map, prediction, self._labels, seen))
+                entry.update(gate_statistics(attention_map, prediction, self._labels, seen))
                 if entry["file"].endswith(".png"):
                     entry["stored_as"] = f"coefficient times {PNG_SCALE}"
             entries[name] = entry
@@ -266,8 +266,8 @@ class CaseExport:
             labels=self._labels,
             prediction=in_lps(prediction, codes),
             maps={
-                name: in_lps(one_map, codes)
-                for name, one_map in maps.items()
+                name: in_lps(attention_map, codes)
+                for name, attention_map in maps.items()
                 # The mean of a single gate is that gate.
                 if _is_coefficients(name) and (name != "mean" or len(self._gates) > 1)
             },

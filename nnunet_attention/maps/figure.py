@@ -46,9 +46,9 @@ def write_case_figure(view: CaseView, path: Path, full_range: bool = False) -> N
     """Draw the slices with most foreground, and write a PNG beside its target.
 
     Args:
-        view: of the case.
-        path: of the PNG.
-        full_range: colour every map from 0 to 1; else from its 1st to its 99th percentile.
+        view: what is shown of the case.
+        path: where the PNG goes.
+        full_range: whether every map is coloured from 0 to 1, not from its 1st to 99th percentile.
     """
     planes = planes_of(view)
     foreground = shown_foreground(view)
@@ -72,12 +72,12 @@ def write_case_figure(view: CaseView, path: Path, full_range: bool = False) -> N
         for panel in sheet.panels[row]:
             _draw_image(panel, plane.cut(view.image, index), greys)
     for column, slices in enumerate(label_slices.values(), 1):
-        for row, one_slice in enumerate(slices):
-            draw_labels(sheet.panels[row][column], one_slice, styles)
-    for column, one_map in enumerate(view.maps.values(), first_map):
-        limits = (0.0, 1.0) if full_range else map_limits(one_map)
+        for row, plane_slice in enumerate(slices):
+            draw_labels(sheet.panels[row][column], plane_slice, styles)
+    for column, attention_map in enumerate(view.maps.values(), first_map):
+        limits = (0.0, 1.0) if full_range else map_limits(attention_map)
         for row, (plane, index) in enumerate(zip(planes, indices, strict=True)):
-            _draw_map(sheet.panels[row][column], plane.cut(one_map, index), limits)
+            _draw_map(sheet.panels[row][column], plane.cut(attention_map, index), limits)
         sheet.draw_colour_bar(column, limits)
     if view.maps:
         sheet.name_colour_bars(first_map - 1)
@@ -85,7 +85,7 @@ def write_case_figure(view: CaseView, path: Path, full_range: bool = False) -> N
 
 
 def _styles_that_occur(styles: list[LabelStyle], slices: Iterable[np.ndarray]) -> list[LabelStyle]:
-    values = {value for one_slice in slices for value in np.unique(one_slice).tolist()}
+    values = {value for plane_slice in slices for value in np.unique(plane_slice).tolist()}
     return [style for style in styles if values.intersection(style.values)]
 
 
@@ -301,9 +301,9 @@ def _draw_image(panel: Axes, image: np.ndarray, greys: tuple[float, float] | Non
     )
 
 
-def _draw_map(panel: Axes, one_map: np.ndarray, limits: tuple[float, float]) -> None:
+def _draw_map(panel: Axes, attention_map: np.ndarray, limits: tuple[float, float]) -> None:
     panel.imshow(
-        one_map.astype(np.float32),
+        attention_map.astype(np.float32),
         cmap=COEFFICIENT_COLOURS,
         vmin=limits[0],
         vmax=limits[1],

@@ -21,26 +21,26 @@ class FolderPrediction:
     """Says what is predicted, with which model, and how.
 
     Attributes:
-        images: folder of CASE_0000 and so on.
-        output: folder for the segmentations, and for `maps/CASE`.
-        model_folder: `.../TRAINER__PLANS__CONFIGURATION`.
-        folds: averaged; None for all that have the checkpoint.
-        checkpoint: its name in each fold's folder.
+        images: the folder of CASE_0000 and so on.
+        output: the folder for the segmentations, and for `maps/CASE`.
+        model_folder: the folder `TRAINER__PLANS__CONFIGURATION`.
+        folds: the folds to average; None for all that have the checkpoint.
+        checkpoint: the checkpoint's name in each fold's folder.
         options: what is written besides the maps.
-        previous_stage: for a cascade, folder of the previous stage's segmentations.
-        device: cuda, cpu or mps.
-        step_size: from one patch to the next, as a share of the patch.
+        previous_stage: the folder of the previous stage's segmentations, for a cascade.
+        device: one of cuda, cpu and mps.
+        step_size: the step from one patch to the next, as a share of the patch.
         mirroring: whether to average over mirrored images.
-        stitch_on_device: False stitches in main memory.
-        save_probabilities: also nnU-Net's probabilities.
-        keep_complete: go on with the cases that are not complete.
-        preprocessing_processes: 0 for this one.
-        export_processes: 0 for this one.
-        number_of_parts: that the cases are shared among.
-        part: to predict, counted from 0.
-        progress_bars: show nnU-Net's.
-        verbose: show more of nnU-Net's messages.
-        on_progress: told how many cases are predicted, and of how many.
+        stitch_on_device: whether to stitch on the device; False stitches in main memory.
+        save_probabilities: whether to write nnU-Net's probabilities too.
+        keep_complete: whether to keep complete cases, and go on with the others.
+        preprocessing_processes: how many preprocess; 0 for this one.
+        export_processes: how many export; 0 for this one.
+        number_of_parts: how many parts the cases are shared among.
+        part: the part to predict, counted from 0.
+        progress_bars: whether to show nnU-Net's.
+        verbose: whether to show more of nnU-Net's messages.
+        on_progress: a function that is told how many cases are predicted, and of how many.
     """
 
     images: Path

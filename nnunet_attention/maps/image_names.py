@@ -11,9 +11,9 @@ def named_cases(folder: Path, ending: str, channels: int, reader: str) -> list[s
     """Return the cases in a folder, each of which has all channels that a model takes.
 
     Args:
-        folder: of the images.
-        ending: of the data set's files.
-        channels: that the model takes.
+        folder: the folder of the images.
+        ending: the ending of the data set's files.
+        channels: how many the model takes.
         reader: the name of nnU-Net's reader, as plans have it.
 
     Raises:
@@ -46,10 +46,10 @@ def check_label_images(flag: str, folder: Path, cases: Sequence[str], ending: st
     """Check that a folder has a label image of every case.
 
     Args:
-        flag: of the command, for the message.
-        folder: of the label images.
-        cases: their names.
-        ending: of the data set's files.
+        flag: the command's flag, for the message.
+        folder: the folder of the label images.
+        cases: the names of the cases.
+        ending: the ending of the data set's files.
 
     Raises:
         CommandError: if one is missing.

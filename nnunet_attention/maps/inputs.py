@@ -22,9 +22,9 @@ class CaseFiles:
     """Names the files that are read for a case.
 
     Attributes:
-        case: its name.
-        images: one a channel, or one that holds several.
-        labels: of the previous stage, or to be shown; on the grid of the images.
+        case: the case's name.
+        images: one file a channel, or one that holds several.
+        labels: label images, of the previous stage or to be shown, on the grid of the images.
     """
 
     case: str
@@ -37,9 +37,9 @@ class Header:
     """Holds what a file tells before its voxels are read.
 
     Attributes:
-        channels: that nnU-Net makes of the file.
-        shape: of the axes, in the file's order.
-        spacing_mm: of the axes; empty where the format has none.
+        channels: how many nnU-Net makes of the file.
+        shape: the sizes of the axes, in the file's order.
+        spacing_mm: the spacing of the axes; empty where the format has none.
     """
 
     channels: int
@@ -51,8 +51,8 @@ def check_cases(cases: Sequence[CaseFiles], channels: int, reader: str) -> None:
     """Check that all files are whole, and those of a case fit the model and each other.
 
     Args:
-        cases: to be predicted.
-        channels: that the model takes.
+        cases: the cases to be predicted.
+        channels: how many the model takes.
         reader: the name of nnU-Net's reader, as plans have it.
 
     Raises:

@@ -11,7 +11,7 @@ def axis_codes(properties: dict) -> str | None:
     """Tell where x, y and z of a case's arrays point, such as "RAS"; None where nothing says so.
 
     Args:
-        properties: those of nnU-Net's reader.
+        properties: what nnU-Net's reader noted.
     """
     if "nibabel_stuff" in properties:
         import nibabel
@@ -31,8 +31,8 @@ def in_lps(volume: np.ndarray, codes: str | None) -> np.ndarray:
     """View a volume, (Z, Y, X) and possibly colours, with its axes in DICOM's order.
 
     Args:
-        volume: as read.
-        codes: those of `axis_codes`; None leaves it as it is.
+        volume: the array as it was read.
+        codes: what `axis_codes` told; None leaves the volume as it is.
     """
     if codes is None:
         return volume

@@ -40,7 +40,7 @@ def _page_data(view: CaseView) -> dict:
     foreground = shown_foreground(view)
     is_colour = view.image.ndim == 4
     greys = (0.0, 255.0) if is_colour else grey_limits(view.image)
-    limits = {name: map_limits(one_map) for name, one_map in view.maps.items()}
+    limits = {name: map_limits(attention_map) for name, attention_map in view.maps.items()}
     return {
         "name": view.name,
         "shape": shape,
@@ -68,9 +68,9 @@ def _page_data(view: CaseView) -> dict:
             {
                 "name": name,
                 "limits": limits[name],
-                **embed_values(one_map, limits[name], map_factors),
+                **embed_values(attention_map, limits[name], map_factors),
             }
-            for name, one_map in view.maps.items()
+            for name, attention_map in view.maps.items()
         ],
         "colours": _colour_table(),
         "opacity": OVERLAY_OPACITY,

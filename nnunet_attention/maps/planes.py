@@ -31,9 +31,9 @@ class Plane:
         plane = volume.take(index, self.axis)
         return plane[::-1] if self.head_up else plane
 
-    def of_rows_and_columns(self, of_axes: Sequence[T]) -> tuple[T, T]:
+    def of_rows_and_columns(self, values: Sequence[T]) -> tuple[T, T]:
         """Pick what rows and columns have of what z, y and x have, such as spacing or size."""
-        rows, columns = (value for axis, value in enumerate(of_axes) if axis != self.axis)
+        rows, columns = (value for axis, value in enumerate(values) if axis != self.axis)
         return rows, columns
 
     def fullest_index(self, labels: np.ndarray) -> int:

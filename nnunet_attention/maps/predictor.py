@@ -51,10 +51,10 @@ class AttentionPredictor(nnUNetPredictor):
     complete, before its segmentation does.
 
     Args:
-        *arguments: those of nnUNetPredictor.
-        options: what is written besides.
-        on_progress: told how many cases of files are predicted, and of how many.
-        **named_arguments: those of nnUNetPredictor.
+        *arguments: the arguments of nnUNetPredictor.
+        options: what is written besides the maps.
+        on_progress: a function that is told how many cases of files are done, and of how many.
+        **named_arguments: the named arguments of nnUNetPredictor.
 
     Examples:
         >>> predictor = AttentionPredictor(device=torch.device("cpu"))
@@ -96,9 +96,9 @@ class AttentionPredictor(nnUNetPredictor):
         """Load the model as nnU-Net does, but execute nothing that the checkpoints hold.
 
         Args:
-            model_training_output_dir: `.../TRAINER__PLANS__CONFIGURATION`.
-            use_folds: to average; None for all that have the checkpoint.
-            checkpoint_name: in each fold's folder.
+            model_training_output_dir: the folder `TRAINER__PLANS__CONFIGURATION`.
+            use_folds: the folds to average; None for all that have the checkpoint.
+            checkpoint_name: the checkpoint's name in each fold's folder.
 
         Raises:
             CommandError: if folder, fold or checkpoint is missing or damaged.
@@ -142,7 +142,7 @@ class AttentionPredictor(nnUNetPredictor):
         Args:
             image: (C, Z, Y, X), not preprocessed, as nnU-Net's reader returns it.
             properties: a dictionary with `spacing`, in mm, of z, y, x.
-            previous: for a cascade the previous stage's segmentation, (1, Z, Y, X).
+            previous: the previous stage's segmentation, (1, Z, Y, X), for a cascade.
         """
         case = next(
             PreprocessAdapterFromNpy(
@@ -316,8 +316,8 @@ class AttentionPredictor(nnUNetPredictor):
         return AttentionPrediction(
             segmentation,
             {
-                name: to_image_space(one_map, *managers, properties)
-                for name, one_map in zip(self.map_names, maps, strict=True)
+                name: to_image_space(attention_map, *managers, properties)
+                for name, attention_map in zip(self.map_names, maps, strict=True)
             },
         )
 

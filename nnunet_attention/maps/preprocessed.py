@@ -12,7 +12,7 @@ def named_by_case(
 
     Args:
         preprocessed: the cases, in order.
-        image_files: of each case.
+        image_files: the files of each case.
         remedy: what is said instead of the error's own text, which tells of memory only.
     """
     for images in image_files:

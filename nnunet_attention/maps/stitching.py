@@ -20,10 +20,10 @@ class MapStitcher:
     Args:
         image_shape: *S of the padded image on the network's grid, always three axes.
         patch_size: two or three axes, as the configuration has it.
-        number_of_maps: that each patch gives.
+        number_of_maps: how many maps each patch gives.
         device: where the sums are kept.
         use_gaussian: weight by nnU-Net's Gaussian; else all alike.
-        sums: those of an earlier stitcher, to go on adding to.
+        sums: the sums of an earlier stitcher, to go on adding to.
     """
 
     def __init__(

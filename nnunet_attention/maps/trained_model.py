@@ -29,15 +29,15 @@ class TrainedModel:
     """A network and what nnU-Net's predictor wants to know of it.
 
     Attributes:
-        network: with the first fold's weights.
-        plans_manager: of its plans.
-        configuration_manager: of its configuration.
-        weights: of each fold, names to tensors.
-        dataset_json: of its data set.
-        trainer_name: of the trainer that trained it.
-        mirroring_axes: along which its trainer allows mirroring; None for none.
-        folds: their names.
-        configuration_name: such as 3d_fullres.
+        network: the network, with the first fold's weights.
+        plans_manager: its plans.
+        configuration_manager: its configuration.
+        weights: each fold's weights, names to tensors.
+        dataset_json: the description of its data set.
+        trainer_name: the name of the trainer that trained it.
+        mirroring_axes: the axes along which its trainer allows mirroring; None for none.
+        folds: the names of the folds.
+        configuration_name: the configuration, such as 3d_fullres.
     """
 
     network: nn.Module
@@ -55,9 +55,9 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
     """Load the model of some folds.
 
     Args:
-        folder: `.../TRAINER__PLANS__CONFIGURATION`.
-        folds: one or more; None for all that have the checkpoint.
-        checkpoint_name: in each fold's folder.
+        folder: the folder `TRAINER__PLANS__CONFIGURATION`.
+        folds: one fold or several; None for all that have the checkpoint.
+        checkpoint_name: the checkpoint's name in each fold's folder.
 
     Raises:
         CommandError: if folder, fold or checkpoint is missing or damaged.
@@ -83,8 +83,8 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
         )
         plans_manager = PlansManager(plans)
         configuration_manager = plans_manager.get_configuration(configuration_name)
-        for fold, of_fold in zip(names, weights, strict=True):
-            load_weights(network, of_fold, f"the network of the plans (fold {fold})")
+        for fold, fold_weights in zip(names, weights, strict=True):
+            load_weights(network, fold_weights, f"the network of the plans (fold {fold})")
         # The first fold's, as nnU-Net leaves it.
         network.load_state_dict(weights[0])
     except CommandError as error:
@@ -111,10 +111,10 @@ def trained_model_folder(
     """Return the folder in nnUNet_results of what was trained; it need not exist.
 
     Args:
-        dataset: its number or name.
-        configuration: such as 3d_fullres.
-        trainer: its name.
-        plans: their name.
+        dataset: the data set, by number or name.
+        configuration: the configuration, such as 3d_fullres.
+        trainer: the trainer's name.
+        plans: the name of the plans.
 
     Raises:
         CommandError: if nnUNet_results is not set, or there is no such data set.

@@ -211,5 +211,5 @@ def _record(
         case,
         data[0].astype(np.float16),
         reference.astype(np.int16),
-        [one_map[0, 0].cpu().to(torch.float16).numpy() for one_map in maps.values()],
+        [attention_map[0, 0].cpu().to(torch.float16).numpy() for attention_map in maps.values()],
     )

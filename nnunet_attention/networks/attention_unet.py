@@ -66,7 +66,7 @@ class AttentionUNet(_GatedSkips, PlainConvUNet):
     where a gated skip comes in does the start `identity` double them.
 
     Args:
-        *args: those of PlainConvUNet.
+        *args: the arguments of PlainConvUNet.
         gate_full_resolution: gate the skip of the highest resolution too. The paper does not.
         output_transform: 1x1x1 convolution and normalisation after the product, as the authors'
             code has and the paper's figure has not.
@@ -75,7 +75,7 @@ class AttentionUNet(_GatedSkips, PlainConvUNet):
             the same seed computes; with `output_transform`, whose normalisation cannot keep a
             function, the coefficients start as 0.5 and nothing makes up for it. `open`: every
             coefficient starts as 0.9526. `he`: as nnU-Net initialises any convolution.
-        **kwargs: those of PlainConvUNet.
+        **kwargs: the named arguments of PlainConvUNet.
 
     Examples:
         In a plans file: `"network_class_name": "nnunet_attention.networks.AttentionUNet"`, with

@@ -33,19 +33,19 @@ def attention_class_path(network_class_name: str) -> str:
         UnsupportedNetworkError: if it is another network than nnU-Net's PlainConvUNet or
             ResidualEncoderUNet; it is not imported.
     """
-    found: type[nn.Module] | None
+    plain: type[nn.Module] | None
     try:
-        found = network_class(network_class_name)
+        plain = network_class(network_class_name)
     except CommandError:
-        found = _by_last_name(network_class_name)
-    if found not in _GATED_PATH_OF:
+        plain = _by_last_name(network_class_name)
+    if plain not in _GATED_PATH_OF:
         supported = ", ".join(known.__name__ for known in _GATED_PATH_OF)
         raise UnsupportedNetworkError(
             f"the plans name the network {network_class_name}; attention gates are supported on "
             f"{supported}. Choose plans with one of these (-p nnUNetPlans or "
             f"-p nnUNetResEncUNetLPlans) or another trainer."
         )
-    return _GATED_PATH_OF[found]
+    return _GATED_PATH_OF[plain]
 
 
 def _by_last_name(path: str) -> type[nn.Module] | None:

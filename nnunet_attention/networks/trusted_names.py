@@ -30,12 +30,12 @@ def network_class(path: str) -> type[nn.Module]:
         CommandError: if it is the name of anything else, which is then not imported.
     """
     if _is_below(path, _NETWORK_PACKAGES):
-        found = _located(path, _NETWORK_PACKAGES)
-        if found is None:
+        network = _located(path, _NETWORK_PACKAGES)
+        if network is None:
             # Where nnU-Net's networks are today.
-            found = _located(f"{_ARCHITECTURES}unet.{path.split('.')[-1]}", _NETWORK_PACKAGES)
-        if _is_network_part(found, _NETWORK_PACKAGES):
-            return found
+            network = _located(f"{_ARCHITECTURES}unet.{path.split('.')[-1]}", _NETWORK_PACKAGES)
+        if _is_network_part(network, _NETWORK_PACKAGES):
+            return network
     raise CommandError(
         f"the plans name the network {path}, which is not imported: wanted is a network of "
         f"dynamic_network_architectures or nnunet_attention, such as nnU-Net's PlainConvUNet and "
@@ -47,7 +47,7 @@ def check_layer(name: str, path: object) -> None:
     """Check that an argument of a network names a layer.
 
     Args:
-        name: of the argument.
+        name: the argument's name.
         path: its value.
 
     Raises:
@@ -65,7 +65,7 @@ def check_is_of_nnunet(name: str, value: object, package: str) -> None:
     """Check that an entry of plans names a class or function in a package of nnU-Net's.
 
     Args:
-        name: of the entry.
+        name: the entry's name.
         value: the bare name that it has.
         package: below nnunetv2, where nnU-Net looks for it.
 

@@ -96,10 +96,10 @@ def build_named_network(
 
     Args:
         path: the network's import path.
-        arguments: of the network.
-        imported: those of them that are import paths.
-        num_input_channels: of the network.
-        num_output_channels: of the network.
+        arguments: what the network is built with.
+        imported: the names of those arguments that are import paths.
+        num_input_channels: the channels that come in.
+        num_output_channels: the channels that come out.
         initialize: False leaves the weights as torch's layers have them.
         deep_supervision: whether to return the logits of all resolutions.
 
@@ -127,10 +127,10 @@ def build_from_plans(
 
     Args:
         plans: content of plans.json; not changed.
-        configuration_name: such as 3d_fullres.
-        dataset_json: of the data set.
-        build: such as a trainer's `build_network_architecture`; given managers of its own, as some
-            trainers edit them.
+        configuration_name: the configuration, such as 3d_fullres.
+        dataset_json: the data set's description.
+        build: a trainer's `build_network_architecture`, for one; it is given its own managers, as
+            some trainers edit them.
 
     Raises:
         CommandError: see `check_plans`, or if no network can be built.

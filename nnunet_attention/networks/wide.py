@@ -190,10 +190,10 @@ def nearest_features(
         extra -= 1
     while error(widened(extra + 1)) <= 0:
         extra += 1
-    nearest = min(widened(extra), widened(extra + 1), key=lambda found: abs(error(found)))
+    nearest = min(widened(extra), widened(extra + 1), key=lambda features: abs(error(features)))
     for width in sorted(set(nearest), reverse=True):
-        wider = tuple(found + (found == width) for found in nearest)
-        nearest = min(nearest, wider, key=lambda found: abs(error(found)))
+        wider = tuple(own + (own == width) for own in nearest)
+        nearest = min(nearest, wider, key=lambda features: abs(error(features)))
     return nearest
 
 

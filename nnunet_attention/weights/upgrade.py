@@ -61,9 +61,9 @@ def upgrade_checkpoint(
     (`--c`) and validation (`--val`) thus work, and go on from the checkpoint's epoch.
 
     Args:
-        checkpoint: from `load_checkpoint`; it is not changed.
+        checkpoint: what `load_checkpoint` gave; it is not changed.
         plans: plans to build the network from, instead of those in the checkpoint.
-        dataset_json: likewise.
+        dataset_json: the data set's description, likewise.
         gate_full_resolution: gate the skip of the highest resolution too. The plans in the returned
             checkpoint then name the attention network with this option.
 
