@@ -35,7 +35,7 @@ def _percentiles(volume: np.ndarray, low: float, high: float) -> tuple[float, fl
     # Slices are few in thick volumes and one in 2-D; all of them count.
     step = int(np.ceil((volume.size / _ENOUGH_VOXELS) ** 0.5)) or 1
     # Half precision would be sorted slowly and interpolated coarsely.
-    sample = np.asarray(volume[:, ::step, ::step], dtype=np.float32)
+    sample = np.asarray(volume[..., ::step, ::step], dtype=np.float32)
     low, high = np.percentile(sample, (low, high))
     return float(low), float(high)
 

@@ -1,31 +1,14 @@
 """Exports run beside each other, their errors come out, and at the end all are waited for."""
 
 import os
-from pathlib import Path
+from concurrent.futures import wait
 
 import numpy as np
 import pytest
+from fake_export import FakeExport
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.maps.exporters import Exporters
-
-
-class FakeExport:
-    """What Exporters need of a CaseExport; goes to other processes."""
-
-    def __init__(self, output: Path, ending: str = "done"):
-        self.output, self.ending = output, ending
-
-    @property
-    def case(self) -> str:
-        return self.output.name
-
-    def run(self, logits: np.ndarray) -> None:
-        if self.ending == "error":
-            raise CommandError(f"{self.case}: cannot be written")
-        if self.ending == "killed":
-            os._exit(9)
-        self.output.write_text(f"{os.getpid()} {logits.sum():g}")
 
 
 def test_without_processes_a_case_is_there_when_submit_returns(tmp_path):
@@ -64,3 +47,12 @@ def test_a_process_that_died_is_told_with_its_case_and_the_remedy(tmp_path):
         Exporters(1) as exporters,
     ):
         exporters.submit(FakeExport(tmp_path / "a", "killed"), np.ones(1))
+
+
+@pytest.mark.slow
+def test_who_comes_after_a_process_that_died_is_told_the_same(tmp_path):
+    exporters = Exporters(1)
+    exporters.submit(FakeExport(tmp_path / "a", "killed"), np.ones(1))
+    wait(exporters._under_way)
+    with pytest.raises(CommandError, match=r"^a: the process that exported it died"), exporters:
+        exporters.submit(FakeExport(tmp_path / "b"), np.ones(1))
