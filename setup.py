@@ -81,7 +81,7 @@ if __name__ == "__main__":
             "nnunet_attention": ["py.typed"],
             "nnunet_attention.msd": ["*.json"],
             "nnunet_attention.evaluation.leaderboard.report": ["*.html", "*.css", "*.js"],
-            "nnunet_attention.maps": ["*.html"],
+            "nnunet_attention.maps": ["*.html", "*.css", "*.js"],
         },
         cmdclass={"build_py": BuildWithStartUpFile, "editable_wheel": EditableWithStartUpFile},
     )

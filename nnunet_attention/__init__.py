@@ -3,6 +3,14 @@
 Importing this package loads neither torch nor nnunetv2: the names below are imported on first use.
 """
 
+# What `typing.TYPE_CHECKING` is; every start of Python would pay for importing it.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nnunet_attention.gates import AttentionGate
+    from nnunet_attention.maps.predictor import AttentionPredictor
+    from nnunet_attention.maps.recorder import record_attention
+    from nnunet_attention.networks import AttentionResidualEncoderUNet, AttentionUNet
+
 __version__ = "0.1.0"
 
 _HOME_OF = {
@@ -23,7 +31,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name in _HOME_OF:
         # Here, because this package is imported whenever Python starts.
         from importlib import import_module

@@ -1,6 +1,6 @@
 """The additive attention gate of Attention U-Net, in 2-D and 3-D."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,15 +68,17 @@ class AttentionGate(nn.Module):
         self.inter_channels = max(1, skip_channels // 2)
         self._interpolation = _LINEAR_INTERPOLATION[dimensions]
 
+        # Either class takes a stride of as many numbers as the image has axes.
+        convolution: Callable[..., nn.Conv2d | nn.Conv3d] = conv_op
         # theta has no bias: it would add to that of phi.
-        self.theta = conv_op(
+        self.theta = convolution(
             skip_channels, self.inter_channels, self.stride, self.stride, bias=False
         )
-        self.phi = conv_op(gating_channels, self.inter_channels, 1)
-        self.psi = conv_op(self.inter_channels, 1, 1)
+        self.phi = convolution(gating_channels, self.inter_channels, 1)
+        self.psi = convolution(self.inter_channels, 1, 1)
         self.output_transform: nn.Module | None = None
         if output_transform:
-            layers = [conv_op(skip_channels, skip_channels, 1)]
+            layers: list[nn.Module] = [convolution(skip_channels, skip_channels, 1)]
             if norm_op is not None:
                 layers.append(norm_op(skip_channels, **(norm_op_kwargs or {})))
             self.output_transform = nn.Sequential(*layers)
@@ -84,7 +86,7 @@ class AttentionGate(nn.Module):
     def forward(
         self, skip: Tensor, gating: Tensor, upsampled: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Gates `skip`.
+        """Gate `skip`.
 
         Args:
             skip: x.
@@ -118,7 +120,7 @@ class AttentionGate(nn.Module):
         return gated, coefficients
 
     def compute_conv_feature_map_size(self, skip_size: Sequence[int]) -> int:
-        """Values per case that the gate's feature maps hold, in nnU-Net's units of planning.
+        """Count the values per case in the gate's feature maps, nnU-Net's units of planning.
 
         Counted are the outputs of theta, phi and psi on the gating grid, the upsampled
         coefficients, and the output transform's convolution.

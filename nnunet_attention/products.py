@@ -5,15 +5,16 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.nn.grad import conv2d_weight, conv3d_weight
 
 from nnunet_attention.torch_modes import is_autocast_on_cpu, is_traced
 
 _CONVOLUTION = {4: nn.functional.conv2d, 5: nn.functional.conv3d}
-_WEIGHT_GRADIENT = {4: torch.nn.grad.conv2d_weight, 5: torch.nn.grad.conv3d_weight}
+_WEIGHT_GRADIENT = {4: conv2d_weight, 5: conv3d_weight}
 
 
 def convolve(convolution: nn.Conv2d | nn.Conv3d, features: Tensor) -> Tensor:
-    """What `convolution(features)` gives, to the last bit; on a CPU its backward pass is faster.
+    """Compute `convolution(features)` to the last bit; on a CPU the backward pass is faster.
 
     Args:
         convolution: its kernel is its stride, without padding, so that windows do not overlap.
@@ -28,7 +29,7 @@ def convolve(convolution: nn.Conv2d | nn.Conv3d, features: Tensor) -> Tensor:
 
 
 def concatenate_product(upsampled: Tensor, skip: Tensor, coefficients: Tensor) -> Tensor:
-    """What `torch.cat((upsampled, coefficients * skip), 1)` gives, to the last bit.
+    """Compute `torch.cat((upsampled, coefficients * skip), 1)` to the last bit.
 
     On a CPU the product is written where it is needed, and one tensor is enough to go back.
 
@@ -65,24 +66,24 @@ class WithoutOverlap(Function):
     def backward(ctx, gradient: Tensor):
         features, weight = ctx.saved_tensors
         flat = gradient.flatten(2)
-        of_features = of_weight = of_bias = None
+        feature_gradient = weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
             # Not matmul: for a weight that learns it makes one product of all cases, and copies it.
             transposed = weight.flatten(1).t().expand(len(features), -1, -1)
-            of_features = spread_over_windows(
+            feature_gradient = spread_over_windows(
                 torch.bmm(transposed, flat), features, gradient.shape[2:], ctx.stride
             )
         if ctx.needs_input_grad[1]:
-            of_weight = _of_weight(features, weight, gradient, ctx.stride)
+            weight_gradient = _gradient_of_weight(features, weight, gradient, ctx.stride)
         if ctx.needs_input_grad[2]:
-            of_bias = flat.sum((0, 2))
-        return of_features, of_weight, of_bias, None
+            bias_gradient = flat.sum((0, 2))
+        return feature_gradient, weight_gradient, bias_gradient, None
 
 
 def spread_over_windows(
     products: Tensor, features: Tensor, grid: torch.Size, stride: tuple[int, ...]
 ) -> Tensor:
-    """Puts what was computed for each place of each window where it belongs.
+    """Put what was computed for each place of each window where it belongs.
 
     What no window reaches, at the end of an odd axis, is zero.
 
@@ -102,12 +103,15 @@ def spread_over_windows(
     )
     # One place of all windows after the other: a permuted copy of all is slower.
     for place in product(*map(range, stride)):
-        steps = map(slice, place, covered, stride)
-        spread[(..., *steps)] = products[(slice(None), slice(None), *place)]
+        target = (slice(None), slice(None), *map(slice, place, covered, stride))
+        source: tuple[slice | int, ...] = (slice(None), slice(None), *place)
+        spread[target] = products[source]
     return spread
 
 
-def _of_weight(features: Tensor, weight: Tensor, gradient: Tensor, stride: tuple) -> Tensor:
+def _gradient_of_weight(
+    features: Tensor, weight: Tensor, gradient: Tensor, stride: tuple
+) -> Tensor:
     if gradient.shape[2:] == features.shape[2:]:
         products = torch.bmm(gradient.flatten(2), features.flatten(2).transpose(1, 2))
         return products.sum(0).view_as(weight)
@@ -127,11 +131,15 @@ class _ConcatenatedProduct(Function):
     @staticmethod
     def backward(ctx, gradient: Tensor):
         skip, coefficients = ctx.saved_tensors
-        of_upsampled, of_product = gradient.tensor_split([ctx.channels], 1)
+        upsampled_gradient, product_gradient = gradient.tensor_split([ctx.channels], 1)
         # The same memory holds the one product, then the other.
-        buffer = of_product * skip
-        of_coefficients = buffer.sum(1, keepdim=True)
+        buffer = product_gradient * skip
+        coefficient_gradient = buffer.sum(1, keepdim=True)
         if torch.is_grad_enabled():
             # Somebody differentiates twice, and needs the first product as it was.
-            return of_upsampled, of_product * coefficients, of_coefficients
-        return of_upsampled, torch.mul(of_product, coefficients, out=buffer), of_coefficients
+            return upsampled_gradient, product_gradient * coefficients, coefficient_gradient
+        return (
+            upsampled_gradient,
+            torch.mul(product_gradient, coefficients, out=buffer),
+            coefficient_gradient,
+        )

@@ -83,6 +83,14 @@ class NetworkContract:
         assert isinstance(self.gated(), self.plain_class)
 
     @pytest.mark.parametrize("dimensions", [2, 3])
+    def test_normalisations_are_torchs_own(self, dimensions):
+        network = self.gated(dimensions, output_transform=True)
+        norms = {
+            type(module) for module in network.modules() if "InstanceNorm" in str(type(module))
+        }
+        assert norms == {{2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}[dimensions]}
+
+    @pytest.mark.parametrize("dimensions", [2, 3])
     @pytest.mark.parametrize("gate_full_resolution", [False, True])
     @pytest.mark.parametrize("output_transform", [False, True])
     @pytest.mark.parametrize("deep_supervision", [False, True])

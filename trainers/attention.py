@@ -16,6 +16,7 @@ from torch import nn
 
 from nnunet_attention.maps.training_record import epochs_to_record, record_epoch
 from nnunet_attention.networks import build_attention_network
+from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.trainers.memory import KeepsFreedMemory
 from nnunet_attention.trainers.validation import ContinuesValidation
 
@@ -35,18 +36,21 @@ class AttentionUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer)
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """The gated counterpart of the network that the plans name.
+        """Build the gated counterpart of the network that the plans name.
+
+        Its normalisations are replaced here, before nnU-Net compiles or distributes the network.
 
         Raises:
             UnsupportedNetworkError: if the plans name neither PlainConvUNet nor
                 ResidualEncoderUNet.
         """
-        return build_attention_network(
+        network = build_attention_network(
             configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
+        return without_views(network)
 
-    def on_train_start(self):
-        """As nnU-Net's, after a look at what is to be recorded: an error is best made now.
+    def on_train_start(self) -> None:
+        """Start as nnU-Net does, after a look at what is to be recorded: an error is best made now.
 
         Raises:
             CommandError: if nnUNet_attention_epochs is malformed.
@@ -54,8 +58,8 @@ class AttentionUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer)
         epochs_to_record()
         super().on_train_start()
 
-    def on_epoch_end(self):
-        """As nnU-Net's, and records the coefficients if this epoch is asked for."""
+    def on_epoch_end(self) -> None:
+        """End as nnU-Net does, and record the coefficients if this epoch is asked for."""
         super().on_epoch_end()
         if self.local_rank == 0 and self.current_epoch in epochs_to_record():
             try:
@@ -66,32 +70,32 @@ class AttentionUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer)
 
 
 class AttentionUNetTrainer_1epoch(AttentionUNetTrainer, nnUNetTrainer_1epoch):
-    """One epoch."""
+    """Trains for one epoch."""
 
 
 class AttentionUNetTrainer_5epochs(AttentionUNetTrainer, nnUNetTrainer_5epochs):
-    """Five epochs."""
+    """Trains for five epochs."""
 
 
 class AttentionUNetTrainer_10epochs(AttentionUNetTrainer, nnUNetTrainer_10epochs):
-    """Ten epochs."""
+    """Trains for ten epochs."""
 
 
 class AttentionUNetTrainer_20epochs(AttentionUNetTrainer, nnUNetTrainer_20epochs):
-    """20 epochs."""
+    """Trains for 20 epochs."""
 
 
 class AttentionUNetTrainer_50epochs(AttentionUNetTrainer, nnUNetTrainer_50epochs):
-    """50 epochs."""
+    """Trains for 50 epochs."""
 
 
 class AttentionUNetTrainer_100epochs(AttentionUNetTrainer, nnUNetTrainer_100epochs):
-    """100 epochs."""
+    """Trains for 100 epochs."""
 
 
 class AttentionUNetTrainer_250epochs(AttentionUNetTrainer, nnUNetTrainer_250epochs):
-    """250 epochs."""
+    """Trains for 250 epochs."""
 
 
 class AttentionUNetTrainer_500epochs(AttentionUNetTrainer, nnUNetTrainer_500epochs):
-    """500 epochs."""
+    """Trains for 500 epochs."""

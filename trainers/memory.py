@@ -1,17 +1,24 @@
-"""What our trainers do about memory on a CPU."""
+"""Lets our trainers keep memory on a CPU."""
+
+from typing import TYPE_CHECKING
 
 from nnunet_attention.allocator import keep_freed_memory
 
+if TYPE_CHECKING:  # the class that it is mixed into
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Trainer
+else:
+    _Trainer = object
 
-class KeepsFreedMemory:
-    """Mixed into a trainer: on a CPU, freed memory stays with the process.
+
+class KeepsFreedMemory(_Trainer):
+    """Keeps freed memory with the process on a CPU; mixed into a trainer.
 
     docs/performance.md has what that gains: a quarter of the time with nnU-Net's Hippocampus plan,
     for a fifth more memory. NNUNET_ATTENTION_KEEP_MEMORY=0 switches it off.
     """
 
-    def on_train_start(self):
-        """As nnU-Net's; its worker processes, which are started there, are left as they are."""
+    def on_train_start(self) -> None:
+        """Start as nnU-Net does; its worker processes, which start there, are left as they are."""
         super().on_train_start()
         if self.device.type == "cpu" and keep_freed_memory():
             self.print_to_log_file("Freed memory is kept; NNUNET_ATTENTION_KEEP_MEMORY=0 stops it")

@@ -18,7 +18,7 @@ DEFAULT_SCHEDULE = (10, 25, 5)
 
 
 def short_schedule(text: str | None) -> tuple[int, int, int]:
-    """Reads `EPOCHS,ITERATIONS,VALIDATION_ITERATIONS`; None and "" give the default, 10,25,5.
+    """Read `EPOCHS,ITERATIONS,VALIDATION_ITERATIONS`; None and "" give the default, 10,25,5.
 
     Raises:
         ValueError: if it is not three positive whole numbers.
@@ -42,7 +42,7 @@ def _schedule_message(text: str) -> str:
 
 
 def short_seed(text: str | None) -> int | None:
-    """Reads a seed; None and "" give None, a training that is not seeded, as nnU-Net's are.
+    """Read a seed; None and "" give None, a training that is not seeded, as nnU-Net's are.
 
     Raises:
         ValueError: if it is not a whole number from 0 to 2^31 - 1.
@@ -64,7 +64,7 @@ def _seed_everything(*numbers: int) -> None:
 
 
 class nnUNetTrainer_short(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
-    """Stock nnU-Net for a few short epochs.
+    """Trains stock nnU-Net for a few short epochs.
 
     The length stands in the environment variable NNUNET_ATTENTION_SHORT_SCHEDULE (default
     `10,25,5`: epochs, iterations an epoch, validation iterations an epoch). Every epoch is saved.
@@ -90,14 +90,14 @@ class nnUNetTrainer_short(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
         self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = schedule
         self.save_every = 1
 
-    def initialize(self):
-        """As nnU-Net's, from seeded random numbers."""
+    def initialize(self) -> None:
+        """Initialise as nnU-Net does, from seeded random numbers."""
         if self._seed is not None:
             _seed_everything(self._seed)
         super().initialize()
 
-    def on_epoch_start(self):
-        """As nnU-Net's; the epoch's batches are drawn from its own seed."""
+    def on_epoch_start(self) -> None:
+        """Start as nnU-Net does; the epoch's batches are drawn from its own seed."""
         if self._seed is not None:
             # One more than the epoch: 0 could repeat the numbers of the initial weights.
             _seed_everything(self._seed, self.current_epoch + 1)
@@ -105,4 +105,4 @@ class nnUNetTrainer_short(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
 
 
 class AttentionUNetTrainer_short(AttentionUNetTrainer, nnUNetTrainer_short):
-    """Attention U-Net for a few short epochs, as long as `nnUNetTrainer_short`."""
+    """Trains the attention U-Net for a few short epochs, as long as `nnUNetTrainer_short`."""

@@ -1,18 +1,25 @@
-"""What our trainers do about a validation that was interrupted."""
+"""Lets our trainers go on with a validation that was interrupted."""
+
+from typing import TYPE_CHECKING
 
 from nnunet_attention.nnunet.kept_cases import kept_cases
 
+if TYPE_CHECKING:  # the class that it is mixed into
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Trainer
+else:
+    _Trainer = object
 
-class ContinuesValidation:
-    """Mixed into a trainer: its validation leaves out cases that are named to it as predicted.
+
+class ContinuesValidation(_Trainer):
+    """Leaves out of the validation cases that are named as predicted; mixed into a trainer.
 
     `nnunet-attention crossval` names them. The summary is of all cases that are in the folder.
     """
 
     _kept_cases: frozenset[str] = frozenset()
 
-    def perform_actual_validation(self, save_probabilities: bool = False):
-        """As nnU-Net's, of the cases that are left."""
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """Validate as nnU-Net does, on the cases that are left."""
         self._kept_cases = kept_cases()
         try:
             # nnU-Net's trainer is next in line.
@@ -20,8 +27,8 @@ class ContinuesValidation:
         finally:
             self._kept_cases = frozenset()
 
-    def do_split(self):
-        """As nnU-Net's; amid a validation without the cases that are kept."""
+    def do_split(self) -> tuple[list[str], list[str]]:
+        """Split as nnU-Net does; amid a validation, leave out the cases that are kept."""
         train, validated = super().do_split()
         left = [case for case in validated if case not in self._kept_cases]
         if len(left) < len(validated):

@@ -17,6 +17,7 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.networks.wide import (
     WIDE_TOLERANCE,
     build_wide_network,
@@ -42,18 +43,21 @@ class WideUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """The widened counterpart of the network that the plans name.
+        """Build the widened counterpart of the network that the plans name.
+
+        Its normalisations are those of the attention U-Net, with which it is compared.
 
         Raises:
             UnsupportedNetworkError: if the plans name neither PlainConvUNet nor
                 ResidualEncoderUNet.
         """
-        return build_wide_network(
+        network = build_wide_network(
             configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
+        return without_views(network)
 
-    def on_train_start(self):
-        """As nnU-Net's; a size that is not the attention U-Net's is stated in the log."""
+    def on_train_start(self) -> None:
+        """Start as nnU-Net does; a size that is not the attention U-Net's is stated in the log."""
         super().on_train_start()
         mismatch = wide_mismatch(
             self.configuration_manager,
@@ -65,36 +69,36 @@ class WideUNetTrainer(KeepsFreedMemory, ContinuesValidation, nnUNetTrainer):
 
 
 class WideUNetTrainer_1epoch(WideUNetTrainer, nnUNetTrainer_1epoch):
-    """One epoch."""
+    """Trains for one epoch."""
 
 
 class WideUNetTrainer_5epochs(WideUNetTrainer, nnUNetTrainer_5epochs):
-    """Five epochs."""
+    """Trains for five epochs."""
 
 
 class WideUNetTrainer_10epochs(WideUNetTrainer, nnUNetTrainer_10epochs):
-    """Ten epochs."""
+    """Trains for ten epochs."""
 
 
 class WideUNetTrainer_20epochs(WideUNetTrainer, nnUNetTrainer_20epochs):
-    """20 epochs."""
+    """Trains for 20 epochs."""
 
 
 class WideUNetTrainer_50epochs(WideUNetTrainer, nnUNetTrainer_50epochs):
-    """50 epochs."""
+    """Trains for 50 epochs."""
 
 
 class WideUNetTrainer_100epochs(WideUNetTrainer, nnUNetTrainer_100epochs):
-    """100 epochs."""
+    """Trains for 100 epochs."""
 
 
 class WideUNetTrainer_250epochs(WideUNetTrainer, nnUNetTrainer_250epochs):
-    """250 epochs."""
+    """Trains for 250 epochs."""
 
 
 class WideUNetTrainer_500epochs(WideUNetTrainer, nnUNetTrainer_500epochs):
-    """500 epochs."""
+    """Trains for 500 epochs."""
 
 
 class WideUNetTrainer_short(WideUNetTrainer, nnUNetTrainer_short):
-    """A few short epochs, as long as `nnUNetTrainer_short`."""
+    """Trains for a few short epochs, as long as `nnUNetTrainer_short`."""

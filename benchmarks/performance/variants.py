@@ -15,7 +15,7 @@ from benchmarks.performance.peers import (
     without_gates,
 )
 from nnunet_attention.networks import build_attention_network
-from nnunet_attention.networks.normalisation import InstanceNorm2d, InstanceNorm3d, without_views
+from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.networks.wide import build_plain_network, build_wide_network
 
 
@@ -35,20 +35,18 @@ def _attention(case: Case, **options: bool) -> nn.Module:
     return build_attention_network(configuration, case.input_channels, case.classes)
 
 
+def _as_trained(case: Case, **options: bool) -> nn.Module:
+    """Build the network as `AttentionUNetTrainer` has it; what `_attention` adds are the gates."""
+    return without_views(_attention(case, **options))
+
+
 def _plain(case: Case) -> nn.Module:
     return build_plain_network(case.configuration, case.input_channels, case.classes)
 
 
 def _wide(case: Case) -> nn.Module:
-    return build_wide_network(case.configuration, case.input_channels, case.classes)
-
-
-def _with_views(network: nn.Module) -> nn.Module:
-    """Undo `without_views`: what is left are the gates."""
-    for module in network.modules():
-        if type(module) in (InstanceNorm2d, InstanceNorm3d):
-            module.__class__ = type(module).__base__
-    return network
+    network = build_wide_network(case.configuration, case.input_channels, case.classes)
+    return without_views(network)
 
 
 def _upsample_first(case: Case, norms: bool) -> nn.Module:
@@ -72,22 +70,22 @@ MONAI_PLAIN = "MONAI without gates"
 VARIANTS = (
     Variant(PLAIN, PLAIN, _plain),
     Variant(CONTROL, PLAIN, _plain),
-    Variant(ATTENTION, PLAIN, _attention),
-    Variant("attention, torch's norms", PLAIN, lambda case: _with_views(_attention(case))),
+    Variant(ATTENTION, PLAIN, _as_trained),
+    Variant("attention, torch's norms", PLAIN, _attention),
     Variant("plain, our norms", PLAIN, lambda case: without_views(_plain(case))),
     Variant(
         "attention, full resolution gated",
         PLAIN,
-        lambda case: _attention(case, gate_full_resolution=True),
+        lambda case: _as_trained(case, gate_full_resolution=True),
     ),
     Variant(
-        "attention, output transform", PLAIN, lambda case: _attention(case, output_transform=True)
+        "attention, output transform", PLAIN, lambda case: _as_trained(case, output_transform=True)
     ),
     Variant("wide", PLAIN, _wide),
     Variant("upsample first", PLAIN, lambda case: _upsample_first(case, norms=False)),
     Variant("upsample first, norms", PLAIN, lambda case: _upsample_first(case, norms=True)),
     Variant("plain, channels last", PLAIN, lambda case: _channels_last(_plain(case))),
-    Variant("attention, channels last", PLAIN, lambda case: _channels_last(_attention(case))),
+    Variant("attention, channels last", PLAIN, lambda case: _channels_last(_as_trained(case))),
     Variant(MONAI_PLAIN, MONAI_PLAIN, lambda case: without_gates(_monai(case)), False),
     Variant("MONAI AttentionUnet", MONAI_PLAIN, _monai, False),
 )

@@ -1,7 +1,6 @@
 """`nnunet-attention leaderboard`: compares cross-validated models, with statistics for a paper."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -81,28 +80,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reads, computes, writes and prints."""
+    """Make the leaderboard, print it and name the files."""
     from rich.console import Console
 
-    from nnunet_attention.evaluation.leaderboard.building import Settings, build_leaderboard
-    from nnunet_attention.evaluation.leaderboard.collect import Request, collect_results
-    from nnunet_attention.evaluation.leaderboard.outputs import write_leaderboard
-    from nnunet_attention.evaluation.leaderboard.terminal import print_leaderboard
-    from nnunet_attention.evaluation.metrics.definitions import (
-        OVERLAP_METRICS,
-        SURFACE_METRICS,
+    from nnunet_attention.cli.progress import progress_bar
+    from nnunet_attention.evaluation import (
+        DEFAULT_TOLERANCE_MM,
+        Request,
+        Settings,
+        Surfaces,
         check_metrics,
+        make_leaderboard,
     )
-    from nnunet_attention.evaluation.summaries import recorded_tolerances
-    from nnunet_attention.files import require_writable
+    from nnunet_attention.evaluation.leaderboard.making import default_metrics
+    from nnunet_attention.evaluation.leaderboard.terminal import print_leaderboard
 
-    metrics = check_metrics(
-        dict.fromkeys(
-            arguments.metrics or (*OVERLAP_METRICS, *(SURFACE_METRICS if arguments.surface else ()))
-        )
-    )
-    _check_options(arguments, metrics, SURFACE_METRICS)
-    require_writable(arguments.output, "-o")
+    metrics = check_metrics(dict.fromkeys(arguments.metrics or default_metrics(arguments.surface)))
+    _check_options(arguments, metrics)
     request = Request(
         datasets=tuple(arguments.datasets),
         configurations=tuple(arguments.configurations),
@@ -113,36 +107,39 @@ def run(arguments: argparse.Namespace) -> int:
         label_folders=tuple(arguments.label_names),
     )
     check_folds(request.folds)
-    results = os.environ.get("nnUNet_results")  # noqa: SIM112 - nnU-Net spells it so
-    collected = collect_results(
-        request, Path(results) if results else None, known_parameters, is_nnunet_split
+    settings = Settings(
+        metrics=metrics,
+        policy=arguments.undefined,
+        seed=arguments.seed,
+        allow_incomplete=arguments.allow_incomplete,
+        missing_distance_mm=arguments.missing_distance,
     )
-    frame = with_surface_metrics(arguments, collected) if arguments.surface else collected.frame
-    tolerance = tolerance_in_words(recorded_tolerances(frame)) if "nsd" in metrics else None
-    board = build_leaderboard(
-        frame,
-        Settings(
-            metrics=metrics,
-            policy=arguments.undefined,
-            seed=arguments.seed,
-            allow_incomplete=arguments.allow_incomplete,
-            tolerance_mm=tolerance,
-            missing_distance_mm=arguments.missing_distance,
-        ),
-        collected.costs,
-        collected.missing,
-        collected.splits,
+    surfaces = None
+    if arguments.surface:
+        surfaces = Surfaces(
+            arguments.ground_truth,
+            *parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM),
+            arguments.processes or default_processes(),
+        )
+    paths = make_leaderboard(
+        request,
+        arguments.output,
+        settings,
+        surfaces=surfaces,
+        count_parameters=known_parameters,
+        is_nnunet_split=is_nnunet_split,
+        progress=lambda: progress_bar("measuring surfaces"),
+        # Shown even if by now the disk is full.
+        on_board=lambda board: print_leaderboard(board, Console()),
     )
-    # Shown even if by now the disk is full.
-    print_leaderboard(board, Console())
-    for path in write_leaderboard(board, arguments.output):
+    for path in paths:
         print(f"wrote {path}")
     return 0
 
 
-def _check_options(
-    arguments: argparse.Namespace, metrics: tuple[str, ...], surface_metrics: tuple[str, ...]
-) -> None:
+def _check_options(arguments: argparse.Namespace, metrics: tuple[str, ...]) -> None:
+    from nnunet_attention.evaluation import SURFACE_METRICS
+
     if not arguments.surface:
         refuse_ignored(
             {
@@ -152,10 +149,10 @@ def _check_options(
             },
             "without --surface; add it, or leave them out",
         )
-    elif not set(surface_metrics) & set(metrics):
+    elif not set(SURFACE_METRICS) & set(metrics):
         refuse_ignored(
             {"--surface": True},
-            f"as --metrics has none of {', '.join(surface_metrics)}; add one, or leave it out",
+            f"as --metrics has none of {', '.join(SURFACE_METRICS)}; add one, or leave it out",
         )
     elif "nsd" not in metrics:
         refuse_ignored(
@@ -209,71 +206,6 @@ def known_parameters(
             reason = f"{type(error).__name__}: {reason}"
         print(f"parameters of {plans.parent} are not known: {reason}", file=sys.stderr)
         return None
-
-
-def tolerance_in_words(tolerances: dict[str, dict[str, float | None]]) -> str | None:
-    """Of normalised surface Dice, by data set and label; one number where all are alike.
-
-    None where nothing is known.
-    """
-    found = {one for of_label in tolerances.values() for one in of_label.values()}
-    if found <= {None}:
-        return None
-    if len(found) == 1:
-        return f"{found.pop():g} mm"
-    return ", ".join(
-        f"{'unknown' if one is None else f'{one:g} mm'} for {label} of {dataset}"
-        for dataset, of_label in tolerances.items()
-        for label, one in of_label.items()
-    )
-
-
-def with_surface_metrics(arguments: argparse.Namespace, collected):
-    """The table with surface metrics."""
-    from nnunet_attention.cli.progress import progress_bar
-    from nnunet_attention.evaluation import DEFAULT_TOLERANCE_MM, add_surface_metrics
-
-    default_mm, by_label = parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM)
-    datasets = [str(name) for name in collected.frame["dataset"].unique()]
-    references = {
-        name: references_of(name, arguments.ground_truth, len(datasets) == 1) for name in datasets
-    }
-    with progress_bar("measuring surfaces") as on_progress:
-        return add_surface_metrics(
-            collected.frame,
-            references,
-            collected.validations,
-            None,
-            default_mm,
-            by_label,
-            arguments.processes or default_processes(),
-            on_progress,
-        )
-
-
-def references_of(dataset: str, folder: Path | None, alone: bool) -> Path:
-    """The folder of a data set's references.
-
-    Raises:
-        CommandError: if there is none.
-    """
-    variables = ("nnUNet_preprocessed", "nnUNet_raw")
-    roots = [Path(os.environ[one]) for one in variables if os.environ.get(one)]
-    if folder is not None:
-        roots = [folder]
-    candidates = [
-        root / dataset / name for root in roots for name in ("gt_segmentations", "labelsTr")
-    ]
-    if folder is not None and alone:
-        candidates += [folder / "gt_segmentations", folder / "labelsTr", folder]
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    looked = ", ".join(map(str, candidates)) or "no folder, as neither variable is set"
-    raise CommandError(
-        f"--surface: no references of {dataset} (looked in {looked}); name them with -gt, or set "
-        "nnUNet_preprocessed"
-    )
 
 
 def _distance(text: str) -> float:

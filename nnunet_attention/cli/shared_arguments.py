@@ -13,6 +13,8 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.model_folders import ALL, split_title
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 
+Parser = argparse.ArgumentParser | argparse._ArgumentGroup
+
 DEVICES = ("cuda", "cpu", "mps")
 # Here and not with the policies: building the parser must not import numpy.
 POLICIES = ("nnunet", "reference-present", "empty-correct-is-one")
@@ -86,7 +88,7 @@ def trained_models(trainers: list[str], plans: list[str] | None) -> tuple[tuple[
 
 
 def add_folds(
-    parser: argparse.ArgumentParser,
+    parser: Parser,
     meaning: str = f"folds (default: {FOLDS_OF_SPLITS})",
     default: list[str] | None = None,
 ) -> None:
@@ -112,10 +114,8 @@ def add_npz(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_device(
-    parser: argparse.ArgumentParser, *other_names: str, default: str = DEVICES[0]
-) -> None:
-    """Add `-device`, by default a GPU."""
+def add_device(parser: Parser, *other_names: str, default: str = DEVICES[0]) -> None:
+    """`-device`, by default a GPU."""
     parser.add_argument(
         *other_names, "-device", choices=DEVICES, default=default, help=f"(default: {default})"
     )

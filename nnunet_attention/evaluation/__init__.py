@@ -44,7 +44,9 @@ _HOME_OF = {
     "Request": "nnunet_attention.evaluation.leaderboard.collect",
     "Settings": "nnunet_attention.evaluation.leaderboard.building",
     "build_leaderboard": "nnunet_attention.evaluation.leaderboard.building",
+    "Surfaces": "nnunet_attention.evaluation.leaderboard.making",
     "collect_results": "nnunet_attention.evaluation.leaderboard.collect",
+    "make_leaderboard": "nnunet_attention.evaluation.leaderboard.making",
     "write_leaderboard": "nnunet_attention.evaluation.leaderboard.outputs",
 }
 
@@ -63,6 +65,7 @@ __all__ = [
     "MissingFoldsError",
     "Request",
     "Settings",
+    "Surfaces",
     "add_surface_metrics",
     "apply_policy",
     "build_leaderboard",
@@ -74,6 +77,7 @@ __all__ = [
     "find_dataset",
     "find_dataset_json",
     "label_names",
+    "make_leaderboard",
     "read_named_results",
     "read_nnunet_results",
     "read_summary",

@@ -1,4 +1,4 @@
-"""What a picture or a page of one case shows."""
+"""Holds what a picture or a page of one case shows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ class CaseView:
     Arrays of a patient begin at the right, the front and the feet (DICOM's LPS).
 
     Attributes:
-        name: of the case.
+        name: the case's name.
         image: grey values, (Z, Y, X), or (Z, Y, X, 3) for colour images of 0 to 255.
-        spacing_mm: of z, y, x; in 2-D that of z means nothing.
+        spacing_mm: the spacing of z, y, x; in 2-D that of z means nothing.
         labels: names to the value, or for a region the values, that prediction and reference have.
         prediction: (Z, Y, X)
         maps: attention coefficients in [0, 1] by name, each (Z, Y, X), in the order of display.

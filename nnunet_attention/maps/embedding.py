@@ -1,4 +1,4 @@
-"""Volumes as deflated 8-bit arrays, small enough for a page and near enough to the original."""
+"""Packs volumes as deflated 8-bit arrays, small enough for a page, near enough to the original."""
 
 import base64
 import zlib
@@ -15,7 +15,7 @@ _LEVELS_OF_ALL, _LEVELS_AROUND, _LEVELS_IN_WINDOW = 151, 25, 80
 def coarsening(
     shape: tuple[int, ...], spacing_mm: tuple[float, ...], most_voxels: int
 ) -> tuple[int, ...]:
-    """How many voxels of z, y and x become one, so that at most so many are left.
+    """Tell how many voxels of z, y and x become one, so that at most `most_voxels` are left.
 
     The finest axis is made coarser first, which brings voxels nearer to cubes.
     """
@@ -27,7 +27,7 @@ def coarsening(
 
 
 def block_means(volume: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
-    """Means over blocks of (Z, Y, X) or (Z, Y, X, 3); the last block of an axis may be smaller."""
+    """Average over blocks of (Z, Y, X) or (Z, Y, X, 3); an axis may end with a smaller one."""
     if max(factors) == 1:
         return np.asarray(volume, dtype=np.float32)
     # Slab by slab: the whole volume in full precision would need several times its memory.
@@ -44,7 +44,7 @@ def block_means(volume: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
 
 
 def block_centres(labels: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
-    """The label in the middle of each block."""
+    """Take the label in the middle of each block."""
     middles = (
         np.minimum(np.arange(0, n, factor) + factor // 2, n - 1)
         for n, factor in zip(labels.shape, factors, strict=True)
@@ -55,7 +55,7 @@ def block_centres(labels: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
 def embed_values(
     volume: np.ndarray, limits: tuple[float, float], factors: tuple[int, ...] = (1, 1, 1)
 ) -> dict:
-    """Grey values or coefficients; the levels lie densest between the limits of display."""
+    """Embed grey values or coefficients, with the levels densest between the limits of display."""
     volume = block_means(volume, factors)
     levels = np.unique(volume)
     if levels.size > 256:
@@ -65,8 +65,8 @@ def embed_values(
         levels = np.concatenate(
             [
                 np.linspace(low, high, _LEVELS_OF_ALL),
-                np.linspace(*around, _LEVELS_AROUND),
-                np.linspace(*window, _LEVELS_IN_WINDOW),
+                np.linspace(around[0], around[1], _LEVELS_AROUND),
+                np.linspace(window[0], window[1], _LEVELS_IN_WINDOW),
             ]
         )
         levels.sort()
@@ -75,7 +75,7 @@ def embed_values(
 
 
 def embed_labels(labels: np.ndarray, factors: tuple[int, ...] = (1, 1, 1)) -> dict:
-    """Label values, of which there may be 256.
+    """Embed labels, of which there may be 256.
 
     Raises:
         CommandError: if there are more.
@@ -91,13 +91,13 @@ def embed_labels(labels: np.ndarray, factors: tuple[int, ...] = (1, 1, 1)) -> di
 
 
 def embed_colours(image: np.ndarray, factors: tuple[int, ...] = (1, 1, 1)) -> dict:
-    """Colours of 0 to 255, (Z, Y, X, 3)."""
+    """Embed colours of 0 to 255, (Z, Y, X, 3)."""
     image = block_means(image, factors)
     return _packed(np.clip(np.rint(image), 0, 255), factors, list(range(256)))
 
 
 def _packed(numbers: np.ndarray, factors: tuple[int, ...], levels: list) -> dict:
-    """What the page reads: `levels[byte]` is the value; blocks of `factors` voxels are one."""
+    """Pack for the page: `levels[byte]` is the value; blocks of `factors` voxels are one."""
     return {
         "shape": list(numbers.shape[:3]),
         "channels": int(np.prod(numbers.shape[3:])),

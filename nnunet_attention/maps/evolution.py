@@ -16,22 +16,45 @@ from nnunet_attention.drawing import (
     save_png,
 )
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import require_writable
 from nnunet_attention.maps.limits import grey_limits, map_limits
-from nnunet_attention.maps.training_record import RecordedEpoch, read_recorded_epochs
+from nnunet_attention.maps.training_record import FOLDER, RecordedEpoch, read_recorded_epochs
+from nnunet_attention.nnunet.dataset_json import read_dataset_json
 
 _PANEL_INCHES = 2.0
 _OPACITY = 0.6
 
 
+def draw_evolution_of_fold(fold: Path, output: Path | None = None) -> list[Path]:
+    """Draw what a training recorded, with the labels of the model's data set.
+
+    Args:
+        fold: a fold's folder in that of a model.
+        output: folder for the pictures; None for that of the recordings.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        CommandError: if there is no such folder, it cannot be written, or as `draw_evolution` does.
+    """
+    if not fold.is_dir():
+        raise CommandError(f"{fold}: there is no such folder")
+    labels = read_dataset_json(fold.absolute().parent / "dataset.json", ending=False)["labels"]
+    folder = output or fold / FOLDER
+    require_writable(folder, "-o")
+    return draw_evolution(fold, folder, labels)
+
+
 def draw_evolution(fold: Path, folder: Path, labels: dict[str, int | list[int]]) -> list[Path]:
-    """Draws a grid of gates by epochs for each recorded patch.
+    """Draw a grid of gates by epochs for each recorded patch.
 
     Every row has one scale of colours, from the 1st to the 99th percentile of what it shows.
 
     Args:
         fold: `MODEL_FOLDER/fold_0`, with recordings.
-        folder: for `evolution_CASE.png`.
-        labels: of the data set.
+        folder: where `evolution_CASE.png` goes.
+        labels: the data set's labels.
 
     Returns:
         The paths of the pictures.
@@ -58,12 +81,14 @@ def draw_evolution(fold: Path, folder: Path, labels: dict[str, int | list[int]])
 
 def _signature(epoch: RecordedEpoch) -> list:
     return [
-        (patch.case, patch.image.shape, [one.shape for one in patch.coefficients])
+        (patch.case, patch.image.shape, [array.shape for array in patch.coefficients])
         for patch in epoch.patches
     ]
 
 
 def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) -> None:
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     first = epochs[0].patches[number]
     spacing_mm = epochs[0].spacing_mm[-2:]
     is_volume = first.image.ndim == 3
@@ -76,8 +101,8 @@ def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) ->
     gates = range(len(first.coefficients))
     rows = [
         [
-            cut(_on_patch(one.patches[number].coefficients[gate], first.image.shape))
-            for one in epochs
+            cut(_on_patch(epoch.patches[number].coefficients[gate], first.image.shape))
+            for epoch in epochs
         ]
         for gate in gates
     ]
@@ -86,7 +111,9 @@ def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) ->
     figure = new_figure(
         columns * _PANEL_INCHES + 1.1, len(rows) * (height + 0.12) + 1.0, layout="constrained"
     )
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
     panels = figure.subplots(len(rows), columns, squeeze=False)
     greys = grey_limits(first.image.astype(np.float32))
     options = {"aspect": spacing_mm[0] / spacing_mm[1], "interpolation": "bilinear"}
@@ -118,7 +145,7 @@ def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) ->
         bar = figure.colorbar(drawn, ax=panels[gate, -1], fraction=0.08, pad=0.04)
         bar.outline.set_visible(False)
         bar.ax.tick_params(colors=TEXT, labelsize=8)
-    titles = ["reference", *(f"epoch {one.epoch}" for one in epochs)]
+    titles = ["reference", *(f"epoch {epoch.epoch}" for epoch in epochs)]
     for panel, title in zip(panels[0], titles, strict=True):
         panel.set_title(title, color=TEXT if panel is not panels[0, 0] else FAINT_TEXT, fontsize=11)
     figure.suptitle(f"{first.case}: attention coefficients while learning", color=TEXT, fontsize=12)
@@ -132,5 +159,5 @@ def _on_patch(coefficients: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
     from nnunet_attention.maps.stitching import on_grid_of_patch
 
-    one = torch.from_numpy(coefficients.astype(np.float32))[None, None]
-    return on_grid_of_patch([one], shape)[0].numpy()
+    batch = torch.from_numpy(coefficients.astype(np.float32))[None, None]
+    return on_grid_of_patch([batch], shape)[0].numpy()

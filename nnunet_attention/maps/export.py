@@ -4,6 +4,7 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from nnunetv2.configuration import default_num_processes
@@ -32,14 +33,14 @@ _RAW = "raw.npy"
 
 @dataclass(frozen=True)
 class MapOptions:
-    """What is written for a case besides the maps.
+    """Tells what is written for a case besides the maps.
 
     Attributes:
-        features: also the skip's activation before and after each gate.
-        picture: a PNG.
-        page: an HTML page to scroll through.
-        full_range: colour scales of the picture from 0 to 1.
-        reference_folder: with label images named as the segmentations, shown beside them.
+        features: whether the skip's activation before and after each gate is written too.
+        picture: whether a PNG is drawn.
+        page: whether an HTML page to scroll through is written.
+        full_range: whether the picture's scales of colours go from 0 to 1.
+        reference_folder: label images, named as the segmentations beside which they are shown.
     """
 
     features: bool = False
@@ -51,7 +52,7 @@ class MapOptions:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Where a model came from; empty for a network handed over in memory."""
+    """Tells where a model came from; empty for a network handed over in memory."""
 
     folder: str | None = None
     checkpoint: str | None = None
@@ -60,12 +61,12 @@ class ModelDescription:
 
 
 def maps_folder(output: Path) -> Path:
-    """Where the maps of a case go whose segmentation is `output` with the data set's ending."""
+    """Return where the maps of a case go whose segmentation is `output` with an ending."""
     return output.parent / "maps" / output.name
 
 
 def is_complete(output: Path, file_ending: str, save_probabilities: bool = False) -> bool:
-    """Whether a case has its segmentation and its maps, none of which is ever half there."""
+    """Tell whether a case has its segmentation and its maps, none of which is ever half there."""
     files = [Path(f"{output}{file_ending}"), maps_folder(output) / SIDECAR]
     if save_probabilities:
         files.append(Path(f"{output}.npz"))
@@ -81,17 +82,17 @@ class CaseExport:
 
     Attributes:
         output: path of the segmentation without ending.
-        image_files: of the case, one a channel; empty where there are none to show.
-        map_names: of the maps put aside, the gates' first, `mean` last.
+        image_files: the case's files, one a channel; empty where there are none to show.
+        map_names: the names of the maps put aside, the gates' first, `mean` last.
         grids: size of each map's own grid in a patch, by name.
         properties: what nnU-Net's preprocessor noted.
-        plans_manager: of the model.
-        configuration_manager: of the model.
-        dataset_json: of the model.
-        model: for the sidecar.
-        settings: of the prediction, for the sidecar.
-        options: what is written besides.
-        save_probabilities: also nnU-Net's .npz and .pkl.
+        plans_manager: the model's plans.
+        configuration_manager: the model's configuration.
+        dataset_json: the description of the model's data set.
+        model: where the model came from, for the sidecar.
+        settings: how the case was predicted, for the sidecar.
+        options: what is written besides the maps.
+        save_probabilities: whether nnU-Net's .npz and .pkl are written too.
     """
 
     output: Path
@@ -124,7 +125,7 @@ class CaseExport:
         return self.dataset_json["file_ending"]
 
     def put_aside(self, maps: np.ndarray) -> None:
-        """Writes the stitched maps, (N, *S) on the network's grid, for `run` to find.
+        """Write the stitched maps, (N, *S) on the network's grid, for `run` to find.
 
         Raises:
             CommandError: if there is no room, or the image's reader is not known.
@@ -144,7 +145,7 @@ class CaseExport:
             raise CommandError(f"{self.case}: cannot write {self._unfinished}: {error}") from error
 
     def run(self, logits: np.ndarray) -> None:
-        """Exports the case.
+        """Export the case.
 
         Raises:
             CommandError: if a file cannot be read or written; nothing of the case is left then.
@@ -183,19 +184,19 @@ class CaseExport:
         self._move_into_place(folder, segmentation_folder)
 
     def _write_maps(self, folder: Path) -> dict[str, np.ndarray]:
-        """One at a time; what comes back lies on disk and is read where it is looked at."""
+        """Write the maps one at a time; what comes back stays on disk until it is looked at."""
         raw = np.load(self._unfinished / _RAW, mmap_mode="r")
         maps = {}
         for number, name in enumerate(self.map_names):
-            one_map = to_image_space(
+            attention_map = to_image_space(
                 np.array(raw[number]),
                 self.plans_manager,
                 self.configuration_manager,
                 self.properties,
             )
-            write_map(one_map, folder / self._file_of(name), self.properties)
+            write_map(attention_map, folder / self._file_of(name), self.properties)
             aside = self._unfinished / f"{name}.npy"
-            np.save(aside, one_map)
+            np.save(aside, attention_map)
             maps[name] = np.load(aside, mmap_mode="r")
         return maps
 
@@ -207,8 +208,8 @@ class CaseExport:
 
         seen = seen_by_network(self.plans_manager, self.properties)
         entries = {}
-        for name, one_map in maps.items():
-            entry = {"file": self._file_of(name)}
+        for name, attention_map in maps.items():
+            entry: dict[str, Any] = {"file": self._file_of(name)}
             if name in self.grids:
                 patch_size = self.configuration_manager.patch_size
                 entry["downsampling"] = [
@@ -216,7 +217,7 @@ class CaseExport:
                 ]
                 entry["module"] = f"decoder.gates.{name.rpartition('_')[2]}"
             if _is_coefficients(name):
-                entry.update(gate_statistics(one_map, prediction, self._labels, seen))
+                entry.update(gate_statistics(attention_map, prediction, self._labels, seen))
                 if entry["file"].endswith(".png"):
                     entry["stored_as"] = f"coefficient times {PNG_SCALE}"
             entries[name] = entry
@@ -257,15 +258,16 @@ class CaseExport:
     def _draw(self, folder: Path, maps: dict, prediction: np.ndarray) -> None:
         codes = axis_codes(self.properties)
         reference = self._read_reference()
+        z_mm, y_mm, x_mm = map(float, self.properties["spacing"])
         view = CaseView(
             name=self.case,
             image=in_lps(self._read_image(), codes),
-            spacing_mm=spacing_in_lps(tuple(map(float, self.properties["spacing"])), codes),
+            spacing_mm=spacing_in_lps((z_mm, y_mm, x_mm), codes),
             labels=self._labels,
             prediction=in_lps(prediction, codes),
             maps={
-                name: in_lps(one_map, codes)
-                for name, one_map in maps.items()
+                name: in_lps(attention_map, codes)
+                for name, attention_map in maps.items()
                 # The mean of a single gate is that gate.
                 if _is_coefficients(name) and (name != "mean" or len(self._gates) > 1)
             },
@@ -282,7 +284,7 @@ class CaseExport:
             write_case_page(view, folder / f"{self.case}.html")
 
     def _read_image(self) -> np.ndarray:
-        """The first channel, or the colours."""
+        """Read the first channel, or the colours."""
         image, _ = self.plans_manager.image_reader_writer_class().read_images(self.image_files)
         is_colour = len(self.image_files) == 1 and image.shape[0] in (3, 4) and image.shape[1] == 1
         return np.moveaxis(image[:3], 0, -1) if is_colour else image[0]

@@ -1,4 +1,4 @@
-"""The processes in which predicted cases are exported while the network goes on."""
+"""Runs the processes in which predicted cases are exported while the network goes on."""
 
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +14,7 @@ _MOST_WAITING = 2
 
 
 class Exporters:
-    """A context manager that runs exports, at its end waits for all, and raises the first error.
+    """Runs exports in a `with` block, at its end waits for all, and raises the first error.
 
     Args:
         processes: how many at a time; 0 exports in this process.
@@ -22,7 +22,7 @@ class Exporters:
 
     def __init__(self, processes: int):
         self._most_under_way = processes + _MOST_WAITING
-        self._pool = None
+        self._pool: ProcessPoolExecutor | None = None
         if processes > 0:
             # A forked process must not touch CUDA.
             self._pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
@@ -42,7 +42,7 @@ class Exporters:
             self._pool.shutdown(cancel_futures=True)
 
     def submit(self, export: CaseExport, logits: np.ndarray) -> None:
-        """Exports a case, after waiting for room.
+        """Export a case, after waiting for room.
 
         Raises:
             CommandError: if an earlier export failed.
@@ -52,7 +52,11 @@ class Exporters:
             return
         while len(self._under_way) >= self._most_under_way:
             self._collect()
-        self._under_way[self._pool.submit(export.run, logits)] = export.case
+        try:
+            future = self._pool.submit(export.run, logits)
+        except BrokenProcessPool as error:
+            raise _died(next(iter(self._under_way.values()), export.case)) from error
+        self._under_way[future] = export.case
 
     def _collect(self) -> None:
         done, _ = wait(self._under_way, return_when=FIRST_COMPLETED)
@@ -61,7 +65,11 @@ class Exporters:
             try:
                 future.result()
             except BrokenProcessPool as error:
-                raise CommandError(
-                    f"{case}: the process that exported it died, most likely for want of memory; "
-                    "run again with --continue_prediction and fewer processes (-nps 1)"
-                ) from error
+                raise _died(case) from error
+
+
+def _died(case: str) -> CommandError:
+    return CommandError(
+        f"{case}: the process that exported it died, most likely for want of memory; run again "
+        "with --continue_prediction and fewer processes (-nps 1)"
+    )

@@ -1,4 +1,4 @@
-"""The picture of a case: image, labels, and each attention map as a transparent overlay."""
+"""Draws the picture of a case: image, labels, and each attention map as an overlay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -43,12 +43,12 @@ _DOTS_PER_INCH = 200
 
 
 def write_case_figure(view: CaseView, path: Path, full_range: bool = False) -> None:
-    """Draws the slices with most foreground and writes a PNG beside its target.
+    """Draw the slices with most foreground, and write a PNG beside its target.
 
     Args:
-        view: of the case.
-        path: of the PNG.
-        full_range: colour every map from 0 to 1; else from its 1st to its 99th percentile.
+        view: what is shown of the case.
+        path: where the PNG goes.
+        full_range: whether every map is coloured from 0 to 1, not from its 1st to 99th percentile.
     """
     planes = planes_of(view)
     foreground = shown_foreground(view)
@@ -72,12 +72,12 @@ def write_case_figure(view: CaseView, path: Path, full_range: bool = False) -> N
         for panel in sheet.panels[row]:
             _draw_image(panel, plane.cut(view.image, index), greys)
     for column, slices in enumerate(label_slices.values(), 1):
-        for row, one_slice in enumerate(slices):
-            draw_labels(sheet.panels[row][column], one_slice, styles)
-    for column, one_map in enumerate(view.maps.values(), first_map):
-        limits = (0.0, 1.0) if full_range else map_limits(one_map)
+        for row, plane_slice in enumerate(slices):
+            draw_labels(sheet.panels[row][column], plane_slice, styles)
+    for column, attention_map in enumerate(view.maps.values(), first_map):
+        limits = (0.0, 1.0) if full_range else map_limits(attention_map)
         for row, (plane, index) in enumerate(zip(planes, indices, strict=True)):
-            _draw_map(sheet.panels[row][column], plane.cut(one_map, index), limits)
+            _draw_map(sheet.panels[row][column], plane.cut(attention_map, index), limits)
         sheet.draw_colour_bar(column, limits)
     if view.maps:
         sheet.name_colour_bars(first_map - 1)
@@ -85,7 +85,7 @@ def write_case_figure(view: CaseView, path: Path, full_range: bool = False) -> N
 
 
 def _styles_that_occur(styles: list[LabelStyle], slices: Iterable[np.ndarray]) -> list[LabelStyle]:
-    values = {value for one_slice in slices for value in np.unique(one_slice).tolist()}
+    values = {value for plane_slice in slices for value in np.unique(plane_slice).tolist()}
     return [style for style in styles if values.intersection(style.values)]
 
 
@@ -156,7 +156,7 @@ class _Sheet:
             )
 
     def draw_colour_bar(self, column: int, limits: tuple[float, float]) -> None:
-        """Draws the scale of a column's map below it, with numbers at both ends and between."""
+        """Draw the scale of a column's map below it, with numbers at both ends and between."""
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
 
@@ -173,11 +173,12 @@ class _Sheet:
         ticks = (low, (low + high) / 2, high)
         bar.set_ticks(ticks, labels=[f"{tick:.{decimals}f}" for tick in ticks])
         axes.tick_params(colors=TEXT, labelsize=9, length=2)
-        for label, side in zip(axes.get_xticklabels(), ("left", "center", "right"), strict=True):
+        sides: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
+        for label, side in zip(axes.get_xticklabels(), sides, strict=True):
             label.set_horizontalalignment(side)
 
     def name_colour_bars(self, column: int) -> None:
-        """Says in the column left of the first colour bar what they measure."""
+        """Say in the column left of the first colour bar what they measure."""
         self._write(
             *(self._x(column) + self._column, self._bottom - 0.17, "attention coefficient"),
             FAINT_TEXT,
@@ -196,11 +197,12 @@ class _Sheet:
         self._rows = [max(height * inches_per_mm, _LOWEST_PANEL) for height, _ in panels_mm]
 
     def _name_row(self, row: int, names: tuple[str, str]) -> None:
-        """Writes the plane's name and the slice's number at the left of its panels."""
+        """Write the plane's name and the slice's number at the left of its panels."""
         middle = self._y(row) + self._rows[row] / 2
         for name, points, colour, x, above in zip(
             names, _ROW_POINTS, (TEXT, FAINT_TEXT), (0.2, 0.4), (0.1, -0.1), strict=True
         ):
+            options: dict[str, Any]
             if self._names_lie:
                 place, options = (self._left - _GAP, middle + above), {"ha": "right"}
             else:
@@ -276,7 +278,7 @@ def _fitting_points(text: str, inches: float, points: float) -> float:
 
 
 def _legend_inches(styles: list[LabelStyle]) -> float:
-    """Width of a legend's column; matplotlib gives the patch and its margins 5 letters' height."""
+    """Measure a legend's column; matplotlib gives the patch and its margins 5 letters' height."""
     names = [_text_inches(style.name, _LEGEND_POINTS) for style in styles]
     return max(names) + 5 * _LEGEND_POINTS / 72 if names else 0.0
 
@@ -299,9 +301,9 @@ def _draw_image(panel: Axes, image: np.ndarray, greys: tuple[float, float] | Non
     )
 
 
-def _draw_map(panel: Axes, one_map: np.ndarray, limits: tuple[float, float]) -> None:
+def _draw_map(panel: Axes, attention_map: np.ndarray, limits: tuple[float, float]) -> None:
     panel.imshow(
-        one_map.astype(np.float32),
+        attention_map.astype(np.float32),
         cmap=COEFFICIENT_COLOURS,
         vmin=limits[0],
         vmax=limits[1],

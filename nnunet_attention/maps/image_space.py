@@ -13,19 +13,19 @@ _TIFF_ENDINGS = (".tif", ".tiff")
 
 
 def to_image_space(
-    one_map: np.ndarray,
+    attention_map: np.ndarray,
     plans_manager: PlansManager,
     configuration_manager: ConfigurationManager,
     properties: dict,
 ) -> np.ndarray:
-    """Undoes nnU-Net's resampling, cropping and transposition, in this order.
+    """Undo nnU-Net's resampling, cropping and transposition, in this order.
 
     It is nnU-Net's own way back for logits, resampling function included.
 
     Args:
-        one_map: (Z', Y', X') on the network's grid, without padding.
-        plans_manager: of the model.
-        configuration_manager: of the model.
+        attention_map: (Z', Y', X') on the network's grid, without padding.
+        plans_manager: the model's plans.
+        configuration_manager: the model's configuration.
         properties: what nnU-Net's preprocessor noted about the case.
 
     Returns:
@@ -38,7 +38,7 @@ def to_image_space(
         # A 2-D configuration leaves the distance of slices as it is.
         network_spacing_mm = [spacing_mm[0], *network_spacing_mm]
     resampled = configuration_manager.resampling_fn_probabilities(
-        one_map[None], shape, network_spacing_mm, spacing_mm
+        attention_map[None], shape, network_spacing_mm, spacing_mm
     )
     if isinstance(resampled, torch.Tensor):
         resampled = resampled.numpy()
@@ -48,19 +48,19 @@ def to_image_space(
 
 
 def seen_by_network(plans_manager: PlansManager, properties: dict) -> np.ndarray:
-    """Mask (Z, Y, X) of the voxels that nnU-Net's cropping left."""
+    """Mask the voxels, (Z, Y, X), that nnU-Net's cropping left."""
     mask = np.zeros(properties["shape_before_cropping"], dtype=bool)
     mask[field_of(properties)] = True
     return mask.transpose(plans_manager.transpose_backward)
 
 
 def field_of(properties: dict) -> tuple[slice, ...]:
-    """Where the cropped image lies in the whole, in transposed axes."""
+    """Tell where the cropped image lies in the whole, in transposed axes."""
     return tuple(slice(int(low), int(high)) for low, high in properties["bbox_used_for_cropping"])
 
 
 def map_ending(file_ending: str, features: bool = False) -> str:
-    """The ending under which maps of a data set are written.
+    """Return the ending under which maps of a data set are written.
 
     It is the data set's own, but a BMP has too few grey levels, and features, which may be
     negative, do not fit in a PNG.
@@ -70,31 +70,31 @@ def map_ending(file_ending: str, features: bool = False) -> str:
     return file_ending
 
 
-def write_map(one_map: np.ndarray, path: Path, properties: dict) -> None:
-    """Writes a map beside no one: straight to `path`, whose ending names the format.
+def write_map(attention_map: np.ndarray, path: Path, properties: dict) -> None:
+    """Write a map straight to `path`, whose ending names the format; nothing is renamed.
 
     Medical formats and TIFF hold 32-bit floats, a PNG the coefficient times `PNG_SCALE`.
 
     Args:
-        one_map: float32, (Z, Y, X) as nnU-Net's reader gave the image.
-        path: of the file.
-        properties: those that nnU-Net's reader made; its geometry is written.
+        attention_map: float32, (Z, Y, X) as nnU-Net's reader gave the image.
+        path: where the file goes.
+        properties: what nnU-Net's reader noted; its geometry is written.
     """
     if path.suffix == ".png":
-        _write_png(one_map, path)
+        _write_png(attention_map, path)
     elif path.suffix in _TIFF_ENDINGS:
         import tifffile
 
         # Unsaid, three or four slices would be taken for colours.
-        tifffile.imwrite(path, one_map, photometric="minisblack", compression="zlib")
+        tifffile.imwrite(path, attention_map, photometric="minisblack", compression="zlib")
     elif "nibabel_stuff" in properties:
-        _write_with_nibabel(one_map, path, properties["nibabel_stuff"])
+        _write_with_nibabel(attention_map, path, properties["nibabel_stuff"])
     else:
-        _write_with_simpleitk(one_map, path, properties["sitk_stuff"])
+        _write_with_simpleitk(attention_map, path, properties["sitk_stuff"])
 
 
 def can_be_written(properties: dict, file_ending: str) -> bool:
-    """Whether the geometry that a reader noted is one that `write_map` knows."""
+    """Tell whether the geometry that a reader noted is one that `write_map` knows."""
     return (
         file_ending in (*_NATURAL_IMAGE_ENDINGS, *_TIFF_ENDINGS)
         or "nibabel_stuff" in properties
@@ -102,19 +102,19 @@ def can_be_written(properties: dict, file_ending: str) -> bool:
     )
 
 
-def _write_png(one_map: np.ndarray, path: Path) -> None:
+def _write_png(attention_map: np.ndarray, path: Path) -> None:
     from skimage import io
 
-    whole_numbers = np.rint(np.clip(one_map[0], 0, 1) * PNG_SCALE).astype(np.uint16)
+    whole_numbers = np.rint(np.clip(attention_map[0], 0, 1) * PNG_SCALE).astype(np.uint16)
     io.imsave(path, whole_numbers, check_contrast=False)
 
 
-def _write_with_simpleitk(one_map: np.ndarray, path: Path, geometry: dict) -> None:
+def _write_with_simpleitk(attention_map: np.ndarray, path: Path, geometry: dict) -> None:
     import SimpleITK
 
     if len(geometry["spacing"]) == 2:
-        one_map = one_map[0]
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(one_map))
+        attention_map = attention_map[0]
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(attention_map))
     image.SetSpacing(geometry["spacing"])
     image.SetOrigin(geometry["origin"])
     image.SetDirection(geometry["direction"])
@@ -123,13 +123,13 @@ def _write_with_simpleitk(one_map: np.ndarray, path: Path, geometry: dict) -> No
     SimpleITK.WriteImage(image, str(path), useCompression=True)
 
 
-def _write_with_nibabel(one_map: np.ndarray, path: Path, geometry: dict) -> None:
+def _write_with_nibabel(attention_map: np.ndarray, path: Path, geometry: dict) -> None:
     import nibabel
     from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
     original = geometry["original_affine"]
     image = nibabel.Nifti1Image(
-        one_map.transpose((2, 1, 0)), geometry.get("reoriented_affine", original)
+        attention_map.transpose((2, 1, 0)), geometry.get("reoriented_affine", original)
     )
     if "reoriented_affine" in geometry:  # as above
         image = image.as_reoriented(ornt_transform(axcodes2ornt("RAS"), io_orientation(original)))

@@ -19,12 +19,12 @@ _THREADS = 8
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """What is read for a case.
+    """Names the files that are read for a case.
 
     Attributes:
-        case: its name.
-        images: one a channel, or one that holds several.
-        labels: of the previous stage, or to be shown; on the grid of the images.
+        case: the case's name.
+        images: one file a channel, or one that holds several.
+        labels: label images, of the previous stage or to be shown, on the grid of the images.
     """
 
     case: str
@@ -34,12 +34,12 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file tells before its voxels are read.
+    """Holds what a file tells before its voxels are read.
 
     Attributes:
-        channels: that nnU-Net makes of the file.
-        shape: of the axes, in the file's order.
-        spacing_mm: of the axes; empty where the format has none.
+        channels: how many nnU-Net makes of the file.
+        shape: the sizes of the axes, in the file's order.
+        spacing_mm: the spacing of the axes; empty where the format has none.
     """
 
     channels: int
@@ -48,11 +48,11 @@ class Header:
 
 
 def check_cases(cases: Sequence[CaseFiles], channels: int, reader: str) -> None:
-    """Checks that all files are whole, and those of a case fit the model and each other.
+    """Check that all files are whole, and those of a case fit the model and each other.
 
     Args:
-        cases: to be predicted.
-        channels: that the model takes.
+        cases: the cases to be predicted.
+        channels: how many the model takes.
         reader: the name of nnU-Net's reader, as plans have it.
 
     Raises:
@@ -64,7 +64,7 @@ def check_cases(cases: Sequence[CaseFiles], channels: int, reader: str) -> None:
 
 
 def header_of(path: Path, reader: str) -> Header | None:
-    """Reads what nnU-Net's reader of a name makes of a file; None for a reader that is not known.
+    """Read what a reader of nnU-Net's makes of a file; None for a reader that is not known.
 
     Raises:
         CommandError: if the file is not whole, or nnU-Net would not read it, or misread it.
@@ -85,35 +85,36 @@ def _check_case(files: CaseFiles, channels: int, reader: str) -> None:
         headers = {path: header_of(path, reader) for path in (*files.images, *files.labels)}
     except CommandError as error:
         raise CommandError(f"case {files.case}: {error}") from error
-    if None in headers.values():
+    known = {path: header for path, header in headers.items() if header is not None}
+    if len(known) < len(headers):
         return
-    held = sum(headers[path].channels for path in files.images)
+    held = sum(known[path].channels for path in files.images)
     if held != channels:
         names = ", ".join(path.name for path in files.images)
         raise CommandError(
             f"case {files.case}: {names} hold(s) {held} channel(s), but the model takes {channels}"
         )
-    first = files.images[0]
-    for path, header in headers.items():
+    first, first_header = files.images[0], known[files.images[0]]
+    for path, header in known.items():
         if path in files.labels and header.channels != 1:
             raise CommandError(
                 f"case {files.case}: {path} has {header.channels} channels; label images have one"
             )
-        if header.shape != headers[first].shape:
+        if header.shape != first_header.shape:
             raise CommandError(
                 f"case {files.case}: {path} has shape {header.shape}, but {first} has "
-                f"{headers[first].shape}; resample it to that grid"
+                f"{first_header.shape}; resample it to that grid"
             )
-        if path in files.images and not _equal(header.spacing_mm, headers[first].spacing_mm):
+        if path in files.images and not _equal(header.spacing_mm, first_header.spacing_mm):
             raise CommandError(
                 f"case {files.case}: {path} has spacing {header.spacing_mm}, but {first} has "
-                f"{headers[first].spacing_mm}; resample it to that grid"
+                f"{first_header.spacing_mm}; resample it to that grid"
             )
 
 
-def _equal(one: Sequence[float], other: Sequence[float]) -> bool:
+def _equal(spacing_mm: Sequence[float], other_mm: Sequence[float]) -> bool:
     # As nnU-Net compares them.
-    return len(one) == len(other) and np.allclose(one, other)
+    return len(spacing_mm) == len(other_mm) and np.allclose(spacing_mm, other_mm)
 
 
 def _with_itk(path: Path) -> Header:
@@ -137,8 +138,11 @@ def _with_itk(path: Path) -> Header:
 
 def _with_nibabel(path: Path) -> Header:
     import nibabel
+    from nibabel.spatialimages import SpatialImage
 
     image = nibabel.load(path)
+    if not isinstance(image, SpatialImage):
+        raise ValueError("it holds no image")
     if len(image.shape) != 3:
         raise ValueError(f"it has {len(image.shape)} axes, wanted are 3: one file for each channel")
     return Header(1, tuple(image.shape), tuple(map(float, image.header.get_zooms())))

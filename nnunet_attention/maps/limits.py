@@ -1,4 +1,4 @@
-"""Values at the two ends of a scale of greys or colours."""
+"""Chooses the values at the two ends of a scale of greys or colours."""
 
 import numpy as np
 
@@ -13,19 +13,19 @@ _LEAST_RANGE = 1e-3
 
 
 def grey_limits(image: np.ndarray) -> tuple[float, float]:
-    """Black and white: soft tissue in CT, else the 0.5th and 99.5th percentile."""
+    """Choose black and white: soft tissue in CT, else the 0.5th and 99.5th percentile."""
     if looks_like_ct(image):
         return CT_WINDOW_HU
     return _widened(*_percentiles(image, 0.5, 99.5))
 
 
 def looks_like_ct(image: np.ndarray) -> bool:
-    """Whether the values must be Hounsfield units."""
+    """Tell whether the values must be Hounsfield units."""
     return bool(image.min() < _CT_BEGINS_BELOW)
 
 
 def map_limits(coefficients: np.ndarray) -> tuple[float, float]:
-    """The 1st and 99th percentile, a little apart, and inside [0, 1], where the map is constant."""
+    """Return the 1st and 99th percentile; of a constant map, two values a little apart."""
     low, high = _widened(*_percentiles(coefficients, 1, 99))
     inwards = max(-low, 0.0) - max(high - 1, 0.0)
     return low + inwards, high + inwards
@@ -35,7 +35,7 @@ def _percentiles(volume: np.ndarray, low: float, high: float) -> tuple[float, fl
     # Slices are few in thick volumes and one in 2-D; all of them count.
     step = int(np.ceil((volume.size / _ENOUGH_VOXELS) ** 0.5)) or 1
     # Half precision would be sorted slowly and interpolated coarsely.
-    sample = np.asarray(volume[:, ::step, ::step], dtype=np.float32)
+    sample = np.asarray(volume[..., ::step, ::step], dtype=np.float32)
     low, high = np.percentile(sample, (low, high))
     return float(low), float(high)
 

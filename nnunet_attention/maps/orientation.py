@@ -8,10 +8,10 @@ _OPPOSITE = {"L": "R", "P": "A", "S": "I"}
 
 
 def axis_codes(properties: dict) -> str | None:
-    """Where x, y and z of a case's arrays point, such as "RAS"; None where nothing says so.
+    """Tell where x, y and z of a case's arrays point, such as "RAS"; None where nothing says so.
 
     Args:
-        properties: those of nnU-Net's reader.
+        properties: what nnU-Net's reader noted.
     """
     if "nibabel_stuff" in properties:
         import nibabel
@@ -28,11 +28,11 @@ def axis_codes(properties: dict) -> str | None:
 
 
 def in_lps(volume: np.ndarray, codes: str | None) -> np.ndarray:
-    """A view of the volume, (Z, Y, X) and possibly colours, with its axes in DICOM's order.
+    """View a volume, (Z, Y, X) and possibly colours, with its axes in DICOM's order.
 
     Args:
-        volume: as read.
-        codes: those of `axis_codes`; None leaves it as it is.
+        volume: the array as it was read.
+        codes: what `axis_codes` told; None leaves the volume as it is.
     """
     if codes is None:
         return volume
@@ -44,13 +44,18 @@ def in_lps(volume: np.ndarray, codes: str | None) -> np.ndarray:
     return turned
 
 
-def spacing_in_lps(spacing_mm: tuple[float, ...], codes: str | None) -> tuple[float, ...]:
-    """The spacing of z, y and x after `in_lps`."""
-    return tuple(spacing_mm) if codes is None else tuple(spacing_mm[axis] for axis in _order(codes))
+def spacing_in_lps(
+    spacing_mm: tuple[float, float, float], codes: str | None
+) -> tuple[float, float, float]:
+    """Return the spacing of z, y and x after `in_lps`."""
+    if codes is None:
+        return spacing_mm
+    z, y, x = _order(codes)
+    return spacing_mm[z], spacing_mm[y], spacing_mm[x]
 
 
 def _order(codes: str) -> list[int]:
-    """For z, y, x as wanted, the axis of the array that it comes from."""
+    """Tell which axis of the array z, y and x come from."""
     return [
         2 - next(x for x, code in enumerate(codes) if code in (letter, _OPPOSITE[letter]))
         for letter in _WANTED[::-1]

@@ -1,9 +1,6 @@
-"""One page a case, in which a person scrolls through its slices and attention maps offline."""
+"""Writes one page for each case, to scroll through its slices and attention maps offline."""
 
 import html
-import json
-import re
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +12,25 @@ from nnunet_attention.maps.embedding import coarsening, embed_colours, embed_lab
 from nnunet_attention.maps.figure import OVERLAY_OPACITY
 from nnunet_attention.maps.limits import grey_limits, looks_like_ct, map_limits
 from nnunet_attention.maps.planes import planes_of, shown_foreground
+from nnunet_attention.pages import filled_page
 
 # The image and the labels; a map has half as many, since gates are coarser than the image.
 MOST_VOXELS = 2**22
 MOST_MAP_VOXELS = 2**21
 # Level and width in Hounsfield units, as they are usual on a radiologist's screen.
 _CT_WINDOWS_HU = {"lung": (-600, 1500), "bone": (400, 1800), "brain": (40, 80)}
-_TEMPLATE = "page.html"
 
 
 def write_case_page(view: CaseView, path: Path) -> None:
-    """Writes one self-contained HTML file beside its target and renames it.
+    """Write one self-contained HTML file beside its target and rename it.
 
     Large volumes are embedded coarser, and the page says so.
 
     Raises:
         CommandError: if prediction or reference has more than 256 different labels.
     """
-    content = {"title": html.escape(view.name), "case": _script_json(_page_data(view))}
-    template = resources.files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8")
-    # In one pass: what is put in may look like a mark itself.
-    page = re.sub(r"\{\{(\w+)\}\}", lambda mark: content[mark[1]], template)
-    write_text(path, page)
+    title = html.escape(view.name)
+    write_text(path, filled_page("nnunet_attention.maps", _page_data(view), title=title))
 
 
 def _page_data(view: CaseView) -> dict:
@@ -46,7 +40,7 @@ def _page_data(view: CaseView) -> dict:
     foreground = shown_foreground(view)
     is_colour = view.image.ndim == 4
     greys = (0.0, 255.0) if is_colour else grey_limits(view.image)
-    limits = {name: map_limits(one_map) for name, one_map in view.maps.items()}
+    limits = {name: map_limits(attention_map) for name, attention_map in view.maps.items()}
     return {
         "name": view.name,
         "shape": shape,
@@ -74,9 +68,9 @@ def _page_data(view: CaseView) -> dict:
             {
                 "name": name,
                 "limits": limits[name],
-                **embed_values(one_map, limits[name], map_factors),
+                **embed_values(attention_map, limits[name], map_factors),
             }
-            for name, one_map in view.maps.items()
+            for name, attention_map in view.maps.items()
         ],
         "colours": _colour_table(),
         "opacity": OVERLAY_OPACITY,
@@ -86,7 +80,7 @@ def _page_data(view: CaseView) -> dict:
 
 
 def _windows(image: np.ndarray, greys: tuple[float, float]) -> list[dict]:
-    """Grey values of black and white to choose from; the first is shown at the beginning."""
+    """Return the grey values of black and white to choose from, those shown at first in front."""
     if image.ndim == 4:
         # Fluorescence is often dark: the brightest colour can become the screen's.
         brightest = (0.0, max(1.0, min(255.0, float(image.max()))))
@@ -125,9 +119,3 @@ def _note(factors: tuple[int, ...], map_factors: tuple[int, ...]) -> str:
         f"To keep this page small it shows {' and '.join(parts)} (z, y, x): values are means over "
         "a block, labels those in its middle."
     )
-
-
-def _script_json(content: dict) -> str:
-    """JSON that can stand inside a script element whatever names it holds."""
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

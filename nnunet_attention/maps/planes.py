@@ -1,11 +1,15 @@
-"""Axial, sagittal and coronal planes through a volume, as a radiologist's screen shows them."""
+"""Cuts axial, sagittal and coronal planes through a volume, as radiologists see them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from nnunet_attention.drawing import fullest_slice
 from nnunet_attention.maps.case_view import CaseView
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,17 +27,17 @@ class Plane:
     head_up: bool
 
     def cut(self, volume: np.ndarray, index: int) -> np.ndarray:
-        """A slice of (Z, Y, X) or (Z, Y, X, 3): rows from the top of the screen, columns."""
+        """Cut a slice of (Z, Y, X) or (Z, Y, X, 3): rows from the top of the screen, columns."""
         plane = volume.take(index, self.axis)
         return plane[::-1] if self.head_up else plane
 
-    def of_rows_and_columns(self, of_axes: tuple) -> tuple:
-        """From what z, y and x have, such as spacing or size, what rows and columns have."""
-        rows, columns = (value for axis, value in enumerate(of_axes) if axis != self.axis)
+    def of_rows_and_columns(self, values: Sequence[T]) -> tuple[T, T]:
+        """Pick what rows and columns have of what z, y and x have, such as spacing or size."""
+        rows, columns = (value for axis, value in enumerate(values) if axis != self.axis)
         return rows, columns
 
     def fullest_index(self, labels: np.ndarray) -> int:
-        """The slice that shows most of the labels; without any, the middle."""
+        """Find the slice that shows most of the labels; without any, the middle."""
         return fullest_slice(np.moveaxis(labels, self.axis, 0))
 
 
@@ -43,12 +47,12 @@ CORONAL = Plane("coronal", 1, head_up=True)
 
 
 def planes_of(view: CaseView) -> tuple[Plane, ...]:
-    """The planes in which the case has an area: all three, in 2-D one."""
+    """Return the planes in which the case has an area: all three, in 2-D one."""
     return (AXIAL,) if view.image.shape[0] == 1 else (AXIAL, SAGITTAL, CORONAL)
 
 
 def shown_foreground(view: CaseView) -> np.ndarray:
-    """Labels by which slices are chosen: the reference's, or the prediction's where it has none."""
+    """Return the labels by which slices are chosen: the reference's, else the prediction's."""
     ignored = view.labels.get("ignore")
     for labels in (view.reference, view.prediction):
         if labels is None:

@@ -1,8 +1,6 @@
-"""nnU-Net's predictor, which in the same pass stitches the attention maps."""
+"""Predicts as nnU-Net does, and stitches the attention maps in the same pass."""
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,23 +15,19 @@ from nnunetv2.inference.export_prediction import (
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from nnunetv2.utilities.helpers import empty_cache
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 from torch._dynamo import OptimizedModule
 
-from nnunet_attention.errors import CommandError, last_line
+from nnunet_attention.errors import CommandError
 from nnunet_attention.maps.export import CaseExport, MapOptions, ModelDescription, is_complete
 from nnunet_attention.maps.exporters import Exporters
 from nnunet_attention.maps.image_space import to_image_space
 from nnunet_attention.maps.inputs import CaseFiles, check_cases
+from nnunet_attention.maps.preprocessed import named_by_case
 from nnunet_attention.maps.recorder import attention_gates, map_names, record_attention
-from nnunet_attention.maps.stitching import MapStitcher, on_grid_of_patch
-from nnunet_attention.networks.trusted_plans import build_from_plans
-from nnunet_attention.nnunet.dataset_json import read_dataset_json
-from nnunet_attention.nnunet.lookups import find_trainer
-from nnunet_attention.nnunet.plans import read_plans
-from nnunet_attention.weights import load_checkpoint
-from nnunet_attention.weights.checkpoint import load_weights
+from nnunet_attention.maps.stitching import MapStitcher, average_of_mirrored, on_grid_of_patch
+from nnunet_attention.maps.trained_model import Folds, load_trained_model
+from nnunet_attention.nnunet.checkpoints import FINAL
 
 
 class AttentionPrediction(NamedTuple):
@@ -57,10 +51,10 @@ class AttentionPredictor(nnUNetPredictor):
     complete, before its segmentation does.
 
     Args:
-        *arguments: those of nnUNetPredictor.
-        options: what is written besides.
-        on_progress: told how many cases of files are predicted, and of how many.
-        **named_arguments: those of nnUNetPredictor.
+        *arguments: the arguments of nnUNetPredictor.
+        options: what is written besides the maps.
+        on_progress: a function that is told how many cases of files are done, and of how many.
+        **named_arguments: the named arguments of nnUNetPredictor.
 
     Examples:
         >>> predictor = AttentionPredictor(device=torch.device("cpu"))
@@ -90,72 +84,43 @@ class AttentionPredictor(nnUNetPredictor):
         self._image_files: dict[str, Sequence[str]] = {}
         self._sums: Tensor | None = None
         self._stitcher: MapStitcher | None = None
-        self._tiles: Iterable[tuple] = iter(())
+        self._tiles: Iterator[tuple] = iter(())
         self._grids: dict[str, tuple[int, ...]] = {}
 
     def initialize_from_trained_model_folder(
         self,
         model_training_output_dir: str | Path,
-        use_folds: Sequence[int | str] | str | int | None,
-        checkpoint_name: str = "checkpoint_final.pth",
+        use_folds: Folds,
+        checkpoint_name: str = FINAL,
     ):
-        """Loads the model; unlike nnU-Net's, without executing what the checkpoints hold.
+        """Load the model as nnU-Net does, but execute nothing that the checkpoints hold.
 
         Args:
-            model_training_output_dir: `.../TRAINER__PLANS__CONFIGURATION`.
-            use_folds: to average; None for all that have the checkpoint.
-            checkpoint_name: in each fold's folder.
+            model_training_output_dir: the folder `TRAINER__PLANS__CONFIGURATION`.
+            use_folds: the folds to average; None for all that have the checkpoint.
+            checkpoint_name: the checkpoint's name in each fold's folder.
 
         Raises:
             CommandError: if folder, fold or checkpoint is missing or damaged.
             NoAttentionGatesError: if the network has no gates.
         """
         folder = Path(model_training_output_dir)
-        if not folder.is_dir():
-            raise CommandError(
-                f"{folder}: there is no such model folder; check -m, or -d, -c, -tr and -p"
-            )
-        plans = read_plans(folder / "plans.json")
-        dataset_json = read_dataset_json(folder / "dataset.json", channels=True)
-        folds = _folds_to_use(folder, use_folds, checkpoint_name)
-        checkpoints = [load_checkpoint(folder / f"fold_{fold}" / checkpoint_name) for fold in folds]
-        trainer_name = checkpoints[0]["trainer_name"]
-        configuration_name = checkpoints[0]["init_args"]["configuration"]
-        try:
-            trainer_class = find_trainer(trainer_name)
-            network = build_from_plans(
-                plans,
-                configuration_name,
-                dataset_json,
-                partial(trainer_class.build_network_architecture, enable_deep_supervision=False),
-            )
-        except CommandError as error:
-            raise CommandError(f"{folder}: {error}") from error
-        plans_manager = PlansManager(plans)
-        configuration_manager = plans_manager.get_configuration(configuration_name)
-        try:
-            for fold, checkpoint in zip(folds, checkpoints, strict=True):
-                described = f"the network of the plans (fold {fold})"
-                load_weights(network, checkpoint["network_weights"], described)
-            # The first fold's, as nnU-Net leaves it.
-            network.load_state_dict(checkpoints[0]["network_weights"])
-        except CommandError as error:
-            raise CommandError(f"{folder}: {error}") from error
+        model = load_trained_model(folder, use_folds, checkpoint_name)
         self.manual_initialization(
-            network,
-            plans_manager,
-            configuration_manager,
-            [checkpoint["network_weights"] for checkpoint in checkpoints],
-            dataset_json,
-            trainer_name,
-            checkpoints[0].get("inference_allowed_mirroring_axes"),
+            model.network,
+            model.plans_manager,
+            model.configuration_manager,
+            model.weights,
+            model.dataset_json,
+            model.trainer_name,
+            model.mirroring_axes,
         )
         self._model = ModelDescription(
-            str(folder.absolute()), checkpoint_name, tuple(map(str, folds)), configuration_name
+            str(folder.absolute()), checkpoint_name, model.folds, model.configuration_name
         )
 
     def manual_initialization(self, network, *arguments, **named_arguments):
-        """As nnU-Net's. The network is not compiled, as a compiled one cannot be listened to.
+        """Take a network as nnU-Net does; it is not compiled, so that it can be listened to.
 
         Raises:
             NoAttentionGatesError: if the network has no gates.
@@ -172,12 +137,12 @@ class AttentionPredictor(nnUNetPredictor):
     def predict_image(
         self, image: np.ndarray, properties: dict, previous: np.ndarray | None = None
     ) -> AttentionPrediction:
-        """Predicts one image in memory.
+        """Predict one image in memory.
 
         Args:
             image: (C, Z, Y, X), not preprocessed, as nnU-Net's reader returns it.
             properties: a dictionary with `spacing`, in mm, of z, y, x.
-            previous: for a cascade the previous stage's segmentation, (1, Z, Y, X).
+            previous: the previous stage's segmentation, (1, Z, Y, X), for a cascade.
         """
         case = next(
             PreprocessAdapterFromNpy(
@@ -197,7 +162,7 @@ class AttentionPredictor(nnUNetPredictor):
 
     @torch.inference_mode()
     def predict_logits_and_maps(self, data: Tensor) -> tuple[Tensor, np.ndarray]:
-        """Predicts a preprocessed image on the network's grid.
+        """Predict a preprocessed image on the network's grid.
 
         Shape:
             - data: (C, *S)
@@ -208,6 +173,7 @@ class AttentionPredictor(nnUNetPredictor):
         self._grids = {}
         logits = self.predict_logits_from_preprocessed_data(data).cpu()
         sums, self._sums = self._sums, None
+        assert sums is not None, "the maps of every pass are added up"
         maps = MapStitcher.average(sums, self._gate_count)
         return logits, maps[self._without_padding(data.shape[1:])].numpy()
 
@@ -219,7 +185,7 @@ class AttentionPredictor(nnUNetPredictor):
         overwrite: bool = True,
         folder_with_segs_from_prev_stage: str | None = None,
     ):
-        """As nnU-Net's: everything in this process."""
+        """Predict as nnU-Net does, everything in this process."""
         return self.predict_from_files(
             list_of_lists_or_source_folder,
             output_folder_or_list_of_truncated_output_files,
@@ -236,7 +202,7 @@ class AttentionPredictor(nnUNetPredictor):
         save_probabilities: bool = False,
         num_processes_segmentation_export: int = default_num_processes,
     ) -> list:
-        """Predicts preprocessed cases, each a dictionary with `data`, `ofile`, `data_properties`.
+        """Predict preprocessed cases: dictionaries with `data`, `ofile` and `data_properties`.
 
         The maps of a case go to disk as soon as it is predicted, and from there, one at a time,
         into the image's space, in processes of their own.
@@ -288,7 +254,7 @@ class AttentionPredictor(nnUNetPredictor):
         return results
 
     def predict_sliding_window_return_logits(self, input_image: Tensor):
-        """As nnU-Net's; the maps add up in passing."""
+        """Predict as nnU-Net does; the maps add up in passing."""
         try:
             return super().predict_sliding_window_return_logits(input_image)
         finally:
@@ -323,37 +289,16 @@ class AttentionPredictor(nnUNetPredictor):
             return super()._internal_maybe_mirror_and_predict(x)
         with record_attention(self.network, self.options.features) as record:
             prediction = super()._internal_maybe_mirror_and_predict(x)
-        maps = self._average_of_mirrored(record.passes)
-        self._grids = {name: tuple(one.shape[2:]) for name, one in maps.items()}
+        axes = self.allowed_mirroring_axes if self.use_mirroring else None
+        maps = average_of_mirrored(record.passes, axes or ())
+        self._grids = {name: tuple(on_own_grid.shape[2:]) for name, on_own_grid in maps.items()}
         names = self.map_names[:-1]
         on_patch = on_grid_of_patch([maps[name] for name in names], x.shape[2:])
         self._stitcher.add(next(self._tiles), on_patch.to(self._stitcher.sums.device))
         return prediction
 
-    def _average_of_mirrored(self, passes: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Flips each pass's maps back and averages them; linear upsampling may follow as well."""
-        axes = self.allowed_mirroring_axes if self.use_mirroring else None
-        axes = [axis + 2 for axis in axes or ()]
-        # The order of nnU-Net's passes.
-        flips = [
-            flip for count in range(len(axes) + 1) for flip in itertools.combinations(axes, count)
-        ]
-        if len(passes) != len(flips):
-            raise RuntimeError(
-                f"nnU-Net ran the network {len(passes)} times for {len(flips)} mirrored patches; "
-                "this version of nnU-Net is not supported"
-            )
-        return {
-            name: sum(
-                torch.flip(one_pass[name].float(), flip)
-                for one_pass, flip in zip(passes, flips, strict=True)
-            )
-            / len(flips)
-            for name in passes[0]
-        }
-
     def _without_padding(self, shape: Sequence[int]) -> tuple[slice, ...]:
-        """What nnU-Net's padding of an image smaller than a patch left, all maps included."""
+        """Slice, in all maps, what nnU-Net's padding of a small image to a patch's size left."""
         _, inside = pad_nd_image(
             torch.empty(1).expand(1, *shape),
             self.configuration_manager.patch_size,
@@ -371,8 +316,8 @@ class AttentionPredictor(nnUNetPredictor):
         return AttentionPrediction(
             segmentation,
             {
-                name: to_image_space(one_map, *managers, properties)
-                for name, one_map in zip(self.map_names, maps, strict=True)
+                name: to_image_space(attention_map, *managers, properties)
+                for name, attention_map in zip(self.map_names, maps, strict=True)
             },
         )
 
@@ -420,7 +365,7 @@ class AttentionPredictor(nnUNetPredictor):
             if not is_complete(Path(output), ending, save_probabilities)
         ]
         print(f"{len(missing)} of {len(lists[1])} cases have not been predicted yet")
-        return tuple([one[number] for number in missing] for one in lists)
+        return tuple([entries[number] for number in missing] for entries in lists)
 
     def _check_files(
         self,
@@ -432,7 +377,8 @@ class AttentionPredictor(nnUNetPredictor):
         cases = []
         for number, images in enumerate(image_files):
             case = Path(images[0] if outputs is None else outputs[number]).name
-            labels = [] if previous_files[number] is None else [Path(previous_files[number])]
+            previous = previous_files[number]
+            labels = [] if previous is None else [Path(previous)]
             if folder is not None and outputs is not None:
                 labels.append(folder / f"{case}{ending}")
             cases.append(CaseFiles(case, tuple(map(Path, images)), tuple(labels)))
@@ -440,12 +386,12 @@ class AttentionPredictor(nnUNetPredictor):
 
     @property
     def image_channels(self) -> int:
-        """The number of channels of an image."""
+        """Tell how many channels an image has."""
         return len(self.dataset_json.get("channel_names") or self.dataset_json["modality"])
 
     @property
     def reader(self) -> str:
-        """The name of nnU-Net's reader of images."""
+        """Tell the name of nnU-Net's reader of images."""
         return self.plans_manager.plans["image_reader_writer"]
 
     def _internal_get_data_iterator_from_lists_of_filenames(
@@ -461,7 +407,7 @@ class AttentionPredictor(nnUNetPredictor):
                 "nnU-Net's process printed the reason, or was ended by the system if it printed "
                 "none; it may be about one of the next cases, which -npp 0 tells"
             )
-            return _named_by_case(preprocessed, image_files, remedy)
+            return named_by_case(preprocessed, image_files, remedy)
         preprocessed = PreprocessAdapter(
             image_files,
             previous_files,
@@ -471,47 +417,4 @@ class AttentionPredictor(nnUNetPredictor):
             self.dataset_json,
             self.configuration_manager,
         )
-        return _named_by_case(preprocessed, image_files)
-
-
-def _named_by_case(
-    preprocessed: Iterator[dict], image_files: Sequence[Sequence[str]], remedy: str | None = None
-) -> Iterator[dict]:
-    """Names the case with an error that nnU-Net has in reading or preprocessing it.
-
-    Args:
-        preprocessed: the cases, in order.
-        image_files: of each case.
-        remedy: what is said instead of the error's own text, which tells of memory only.
-    """
-    for images in image_files:
-        try:
-            case = next(preprocessed)
-        except (AssertionError, OSError, RuntimeError, ValueError) as error:
-            raise CommandError(
-                f"{images[0]}: cannot be read or preprocessed: {remedy or last_line(error)}"
-            ) from error
-        yield case
-    # At its end nnU-Net waits for its processes.
-    yield from preprocessed
-
-
-def _folds_to_use(
-    folder: Path, wanted: Sequence[int | str] | str | int | None, checkpoint_name: str
-) -> list[str]:
-    """Raises a CommandError that names the folds there are, if a wanted one is missing."""
-    present = [
-        path.parent.name.removeprefix("fold_")
-        for path in sorted(folder.glob(f"fold_*/{checkpoint_name}"))
-    ]
-    if wanted is None:
-        folds = [fold for fold in present if fold != "all"]
-    else:
-        folds = [str(wanted)] if isinstance(wanted, (str, int)) else [str(fold) for fold in wanted]
-    missing = [fold for fold in folds if fold not in present]
-    if missing or not folds:
-        raise CommandError(
-            f"{folder} has no {checkpoint_name} of fold {' '.join(missing) or '0 to 4'}; "
-            + (f"those that have one: -f {' '.join(present)}" if present else "no fold has one")
-        )
-    return folds
+        return named_by_case(preprocessed, image_files)

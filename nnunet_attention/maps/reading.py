@@ -1,4 +1,4 @@
-"""What a gate's coefficient means, beside the map that shows it."""
+"""Says what a gate's coefficient means, beside the map that shows it."""
 
 _READINGS = {
     "identity": (
@@ -22,7 +22,7 @@ _READINGS = {
 
 
 def how_to_read(gate_start: str | None) -> str:
-    """Returns one sentence on how to read a coefficient.
+    """Return one sentence on how to read a coefficient.
 
     Args:
         gate_start: how the gates started, as the plans name it; None where they do not.

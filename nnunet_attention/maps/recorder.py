@@ -16,7 +16,7 @@ class NoAttentionGatesError(CommandError, ValueError):
 
 
 class AttentionRecord(Mapping[str, Tensor]):
-    """What the gates gave out in the forward passes of `record_attention`.
+    """Holds what the gates gave out in the forward passes of `record_attention`.
 
     As a mapping it is the last pass: `record["gate_0"]` is (B, 1, *S) on the grid of that gate's
     skip connection. `gate_0` is `decoder.gates.0`, the coarsest.
@@ -25,7 +25,7 @@ class AttentionRecord(Mapping[str, Tensor]):
         passes: one dictionary for each forward pass, oldest first.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.passes: list[dict[str, Tensor]] = []
 
     def __getitem__(self, name: str) -> Tensor:
@@ -48,7 +48,7 @@ class AttentionRecord(Mapping[str, Tensor]):
 
 @contextmanager
 def record_attention(network: nn.Module, features: bool = False) -> Iterator[AttentionRecord]:
-    """Records the attention coefficients of every forward pass inside the `with` block.
+    """Record the attention coefficients of every forward pass inside the `with` block.
 
     The network's results do not change. The recorded tensors are detached and stay on their device.
 
@@ -85,7 +85,7 @@ def record_attention(network: nn.Module, features: bool = False) -> Iterator[Att
 
 
 def attention_gates(network: nn.Module) -> list[AttentionGate]:
-    """The gates of a network in the order in which they run, coarsest first.
+    """Return the gates of a network in the order in which they run, coarsest first.
 
     Raises:
         NoAttentionGatesError: if there is none.
@@ -101,7 +101,7 @@ def attention_gates(network: nn.Module) -> list[AttentionGate]:
 
 
 def map_names(number_of_gates: int, features: bool = False) -> list[str]:
-    """The names under which `record_attention` keeps its maps, coefficients first."""
+    """Return the names under which `record_attention` keeps its maps, coefficients first."""
     kinds = ("gate", "skip", "gated") if features else ("gate",)
     return [f"{kind}_{number}" for kind in kinds for number in range(number_of_gates)]
 

@@ -1,4 +1,4 @@
-"""What the coefficients of one gate amount to in one case."""
+"""Sums up what the coefficients of one gate amount to in one case."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ def gate_statistics(
     labels: Mapping[str, int | list[int]],
     seen: np.ndarray,
 ) -> dict:
-    """Summarises coefficients over the voxels that the network saw.
+    """Summarise coefficients over the voxels that the network saw.
 
     Args:
         coefficients: (Z, Y, X), in [0, 1].

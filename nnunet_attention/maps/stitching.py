@@ -1,6 +1,7 @@
-"""Joins the maps of overlapping patches into one map of the whole image."""
+"""Joins the maps of mirrored and of overlapping patches into one map of the whole image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import torch
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
@@ -19,10 +20,10 @@ class MapStitcher:
     Args:
         image_shape: *S of the padded image on the network's grid, always three axes.
         patch_size: two or three axes, as the configuration has it.
-        number_of_maps: that each patch gives.
+        number_of_maps: how many maps each patch gives.
         device: where the sums are kept.
         use_gaussian: weight by nnU-Net's Gaussian; else all alike.
-        sums: those of an earlier stitcher, to go on adding to.
+        sums: the sums of an earlier stitcher, to go on adding to.
     """
 
     def __init__(
@@ -43,24 +44,25 @@ class MapStitcher:
             self._weight = gaussian.float()
         # The last one sums the weights; at the end it is free for the mean of the others, so that
         # nothing but the maps themselves is ever held.
-        self.sums = sums
         if sums is None:
-            self.sums = torch.zeros((number_of_maps + 1, *image_shape), device=device)
+            sums = torch.zeros((number_of_maps + 1, *image_shape), device=device)
+        self.sums = sums
 
     def add(self, tile: tuple, maps: Tensor) -> None:
-        """Adds one patch.
+        """Add one patch.
 
         Args:
             tile: nnU-Net's slicer of the patch: channels, then axes, in 2-D with a slice number.
             maps: (number_of_maps, *patch_size) on the stitcher's device.
         """
-        place = self.sums[(slice(None), *tile[1:])]
+        index = (slice(None), *tile[1:])
+        place = self.sums[index]
         place[:-1] += maps * self._weight
         place[-1] += self._weight
 
     @staticmethod
     def average(sums: Tensor, averaged: int) -> Tensor:
-        """Turns sums into maps, in place; the last one becomes the mean of the first `averaged`.
+        """Turn sums into maps, in place; the last one becomes the mean of the first `averaged`.
 
         Sums of several stitchers (folds) may be added before.
         """
@@ -70,18 +72,49 @@ class MapStitcher:
 
 
 def on_grid_of_patch(maps: Sequence[Tensor], patch_size: Sequence[int]) -> Tensor:
-    """Brings maps (1, 1, *G), each on a grid of its own, linearly onto the patch's: (N, *S).
+    """Bring maps (1, 1, *G), each on a grid of its own, linearly onto the patch's: (N, *S).
 
     The same interpolation as in the gate (`align_corners=False`).
     """
     upsampled = []
-    for one in maps:
-        if one.shape[2:] != tuple(patch_size):
-            one = functional.interpolate(
-                one,
+    for on_own_grid in maps:
+        if on_own_grid.shape[2:] != tuple(patch_size):
+            on_own_grid = functional.interpolate(
+                on_own_grid,
                 size=tuple(patch_size),
                 mode=_LINEAR_INTERPOLATION[len(patch_size)],
                 align_corners=False,
             )
-        upsampled.append(one[0, 0])
+        upsampled.append(on_own_grid[0, 0])
     return torch.stack(upsampled)
+
+
+def average_of_mirrored(
+    passes: Sequence[Mapping[str, Tensor]], axes: Sequence[int]
+) -> dict[str, Tensor]:
+    """Flip the maps of each pass back and average them; linear upsampling may follow as well.
+
+    Args:
+        passes: maps by name, (B, C, *G), of nnU-Net's passes over a patch, in its order.
+        axes: along which it mirrored, counted in G.
+
+    Raises:
+        RuntimeError: if nnU-Net ran the network more or less often than there are mirrorings.
+    """
+    flips = [
+        tuple(axis + 2 for axis in flip)
+        for count in range(len(axes) + 1)
+        for flip in combinations(axes, count)
+    ]
+    if len(passes) != len(flips):
+        raise RuntimeError(
+            f"nnU-Net ran the network {len(passes)} times for {len(flips)} mirrored patches; "
+            "this version of nnU-Net is not supported"
+        )
+    averages = {}
+    for name, first in passes[0].items():
+        total = torch.zeros_like(first, dtype=torch.float32)
+        for maps, flip in zip(passes, flips, strict=True):
+            total += torch.flip(maps[name].float(), flip)
+        averages[name] = total / len(flips)
+    return averages

@@ -4,7 +4,7 @@ import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ _CASES = 2
 
 
 def epochs_to_record() -> frozenset[int]:
-    """The epochs in the environment variable `nnUNet_attention_epochs`, such as 3,6,10,60,150.
+    """Read the environment variable `nnUNet_attention_epochs`, such as 3,6,10,60,150.
 
     Epoch 3 is the state after three epochs of training. Nothing set means none.
 
@@ -61,7 +61,7 @@ class RecordedPatch:
 
 @dataclass(frozen=True)
 class RecordedEpoch:
-    """What was recorded after an epoch; the spacing, in mm, is that of the patches' axes."""
+    """Holds what was recorded after an epoch; the spacing, in mm, is that of the patches' axes."""
 
     epoch: int
     spacing_mm: tuple[float, ...]
@@ -69,7 +69,7 @@ class RecordedEpoch:
 
 
 def record_epoch(trainer: "nnUNetTrainer") -> Path:
-    """Runs the fixed patches through a trainer's network, and writes `attention/epoch_0003.npz`.
+    """Run the fixed patches through a trainer's network, and write `attention/epoch_0003.npz`.
 
     The patches are from the first two validation cases of the fold, around the slice that shows
     most of the reference. Network, random numbers and training state stay as they are.
@@ -90,7 +90,7 @@ def record_epoch(trainer: "nnUNetTrainer") -> Path:
     folder = Path(trainer.output_folder) / FOLDER
     folder.mkdir(exist_ok=True)
     path = folder / f"epoch_{trainer.current_epoch:04d}.npz"
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{number}_{name}": value
         for number, patch in enumerate(patches)
         for name, value in (
@@ -106,7 +106,7 @@ def record_epoch(trainer: "nnUNetTrainer") -> Path:
 
 
 def read_recorded_epochs(fold: Path) -> list[RecordedEpoch]:
-    """Reads all recordings of a fold's folder, earliest first.
+    """Read all recordings of a fold's folder, earliest first.
 
     Raises:
         CommandError: if there are none, or one is damaged.
@@ -164,7 +164,7 @@ def _validation_patches(trainer: "nnUNetTrainer") -> list[tuple[str, np.ndarray,
 
 
 def _place_of_patch(reference: np.ndarray, patch_size: tuple[int, ...]) -> tuple[int, ...]:
-    """Where the patch begins, z, y, x: its middle is that of the fullest slice's foreground.
+    """Tell where the patch begins, z, y, x: its middle is that of the fullest slice's foreground.
 
     A begin below 0 asks for padding. A 2-D patch begins at its slice.
     """
@@ -184,7 +184,7 @@ def _place_of_patch(reference: np.ndarray, patch_size: tuple[int, ...]) -> tuple
 
 
 def _cut(volume: np.ndarray, begin: tuple[int, ...], patch_size: tuple[int, ...]) -> np.ndarray:
-    """Cuts (C, *patch_size) out of (C, Z, Y, X), with zeros where the volume ends before."""
+    """Cut (C, *patch_size) out of (C, Z, Y, X), with zeros where the volume ends before."""
     sizes = (1,) * (3 - len(patch_size)) + patch_size
     patch = np.zeros((volume.shape[0], *sizes), dtype=volume.dtype)
     source, target = [slice(None)], [slice(None)]
@@ -211,5 +211,5 @@ def _record(
         case,
         data[0].astype(np.float16),
         reference.astype(np.int16),
-        [one_map[0, 0].cpu().to(torch.float16).numpy() for one_map in maps.values()],
+        [attention_map[0, 0].cpu().to(torch.float16).numpy() for attention_map in maps.values()],
     )

@@ -1,6 +1,6 @@
 """nnU-Net's U-Net decoder with an attention gate on its skip connections."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -73,11 +73,17 @@ class AttentionDecoder(UNetDecoder):
         self.start_gates()
 
     def start_gates(self) -> None:
-        """Sets the gates' initial values; once, after an initialisation of all layers."""
-        start_gates(self.gates, self.stages, self.gate_start)
+        """Set the gates' initial values; once, after an initialisation of all layers."""
+        start_gates(self.iter_gates(), self.stages, self.gate_start)
+
+    def iter_gates(self) -> Iterator[AttentionGate]:
+        """Go through the gates, the coarsest first."""
+        for gate in self.gates:
+            assert isinstance(gate, AttentionGate)
+            yield gate
 
     def forward(self, skips: Sequence[Tensor], return_coefficients: bool = False):
-        """Decodes the encoder's features.
+        """Decode the encoder's features.
 
         The loop stands here because UNetDecoder's has no place where a gate could be called.
 
@@ -108,7 +114,7 @@ class AttentionDecoder(UNetDecoder):
         return (prediction, all_coefficients) if return_coefficients else prediction
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]):
-        """Values per case in the feature maps of decoder and gates, for nnU-Net's VRAM estimate.
+        """Count the values per case in all feature maps, gates included, for nnU-Net's estimate.
 
         Args:
             input_size: the size of the encoder's input, *S, without batch and channels.
@@ -118,13 +124,13 @@ class AttentionDecoder(UNetDecoder):
         for stride in self.encoder.strides:
             input_size = [size // step for size, step in zip(input_size, stride, strict=True)]
             sizes.append(input_size)
-        for s, gate in enumerate(self.gates):
+        for s, gate in enumerate(self.iter_gates()):
             output += np.int64(gate.compute_conv_feature_map_size(sizes[-(s + 2)]))
         return output
 
 
 def take_over_layers(decoder: UNetDecoder, plain: UNetDecoder) -> None:
-    """Makes `decoder`, whose own `__init__` has not run, a module with the layers of `plain`.
+    """Make `decoder`, whose own `__init__` has not run, a module with the layers of `plain`.
 
     UNetDecoder.__init__ would build all layers a second time. Its order of registration is kept,
     and what comes on top, such as gates, comes last: nnU-Net initialises in this order, so that one

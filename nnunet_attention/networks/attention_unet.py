@@ -1,15 +1,23 @@
 """The gated counterparts of nnU-Net's two standard networks."""
 
+from typing import TYPE_CHECKING
+
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from torch import Tensor, nn
 
 from nnunet_attention.networks.attention_decoder import AttentionDecoder
 from nnunet_attention.networks.gate_start import DEFAULT_GATE_START
-from nnunet_attention.networks.normalisation import without_views
+
+if TYPE_CHECKING:  # the class that follows in the method resolution order
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet as _UNet
+else:
+    _UNet = object
 
 
-class _GatedSkips:
+class _GatedSkips(_UNet):
     """Puts gates on the skips of the U-Net class that follows it in the method resolution order."""
+
+    decoder: nn.Module
 
     def __init__(
         self,
@@ -26,11 +34,10 @@ class _GatedSkips:
             output_transform=output_transform,
             gate_start=gate_start,
         )
-        without_views(self)
 
     @classmethod
     def initialize(cls, module: nn.Module) -> None:
-        """Initialises one layer as nnU-Net does, and then, with the decoder, the gates' start.
+        """Initialise one layer as nnU-Net does, and then, with the decoder, the gates' start.
 
         For `network.apply(network.initialize)`, which comes to a module after all that it is made
         of.
@@ -40,7 +47,7 @@ class _GatedSkips:
             module.start_gates()
 
     def forward(self, x: Tensor, return_coefficients: bool = False):
-        """Segments `x`.
+        """Segment `x`.
 
         Shape:
             - x: (B, input_channels, *S)
@@ -59,7 +66,7 @@ class AttentionUNet(_GatedSkips, PlainConvUNet):
     where a gated skip comes in does the start `identity` double them.
 
     Args:
-        *args: those of PlainConvUNet.
+        *args: the arguments of PlainConvUNet.
         gate_full_resolution: gate the skip of the highest resolution too. The paper does not.
         output_transform: 1x1x1 convolution and normalisation after the product, as the authors'
             code has and the paper's figure has not.
@@ -68,7 +75,7 @@ class AttentionUNet(_GatedSkips, PlainConvUNet):
             the same seed computes; with `output_transform`, whose normalisation cannot keep a
             function, the coefficients start as 0.5 and nothing makes up for it. `open`: every
             coefficient starts as 0.9526. `he`: as nnU-Net initialises any convolution.
-        **kwargs: those of PlainConvUNet.
+        **kwargs: the named arguments of PlainConvUNet.
 
     Examples:
         In a plans file: `"network_class_name": "nnunet_attention.networks.AttentionUNet"`, with

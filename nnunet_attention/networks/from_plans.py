@@ -1,4 +1,4 @@
-"""From the network that nnU-Net plans name to its gated counterpart."""
+"""Leads from the network that nnU-Net's plans name to its gated counterpart."""
 
 from importlib.util import find_spec
 
@@ -27,28 +27,29 @@ def attention_class_path(network_class_name: str) -> str:
     """Import path of the gated counterpart of a network named in plans.
 
     Args:
-        network_class_name: the plans' `network_class_name`; of a gated network it is returned.
+        network_class_name: the plans' `network_class_name`; that of a gated network is its own.
 
     Raises:
         UnsupportedNetworkError: if it is another network than nnU-Net's PlainConvUNet or
             ResidualEncoderUNet; it is not imported.
     """
+    plain: type[nn.Module] | None
     try:
-        found = network_class(network_class_name)
+        plain = network_class(network_class_name)
     except CommandError:
-        found = _by_last_name(network_class_name)
-    if found not in _GATED_PATH_OF:
+        plain = _by_last_name(network_class_name)
+    if plain not in _GATED_PATH_OF:
         supported = ", ".join(known.__name__ for known in _GATED_PATH_OF)
         raise UnsupportedNetworkError(
             f"the plans name the network {network_class_name}; attention gates are supported on "
             f"{supported}. Choose plans with one of these (-p nnUNetPlans or "
             f"-p nnUNetResEncUNetLPlans) or another trainer."
         )
-    return _GATED_PATH_OF[found]
+    return _GATED_PATH_OF[plain]
 
 
-def _by_last_name(path) -> type[nn.Module] | None:
-    """The network of a class that has moved to another package; None where it is another class."""
+def _by_last_name(path: str) -> type[nn.Module] | None:
+    """Find the network of a class that has moved to another package; None if it is no such one."""
     try:
         if find_spec(path.partition(".")[0]) is not None:
             return None
@@ -63,7 +64,7 @@ def build_attention_network(
     num_output_channels: int,
     deep_supervision: bool = True,
 ) -> nn.Module:
-    """Builds and initialises the attention U-Net for one configuration of an nnU-Net plans file.
+    """Build and initialise the attention U-Net for one configuration of an nnU-Net plans file.
 
     Args:
         configuration: from `PlansManager(plans).get_configuration(name)`; its network may be plain

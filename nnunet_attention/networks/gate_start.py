@@ -26,7 +26,7 @@ DEFAULT_GATE_START = "identity"
 
 
 def check_gate_start(start: str) -> None:
-    """Refuses what is not the name of a start.
+    """Refuse what is not the name of a start.
 
     Raises:
         ValueError: if there is no such start.
@@ -37,7 +37,7 @@ def check_gate_start(start: str) -> None:
 
 @torch.no_grad()
 def start_gates(gates: Iterable[AttentionGate], stages: Iterable[nn.Module], start: str) -> None:
-    """Sets the initial values of gates and of the convolutions that their skips go into.
+    """Set the initial values of gates and of the convolutions that their skips go into.
 
     - `identity`: psi's weight and bias are 0, so that every coefficient is 0.5, and the weights
       with which the next convolution meets the gated skip are divided by 0.5. The network computes
@@ -63,8 +63,10 @@ def start_gates(gates: Iterable[AttentionGate], stages: Iterable[nn.Module], sta
         return
     for gate, stage in zip(gates, stages, strict=False):
         gate.psi.weight.zero_()
+        assert gate.psi.bias is not None, "gates are built with it"
         gate.psi.bias.fill_(OPEN_BIAS if start == "open" else IDENTITY_BIAS)
         if start == "identity" and gate.output_transform is None:
             # The stage's input is (upsampled, skip). Its weight has several names in the state
             # dict, but is one tensor.
-            stage.convs[0].conv.weight[:, -gate.skip_channels :].div_(IDENTITY_COEFFICIENT)
+            weight = stage.get_parameter("convs.0.conv.weight")
+            weight[:, -gate.skip_channels :].div_(IDENTITY_COEFFICIENT)

@@ -7,7 +7,7 @@ from nnunet_attention.torch_modes import is_traced
 
 
 def without_views(network: nn.Module) -> nn.Module:
-    """Makes a network's instance normalisations hand on tensors that are no views.
+    """Make a network's instance normalisations hand on tensors that are no views.
 
     torch computes instance normalisation as batch normalisation of another shape and returns a
     view of that. nnU-Net's activations overwrite it in place, and for what is written into a view
@@ -27,18 +27,18 @@ def without_views(network: nn.Module) -> nn.Module:
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
-    """torch's, with an output that is no view."""
+    """Normalises as torch's class does, with an output that is no view."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 as in torch
-        """Normalises each channel of each case; (B, C, *S) in and out."""
+        """Normalise each channel of each case; (B, C, *S) in and out."""
         return _as_no_view(super().forward(input))
 
 
 class InstanceNorm3d(nn.InstanceNorm3d):
-    """torch's, with an output that is no view."""
+    """Normalises as torch's class does, with an output that is no view."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 as in torch
-        """Normalises each channel of each case; (B, C, *S) in and out."""
+        """Normalise each channel of each case; (B, C, *S) in and out."""
         return _as_no_view(super().forward(input))
 
 

@@ -4,14 +4,13 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_attention.networks.from_plans import attention_class_path, build_attention_network
-from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.networks.trusted_plans import build_named_network
 
 _PLAIN_PATH_OF = {
@@ -37,7 +36,7 @@ def build_plain_network(
     features_per_stage: Sequence[int] | None = None,
     initialize: bool = True,
 ) -> nn.Module:
-    """Builds and initialises the network of the plans without gates.
+    """Build and initialise the network of the plans without gates.
 
     Args:
         configuration: its network may be plain or gated.
@@ -75,26 +74,24 @@ def build_wide_network(
     num_output_channels: int,
     deep_supervision: bool = True,
 ) -> nn.Module:
-    """Builds and initialises the plain network, widened to the size of the gated one.
+    """Build and initialise the plain network, widened to the size of the gated one.
 
     Arguments and errors as for `build_attention_network`; the channels are those of
     `wide_features_per_stage`.
     """
-    network = build_plain_network(
+    return build_plain_network(
         configuration,
         num_input_channels,
         num_output_channels,
         deep_supervision,
         wide_features_per_stage(configuration, num_input_channels, num_output_channels),
     )
-    # As in the gated network, with which it is compared.
-    return without_views(network)
 
 
 def wide_features_per_stage(
     configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int
 ) -> tuple[int, ...]:
-    """Channels per stage that give the plain network the parameters of the gated one.
+    """Return the channels per stage that give the plain network the parameters of the gated one.
 
     All stages are widened in proportion. Stages of equal width stay equal, as a residual encoder
     has a projection wherever the width changes. The result depends on nothing but the arguments:
@@ -109,7 +106,7 @@ def wide_features_per_stage(
 def wide_mismatch(
     configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int
 ) -> float:
-    """By which share of the gated network's parameters the wide one has more, or fewer if negative.
+    """Tell how many more parameters the wide network has, as a share of the gated one's.
 
     Beyond `WIDE_TOLERANCE` only in small networks, where one channel is a large step.
 
@@ -121,7 +118,7 @@ def wide_mismatch(
 
 
 def wide_mismatch_in_words(mismatch: float) -> str:
-    """For people, who expect the two networks to be alike in size; see `wide_mismatch`."""
+    """Tell people, who expect two networks of one size, how far off it is; see `wide_mismatch`."""
     return (
         f"the wide U-Net has {abs(mismatch):.1%} {'more' if mismatch > 0 else 'fewer'} parameters "
         f"than the attention U-Net: these plans' channels allow no size within {WIDE_TOLERANCE:.0%}"
@@ -129,7 +126,7 @@ def wide_mismatch_in_words(mismatch: float) -> str:
 
 
 class _Match(NamedTuple):
-    """Channels per stage, the parameters that they give, and those that were wanted."""
+    """The channels per stage, the parameters that they give, and those that were wanted."""
 
     features: tuple[int, ...]
     parameters: int
@@ -158,14 +155,15 @@ def _matching_features(
     with torch.device("meta"):
         target = count_parameters(build_attention_network(configuration, *channels))
         plain = build_plain_network(configuration, *channels, initialize=False)
-    features = nearest_features(target, plain.encoder.output_channels, plain_parameters)
+    encoder: Any = plain.encoder  # nnU-Net's networks have no types
+    features = nearest_features(target, encoder.output_channels, plain_parameters)
     return _Match(features, plain_parameters(features), target)
 
 
 def nearest_features(
     target: int, features: Sequence[int], parameters: Callable[[Sequence[int]], int]
 ) -> tuple[int, ...]:
-    """Widens `features` in proportion until `parameters(features)` is next to `target`.
+    """Widen `features` in proportion until `parameters(features)` is next to `target`.
 
     One channel more in the widest stages, the others in proportion, is a step; the step nearest to
     the target is taken. Then each width, the widest first, gets one channel more where that comes
@@ -192,13 +190,13 @@ def nearest_features(
         extra -= 1
     while error(widened(extra + 1)) <= 0:
         extra += 1
-    nearest = min(widened(extra), widened(extra + 1), key=lambda found: abs(error(found)))
+    nearest = min(widened(extra), widened(extra + 1), key=lambda features: abs(error(features)))
     for width in sorted(set(nearest), reverse=True):
-        wider = tuple(found + (found == width) for found in nearest)
-        nearest = min(nearest, wider, key=lambda found: abs(error(found)))
+        wider = tuple(own + (own == width) for own in nearest)
+        nearest = min(nearest, wider, key=lambda features: abs(error(features)))
     return nearest
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Numbers in all parameters, each tensor once."""
+    """Count the numbers in all parameters, each tensor once."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 
 from nnunet_attention.errors import CommandError
@@ -17,14 +18,14 @@ from nnunet_attention.files import written_beside
 
 # In spite of weights_only=True a crafted file executes code up to 2.5.1 (CVE-2025-32434), and
 # writes where it should not in memory up to 2.9 (CVE-2026-24747).
-_FIRST_SAFE_TORCH = (2, 10)
+_FIRST_SAFE_TORCH = Version("2.10")
 _ARCHIVE_START, _PICKLE_START = b"PK\x03\x04", b"\x80"
-_INIT_ARGUMENTS = ("plans", "configuration", "dataset_json")
+_INIT_ARGUMENTS: dict[str, type] = {"plans": dict, "configuration": str, "dataset_json": dict}
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], described: str) -> None:
-    """Loads weights into a network, or says in one line why they do not fit.
+    """Load weights into a network, or say in one line why they do not fit.
 
     Args:
         network: changed in place.
@@ -47,7 +48,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], described: s
 
 
 def load_checkpoint(path: str | Path) -> dict:
-    """Loads a checkpoint of nnU-Net onto the CPU; nothing in the file is executed.
+    """Load a checkpoint of nnU-Net onto the CPU; nothing in the file is executed.
 
     Only tensors, plain Python values and numpy numbers, which nnU-Net's log holds, are accepted.
 
@@ -64,7 +65,7 @@ def load_checkpoint(path: str | Path) -> dict:
     if not path.is_file():
         remedy = "it is a folder" if path.is_dir() else "there is no such file"
         raise CommandError(f"cannot load the checkpoint {path}: {remedy}")
-    if torch.__version__ < _FIRST_SAFE_TORCH:
+    if Version(torch.__version__) < _FIRST_SAFE_TORCH:
         raise CommandError(
             f"torch is {torch.__version__}, with which loading a checkpoint can execute code or "
             f"damage memory (CVE-2025-32434 before 2.6, CVE-2026-24747 before 2.10); install torch "
@@ -82,7 +83,7 @@ def load_checkpoint(path: str | Path) -> dict:
 
 
 def save_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
-    """Writes a checkpoint beside `path` and then renames it, so that it is never half there.
+    """Write a checkpoint beside `path` and then rename it, so that it is never half there.
 
     Raises:
         CommandError: if it cannot be written.
@@ -96,15 +97,15 @@ def save_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
 
 
 def _numpy_globals() -> list:
-    """What the unpickler must know to rebuild a number of numpy."""
+    """List what the unpickler must know to rebuild a number of numpy's."""
     number_types = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
-    wanted = [np.dtype, *number_types, *map(_scalar_of, ("numpy.core", "numpy._core"))]
+    required = [np.dtype, *number_types, *map(_scalar_of, ("numpy.core", "numpy._core"))]
     # torch would take off its list afterwards what the caller had put there.
-    return [name for name in wanted if name not in torch.serialization.get_safe_globals()]
+    return [name for name in required if name not in torch.serialization.get_safe_globals()]
 
 
 def _scalar_of(core: str):
-    """Numpy's constructor of numbers under the name that numpy 1 or numpy 2 writes."""
+    """Wrap numpy's constructor of numbers under the name that numpy 1 or numpy 2 writes."""
     rebuild = np.float64(0).__reduce__()[0]
 
     def scalar(*arguments):
@@ -132,7 +133,7 @@ def _why_not_loaded(path: Path, error: Exception) -> str:
 
 
 def _what_is_wrong(path: Path, error: Exception) -> str:
-    """In words, where torch's reason is a number or the name of an error."""
+    """Say in words what torch tells by a number or the name of an error."""
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -160,7 +161,7 @@ def _first_line(error: Exception) -> str:
     return reason.partition("\n")[0] or type(error).__name__
 
 
-def _check_entries(path: Path, checkpoint) -> None:
+def _check_entries(path: Path, checkpoint: object) -> None:
     if not isinstance(checkpoint, dict):
         raise CommandError(
             f"{path} is not a checkpoint of nnU-Net: it holds a {type(checkpoint).__name__}, "
@@ -169,15 +170,12 @@ def _check_entries(path: Path, checkpoint) -> None:
     _require(path, "", checkpoint, ("network_weights", "trainer_name", "init_args"))
     init_arguments = checkpoint["init_args"]
     weights = checkpoint["network_weights"]
-    for name, value, wanted in (
-        ("network_weights", weights, dict),
-        ("trainer_name", checkpoint["trainer_name"], str),
-        ("init_args", init_arguments, dict),
-    ):
-        _check_type(path, name, value, wanted)
+    _check_type(path, "network_weights", weights, dict)
+    _check_type(path, "trainer_name", checkpoint["trainer_name"], str)
+    _check_type(path, "init_args", init_arguments, dict)
     _require(path, "init_args.", init_arguments, _INIT_ARGUMENTS)
-    for name, wanted in zip(_INIT_ARGUMENTS, (dict, str, dict), strict=True):
-        _check_type(path, f"init_args.{name}", init_arguments[name], wanted)
+    for name, kind in _INIT_ARGUMENTS.items():
+        _check_type(path, f"init_args.{name}", init_arguments[name], kind)
     if not weights:
         raise CommandError(f"{path} is not a checkpoint of nnU-Net: network_weights is empty")
     for name, value in weights.items():
@@ -193,9 +191,9 @@ def _require(path: Path, prefix: str, found: Mapping, names: Iterable[str]) -> N
         )
 
 
-def _check_type(path: Path, name: str, value, wanted: type) -> None:
-    if not isinstance(value, wanted):
+def _check_type(path: Path, name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
         raise CommandError(
             f"{path} is not a checkpoint of nnU-Net: {name} is a {type(value).__name__}, "
-            f"wanted a {wanted.__name__}"
+            f"wanted a {kind.__name__}"
         )

@@ -1,6 +1,7 @@
 """Gives an attention network the weights of a plain one such that it computes the same."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -10,7 +11,7 @@ from nnunet_attention.networks.gate_start import start_gates
 
 
 def start_from_plain(attention: nn.Module, plain_weights: Mapping[str, Tensor]) -> None:
-    """Loads a plain network's weights into its gated counterpart, whose function they then keep.
+    """Load a plain network's weights into its gated counterpart, which then computes the same.
 
     theta and phi of the gates stay as they are; psi and the weights that meet a gated skip get the
     start `identity`, whatever start the network was built with.
@@ -24,8 +25,8 @@ def start_from_plain(attention: nn.Module, plain_weights: Mapping[str, Tensor]) 
         ValueError: if names or shapes do not fit, or if the gates have an output transform, whose
             normalisation cannot keep the function.
     """
-    decoder: AttentionDecoder = attention.decoder
-    if any(gate.output_transform is not None for gate in decoder.gates):
+    decoder = cast(AttentionDecoder, attention.decoder)
+    if any(gate.output_transform is not None for gate in decoder.iter_gates()):
         raise ValueError(
             "the gates have an output transform, whose normalisation cannot keep the plain "
             "network's function; build them with output_transform=False"
@@ -39,7 +40,7 @@ def start_from_plain(attention: nn.Module, plain_weights: Mapping[str, Tensor]) 
         raise ValueError(
             f"missing are {_examples(missing)}; unknown are {_examples(fit.unexpected_keys)}"
         )
-    start_gates(decoder.gates, decoder.stages, "identity")
+    start_gates(decoder.iter_gates(), decoder.stages, "identity")
 
 
 def _examples(names: list[str]) -> str:

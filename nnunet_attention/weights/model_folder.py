@@ -1,4 +1,4 @@
-"""Upgrades the whole folder that nnU-Net's training leaves, `TRAINER__PLANS__CONFIGURATION`."""
+"""Upgrades the whole folder that nnU-Net's training leaves of a model."""
 
 import os
 import shutil
@@ -8,25 +8,29 @@ from typing import NamedTuple
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import disk_error, parse_json, require_writable, write_json
+from nnunet_attention.nnunet.checkpoints import BEST, FINAL
 from nnunet_attention.nnunet.dataset_json import check_dataset_json
+from nnunet_attention.nnunet.model_folders import fold_folders
 from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
 from nnunet_attention.weights.upgrade import plans_with_full_resolution_gate, upgrade_checkpoint
 
 # checkpoint_latest is for resuming an unfinished training.
-_CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
+_CHECKPOINTS = (FINAL, BEST)
 _COPIED_IF_PRESENT = ("dataset_fingerprint.json",)
 
 
 class UpgradedModelFolder(NamedTuple):
-    """What was written into an upgraded model folder.
+    """Tells what was written into an upgraded model folder.
 
     `checkpoints` maps paths in the folder, `fold_0/checkpoint_final.pth`, to the largest difference
-    of logits (see `UpgradedCheckpoint`); `plans` is what its plans.json holds.
+    of logits (see `UpgradedCheckpoint`), and `folds` to the name of the fold; `plans` is what its
+    plans.json holds.
     """
 
     plans: dict
     configuration_name: str
     checkpoints: dict[Path, float]
+    folds: dict[Path, str]
 
 
 def upgrade_model_folder(
@@ -36,7 +40,7 @@ def upgrade_model_folder(
     gate_full_resolution: bool = False,
     on_checkpoint: Callable[[Path], None] | None = None,
 ) -> UpgradedModelFolder:
-    """Writes a model folder whose networks have gates and predict what `source` predicts.
+    """Write a model folder whose networks have gates and predict what `source` predicts.
 
     Taken over are plans.json, dataset.json, and of every fold the final and the best checkpoint.
     Logs, validation results and post-processing belong to the other model and stay behind.
@@ -64,13 +68,13 @@ def upgrade_model_folder(
     plans = _read_json(source / "plans.json")
     dataset_json = _read_json(source / "dataset.json")
     check_dataset_json(dataset_json, str(source / "dataset.json"), channels=True)
-    paths = [
-        path.relative_to(source)
-        for fold in sorted(source.glob("fold_*"))
-        for path in (fold / name for name in _CHECKPOINTS)
-        if path.is_file()
-    ]
-    if not paths:
+    folds = {
+        (folder / name).relative_to(source): fold
+        for fold, folder in fold_folders(source)
+        for name in _CHECKPOINTS
+        if (folder / name).is_file()
+    }
+    if not folds:
         raise CommandError(
             f"{source} has no trained fold: looked for fold_*/{' and fold_*/'.join(_CHECKPOINTS)}"
         )
@@ -79,7 +83,7 @@ def upgrade_model_folder(
     try:
         unfinished.mkdir()
         differences, configuration_names = {}, []
-        for path in paths:
+        for path in folds:
             if on_checkpoint is not None:
                 on_checkpoint(path)
             checkpoint = load_checkpoint(source / path)
@@ -116,7 +120,7 @@ def upgrade_model_folder(
         raise CommandError(f"cannot write {target}: {disk_error(error)}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return UpgradedModelFolder(plans, configuration_name, differences)
+    return UpgradedModelFolder(plans, configuration_name, differences, folds)
 
 
 def _read_json(path: Path) -> dict:

@@ -1,14 +1,15 @@
-"""From a plain nnU-Net checkpoint to an attention checkpoint that computes the same."""
+"""Makes an attention checkpoint of a plain nnU-Net checkpoint, such that it computes the same."""
 
 import contextlib
 import functools
 import io
 import logging
+import math
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -53,16 +54,16 @@ def upgrade_checkpoint(
     dataset_json: dict | None = None,
     gate_full_resolution: bool = False,
 ) -> UpgradedCheckpoint:
-    """Gives the network of a checkpoint attention gates and keeps its function.
+    """Give the network of a checkpoint attention gates, and keep its function.
 
     All that nnU-Net's commands read is kept, but for the optimizer: its state starts afresh, in the
     form that `AttentionUNetTrainer` loads, as the gates have no momentum yet. Continued training
     (`--c`) and validation (`--val`) thus work, and go on from the checkpoint's epoch.
 
     Args:
-        checkpoint: from `load_checkpoint`; it is not changed.
+        checkpoint: what `load_checkpoint` gave; it is not changed.
         plans: plans to build the network from, instead of those in the checkpoint.
-        dataset_json: likewise.
+        dataset_json: the data set's description, likewise.
         gate_full_resolution: gate the skip of the highest resolution too. The plans in the returned
             checkpoint then name the attention network with this option.
 
@@ -113,7 +114,7 @@ def upgrade_checkpoint(
 def upgrade_checkpoint_file(
     source: str | Path, target: str | Path, *, gate_full_resolution: bool = False
 ) -> UpgradedCheckpoint:
-    """Reads a plain checkpoint and writes the attention checkpoint that computes the same.
+    """Read a plain checkpoint, and write the attention checkpoint that computes the same.
 
     Raises:
         CommandError: if `target` exists or cannot be written, and as `load_checkpoint` and
@@ -135,7 +136,7 @@ def upgrade_checkpoint_file(
 
 
 def plans_with_full_resolution_gate(plans: dict, configuration_name: str) -> dict:
-    """Plans in which one configuration names our network, gated at the highest resolution too.
+    """Return plans in which a configuration's network has a gate at the highest resolution too.
 
     Args:
         plans: nnU-Net's plans; not changed.
@@ -169,16 +170,17 @@ def _plain_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def _quiet():
-    """Holds back what nnU-Net prints and warns about while it looks for classes."""
+    """Hold back what nnU-Net prints and warns about while it looks for classes."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _build_plain(trainer_name: str, manager, configuration, inputs: int, outputs: int):
-    """The network as the checkpoint's trainer builds it, which need not be what the plans name."""
+    """Build the network as the checkpoint's trainer does, which need not be what the plans name."""
     # Raises where the network is not one of those that have a gated counterpart.
     attention_class_path(configuration.network_arch_class_name)
+    trainer: type[nnUNetTrainer]
     try:
         trainer = find_trainer(trainer_name)
     except CommandError as error:
@@ -211,24 +213,25 @@ def _load(plain: nn.Module, weights: Mapping[str, Tensor], configuration_name: s
 
 
 def _difference(plain: nn.Module, attention: nn.Module) -> float:
-    """Largest difference of the two networks' logits on a small input.
+    """Return the largest difference of the two networks' logits on a small input.
 
     Leaves both networks in single precision or better.
     """
-    encoder = attention.encoder
-    size = [2 * torch.tensor(steps).prod().item() for steps in zip(*encoder.strides, strict=True)]
+    encoder: Any = attention.encoder  # nnU-Net's networks have no types
+    size = [2 * math.prod(steps) for steps in zip(*encoder.strides, strict=True)]
     # Half precision is compared in single: not all of its operations exist on the CPU.
     first_layer = next(encoder.parameters())
     dtype = torch.promote_types(first_layer.dtype, torch.float32)
     image = torch.randn(1, first_layer.shape[1], *size, dtype=dtype)
     with torch.inference_mode():
-        wanted = _as_list(plain.to(dtype)(image))
-        found = _as_list(attention.to(dtype)(image))
-    if [logits.shape for logits in wanted] != [logits.shape for logits in found]:
+        before = _as_list(plain.to(dtype)(image))
+        after = _as_list(attention.to(dtype)(image))
+    if [logits.shape for logits in before] != [logits.shape for logits in after]:
         raise CommandError("the network returns logits of other shapes than the plans' network")
-    scale = max(logits.abs().max().item() for logits in wanted)
+    scale = max(logits.abs().max().item() for logits in before)
     difference = max(
-        (before - after).abs().max().item() for before, after in zip(wanted, found, strict=True)
+        (plain_logits - logits).abs().max().item()
+        for plain_logits, logits in zip(before, after, strict=True)
     )
     # Written so that NaN, which compares false, is refused too.
     if not difference <= TOLERANCE * max(scale, torch.finfo(dtype).tiny):

@@ -13,8 +13,9 @@ from results_folders import write_folds
 from shared_data import ROOT, needs
 
 from nnunet_attention.cli import main
-from nnunet_attention.cli.leaderboard import known_parameters, tolerance_in_words
+from nnunet_attention.cli.leaderboard import known_parameters
 from nnunet_attention.cli.shared_arguments import POLICIES, trained_models
+from nnunet_attention.evaluation.leaderboard.methods import tolerance_in_words
 from nnunet_attention.evaluation.statistics import policies
 
 REFERENCE = ROOT / "msd_cv_reference"

@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -15,12 +14,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from plain_checkpoints import DATASET_JSON, plain_checkpoint
 from pointwise_network import pointwise_plans
-from skimage.io import imsave
 
 from nnunet_attention.cli import main
-from nnunet_attention.cli.maps import _check_names
-from nnunet_attention.errors import CommandError
-from nnunet_attention.maps.predictor import _named_by_case
 from nnunet_attention.trainers import AttentionUNetTrainer
 from nnunet_attention.weights import save_checkpoint
 
@@ -259,31 +254,6 @@ def test_an_error_while_preprocessing_names_its_file(model, images, tmp_path, ca
     assert "one_0000.nii.gz: cannot be read or preprocessed: only 3d images" in message
 
 
-def test_colours_of_one_picture_are_all_channels(tmp_path):
-    model = SimpleNamespace(
-        dataset_json={"file_ending": ".png"}, image_channels=3, reader="NaturalImage2DIO"
-    )
-    colours = np.zeros((4, 5, 3), np.uint8)
-    imsave(tmp_path / "a_0000.png", colours, check_contrast=False)
-    for channel in range(3):
-        imsave(tmp_path / f"b_000{channel}.png", colours[..., 0], check_contrast=False)
-    assert _check_names(tmp_path, model) == ["a", "b"]
-    imsave(tmp_path / "a_0000.png", colours[..., 0], check_contrast=False)
-    with pytest.raises(CommandError, match=r"case a: a_0001.png, a_0002.png missing"):
-        _check_names(tmp_path, model)
-
-
-def test_a_process_that_died_while_preprocessing_is_no_matter_of_memory():
-    def iterator():
-        yield {"data": 1}
-        raise RuntimeError("Background workers died. [...] your RAM was full")
-
-    cases = _named_by_case(iterator(), [["a_0000.png"], ["b_0000.png"]], "its reason is above")
-    assert next(cases) == {"data": 1}
-    with pytest.raises(CommandError, match=r"^b_0000.png: cannot be .*: its reason is above$"):
-        next(cases)
-
-
 def test_a_cascade_asks_for_the_previous_stage(model, plans, images, tmp_path, capsys):
     plans["configurations"]["3d_fullres"]["previous_stage"] = "3d_lowres"
     plans["configurations"]["3d_lowres"] = plans["configurations"]["3d_fullres"] | {
@@ -315,7 +285,7 @@ def test_a_cascade_asks_for_the_previous_stage(model, plans, images, tmp_path, c
 def test_an_output_that_cannot_be_a_folder_is_named_before_loading(
     model, images, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("nnunet_attention.maps.predictor.load_checkpoint", None)
+    monkeypatch.setattr("nnunet_attention.maps.trained_model.load_checkpoint", None)
     (tmp_path / "file").write_text("")
     for output, words in (
         (tmp_path / "file", "there is a file of this name"),
@@ -323,13 +293,3 @@ def test_an_output_that_cannot_be_a_folder_is_named_before_loading(
     ):
         said = error_of(capsys, "-i", images, "-o", output, "-m", model, "-f", 0)
         assert f"-o: cannot write in {output}: {words}" in said
-
-
-def test_pictures_of_a_training_that_cannot_be_written_are_named_before_drawing(tmp_path, capsys):
-    (tmp_path / "model" / "fold_0").mkdir(parents=True)
-    (tmp_path / "model" / "dataset.json").write_text('{"labels": {"background": 0}}')
-    (tmp_path / "file").write_text("")
-    fold = tmp_path / "model" / "fold_0"
-    assert main(["evolution", str(fold), "-o", str(tmp_path / "file" / "out")]) == 1
-    assert "-o: cannot write in" in (said := capsys.readouterr().err)
-    assert said.count("\n") == 1

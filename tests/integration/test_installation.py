@@ -223,11 +223,16 @@ def test_start_up_survives_a_broken_package_and_says_nothing(from_wheel):
         module.write_text(text)
 
 
-def test_the_wheel_holds_the_templates_of_pages(from_wheel):
+def test_the_wheel_holds_all_parts_of_pages_and_the_mark_of_a_typed_package(from_wheel):
+    sources = REPOSITORY / "nnunet_attention"
+    names = {
+        path.relative_to(sources)
+        for pattern in ("*.html", "*.css", "*.js", "py.typed")
+        for path in sources.rglob(pattern)
+    }
+    parts = {Path("maps", name) for name in ("page.html", "page.css", "page.js")}
+    assert names >= {*parts, Path("py.typed")}
     package = from_wheel.site_packages / "nnunet_attention"
-    templates = (REPOSITORY / "nnunet_attention").rglob("*.html")
-    names = [path.relative_to(REPOSITORY / "nnunet_attention") for path in templates]
-    assert Path("maps/page.html") in names
     assert all((package / name).is_file() for name in names)
 
 

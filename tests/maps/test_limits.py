@@ -36,3 +36,9 @@ def test_ct_is_shown_in_a_soft_tissue_window_and_other_images_without_their_outl
 def test_an_image_of_one_value_has_a_scale():
     low, high = grey_limits(np.full((2, 2, 2), 7))
     assert low < 7 < high
+
+
+def test_a_patch_of_a_2d_model_has_limits_too():
+    patch = np.arange(200, dtype=np.float32).reshape(10, 20)
+    assert grey_limits(patch) == pytest.approx((0.995, 198.005))
+    assert map_limits(patch / 199) == pytest.approx((0.01, 0.99))

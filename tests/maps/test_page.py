@@ -334,7 +334,7 @@ def test_regions_are_named_together(opened):
 
 
 def test_names_are_shown_and_never_executed(opened):
-    name = "</script><img src=x onerror=alert(1)>&amp;{{case}}"
+    name = "</script><img src=x onerror=alert(1)>&amp;$data"
     view = anisotropic_case(name=name, labels={"background": 0, name: 1})
     page = opened(replace(view, maps={name: view.maps["mean"]}))
     assert page.text("h1") == name

@@ -1,11 +1,11 @@
 """Recording during training: the right patch, the right epochs, and nothing disturbed."""
 
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny_trainers import DATASET_JSON, build_trainer, initialized, make_nnunet_folders
 
 from nnunet_attention import trainers
 from nnunet_attention.errors import CommandError
@@ -17,12 +17,6 @@ from nnunet_attention.maps.training_record import (
     record_epoch,
 )
 
-DATASET_JSON = {
-    "channel_names": {"0": "CT"},
-    "labels": {"background": 0, "organ": 1},
-    "file_ending": ".nii.gz",
-    "numTraining": 3,
-}
 # The patch is (4, 8, 16): the first case is larger, the second smaller in y and x.
 SHAPES = {"case_a": (9, 20, 40), "case_b": (6, 5, 11), "case_c": (4, 8, 16)}
 
@@ -47,17 +41,10 @@ class FakeDataset:
 
 @pytest.fixture
 def trainer(tmp_path, minimal_plans, monkeypatch):
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(name, str(tmp_path / name))
-    plans = {**deepcopy(minimal_plans), "continue_training": False}
-    trainer = trainers.AttentionUNetTrainer(
-        plans, "3d_fullres", 0, DATASET_JSON, torch.device("cpu")
-    )
-    Path(trainer.preprocessed_dataset_folder).mkdir(parents=True)
-    Path(trainer.preprocessed_dataset_folder, "case.b2nd").touch()
+    make_nnunet_folders(tmp_path, monkeypatch)
+    trainer = build_trainer(trainers.AttentionUNetTrainer, minimal_plans)
     torch.manual_seed(0)
-    trainer.initialize()
+    initialized(trainer)
     trainer.get_tr_and_val_datasets = lambda: (None, FakeDataset)
     return trainer
 

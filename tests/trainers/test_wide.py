@@ -1,25 +1,18 @@
 """The wide trainers differ from stock nnU-Net in the network's width only."""
 
-import copy
 from pathlib import Path
 
 import pytest
-import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from tiny_trainers import initialized
 
 from nnunet_attention import trainers
 from nnunet_attention.networks import UnsupportedNetworkError
 from nnunet_attention.networks.wide import wide_features_per_stage
 from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 
-DATASET = {
-    "channel_names": {"0": "CT"},
-    "labels": {"background": 0, "organ": 1},
-    "file_ending": ".nii.gz",
-    "numTraining": 1,
-}
 LENGTHS = {
     "WideUNetTrainer": 1000,
     "WideUNetTrainer_1epoch": 1,
@@ -34,35 +27,21 @@ LENGTHS = {
 }
 
 
-@pytest.fixture
-def build(tmp_path, monkeypatch, minimal_plans):
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(name, str(tmp_path / name))
+@pytest.fixture(autouse=True)
+def short_schedule(monkeypatch):
     monkeypatch.setenv(SCHEDULE_VARIABLE, "3,7,2")
-
-    def build_trainer(name):
-        plans = {**copy.deepcopy(minimal_plans), "continue_training": False}
-        trainer_class = getattr(trainers, name)
-        return trainer_class(plans, "3d_fullres", 0, copy.deepcopy(DATASET), torch.device("cpu"))
-
-    return build_trainer
 
 
 @pytest.mark.parametrize(("name", "epochs"), LENGTHS.items())
 def test_lengths_are_nnunets(name, epochs, build):
-    trainer = build(name)
+    trainer = build(getattr(trainers, name))
     assert isinstance(trainer, trainers.WideUNetTrainer)
     assert trainer.num_epochs == epochs
     assert name in trainers.__all__
 
 
 def test_initialised_trainer_holds_the_widened_plain_network(build):
-    trainer = build("WideUNetTrainer")
-    # nnU-Net tells the kind of its data set folder by the files in it.
-    Path(trainer.preprocessed_dataset_folder).mkdir(parents=True)
-    Path(trainer.preprocessed_dataset_folder, "case.b2nd").touch()
-    trainer.initialize()
+    trainer = initialized(build(trainers.WideUNetTrainer))
     assert type(trainer.network) is PlainConvUNet
     features = wide_features_per_stage(trainer.configuration_manager, 1, 2)
     assert trainer.network.encoder.output_channels == list(features)
@@ -83,7 +62,7 @@ def test_another_network_in_the_plans_is_refused_before_training(minimal_plans):
 def test_the_log_says_when_the_size_is_missed(build, monkeypatch, minimal_plans, features, is_said):
     architecture = minimal_plans["configurations"]["3d_fullres"]["architecture"]
     architecture["arch_kwargs"]["features_per_stage"] = features
-    trainer = build("WideUNetTrainer")
+    trainer = build(trainers.WideUNetTrainer)
     trainer.num_input_channels = 1
     # What nnU-Net does there, data loaders and all, is not this test's.
     monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)

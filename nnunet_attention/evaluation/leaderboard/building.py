@@ -11,7 +11,7 @@ import pandas as pd
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.costs import Cost
-from nnunet_attention.evaluation.metrics.definitions import METRICS, check_metrics
+from nnunet_attention.evaluation.metrics.definitions import METRICS, OVERLAP_METRICS, check_metrics
 from nnunet_attention.evaluation.statistics.comparisons import (
     INTERVAL_RESAMPLES,
     Comparison,
@@ -54,7 +54,7 @@ class Settings:
         missing_distance_mm: ASSD and HD95 where just one mask is empty; None: left out.
     """
 
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...] = OVERLAP_METRICS
     policy: str = DEFAULT_POLICY
     seed: int = 0
     interval_resamples: int = INTERVAL_RESAMPLES

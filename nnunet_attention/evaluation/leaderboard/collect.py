@@ -30,7 +30,7 @@ _MOST_NAMED = 20
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted.
+    """Says which results are wanted.
 
     Attributes:
         datasets: full names or numbers.
@@ -44,10 +44,10 @@ class Request:
     """
 
     datasets: tuple[str, ...]
-    configurations: tuple[str, ...]
-    folds: tuple[str, ...] | None
-    trained: tuple[tuple[str, str], ...]
-    named: Mapping[str, Path]
+    configurations: tuple[str, ...] = ("3d_fullres",)
+    folds: tuple[str, ...] | None = None
+    trained: tuple[tuple[str, str], ...] = ()
+    named: Mapping[str, Path] = field(default_factory=dict)
     allow_incomplete: bool = False
     label_folders: tuple[Path, ...] = ()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS, Leaderboard
 from nnunet_attention.evaluation.metrics.definitions import METRICS, SURFACE_DEFINITION
 from nnunet_attention.evaluation.statistics.policies import POLICIES
@@ -34,6 +36,24 @@ _LIBRARIES = ("numpy", "scipy", "pandas")
 def versions() -> dict[str, str | None]:
     """Of Python and of all that computes."""
     return versions_of(*_LIBRARIES)
+
+
+def tolerance_in_words(tolerances_mm: Mapping[str, Mapping[str, float | None]]) -> str | None:
+    """Say with what tolerance normalised surface Dice was computed; None where nothing is known.
+
+    Args:
+        tolerances_mm: by data set and label; where all are alike one number is said.
+    """
+    values = {mm for of_label in tolerances_mm.values() for mm in of_label.values()}
+    if values <= {None}:
+        return None
+    if len(values) == 1:
+        return f"{values.pop():g} mm"
+    return ", ".join(
+        f"{'unknown' if mm is None else f'{mm:g} mm'} for {label} of {dataset}"
+        for dataset, of_label in tolerances_mm.items()
+        for label, mm in of_label.items()
+    )
 
 
 def methods_paragraphs(board: Leaderboard) -> list[str]:

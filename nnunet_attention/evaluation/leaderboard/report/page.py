@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from html import escape
-from importlib.resources import files
-from string import Template
 
 from nnunet_attention import __version__
 from nnunet_attention.evaluation.leaderboard.building import RANKING_METHODS, Leaderboard, Row
@@ -31,6 +28,7 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     value_text,
 )
 from nnunet_attention.evaluation.metrics.definitions import METRICS
+from nnunet_attention.pages import filled_page
 
 # What may be broken anywhere, as page.css has it; of headings only the long ones.
 _NAME, _LONG = ' class="name"', 14
@@ -40,17 +38,9 @@ _WORD_OF_NAME_ENDS = re.compile(r"(?<=[A-Za-z0-9][a-z0-9]{2})(?=[A-Z])|(?<=_)(?=
 
 def report_page(board: Leaderboard) -> str:
     """The text of leaderboard.html."""
-    folder = files("nnunet_attention.evaluation.leaderboard.report")
-    parts = {
-        name: folder.joinpath(name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.css", "page.js")
-    }
-    # In a script element only this character could end it, or begin a comment.
-    data = json.dumps(page_data(board), allow_nan=False, separators=(",", ":"))
-    return Template(parts["page.html"]).substitute(
-        style=parts["page.css"],
-        script=parts["page.js"],
-        data=data.replace("<", "\\u003c"),
+    return filled_page(
+        "nnunet_attention.evaluation.leaderboard.report",
+        page_data(board),
         title=escape(f"Leaderboard: {', '.join(board.models)}"),
         subtitle=escape(_subtitle(board)),
         findings=_findings(board),

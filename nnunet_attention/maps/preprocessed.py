@@ -1,0 +1,27 @@
+"""Goes through the cases that nnU-Net preprocesses, and names those that it cannot."""
+
+from collections.abc import Iterator, Sequence
+
+from nnunet_attention.errors import CommandError, last_line
+
+
+def named_by_case(
+    preprocessed: Iterator[dict], image_files: Sequence[Sequence[str]], remedy: str | None = None
+) -> Iterator[dict]:
+    """Name the case with an error that nnU-Net has in reading or preprocessing it.
+
+    Args:
+        preprocessed: the cases, in order.
+        image_files: the files of each case.
+        remedy: what is said instead of the error's own text, which tells of memory only.
+    """
+    for images in image_files:
+        try:
+            case = next(preprocessed)
+        except (AssertionError, OSError, RuntimeError, ValueError) as error:
+            raise CommandError(
+                f"{images[0]}: cannot be read or preprocessed: {remedy or last_line(error)}"
+            ) from error
+        yield case
+    # At its end nnU-Net waits for its processes.
+    yield from preprocessed

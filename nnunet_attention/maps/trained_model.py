@@ -1,0 +1,143 @@
+"""Loads the model in a folder of nnU-Net's without executing what its files hold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from nnunetv2.paths import nnUNet_results
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import Tensor, nn
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.networks.trusted_plans import build_from_plans
+from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.datasets import dataset_name
+from nnunet_attention.nnunet.lookups import find_trainer
+from nnunet_attention.nnunet.model_folders import ALL, ModelName, fold_folder, fold_folders
+from nnunet_attention.plans.files import read_plans
+from nnunet_attention.weights import load_checkpoint
+from nnunet_attention.weights.checkpoint import load_weights
+
+Folds = Sequence[int | str] | str | int | None
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network and what nnU-Net's predictor wants to know of it.
+
+    Attributes:
+        network: the network, with the first fold's weights.
+        plans_manager: its plans.
+        configuration_manager: its configuration.
+        weights: each fold's weights, names to tensors.
+        dataset_json: the description of its data set.
+        trainer_name: the name of the trainer that trained it.
+        mirroring_axes: the axes along which its trainer allows mirroring; None for none.
+        folds: the names of the folds.
+        configuration_name: the configuration, such as 3d_fullres.
+    """
+
+    network: nn.Module
+    plans_manager: PlansManager
+    configuration_manager: ConfigurationManager
+    weights: list[dict[str, Tensor]]
+    dataset_json: dict
+    trainer_name: str
+    mirroring_axes: tuple[int, ...] | None
+    folds: tuple[str, ...]
+    configuration_name: str
+
+
+def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL) -> TrainedModel:
+    """Load the model of some folds.
+
+    Args:
+        folder: the folder `TRAINER__PLANS__CONFIGURATION`.
+        folds: one fold or several; None for all that have the checkpoint.
+        checkpoint_name: the checkpoint's name in each fold's folder.
+
+    Raises:
+        CommandError: if folder, fold or checkpoint is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise CommandError(
+            f"{folder}: there is no such model folder; check -m, or -d, -c, -tr and -p"
+        )
+    plans = read_plans(folder / "plans.json")
+    dataset_json = read_dataset_json(folder / "dataset.json", channels=True)
+    names = _folds_to_use(folder, folds, checkpoint_name)
+    checkpoints = [load_checkpoint(fold_folder(folder, fold) / checkpoint_name) for fold in names]
+    trainer_name = checkpoints[0]["trainer_name"]
+    configuration_name = checkpoints[0]["init_args"]["configuration"]
+    weights = [checkpoint["network_weights"] for checkpoint in checkpoints]
+    try:
+        trainer_class: type[nnUNetTrainer] = find_trainer(trainer_name)
+        network = build_from_plans(
+            plans,
+            configuration_name,
+            dataset_json,
+            partial(trainer_class.build_network_architecture, enable_deep_supervision=False),
+        )
+        plans_manager = PlansManager(plans)
+        configuration_manager = plans_manager.get_configuration(configuration_name)
+        for fold, fold_weights in zip(names, weights, strict=True):
+            load_weights(network, fold_weights, f"the network of the plans (fold {fold})")
+        # The first fold's, as nnU-Net leaves it.
+        network.load_state_dict(weights[0])
+    except CommandError as error:
+        raise CommandError(f"{folder}: {error}") from error
+    return TrainedModel(
+        network=network,
+        plans_manager=plans_manager,
+        configuration_manager=configuration_manager,
+        weights=weights,
+        dataset_json=dataset_json,
+        trainer_name=trainer_name,
+        mirroring_axes=checkpoints[0].get("inference_allowed_mirroring_axes"),
+        folds=tuple(names),
+        configuration_name=configuration_name,
+    )
+
+
+def trained_model_folder(
+    dataset: str,
+    configuration: str,
+    trainer: str = "AttentionUNetTrainer",
+    plans: str = "nnUNetPlans",
+) -> Path:
+    """Return the folder in nnUNet_results of what was trained; it need not exist.
+
+    Args:
+        dataset: the data set, by number or name.
+        configuration: the configuration, such as 3d_fullres.
+        trainer: the trainer's name.
+        plans: the name of the plans.
+
+    Raises:
+        CommandError: if nnUNet_results is not set, or there is no such data set.
+    """
+    results = nnUNet_results.get()
+    if not results:
+        raise CommandError("the environment variable nnUNet_results is not set; set it, or use -m")
+    return Path(results, dataset_name(dataset), ModelName(trainer, plans, configuration).folder)
+
+
+def _folds_to_use(folder: Path, requested: Folds, checkpoint_name: str) -> list[str]:
+    """Raise a CommandError that names the folds there are, if a requested one is missing."""
+    present = [name for name, fold in fold_folders(folder) if (fold / checkpoint_name).is_file()]
+    if requested is None:
+        folds = [fold for fold in present if fold != ALL]
+    elif isinstance(requested, (str, int)):
+        folds = [str(requested)]
+    else:
+        folds = [str(fold) for fold in requested]
+    missing = [fold for fold in folds if fold not in present]
+    if missing or not folds:
+        raise CommandError(
+            f"{folder} has no {checkpoint_name} of fold {' '.join(missing) or '0 to 4'}; "
+            + (f"those that have one: -f {' '.join(present)}" if present else "no fold has one")
+        )
+    return folds

@@ -1,0 +1,82 @@
+"""Checks the numbers in plans, of which some damaged ones would fill the memory."""
+
+import math
+from collections.abc import Iterator, Mapping
+
+from nnunet_attention.errors import CommandError
+
+# Larger numbers, of a damaged file, would fill the memory or take hours before they are refused:
+# of stages, blocks and convolutions, and of channels and all else.
+_MOST_LAYERS, _MOST_CHANNELS = 128, 2**16
+
+
+def check_axes(plans: Mapping, configuration: Mapping) -> None:
+    """Check that axes are turned into axes, and that patch and strides have as many.
+
+    Args:
+        plans: content of plans.json.
+        configuration: one of its configurations, complete.
+
+    Raises:
+        CommandError: naming the entry that is malformed.
+    """
+    for name in ("transpose_forward", "transpose_backward"):
+        axes = plans.get(name, [0, 1, 2])
+        if not _are_whole(axes, 0) or sorted(axes) != [0, 1, 2]:
+            raise CommandError(
+                f"the plans have {axes!r} for {name}; wanted is an order of the axes 0, 1 and 2"
+            )
+    patch_size = configuration.get("patch_size", [1, 1, 1])
+    if not _are_whole(patch_size, 1) or len(patch_size) not in (2, 3):
+        raise CommandError(
+            f"the plans have {patch_size!r} for patch_size; wanted are 2 or 3 whole numbers above 0"
+        )
+    spacing_mm = configuration.get("spacing", [1.0] * len(patch_size))
+    if not (
+        isinstance(spacing_mm, (list, tuple))
+        and all(isinstance(step, (int, float)) and 0 < step < math.inf for step in spacing_mm)
+    ):
+        raise CommandError(
+            f"the plans have {spacing_mm!r} for spacing; wanted is a positive number for each axis"
+        )
+    arguments = configuration["architecture"]["arch_kwargs"]
+    for name in ("strides", "kernel_sizes"):
+        rows = arguments.get(name, [])
+        for row in rows if isinstance(rows, (list, tuple)) else [rows]:
+            sizes = row if isinstance(row, (list, tuple)) else [row] * len(patch_size)
+            if not _are_whole(sizes, 1) or len(sizes) != len(patch_size):
+                raise CommandError(
+                    f"the plans have {row!r} among {name}; wanted are {len(patch_size)} positive "
+                    f"whole numbers, as many as the patch has axes"
+                )
+
+
+def check_sizes(arguments: Mapping) -> None:
+    """Check that no number among a network's arguments is larger than any network is.
+
+    Raises:
+        CommandError: naming the first that is.
+    """
+    for name, value in arguments.items():
+        for number in _numbers(value):
+            if number > (_MOST_LAYERS if name.startswith("n_") else _MOST_CHANNELS):
+                raise CommandError(
+                    f"the plans have {number} for {name}; no network is that large: they are "
+                    f"damaged"
+                )
+
+
+def _are_whole(values: object, least: int) -> bool:
+    return isinstance(values, (list, tuple)) and all(
+        isinstance(value, int) and not isinstance(value, bool) and value >= least
+        for value in values
+    )
+
+
+def _numbers(value: object) -> Iterator[float]:
+    """Go through all numbers in lists of lists."""
+    if isinstance(value, (list, tuple)):
+        for entry in value:
+            yield from _numbers(entry)
+    elif isinstance(value, (int, float)):
+        yield value

@@ -1,0 +1,44 @@
+"""Fills the templates of pages that are one file each and need nothing else, not even a network."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from string import Template
+
+
+def filled_page(package: str, data: object, **texts: str) -> str:
+    """Return the text of a page whose template, style and script lie in a package.
+
+    The template is `page.html`, in which `$name` is a mark. `$style` stands for `page.css`,
+    `$script` for `page.js` and `$data` for the data, which the script reads with `JSON.parse` from
+    an element `<script type="application/json">`. A dollar sign itself is written as `$$`; style
+    and script are put in as they are.
+
+    Args:
+        package: of the three files, such as `nnunet_attention.maps`.
+        data: whatever JSON can say.
+        texts: HTML for the other marks; plain text is escaped by whoever knows it.
+
+    Raises:
+        KeyError: if the template has a mark that nobody fills.
+
+    Example:
+        >>> page = filled_page("nnunet_attention.maps", {"name": name}, title=html.escape(name))
+    """
+    folder = files(package)
+    template, style, script = (
+        folder.joinpath(name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.css", "page.js")
+    )
+    # All marks are filled at once: what is put in may look like one.
+    return Template(template).substitute(
+        texts, style=style, script=script, data=json_in_script(data)
+    )
+
+
+def json_in_script(data: object) -> str:
+    """Return JSON that can stand in a script element, whatever names it holds."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    # In a script element only this character could end it, or begin a comment.
+    return text.replace("<", "\\u003c")
