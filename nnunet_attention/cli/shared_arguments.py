@@ -115,7 +115,7 @@ def add_npz(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device(parser: Parser, *other_names: str, default: str = DEVICES[0]) -> None:
-    """`-device`, by default a GPU."""
+    """Add `-device`, by default a GPU."""
     parser.add_argument(
         *other_names, "-device", choices=DEVICES, default=default, help=f"(default: {default})"
     )
