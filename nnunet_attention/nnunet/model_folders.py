@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from nnunet_attention.nnunet.planners import STOCK_PLANS
+
 ALL = "all"
 SUMMARY = "summary.json"
 _SEPARATOR = "__"
@@ -35,8 +37,8 @@ def model_name(folder: str) -> ModelName | None:
 
 
 def model_title(trainer: str, plans: str) -> str:
-    """Name a model in tables, `TRAINER__PLANS`; its configuration stands elsewhere."""
-    return f"{trainer}{_SEPARATOR}{plans}"
+    """Name a model in tables: its trainer, and its plans where they are not nnU-Net's own."""
+    return trainer if plans == STOCK_PLANS else f"{trainer} {plans}"
 
 
 def fold_folder(model: Path, fold: int | str) -> Path:

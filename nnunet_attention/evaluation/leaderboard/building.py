@@ -19,11 +19,8 @@ from nnunet_attention.evaluation.statistics.comparisons import (
     holm,
     summarise_and_compare,
 )
-from nnunet_attention.evaluation.statistics.policies import (
-    DEFAULT_POLICY,
-    apply_policy,
-    common_cases,
-)
+from nnunet_attention.evaluation.statistics.definitions import DEFAULT_POLICY
+from nnunet_attention.evaluation.statistics.policies import apply_policy, common_cases
 from nnunet_attention.evaluation.statistics.ranking import (
     RANK_RESAMPLES,
     CriticalDifference,
@@ -45,7 +42,7 @@ class Settings:
 
     Attributes:
         metrics: names; the first is the one that tables for paper and terminal begin with.
-        policy: for undefined values, one of `policies.POLICIES`.
+        policy: for undefined values, one of `POLICIES`.
         seed: of all bootstraps.
         interval_resamples: for confidence intervals.
         rank_resamples: for the stability of ranks.
@@ -222,7 +219,7 @@ def build_leaderboard(
     """Computes all statistics and rankings.
 
     Args:
-        frame: with the columns of `summaries.COLUMNS`. Where it has several configurations, each
+        frame: with the columns of `COLUMNS`. Where it has several configurations, each
             is a model of its own.
         settings: see `Settings`.
         costs: by data set, configuration and model.
@@ -475,7 +472,8 @@ def _fold_means(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float | No
 def _with_used(frame: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "model", "case", "label", "metric"]
     used = shared[[*keys, "value"]].rename(columns={"value": "used"})
-    return frame.merge(used, on=keys, how="left", validate="one_to_one")
+    told = frame.drop(columns="tolerance_mm", errors="ignore")  # The settings have it, in words.
+    return told.merge(used, on=keys, how="left", validate="one_to_one")
 
 
 def _few(names: set[str]) -> str:

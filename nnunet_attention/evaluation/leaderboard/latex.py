@@ -14,7 +14,7 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     percent,
 )
 from nnunet_attention.evaluation.metrics.definitions import METRICS
-from nnunet_attention.evaluation.statistics.policies import POLICIES
+from nnunet_attention.evaluation.statistics.definitions import POLICIES
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

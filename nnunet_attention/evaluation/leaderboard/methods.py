@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS, Leaderboard
 from nnunet_attention.evaluation.metrics.definitions import METRICS, SURFACE_DEFINITION
-from nnunet_attention.evaluation.statistics.policies import POLICIES
+from nnunet_attention.evaluation.statistics.definitions import POLICIES
+from nnunet_attention.nnunet.model_folders import ALL
 from nnunet_attention.nnunet.validated import KnownSplit
 from nnunet_attention.versions import versions_of
 
@@ -28,8 +29,6 @@ REFERENCES = (
     "Isensee F, et al. nnU-Net: a self-configuring method for deep learning-based biomedical image "
     "segmentation. Nature Methods 2021. https://doi.org/10.1038/s41592-020-01008-z",
 )
-# Stands for nnU-Net's fold "all" in the column of folds.
-_ALL = -1
 _LIBRARIES = ("numpy", "scipy", "pandas")
 
 
@@ -73,8 +72,7 @@ def _data(board: Leaderboard) -> str:
     listed = ", ".join(f"{board.short_name(name)} (n = {count})" for name, count in cases.items())
     alike: dict[str, list[str]] = {}
     for name, rows in board.cases.groupby("dataset", sort=False):
-        folds = sorted(int(fold) for fold in rows["fold"].unique())
-        told = _validation(folds, board.splits.get(str(name)))
+        told = _validation(list(rows["fold"].unique()), board.splits.get(str(name)))
         alike.setdefault(told, []).append(board.short_name(str(name)))
     if len(alike) == 1:
         validated = f"Each case was segmented once, {next(iter(alike))}"
@@ -94,9 +92,9 @@ def _data(board: Leaderboard) -> str:
     return text
 
 
-def _validation(folds: list[int], split: KnownSplit | None) -> str:
+def _validation(folds: list[int | str], split: KnownSplit | None) -> str:
     """How the cases of a data set were validated, as far as it is known."""
-    if folds == [_ALL]:
+    if folds == [ALL]:
         return "by a model that was trained on all cases, this one included (nnU-Net's fold all)"
     if split is None:
         return (
@@ -106,7 +104,8 @@ def _validation(folds: list[int], split: KnownSplit | None) -> str:
     whose = "nnU-Net's own split [8]" if split.is_nnunet else "a split of the project's own"
     which = _counted(split.folds, "fold")
     if len(folds) < split.folds:
-        numbers = _joined(tuple(map(str, folds)))
+        names = sorted(map(str, folds), key=lambda name: (len(name), name))
+        numbers = _joined(tuple(names))
         which = f"{'folds' if len(folds) > 1 else 'fold'} {numbers} of {split.folds}"
     return f"by the model that was not trained on it, in a cross-validation with {whose} ({which})"
 

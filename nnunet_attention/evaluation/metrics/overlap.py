@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnunet_attention.evaluation.metrics.masks import Label, bounding_box
+from nnunet_attention.evaluation.metrics.masks import bounding_box
+from nnunet_attention.nnunet.summary_json import Label
 
 # A pair of labels is counted as one number, which must fit into 64 bits.
 LARGEST_LABEL = 2**31 - 1

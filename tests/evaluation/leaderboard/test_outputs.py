@@ -300,7 +300,7 @@ def test_the_methods_name_each_data_sets_own_split():
 
 def test_the_methods_say_that_fold_all_tests_on_what_it_was_trained_on():
     frame = frame_of({("Dataset001_One", "x"): {"A": [0.5, 0.7], "B": [0.4, 0.6]}})
-    text = methods_paragraphs(build_leaderboard(frame.assign(fold=-1), small_settings()))[0]
+    text = methods_paragraphs(build_leaderboard(frame.assign(fold="all"), small_settings()))[0]
     assert "by a model that was trained on all cases, this one included" in text
     assert "not trained" not in text
 
