@@ -111,10 +111,11 @@ def collect_results(
             missing += [str(path) for path in error.missing]
         if frame.empty:
             continue
-        key = (reader.dataset, reader.configuration, reader.model)
+        dataset, configuration, model = reader.dataset, reader.configuration, reader.model
         for fold in frame["fold"].unique():
-            validations[(*key, fold)] = validation_folder(fold_folder(reader.folder, fold))
-        costs[key] = reader.cost(count_parameters)
+            folder = validation_folder(fold_folder(reader.folder, fold))
+            validations[dataset, configuration, model, fold] = folder
+        costs[dataset, configuration, model] = reader.cost(count_parameters)
         frames.append(frame)
     if missing and not request.allow_incomplete:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
@@ -177,6 +178,7 @@ def _readers(request: Request, results_dir: Path | None) -> Iterable[_Reader]:
     for (trainer, plans), name in zip(request.trained, names, strict=True):
         for dataset in datasets:
             for configuration in request.configurations:
+                assert results_dir is not None, "checked above"
                 yield _trained(request, results_dir, dataset, trainer, plans, configuration, name)
     for name, root in request.named.items():
         for dataset in datasets:
@@ -274,7 +276,7 @@ def _folds(request: Request, dataset: str) -> tuple[str, ...]:
 def _known_splits(
     request: Request, frame: pd.DataFrame, is_nnunet_split: IsNnunetSplit
 ) -> dict[str, KnownSplit]:
-    """Return the splits by data set, where all folds hold cases that the split lets them validate."""
+    """Return the splits by data set, where each fold holds cases that it validates by them."""
     own, named = _label_folders(request), list(request.named.values())
     places = [*own, *named] if request.trained else [*named, *own]
     known = {}

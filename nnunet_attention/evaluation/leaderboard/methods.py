@@ -1,4 +1,4 @@
-"""What was done, in words ready for a paper."""
+"""Says what was done, in words ready for a paper."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LIBRARIES = ("numpy", "scipy", "pandas")
 
 
 def versions() -> dict[str, str | None]:
-    """Of Python and of all that computes."""
+    """Return the versions of Python and of all that computes."""
     return versions_of(*_LIBRARIES)
 
 
@@ -56,7 +56,7 @@ def tolerance_in_words(tolerances_mm: Mapping[str, Mapping[str, float | None]]) 
 
 
 def methods_paragraphs(board: Leaderboard) -> list[str]:
-    """From data and metrics to software; the numbers in brackets are those of `REFERENCES`."""
+    """Return paragraphs from data to software; numbers in brackets are those of `REFERENCES`."""
     return [
         _data(board),
         _metrics(board),
@@ -93,7 +93,7 @@ def _data(board: Leaderboard) -> str:
 
 
 def _validation(folds: list[int | str], split: KnownSplit | None) -> str:
-    """How the cases of a data set were validated, as far as it is known."""
+    """Say how the cases of a data set were validated, as far as it is known."""
     if folds == [ALL]:
         return "by a model that was trained on all cases, this one included (nnU-Net's fold all)"
     if split is None:

@@ -1,4 +1,4 @@
-"""The leaderboard as plain objects for JSON."""
+"""Turns the leaderboard into plain objects for JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def leaderboard_record(board: Leaderboard) -> dict:
-    """Everything but the values of single cases, which are in the CSV file."""
+    """Return everything but the values of single cases, which are in the CSV file."""
     return {
         "format": FORMAT,
         "versions": versions(),

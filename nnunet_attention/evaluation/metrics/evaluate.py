@@ -469,8 +469,8 @@ def _check_counts(pair: Pair, rows: pd.DataFrame, of_label: Sequence[Mapping[str
             raise CommandError(
                 f"case {pair.case}, label {row['label']}: summary.json counts {told[0]} voxels in "
                 f"the reference and {told[1]} in the prediction, but {pair.reference_file} and "
-                f"{pair.prediction_file} have {counted[0]} and {counted[1]}; validate again, or give "
-                "the folder of the references that the summary was made with"
+                f"{pair.prediction_file} have {counted[0]} and {counted[1]}; validate again, or "
+                "give the folder of the references that the summary was made with"
             )
 
 

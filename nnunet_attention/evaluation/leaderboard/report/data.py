@@ -1,4 +1,4 @@
-"""What the page's script draws from."""
+"""Gathers what the page's script draws from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DECIMALS = 4
 
 
 def page_data(board: Leaderboard) -> dict:
-    """Models are named by their index; values stand in the order of a data set's cases."""
+    """Return models by their index, and values in the order of a data set's cases."""
     cases = {
         dataset: sorted(
             {case for row in board.rows if row.dataset == dataset for case in row.cases}
