@@ -105,29 +105,28 @@ def check_label_manager(path: Path) -> None:
 
 def print_means(summary: dict, names: dict[str, str]) -> None:
     """Print a table of means over cases, and of how many cases each leaves out."""
-    from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
 
     from nnunet_attention.evaluation import METRICS
+    from nnunet_attention.evaluation.leaderboard.grid import Grid, rich_table
 
     cases = summary["metric_per_case"]
-    table = Table(
-        title=f"means over {len(cases)} cases; in brackets: how many are undefined and left out",
-        box=SIMPLE,
-        collapse_padding=True,
-    )
-    table.add_column("label", overflow="fold")
-    for metric in METRICS.values():
-        table.add_column(metric.key.replace("_", " "), justify="right", no_wrap=True)
+    rows = []
     for key, means in summary["mean"].items():
         cells = []
         for metric in METRICS.values():
             values = [case["metrics"][key][metric.key] for case in cases]
             undefined = sum(math.isnan(value) for value in values)
             cells.append(f"{means[metric.key]:.3f}" + (f" ({undefined})" if undefined else ""))
-        table.add_row(names[key], *cells)
+        rows.append([names[key], *cells])
+    grid = Grid.of_texts(
+        f"means over {len(cases)} cases; in brackets: how many are undefined and left out",
+        ["label", *(metric.key.replace("_", " ") for metric in METRICS.values())],
+        rows,
+        names=1,
+        folded_heading=("metric", "mean"),
+    )
     console = Console()
-    console.print(table)
+    console.print(rich_table(grid, console.width, compact=True))
     tolerances = ", ".join(f"{names[k]} {mm:g}" for k, mm in summary["tolerance_mm"].items())
     console.print(f"tolerance of NSD, normalised surface Dice, in mm: {tolerances}", style="dim")

@@ -163,7 +163,15 @@ class PaperTable:
             return None
         heading = ("Setting", "Label", "Method", "n", *(TITLES[metric] for metric in metrics))
         title = f"p-values against {self.layout.baseline}: raw (Holm)"
-        return Grid(title, heading, tuple(rows), 3, frozenset(groups), (), 4, ("", "p"))
+        return Grid(
+            title,
+            heading,
+            tuple(rows),
+            3,
+            frozenset(groups),
+            kept=4,
+            folded_heading=("Metric", "p (Holm)"),
+        )
 
     def caption(self) -> str:
         """Say what the numbers are."""
@@ -237,7 +245,15 @@ class PaperTable:
         names = ["Setting", "Method"] if several else ["Method"]
         heading = (*names, *(TITLES[metric] for metric in metrics), PARAMETERS, SECONDS)
         title = f"{self.layout.title}: {label}" if len(self.labels) > 1 else self.layout.title
-        return Grid(title, heading, tuple(rows), len(names), frozenset(groups), (), len(names))
+        return Grid(
+            title,
+            heading,
+            tuple(rows),
+            len(names),
+            frozenset(groups),
+            kept=len(names),
+            folded_heading=("Measure", "Value"),
+        )
 
     def _in_columns(self) -> Grid:
         metrics = self.board.settings.metrics
@@ -262,7 +278,15 @@ class PaperTable:
             "",
             *(f"{method} ({self.layout.settings[setting]})" for setting, method in columns),
         )
-        return Grid(self.layout.title, heading, tuple(rows), 2, frozenset(groups), (), 2)
+        return Grid(
+            self.layout.title,
+            heading,
+            tuple(rows),
+            2,
+            frozenset(groups),
+            kept=2,
+            folded_heading=("Method", "Value"),
+        )
 
 
 def write_paper_table(table: PaperTable, folder: Path) -> list[Path]:

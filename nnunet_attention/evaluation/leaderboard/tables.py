@@ -81,6 +81,7 @@ def consensus_table(board: Leaderboard, metric: str) -> Grid:
         [[model, *map(_standing, standings.values())] for model, standings in models],
         names=1,
         notes=(CONSENSUS_EXPLAINED,),
+        folded_heading=("ranking", "rank"),
     )
 
 
@@ -158,7 +159,7 @@ def cost_table(board: Leaderboard) -> Grid:
             ]
         )
     heading = ["data set", "model", *(title for title, _ in columns.values())]
-    return Grid.of_texts("Costs", heading, rows, names=2)
+    return Grid.of_texts("Costs", heading, rows, names=2, folded_heading=("cost", "number"))
 
 
 def undefined_table(board: Leaderboard, metric: str) -> Grid:

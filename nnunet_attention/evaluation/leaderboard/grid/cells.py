@@ -60,6 +60,7 @@ class Grid:
         rows: Iterable[Iterable[str]],
         names: int,
         notes: tuple[str, ...] = (),
+        folded_heading: tuple[str, str] = ("", ""),
     ) -> Grid:
         """Make a grid of plain texts, without groups.
 
@@ -67,11 +68,20 @@ class Grid:
             title: of the table.
             heading: of the columns.
             rows: texts.
-            names: how many of the first columns are names.
+            names: how many of the first columns are names; these are kept.
             notes: sentences below the table.
+            folded_heading: see `Grid`.
         """
         cells = tuple(tuple(map(Cell, row)) for row in rows)
-        return cls(title, tuple(heading), cells, names, notes=notes, kept=names)
+        return cls(
+            title,
+            tuple(heading),
+            cells,
+            names,
+            notes=notes,
+            kept=names,
+            folded_heading=folded_heading,
+        )
 
     @property
     def texts(self) -> list[list[str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nnunet_attention.evaluation.leaderboard.grid.cells import PLUS_MINUS, Cell, Grid
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
     from rich.text import Text
 
@@ -44,31 +44,36 @@ def rich_table(grid: Grid, width: int, compact: bool = False) -> Table:
         numbers = {*range(grid.names, grid.kept), grid.kept + 1}
         grid = grid.folded()
         widths = _widths(grid, numbers, width, compact)
+    if widths is None:
+        longest = _longest(grid)
+        widths = [longest[n] if n in numbers else None for n in range(len(grid.heading))]
     table = Table(
         title=Text(grid.title),
         box=SIMPLE if compact else HEAVY_HEAD,
         collapse_padding=compact,
     )
     for place, name in enumerate(grid.heading):
-        table.add_column(
-            Text(name),
-            justify="right" if place in numbers else "left",
-            overflow="fold",
-            width=None if widths is None else widths[place],
-        )
+        # Numbers are padded below: rich would cut off the blanks in place of a mark.
+        justify: JustifyMethod = "right" if place in numbers else "left"
+        table.add_column(Text(name, justify=justify), overflow="fold", width=widths[place])
     marks = grid.mark_widths
     for number, row in enumerate(grid.rows):
-        cells = (_text(cell, width) for cell, width in zip(row, marks, strict=True))
+        cells = [
+            _text(cell, mark, (widths[n] or 0) if n in numbers else 0)
+            for n, (cell, mark) in enumerate(zip(row, marks, strict=True))
+        ]
         table.add_row(*cells, end_section=number + 1 in grid.groups)
     return table
 
 
-def _text(cell: Cell, mark_width: int) -> Text:
+def _text(cell: Cell, mark_width: int, width: int) -> Text:
     from rich.text import Text
 
-    return Text.assemble(
+    text = Text.assemble(
         Text(cell.text, style="bold" if cell.bold else ""), _after(cell, mark_width)
     )
+    text.pad_left(max(0, width - text.cell_len))
+    return text
 
 
 def _after(cell: Cell, mark_width: int) -> str:
@@ -93,16 +98,12 @@ def _widths(
         a little of each other column.
     """
     columns = range(len(grid.heading))
-    marks = grid.mark_widths
-    longest = [
-        max((len(row[n].text) + len(_after(row[n], marks[n])) for row in grid.rows), default=0)
-        for n in columns
-    ]
+    longest = _longest(grid)
     natural = [max(longest[n], len(grid.heading[n])) for n in columns]
     # Between columns there are a line and two blanks, or two blanks.
     room = width - (2 * len(columns) + 2 if compact else 3 * len(columns) + 1)
     if sum(natural) <= room:
-        return [None] * len(columns)
+        return list(natural)
     words = [max(map(len, name.split()), default=0) for name in grid.heading]
     least = [
         max(longest[n], min(words[n], _WORD)) if n in numbers else min(natural[n], _NAME)
@@ -117,3 +118,12 @@ def _widths(
         widths[n] = least[n] + grown
         spare -= grown
     return widths
+
+
+def _longest(grid: Grid) -> list[int]:
+    """Return the length of each column's longest cell."""
+    marks = grid.mark_widths
+    return [
+        max((len(row[n].text) + len(_after(row[n], marks[n])) for row in grid.rows), default=0)
+        for n in range(len(grid.heading))
+    ]
