@@ -40,6 +40,7 @@ gpu: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/oxlint --deny-warnings nnunet_attention
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info

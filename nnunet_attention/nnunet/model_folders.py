@@ -37,8 +37,8 @@ def model_name(folder: str) -> ModelName | None:
 
 
 def model_title(trainer: str, plans: str) -> str:
-    """Name a model in tables: its trainer, and its plans where they are not nnU-Net's own."""
-    return trainer if plans == STOCK_PLANS else f"{trainer} {plans}"
+    """Name a model in tables, `TRAINER__PLANS`; its configuration stands elsewhere."""
+    return f"{trainer}{_SEPARATOR}{plans}"
 
 
 def fold_folder(model: Path, fold: int | str) -> Path:
@@ -65,3 +65,8 @@ def validation_summary(fold: Path) -> Path:
 def validation_summaries(model: Path, folds: Iterable[int | str]) -> list[Path]:
     """Give the files of the metrics of several folds' validations."""
     return [validation_summary(fold_folder(model, fold)) for fold in folds]
+
+
+def short_title(trainer: str, plans: str) -> str:
+    """Name a model where there is little room: its trainer, and plans other than nnU-Net's own."""
+    return trainer if plans == STOCK_PLANS else f"{trainer} {plans}"

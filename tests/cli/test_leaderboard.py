@@ -83,7 +83,7 @@ def test_every_policy_can_be_chosen_and_the_default_is_the_same():
     (action,) = (action for action in parser._actions if action.dest == "undefined")
     assert set(action.choices) == set(POLICIES)
     assert action.default == DEFAULT_POLICY
-    assert list(POLICIES)[0] == DEFAULT_POLICY
+    assert next(iter(POLICIES)) == DEFAULT_POLICY
 
 
 def test_other_results_are_compared_too(results, tmp_path):

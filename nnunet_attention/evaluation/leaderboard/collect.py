@@ -22,7 +22,7 @@ from nnunet_attention.nnunet.model_folders import (
     ALL,
     ModelName,
     fold_folder,
-    model_title,
+    short_title,
     validation_folder,
     validation_summaries,
 )
@@ -168,7 +168,7 @@ def _check(request: Request, results_dir: Path | None) -> None:
 
 def _readers(request: Request, results_dir: Path | None) -> Iterable[_Reader]:
     """In the order of the models, so that the first one named comes first."""
-    names = [model_title(trainer, plans) for trainer, plans in request.trained]
+    names = [short_title(trainer, plans) for trainer, plans in request.trained]
     clash = sorted(set(names) & set(request.named))
     if clash:
         raise CommandError(

@@ -25,7 +25,7 @@ from nnunet_attention.nnunet.model_folders import (
     ModelName,
     fold_folder,
     fold_folders,
-    model_title,
+    short_title,
     validation_summary,
 )
 from nnunet_attention.nnunet.summary_json import SUMMARY_REMEDY, read_summary_json
@@ -73,7 +73,7 @@ def read_nnunet_results(
         plans: name, as given to -p.
         configuration: such as 3d_fullres.
         folds: their numbers, or "all".
-        model_name: in the table; None: see `model_title`.
+        model_name: in the table; None: see `short_title`.
         dataset_folders: see `label_names`; the model's own dataset.json comes first. The first
             DATASET/splits_final.json in them tells which cases a fold was trained on.
 
@@ -91,7 +91,7 @@ def read_nnunet_results(
             f"{_listed(path.name for path in model_folder.parent.iterdir() if path.is_dir())}"
         )
     if model_name is None:
-        model_name = model_title(trainer, plans)
+        model_name = short_title(trainer, plans)
     folders = _dataset_folders(dataset_folders)
     names = label_names(name, [model_folder, *folders])
     splits = find_splits(folder / name for folder in folders)
