@@ -265,7 +265,7 @@ class PaperTable:
         for label in self.labels:
             groups.add(len(rows))
             for metric in metrics:
-                values = [self.value(setting, label, metric, one) for setting, one in columns]
+                values = [self.value(setting, label, metric, method) for setting, method in columns]
                 first = len(rows) in groups
                 names = (label if first else "", TITLES[metric])
                 rows.append((*map(Cell, names), *(_cell(value, metric) for value in values)))

@@ -291,9 +291,9 @@ def _contestant(model: _Text, configuration: _Text) -> _Text:
 
 
 def _check_metrics_are_there(frame: pd.DataFrame, metrics: tuple[str, ...]) -> None:
-    found = frame.groupby(["dataset", "model"], sort=False)["metric"].agg(set)
-    for (dataset, model), there in found.items():
-        absent = [metric for metric in metrics if metric not in there]
+    measured = frame.groupby(["dataset", "model"], sort=False)["metric"].agg(set)
+    for (dataset, model), present in measured.items():
+        absent = [metric for metric in metrics if metric not in present]
         if absent:
             remedy = (
                 "measure them with --surface"
@@ -301,7 +301,7 @@ def _check_metrics_are_there(frame: pd.DataFrame, metrics: tuple[str, ...]) -> N
                 else "leave them out of --metrics"
             )
             raise CommandError(f"{model}, {dataset}: no {', '.join(absent)}; {remedy}")
-    if found.empty:
+    if measured.empty:
         raise CommandError("there are no results to compare; check -d, -c, -f and -tr")
 
 
@@ -369,8 +369,8 @@ def _row(table: _Table, settings: Settings) -> Row:
     )
     standings = {method: _standings(ranking, models) for method, ranking in rankings.items()}
     pairs = tuple(
-        Pair(models[one], models[other], comparison, comparison.p_value)
-        for (one, other), comparison in comparisons.items()
+        Pair(models[first], models[second], comparison, comparison.p_value)
+        for (first, second), comparison in comparisons.items()
     )
     entries = {
         model: Entry(
@@ -470,18 +470,19 @@ def _fold_means(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float | No
     finite = frame.assign(value=frame["value"].replace([np.inf, -np.inf], np.nan))
     of_labels = finite.groupby([*keys, "fold", "label"], sort=False)["value"].mean()
     means = of_labels.groupby([*keys, "fold"], sort=False).mean().groupby(keys, sort=False).mean()
-    found: dict = {}
+    by_dataset: dict[str, dict[str, dict[str, float | None]]] = {}
     for (dataset, metric, model), mean in means.items():
-        of_metric = found.setdefault(dataset, {}).setdefault(metric, {})
+        of_metric = by_dataset.setdefault(dataset, {}).setdefault(metric, {})
         of_metric[model] = None if np.isnan(mean) else float(mean)
-    return found
+    return by_dataset
 
 
 def _with_used(frame: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "model", "case", "label", "metric"]
     used = shared[[*keys, "value"]].rename(columns={"value": "used"})
-    told = frame.drop(columns="tolerance_mm", errors="ignore")  # The settings have it, in words.
-    return told.merge(used, on=keys, how="left", validate="one_to_one")
+    # The settings have the tolerance, in words.
+    cases = frame.drop(columns="tolerance_mm", errors="ignore")
+    return cases.merge(used, on=keys, how="left", validate="one_to_one")
 
 
 def _few(names: set[str]) -> str:

@@ -72,13 +72,13 @@ def _data(board: Leaderboard) -> str:
     listed = ", ".join(f"{board.short_name(name)} (n = {count})" for name, count in cases.items())
     alike: dict[str, list[str]] = {}
     for name, rows in board.cases.groupby("dataset", sort=False):
-        told = _validation(list(rows["fold"].unique()), board.splits.get(str(name)))
-        alike.setdefault(told, []).append(board.short_name(str(name)))
+        words = _validation(list(rows["fold"].unique()), board.splits.get(str(name)))
+        alike.setdefault(words, []).append(board.short_name(str(name)))
     if len(alike) == 1:
         validated = f"Each case was segmented once, {next(iter(alike))}"
     else:
         validated = "Each case was segmented once: " + "; ".join(
-            f"on {_joined(tuple(names))} {told}" for told, names in alike.items()
+            f"on {_joined(tuple(names))} {words}" for words, names in alike.items()
         )
     text = (
         f"We compared {_joined(board.models)} on {_counted(len(cases), 'data set')}: {listed}. "
@@ -128,10 +128,10 @@ def _metrics(board: Leaderboard) -> str:
 def _undefined(board: Leaderboard) -> str:
     policy = board.settings.policy
     counts = board.undefined.groupby("metric", sort=False)[["cases", "replaced", "left_out"]].sum()
-    told = [
-        f"{METRICS[name].title}: {int(one.replaced)} set and {int(one.left_out)} left out of "
-        f"{int(one.cases)} values"
-        for name, one in counts.iterrows()
+    numbers = [
+        f"{METRICS[name].title}: {int(row.replaced)} set and {int(row.left_out)} left out of "
+        f"{int(row.cases)} values"
+        for name, row in counts.iterrows()
     ]
     distance = ""
     if any(name in board.settings.metrics for name in ("assd_mm", "hd95_mm")):
@@ -142,8 +142,8 @@ def _undefined(board: Leaderboard) -> str:
     primary = board.settings.metrics[0]
     return (
         f"Undefined values were treated by the policy '{policy}': {POLICIES[policy]}"
-        f"{distance} Over all models, labels and cases: {'; '.join(told)}. Models were compared on "
-        "the same cases, paired by name: where a value was left out for one model, the case was "
+        f"{distance} Over all models, labels and cases: {'; '.join(numbers)}. Models were compared "
+        "on the same cases, paired by name: where a value was left out for one model, the case was "
         "left out for all "
         f"({METRICS[primary].title}: {_counted(int(dropped.get(primary, 0)), 'case')} of a label)."
     )

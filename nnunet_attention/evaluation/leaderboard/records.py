@@ -26,15 +26,15 @@ def leaderboard_record(board: Leaderboard) -> dict:
         "rows": [_row(row) for row in board.rows],
         "consensus": [
             {
-                "metric": one.metric,
-                "datasets": list(one.datasets),
+                "metric": consensus.metric,
+                "datasets": list(consensus.datasets),
                 "standings": {
                     method: {model: asdict(standing) for model, standing in standings.items()}
-                    for method, standings in one.standings.items()
+                    for method, standings in consensus.standings.items()
                 },
-                "critical_difference": _critical(one.critical, board.models),
+                "critical_difference": _critical(consensus.critical, board.models),
             }
-            for one in board.consensus
+            for consensus in board.consensus
         ],
         "nnunet_fold_means": board.fold_means,
         "undefined": board.undefined.to_dict("records"),

@@ -125,7 +125,7 @@ def evaluate_pair(pair: Pair) -> dict[str, dict]:
         annotated = reference.labels != pair.ignore_label
     results = {}
     for label, tolerance in pair.tolerance_mm:
-        of_label = counts[label]
+        overlap = counts[label]
         reference_mask = label_mask(reference.labels, label)
         prediction_mask = label_mask(prediction.labels, label)
         if annotated is not None:
@@ -135,17 +135,17 @@ def evaluate_pair(pair: Pair) -> dict[str, dict]:
             )
         distances = surface_distances(reference_mask, prediction_mask, reference.spacing_mm)
         values = {
-            "Dice": dice(of_label),
-            "IoU": iou(of_label),
-            "TP": of_label.true_positive,
-            "FP": of_label.false_positive,
-            "FN": of_label.false_negative,
-            "TN": of_label.true_negative,
-            "n_ref": of_label.reference,
-            "n_pred": of_label.prediction,
-            "Precision": precision(of_label),
-            "Recall": recall(of_label),
-            "RVD": volume_difference(of_label),
+            "Dice": dice(overlap),
+            "IoU": iou(overlap),
+            "TP": overlap.true_positive,
+            "FP": overlap.false_positive,
+            "FN": overlap.false_negative,
+            "TN": overlap.true_negative,
+            "n_ref": overlap.reference,
+            "n_pred": overlap.prediction,
+            "Precision": precision(overlap),
+            "Recall": recall(overlap),
+            "RVD": volume_difference(overlap),
             "ASSD_mm": average_symmetric_surface_distance(distances),
             "HD95_mm": hausdorff_distance(distances),
             "NSD": normalised_surface_dice(distances, tolerance),
@@ -162,12 +162,12 @@ def _unknown_labels(
     known = {0, pair.ignore_label}
     for label, _ in pair.tolerance_mm:
         known.update(label if isinstance(label, tuple) else (label,))
-    found: dict[str, dict[str, int]] = {"reference": {}, "prediction": {}}
+    unknown: dict[str, dict[str, int]] = {"reference": {}, "prediction": {}}
     for labels, number in number_of.items():
-        for of_file, label in zip(found.values(), labels, strict=True):
+        for counts, label in zip(unknown.values(), labels, strict=True):
             if label not in known:
-                of_file[str(label)] = of_file.get(str(label), 0) + number
-    return found
+                counts[str(label)] = counts.get(str(label), 0) + number
+    return unknown
 
 
 def evaluate_pairs(
@@ -353,7 +353,7 @@ def summarise(pairs: Sequence[Pair], results: Sequence[dict[str, dict[str, float
         ],
         "mean": means,
         "foreground_mean": {
-            key: float(np.mean([of_label[key] for of_label in means.values()])) for key in keys
+            key: float(np.mean([values[key] for values in means.values()])) for key in keys
         },
         "definitions": {
             "surface": SURFACE_DEFINITION,
@@ -444,13 +444,13 @@ def add_surface_metrics(
     added = [frame[~frame["metric"].isin(SURFACE_METRICS)]]
     for pair, scheme, of_case, result in zip(pairs, schemes, places, results, strict=True):
         evaluated = [scheme.label(label) for label in of_case["label"]]
-        of_label = [result[str(label)] for label in evaluated]
-        _check_counts(pair, of_case, of_label)
+        measured = [result[str(label)] for label in evaluated]
+        _check_counts(pair, of_case, measured)
         tolerance = dict(pair.tolerance_mm)
         added += [
             of_case.assign(
                 metric=name,
-                value=[values[METRICS[name].key] for values in of_label],
+                value=[values[METRICS[name].key] for values in measured],
                 tolerance_mm=[
                     tolerance[label] if name == "nsd" else math.nan for label in evaluated
                 ],
@@ -460,17 +460,18 @@ def add_surface_metrics(
     return as_table(concatenate(added))
 
 
-def _check_counts(pair: Pair, rows: pd.DataFrame, of_label: Sequence[Mapping[str, float]]) -> None:
+def _check_counts(pair: Pair, rows: pd.DataFrame, measured: Sequence[Mapping[str, float]]) -> None:
     """Refuse segmentations that are not those that the summary was made from."""
-    for (_, row), values in zip(rows.iterrows(), of_label, strict=True):
-        told = (row["reference_voxels"], row["prediction_voxels"])
+    for (_, row), values in zip(rows.iterrows(), measured, strict=True):
+        summarised = (row["reference_voxels"], row["prediction_voxels"])
         counted = (values["n_ref"], values["n_pred"])
-        if told != counted:
+        if summarised != counted:
             raise CommandError(
-                f"case {pair.case}, label {row['label']}: summary.json counts {told[0]} voxels in "
-                f"the reference and {told[1]} in the prediction, but {pair.reference_file} and "
-                f"{pair.prediction_file} have {counted[0]} and {counted[1]}; validate again, or "
-                "give the folder of the references that the summary was made with"
+                f"case {pair.case}, label {row['label']}: summary.json counts {summarised[0]} "
+                f"voxels in the reference and {summarised[1]} in the prediction, but "
+                f"{pair.reference_file} and {pair.prediction_file} have {counted[0]} and "
+                f"{counted[1]}; validate again, or give the folder of the references that the "
+                "summary was made with"
             )
 
 

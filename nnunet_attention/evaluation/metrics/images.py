@@ -106,11 +106,13 @@ def check_same_grid(case: str, reference: Segmentation, prediction: Segmentation
         "origin_mm": _ORIGIN_TOLERANCE_VOX * scale,
         "direction": _DIRECTION_TOLERANCE,
     }
-    for name, (wanted, got) in pairs.items():
-        if len(wanted) != len(got) or not np.allclose(wanted, got, rtol=0, atol=tolerance[name]):
+    for name, (expected, actual) in pairs.items():
+        if len(expected) != len(actual) or not np.allclose(
+            expected, actual, rtol=0, atol=tolerance[name]
+        ):
             raise CommandError(
-                f"case {case}: the reference has {name} {_short(wanted)}, but the prediction has "
-                f"{_short(got)}; resample the prediction to the grid of the reference"
+                f"case {case}: the reference has {name} {_short(expected)}, but the prediction has "
+                f"{_short(actual)}; resample the prediction to the grid of the reference"
             )
 
 

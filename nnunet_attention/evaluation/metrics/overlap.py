@@ -97,11 +97,11 @@ def pairs_of_labels(
         codes += prediction_inside[part].astype(np.int64)
         if (highest[0] + 1) * columns <= _LARGEST_TABLE:
             numbers = np.bincount(codes)
-            found = np.flatnonzero(numbers)
-            numbers = numbers[found]
+            occurring = np.flatnonzero(numbers)
+            numbers = numbers[occurring]
         else:
-            found, numbers = np.unique(codes, return_counts=True)
-        for code, number in zip(found.tolist(), numbers.tolist(), strict=True):
+            occurring, numbers = np.unique(codes, return_counts=True)
+        for code, number in zip(occurring.tolist(), numbers.tolist(), strict=True):
             pair = divmod(code, columns)
             pairs[pair] = pairs.get(pair, 0) + number
     return {pair: number for pair, number in pairs.items() if pair[0] != ignore_label}

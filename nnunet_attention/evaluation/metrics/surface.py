@@ -151,17 +151,17 @@ def _distances(origin: np.ndarray, target: np.ndarray, spacing: Sequence[float])
         return np.full(np.count_nonzero(origin), np.inf, dtype=np.float32)
     shared = target[origin]
     distances = np.zeros(shared.size, dtype=np.float32)
-    wanted = np.flatnonzero(~shared)
+    apart = np.flatnonzero(~shared)
     points = np.argwhere(target)
-    if _VOXELS_PER_POINT * (len(points) + wanted.size) < target.size:
+    if _VOXELS_PER_POINT * (len(points) + apart.size) < target.size:
         tree = KDTree(points * spacing, leafsize=32, compact_nodes=False, balanced_tree=False)
         near, _ = tree.query(
-            np.argwhere(origin)[wanted] * spacing, distance_upper_bound=_NEAR_VOX * min(spacing)
+            np.argwhere(origin)[apart] * spacing, distance_upper_bound=_NEAR_VOX * min(spacing)
         )
-        distances[wanted] = near
-        wanted = wanted[np.isinf(near)]
-    if wanted.size:
+        distances[apart] = near
+        apart = apart[np.isinf(near)]
+    if apart.size:
         # Of a line, edt takes the spacing as a number.
         anisotropy = spacing if len(spacing) > 1 else spacing[0]
-        distances[wanted] = edt.edt(~target, anisotropy=anisotropy)[origin][wanted]
+        distances[apart] = edt.edt(~target, anisotropy=anisotropy)[origin][apart]
     return distances

@@ -69,9 +69,9 @@ def recorded_tolerances(frame: pd.DataFrame) -> dict[str, dict[str, float | None
         rows = rows.assign(tolerance_mm=float("nan"))
     tolerances: dict[str, dict[str, float | None]] = {}
     for dataset, of_dataset in rows.groupby("dataset", sort=False):
-        for label, of_label in of_dataset.groupby("label"):
+        for label, same_label in of_dataset.groupby("label"):
             values = [
-                None if pd.isna(mm) else float(mm) for mm in of_label["tolerance_mm"].unique()
+                None if pd.isna(mm) else float(mm) for mm in same_label["tolerance_mm"].unique()
             ]
             if len(values) > 1:
                 listed = sorted("unknown" if mm is None else f"{mm:g}" for mm in values)

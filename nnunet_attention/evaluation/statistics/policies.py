@@ -102,16 +102,16 @@ def common_cases(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"model {first['model']} has case {first['case']} of {first['dataset']} "
             f"{first['configuration']} twice; give each model another name"
         )
-    wanted = (
+    expected = (
         defined[["dataset", "metric", *contestant]]
         .drop_duplicates()
         .groupby(["dataset", "metric"])
         .size()
-        .rename("wanted")
+        .rename("expected")
     )
     present = defined.groupby([*_PAIR, "case"], sort=False).size().rename("present").reset_index()
-    present = present.merge(wanted, on=["dataset", "metric"])
-    present["common"] = present["present"] == present["wanted"]
+    present = present.merge(expected, on=["dataset", "metric"])
+    present["common"] = present["present"] == present["expected"]
     dropped = present.groupby(_PAIR, sort=False, as_index=False).agg(
         cases=("common", "size"), common=("common", "sum")
     )

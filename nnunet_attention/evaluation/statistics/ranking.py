@@ -170,10 +170,10 @@ def smallest_ranks(goodness: np.ndarray) -> np.ndarray:
 def _shares_beaten(goodness: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the share of the other models that are significantly worse: (resamples, models)."""
     beaten = np.zeros((len(counts), len(goodness)))
-    for one, other in combinations(range(len(goodness)), 2):
-        better, worse = _one_sided_wilcoxon(goodness[one] - goodness[other], counts)
-        beaten[:, one] += better <= TEST_LEVEL
-        beaten[:, other] += worse <= TEST_LEVEL
+    for first, second in combinations(range(len(goodness)), 2):
+        better, worse = _one_sided_wilcoxon(goodness[first] - goodness[second], counts)
+        beaten[:, first] += better <= TEST_LEVEL
+        beaten[:, second] += worse <= TEST_LEVEL
     return beaten / max(1, len(goodness) - 1)
 
 
@@ -215,12 +215,12 @@ def _nemenyi_quantile(models: int, level: float) -> float:
 
 def _cliques(mean_ranks: np.ndarray, difference: float) -> tuple[tuple[int, ...], ...]:
     order = np.argsort(mean_ranks, kind="stable")
-    found: list[tuple[int, ...]] = []
+    cliques: list[tuple[int, ...]] = []
     reached = 0
     for start in range(len(order)):
         within = mean_ranks[order] <= mean_ranks[order[start]] + difference
         end = int(np.flatnonzero(within)[-1]) + 1
         if end > reached and end - start > 1:
-            found.append(tuple(int(model) for model in order[start:end]))
+            cliques.append(tuple(int(model) for model in order[start:end]))
         reached = max(reached, end)
-    return tuple(found)
+    return tuple(cliques)

@@ -72,17 +72,17 @@ def _findings(board: Leaderboard) -> str:
     metric = board.settings.metrics[0]
     title = METRICS[metric].title
     overall = [row for row in board.rows_of(metric) if row.is_overall]
-    consensus = next(one for one in board.consensus if one.metric == metric)
-    told = []
+    consensus = next(item for item in board.consensus if item.metric == metric)
+    sentences = []
     if consensus.standings and len(board.models) > 1:
         standings = consensus.standings["mean"]
         leaders = [model for model in board.models if standings[model].rank == 1]
         first = standings[leaders[0]]
         if len(leaders) > 1:
-            told.append(f"By mean {title}, first {_share(leaders)}.")
+            sentences.append(f"By mean {title}, first {_share(leaders)}.")
         else:
             over = f" over {len(consensus.datasets)} data sets" if len(overall) > 1 else ""
-            told.append(
+            sentences.append(
                 f"{leaders[0]} ranks first by mean {title}{over}, and does so in "
                 f"{percent(first.first)} of the bootstrap resamples of the cases."
             )
@@ -90,16 +90,16 @@ def _findings(board: Leaderboard) -> str:
             by_method = consensus.standings[method]
             firsts = [model for model in board.models if by_method[model].rank == 1]
             if firsts != leaders:
-                told.append(f"By {name}, first {_share(firsts)}.")
+                sentences.append(f"By {name}, first {_share(firsts)}.")
     pairs = [(row, pair) for row in overall for pair in row.pairs]
     if pairs:
         significant = [(row, pair) for row, pair in pairs if pair.adjusted_p_value < 0.05]
-        told.append(
+        sentences.append(
             f"{len(significant)} of {len(pairs)} paired differences between models on data sets "
             f"{'is' if len(significant) == 1 else 'are'} significant after Holm's correction"
             f"{_where(board, significant)}."
         )
-    return "".join(f"<li>{escape(one)}</li>" for one in told)
+    return "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
 
 
 def _where(board: Leaderboard, significant: list) -> str:
@@ -189,7 +189,7 @@ def _costs(board: Leaderboard) -> str:
 def _missing(board: Leaderboard) -> str:
     if not board.missing:
         return ""
-    listed = "".join(f"<li>{escape(one)}</li>" for one in board.missing)
+    listed = "".join(f"<li>{escape(path)}</li>" for path in board.missing)
     return (
         f'<details class="warning" open><summary>Missing folds</summary><ul>{listed}</ul></details>'
     )
