@@ -190,7 +190,7 @@ def is_nnunet_split(folds: list[dict]) -> bool:
 def known_parameters(
     trainer: str, plans: Path, dataset_json: Path, configuration: str
 ) -> int | None:
-    """Count what a trainer's network learns; None where it cannot be counted, with a word why."""
+    """Count what a trainer's network learns; None where it cannot be counted, which is told."""
     if not (plans.is_file() and dataset_json.is_file()):
         return None
     from nnunet_attention.cost.parameters import count_parameters

@@ -167,7 +167,7 @@ def _check(request: Request, results_dir: Path | None) -> None:
 
 
 def _readers(request: Request, results_dir: Path | None) -> Iterable[_Reader]:
-    """In the order of the models, so that the first one named comes first."""
+    """Yield what reads the results, the model that was named first before the others."""
     names = [short_title(trainer, plans) for trainer, plans in request.trained]
     clash = sorted(set(names) & set(request.named))
     if clash:

@@ -61,7 +61,7 @@ def main_table(board: Leaderboard, metric: str) -> Grid:
 def consensus_standings(
     board: Leaderboard, metric: str
 ) -> tuple[int, list[tuple[str, dict[str, Standing]]]]:
-    """Return how many data sets; then models, best mean first, and their standings by method."""
+    """Count the data sets, and return the models, best mean first, with their standings."""
     consensus = next(item for item in board.consensus if item.metric == metric)
     if not consensus.standings:
         return 0, []
@@ -111,7 +111,7 @@ def ranks_table(board: Leaderboard, metric: str) -> Grid:
 
 
 def pair_table(board: Leaderboard, metric: str) -> Grid:
-    """Return each two models on each data set and label."""
+    """Return the comparison of each two models on each data set and label."""
     heading = [
         "data set", "label", "models", "n", "difference", "95 % CI", "wins/ties/losses",
         "rank-biserial r", "p", "p (Holm)",

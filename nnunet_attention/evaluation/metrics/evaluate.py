@@ -89,7 +89,7 @@ class Pair:
 
     @property
     def identity(self) -> list:
-        """What changes whenever the result might."""
+        """The facts of which one changes whenever the result might."""
         files = (self.reference_file, self.prediction_file)
         return [
             VERSION,

@@ -1,4 +1,4 @@
-"""Measures distances between the surfaces of two masks, and the metrics that read them.
+"""Measures distances between the surfaces of two masks, and computes metrics from them.
 
 The surface of a mask M is
 

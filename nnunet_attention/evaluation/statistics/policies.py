@@ -18,7 +18,7 @@ _PAIR = ["dataset", "label", "metric"]
 def apply_policy(
     frame: pd.DataFrame, policy: str = DEFAULT_POLICY, missing_distance_mm: float | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give undefined values a meaning, or leaves them out; afterwards every value is defined.
+    """Give undefined values a meaning, or leave them out; afterwards every value is defined.
 
     What remains undefined under each policy, and is left out: precision without any prediction,
     recall and relative volume difference without a reference, distances to an empty mask.

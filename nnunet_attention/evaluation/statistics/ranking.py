@@ -50,7 +50,7 @@ class Ranking:
         )
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
-        """Return each model's lowest and highest rank, with (1 - confidence) / 2 beyond at most."""
+        """Return lowest and highest rank by model, at most (1 - confidence) / 2 beyond either."""
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
         low, high = np.quantile(self.bootstrap_ranks, tails, axis=0, method="inverted_cdf")
         return low.astype(int), high.astype(int)

@@ -9,7 +9,8 @@ from nnunet_attention.evaluation.leaderboard.records import FORMAT, leaderboard_
 
 def test_everything_can_be_written_as_json():
     record = leaderboard_record(small_leaderboard())
-    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    text = json.dumps(record, allow_nan=False)
+    assert json.dumps(json.loads(text)) == text
     assert record["format"] == FORMAT
 
 

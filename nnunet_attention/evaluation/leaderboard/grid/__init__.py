@@ -1,4 +1,4 @@
-"""Tables as grids of cells, which terminal, Markdown, LaTeX and HTML draw, each in one way."""
+"""Holds tables as grids of cells, which each format draws in one way of its own."""
 
 from nnunet_attention.evaluation.leaderboard.grid.cells import DASH, PLUS_MINUS, Cell, Grid
 from nnunet_attention.evaluation.leaderboard.grid.html import html_table
