@@ -38,9 +38,9 @@ gpu: $(VENV)/.test
 	$(BIN)/python -m benchmarks.gpu run -w $(WORK) $(GPU_OPTIONS)
 
 lint: $(VENV)/.test
+	$(BIN)/oxlint --deny-warnings nnunet_attention
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/oxlint --deny-warnings nnunet_attention
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info

@@ -190,6 +190,13 @@ def test_nnunets_own_layout_is_read(tmp_path):
         read_nnunet_results(tmp_path, 7, "Other", "nnUNetPlans", CONFIGURATION, [0])
 
 
+def test_only_plans_of_ones_own_are_in_a_models_name(tmp_path):
+    for plans, name in (("nnUNetPlans", "AUNet"), ("MyPlans", "AUNet MyPlans")):
+        write_fold(tmp_path, 0, [entry("a")], f"AUNet__{plans}__{CONFIGURATION}")
+        frame = read_nnunet_results(tmp_path, 7, "AUNet", plans, CONFIGURATION, [0])
+        assert set(frame["model"]) == {name}
+
+
 def test_all_data_sets_and_configurations_are_read_where_none_are_named(root):
     frame = read_named_results(root, "plain", None, None, [0, 1])
     assert set(frame["dataset"]) == {DATASET}
