@@ -38,6 +38,7 @@ gpu: $(VENV)/.test
 	$(BIN)/python -m benchmarks.gpu run -w $(WORK) $(GPU_OPTIONS)
 
 lint: $(VENV)/.test
+	$(BIN)/oxlint --deny-warnings nnunet_attention
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -19,7 +19,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The folders and the labels, with the letters of nnUNetv2_evaluate_folder."""
+    """Add folders and labels, with the letters of nnUNetv2_evaluate_folder."""
     parser.add_argument(
         "-gt", type=Path, required=True, metavar="DIR", dest="ground_truth",
         help="folder of the references, e.g. labelsTr or gt_segmentations",
@@ -50,29 +50,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluates, and prints the means."""
+    """Evaluate, and print the means."""
     from nnunet_attention.cli.progress import progress_bar
     from nnunet_attention.evaluation import (
         DEFAULT_TOLERANCE_MM,
         LabelScheme,
         evaluate_folder,
-        find_dataset_json,
+        find_label_scheme,
         tolerances_mm,
     )
-    from nnunet_attention.files import require_writable_file
+    from nnunet_attention.nnunet.model_folders import SUMMARY
 
     ground_truth, prediction = arguments.ground_truth, arguments.prediction
     if arguments.pfile is not None:
         check_label_manager(arguments.pfile)
-    scheme = LabelScheme.from_file(
-        arguments.djfile or find_dataset_json([prediction, ground_truth, ground_truth.parent])
-    )
+    if arguments.djfile is None:
+        scheme = find_label_scheme(ground_truth, prediction)
+    else:
+        scheme = LabelScheme.from_file(arguments.djfile)
     default_mm, by_label = parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM)
-    tolerances = tolerances_mm(scheme, default_mm, by_label)
-    output = arguments.output or prediction / "summary.json"
-    if output.suffix != ".json":
-        raise CommandError(f"-o {output}: the name must end with .json")
-    require_writable_file(output, "-o")
+    output = arguments.output or prediction / SUMMARY
     names = {str(label): name for label, name in scheme.names.items()}
     with progress_bar("evaluating cases") as on_progress:
         evaluate_folder(
@@ -80,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             prediction,
             output,
             scheme,
-            tolerances,
+            tolerances_mm(scheme, default_mm, by_label),
             arguments.processes or default_processes(),
             arguments.chill,
             on_progress,
@@ -92,7 +89,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_label_manager(path: Path) -> None:
-    """Stops where plans ask for labels that are not read as nnU-Net's own LabelManager does."""
+    """Stop where plans ask for labels that are not read as nnU-Net's own LabelManager does.
+
+    Raises:
+        CommandError: naming the label manager.
+    """
     from nnunet_attention.files import read_json
 
     manager = read_json(path).get("label_manager", "LabelManager")
@@ -103,30 +104,29 @@ def check_label_manager(path: Path) -> None:
 
 
 def print_means(summary: dict, names: dict[str, str]) -> None:
-    """Prints a table of means over cases, and of how many cases each leaves out."""
-    from rich.box import SIMPLE
+    """Print a table of means over cases, and of how many cases each leaves out."""
     from rich.console import Console
-    from rich.table import Table
 
     from nnunet_attention.evaluation import METRICS
+    from nnunet_attention.evaluation.leaderboard.grid import Grid, rich_table
 
     cases = summary["metric_per_case"]
-    table = Table(
-        title=f"means over {len(cases)} cases; in brackets: how many are undefined and left out",
-        box=SIMPLE,
-        collapse_padding=True,
-    )
-    table.add_column("label", overflow="fold")
-    for metric in METRICS.values():
-        table.add_column(metric.key.replace("_", " "), justify="right", no_wrap=True)
+    rows = []
     for key, means in summary["mean"].items():
         cells = []
         for metric in METRICS.values():
             values = [case["metrics"][key][metric.key] for case in cases]
             undefined = sum(math.isnan(value) for value in values)
             cells.append(f"{means[metric.key]:.3f}" + (f" ({undefined})" if undefined else ""))
-        table.add_row(names[key], *cells)
+        rows.append([names[key], *cells])
+    grid = Grid.of_texts(
+        f"means over {len(cases)} cases; in brackets: how many are undefined and left out",
+        ["label", *(metric.key.replace("_", " ") for metric in METRICS.values())],
+        rows,
+        names=1,
+        folded_heading=("metric", "mean"),
+    )
     console = Console()
-    console.print(table)
+    console.print(rich_table(grid, console.width, compact=True))
     tolerances = ", ".join(f"{names[k]} {mm:g}" for k, mm in summary["tolerance_mm"].items())
     console.print(f"tolerance of NSD, normalised surface Dice, in mm: {tolerances}", style="dim")

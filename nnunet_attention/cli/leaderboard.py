@@ -20,6 +20,7 @@ from nnunet_attention.cli.shared_arguments import (
     trained_models,
 )
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.metrics.definitions import OVERLAP_METRICS, SURFACE_METRICS
 
 HELP = (
     "compare cross-validated models: tables, confidence intervals, paired tests, rankings and "
@@ -28,7 +29,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is compared, and how; nnU-Net's letters mean what they mean there."""
+    """Add what is compared, and how; nnU-Net's letters mean what they mean there."""
     add_datasets(parser)
     add_trainers(
         parser,
@@ -48,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_undefined(parser)
     parser.add_argument(
         "--metrics", nargs="+", metavar="METRIC",
-        help="the first one leads (default: dice iou precision recall volume_difference, and with "
-        "--surface assd_mm hd95_mm nsd)",
+        help=f"the first one leads (default: {' '.join(OVERLAP_METRICS)}, and with --surface "
+        f"{' '.join(SURFACE_METRICS)})",
     )  # fmt: skip
     parser.add_argument(
         "--surface", action="store_true",
@@ -138,8 +139,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_options(arguments: argparse.Namespace, metrics: tuple[str, ...]) -> None:
-    from nnunet_attention.evaluation import SURFACE_METRICS
-
     if not arguments.surface:
         refuse_ignored(
             {
@@ -169,20 +168,20 @@ def _check_options(arguments: argparse.Namespace, metrics: tuple[str, ...]) -> N
 
 
 def named_results(texts: list[str]) -> dict[str, Path]:
-    """Folders by name, from NAME=DIR."""
-    found: dict[str, Path] = {}
+    """Read folders by name off texts NAME=DIR."""
+    folders: dict[str, Path] = {}
     for text in texts:
         name, separator, folder = text.partition("=")
         if not (name and separator and folder):
             raise CommandError(f"--results {text}: give NAME=DIR")
-        if name in found:
+        if name in folders:
             raise CommandError(f"--results {text}: the name {name} is given twice")
-        found[name] = Path(folder)
-    return found
+        folders[name] = Path(folder)
+    return folders
 
 
 def is_nnunet_split(folds: list[dict]) -> bool:
-    """Whether nnU-Net makes the same split of these cases."""
+    """Tell whether nnU-Net makes the same split of these cases."""
     from nnunet_attention.nnunet.splits import is_nnunet_split
 
     return is_nnunet_split(folds)
@@ -191,7 +190,7 @@ def is_nnunet_split(folds: list[dict]) -> bool:
 def known_parameters(
     trainer: str, plans: Path, dataset_json: Path, configuration: str
 ) -> int | None:
-    """Of the trainer's network; None where its files are not here, or a failure was told."""
+    """Count what a trainer's network learns; None where it cannot be counted, which is told."""
     if not (plans.is_file() and dataset_json.is_file()):
         return None
     from nnunet_attention.cost.parameters import count_parameters

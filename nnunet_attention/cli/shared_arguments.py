@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping
 
 from nnunet_attention.cli.numbers import not_negative, positive
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.statistics.definitions import DEFAULT_POLICY, POLICIES
 from nnunet_attention.nnunet.model_folders import ALL, split_title
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 
 Parser = argparse.ArgumentParser | argparse._ArgumentGroup
 
 DEVICES = ("cuda", "cpu", "mps")
-# Here and not with the policies: building the parser must not import numpy.
-POLICIES = ("nnunet", "reference-present", "empty-correct-is-one")
 # nnU-Net's own default where it predicts.
 ALL_FOLDS = ["0", "1", "2", "3", "4"]
 FOLDS_OF_SPLITS = "those of splits_final.json; where there is none, 0 1 2 3 4"
@@ -124,9 +123,9 @@ def add_device(parser: Parser, *other_names: str, default: str = DEVICES[0]) -> 
 def add_undefined(parser: argparse.ArgumentParser) -> None:
     """Add `--undefined`, a policy of `nnunet_attention.evaluation.POLICIES`."""
     parser.add_argument(
-        "--undefined", choices=POLICIES, default=POLICIES[0], metavar="POLICY",
+        "--undefined", choices=tuple(POLICIES), default=DEFAULT_POLICY, metavar="POLICY",
         help="where a label is in neither or only one of reference and prediction: "
-        f"{', '.join(POLICIES)} (default: {POLICIES[0]}, as nnU-Net's own means)",
+        f"{', '.join(POLICIES)} (default: {DEFAULT_POLICY}, as nnU-Net's own means)",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Tables laid out as those of the paper: for terminal, Markdown, LaTeX and JSON."""
+"""Lays tables out as those of the paper: for terminal, Markdown, LaTeX and JSON."""
 
 from __future__ import annotations
 
@@ -8,19 +8,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.evaluation.leaderboard import latex as tex
-from nnunet_attention.evaluation.leaderboard import markdown as md
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS, Leaderboard, Row
 from nnunet_attention.evaluation.leaderboard.costs import Cost
+from nnunet_attention.evaluation.leaderboard.grid import (
+    DASH,
+    Cell,
+    Grid,
+    latex_table,
+    markdown_table,
+)
+from nnunet_attention.evaluation.leaderboard.grid import latex as tex
+from nnunet_attention.evaluation.leaderboard.grid import markdown as md
+from nnunet_attention.evaluation.leaderboard.grid.terminal import print_grid
 from nnunet_attention.evaluation.leaderboard.methods import versions
-from nnunet_attention.evaluation.leaderboard.tables import DASH, PLUS_MINUS, p_text, value_text
+from nnunet_attention.evaluation.leaderboard.tables import p_text, value_text
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.comparisons import Comparison, Summary
 from nnunet_attention.files import json_text, write_all
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 # The paper's: Dice, precision, recall and S2S, the mean distance of the two surfaces.
 PAPER_METRICS = ("dice", "precision", "recall", "assd_mm")
@@ -38,7 +45,7 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table is laid out.
+    """Says how a table is laid out.
 
     Attributes:
         title: of the table.
@@ -56,7 +63,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Value:
-    """A method in a setting, by one metric on one label.
+    """Holds a method in a setting, by one metric on one label.
 
     Attributes:
         summary: over the cases.
@@ -71,39 +78,11 @@ class Value:
     is_better: bool
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A text of the table; `bold` where it is significantly better than the baseline."""
-
-    text: str
-    spread: str = ""
-    bold: bool = False
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of texts.
-
-    Attributes:
-        title: of this part.
-        heading: of the columns.
-        rows: as wide as the heading; the first columns are names.
-        names: how many columns are names.
-        groups: indices of rows that begin a group.
-    """
-
-    title: str
-    heading: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    names: int
-    groups: frozenset[int] = frozenset()
-
-
 class PaperTable:
-    """A leaderboard whose data sets are settings of an experiment, laid out as in the paper."""
+    """Lays out a leaderboard whose data sets are settings of an experiment, as in the paper."""
 
     def __init__(self, board: Leaderboard, layout: Layout):
-        """Looks everything up; computes nothing.
+        """Look everything up; compute nothing.
 
         Args:
             board: with the metrics `PAPER_METRICS`, or some of them.
@@ -115,11 +94,11 @@ class PaperTable:
 
     @property
     def settings(self) -> list[str]:
-        """Those with results, in the layout's order."""
+        """The settings that have results, in the layout's order."""
         return [name for name in self.layout.settings if name in self.board.datasets]
 
     def methods(self, setting: str) -> list[str]:
-        """With results in a setting."""
+        """List the methods that have results in a setting."""
         return [
             model
             for model in self.board.models
@@ -128,45 +107,47 @@ class PaperTable:
 
     @property
     def labels(self) -> list[str]:
-        """Of all settings, the mean of labels first."""
-        found = dict.fromkeys(row.label for row in self.board.rows)
-        return sorted(found, key=lambda label: label != MEAN_OF_LABELS)
+        """The labels of all settings, the mean of labels first."""
+        labels = dict.fromkeys(row.label for row in self.board.rows)
+        return sorted(labels, key=lambda label: label != MEAN_OF_LABELS)
 
     def value(self, setting: str, label: str, metric: str, method: str) -> Value | None:
-        """None where there is none."""
+        """Look a value up; None where there is none."""
         row = self._rows.get((setting, label, metric))
         if row is None or method not in row.entries:
             return None
         comparison, p_value = _against(row, method, self.layout.baseline)
         is_better = (
-            p_value is not None
+            comparison is not None
+            and p_value is not None
             and p_value < _LEVEL
             and (comparison.mean_difference > 0) == METRICS[metric].higher_is_better
         )
         return Value(row.entries[method].summary, comparison, p_value, is_better)
 
     def cost(self, setting: str, method: str) -> Cost:
-        """Of a method in a setting; parameters are the same in all."""
-        found = self.board.costs.get((setting, method), Cost())
-        if found.parameters is not None:
-            return found
+        """Look up what a method costs in a setting; its parameters are the same in all."""
+        cost = self.board.costs.get((setting, method), Cost())
+        if cost.parameters is not None:
+            return cost
         known = (
-            cost.parameters
-            for (_, other), cost in self.board.costs.items()
-            if other == method and cost.parameters is not None
+            elsewhere.parameters
+            for (_, other), elsewhere in self.board.costs.items()
+            if other == method and elsewhere.parameters is not None
         )
-        return Cost(next(known, None), found.training_hours, found.seconds_per_case)
+        return Cost(next(known, None), cost.training_hours, cost.seconds_per_case)
 
     def grids(self) -> list[Grid]:
-        """The table: one grid, or one for each label where methods stand in rows."""
+        """Return the table: one grid, or one for each label where methods stand in rows."""
         if self.layout.methods_in_columns:
             return [self._in_columns()]
         return [self._in_rows(label) for label in self.labels]
 
     def p_values(self) -> Grid | None:
-        """Each method against the baseline; None where there is only the baseline."""
+        """Compare each method with the baseline; None where there is only the baseline."""
         metrics = self.board.settings.metrics
-        rows, groups = [], set()
+        rows: list[tuple[Cell, ...]] = []
+        groups: set[int] = set()
         for setting in self.settings:
             for label in self.labels:
                 for method in self.methods(setting):
@@ -182,10 +163,18 @@ class PaperTable:
             return None
         heading = ("Setting", "Label", "Method", "n", *(TITLES[metric] for metric in metrics))
         title = f"p-values against {self.layout.baseline}: raw (Holm)"
-        return Grid(title, heading, tuple(rows), 3, frozenset(groups))
+        return Grid(
+            title,
+            heading,
+            tuple(rows),
+            3,
+            frozenset(groups),
+            kept=4,
+            folded_heading=("Metric", "p (Holm)"),
+        )
 
     def caption(self) -> str:
-        """What the numbers are, in words."""
+        """Say what the numbers are."""
         return (
             "Mean and standard deviation over cases. Bold: significantly better than "
             f"{self.layout.baseline} (p < {_LEVEL:g}; two-sided Wilcoxon signed-rank test on the "
@@ -196,7 +185,7 @@ class PaperTable:
         )
 
     def record(self) -> dict:
-        """Everything, for JSON."""
+        """Return everything, for JSON."""
         metrics = self.board.settings.metrics
         results = []
         for setting in self.settings:
@@ -231,7 +220,8 @@ class PaperTable:
     def _in_rows(self, label: str) -> Grid:
         metrics = self.board.settings.metrics
         several = len(self.settings) > 1
-        rows, groups = [], set()
+        rows: list[tuple[Cell, ...]] = []
+        groups: set[int] = set()
         for setting in self.settings:
             groups.add(len(rows))
             for method in self.methods(setting):
@@ -255,18 +245,27 @@ class PaperTable:
         names = ["Setting", "Method"] if several else ["Method"]
         heading = (*names, *(TITLES[metric] for metric in metrics), PARAMETERS, SECONDS)
         title = f"{self.layout.title}: {label}" if len(self.labels) > 1 else self.layout.title
-        return Grid(title, heading, tuple(rows), len(names), frozenset(groups))
+        return Grid(
+            title,
+            heading,
+            tuple(rows),
+            len(names),
+            frozenset(groups),
+            kept=len(names),
+            folded_heading=("Measure", "Value"),
+        )
 
     def _in_columns(self) -> Grid:
         metrics = self.board.settings.metrics
         columns = [
             (setting, method) for setting in self.settings for method in self.methods(setting)
         ]
-        rows, groups = [], set()
+        rows: list[tuple[Cell, ...]] = []
+        groups: set[int] = set()
         for label in self.labels:
             groups.add(len(rows))
             for metric in metrics:
-                values = [self.value(setting, label, metric, one) for setting, one in columns]
+                values = [self.value(setting, label, metric, method) for setting, method in columns]
                 first = len(rows) in groups
                 names = (label if first else "", TITLES[metric])
                 rows.append((*map(Cell, names), *(_cell(value, metric) for value in values)))
@@ -279,11 +278,19 @@ class PaperTable:
             "",
             *(f"{method} ({self.layout.settings[setting]})" for setting, method in columns),
         )
-        return Grid(self.layout.title, heading, tuple(rows), 2, frozenset(groups))
+        return Grid(
+            self.layout.title,
+            heading,
+            tuple(rows),
+            2,
+            frozenset(groups),
+            kept=2,
+            folded_heading=("Method", "Value"),
+        )
 
 
 def write_paper_table(table: PaperTable, folder: Path) -> list[Path]:
-    """Writes `table.json`, `.md` and `.tex`, all or none; files of these names go.
+    """Write `table.json`, `.md` and `.tex`, all or none; files of these names go.
 
     Raises:
         CommandError: if the folder cannot be written.
@@ -297,54 +304,30 @@ def write_paper_table(table: PaperTable, folder: Path) -> list[Path]:
 
 
 def print_paper_table(table: PaperTable, console: Console) -> None:
-    """In the terminal."""
-    from rich.table import Table
-    from rich.text import Text
-
+    """Print all grids, and what the numbers are."""
     for grid in _all_grids(table):
-        shown = Table(title=Text(grid.title))
-        for number, name in enumerate(grid.heading):
-            justify = "left" if number < grid.names else "right"
-            shown.add_column(Text(name), justify=justify, overflow="fold")
-        for number, row in enumerate(grid.rows):
-            last = number + 1 == len(grid.rows) or number + 1 in grid.groups
-            shown.add_row(*(_rich(cell) for cell in row), end_section=last)
-        console.print(shown)
-    console.print(Text(table.caption(), style="dim"))
+        print_grid(grid, console)
+    console.print(table.caption(), style="dim", highlight=False, markup=False)
 
 
 def as_markdown(table: PaperTable) -> str:
-    """A section for each grid."""
+    """Return a section for each grid."""
     parts = [f"# {md.escaped(table.layout.title)}\n"]
     for grid in _all_grids(table):
         if grid.title != table.layout.title:
             parts.append(f"## {md.escaped(grid.title)}\n")
-        rules = ["---" if n < grid.names else "---:" for n in range(len(grid.heading))]
-        lines = [[md.escaped(name) for name in grid.heading], rules]
-        lines += [[_markdown(cell) for cell in row] for row in grid.rows]
-        parts.append("".join(f"| {' | '.join(line)} |\n" for line in lines))
+        parts.append(markdown_table(grid))
     parts.append(f"{md.escaped(table.caption())}\n")
     return "\n".join(parts)
 
 
 def as_latex(table: PaperTable) -> str:
-    """A float for each grid."""
+    """Return a float for each grid."""
     parts = ["% Needs \\usepackage{booktabs} in the preamble.\n"]
     key = re.sub(r"[^a-z0-9]+", "-", table.layout.title.lower())
     for number, grid in enumerate(_all_grids(table)):
-        columns = "l" * grid.names + "r" * (len(grid.heading) - grid.names)
-        lines = [_latex_line([tex.escaped(name) for name in grid.heading]), "\\midrule\n"]
-        for place, row in enumerate(grid.rows):
-            if place and place in grid.groups:
-                lines.append("\\midrule\n")
-            lines.append(_latex_line([_latex(cell) for cell in row]))
         caption = tex.escaped(grid.title) + "." + (f" {_latex_caption(table)}" * (not number))
-        parts.append(
-            "\\begin{table}\n\\centering\n"
-            f"\\caption{{{caption}}}\n\\label{{tab:{key}-{number + 1}}}\n"
-            f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{''.join(lines)}\\bottomrule\n"
-            "\\end{tabular}\n\\end{table}\n"
-        )
+        parts.append(latex_table(grid, caption, f"tab:{key}-{number + 1}"))
     return "\n".join(parts)
 
 
@@ -354,7 +337,7 @@ def _all_grids(table: PaperTable) -> list[Grid]:
 
 
 def _against(row: Row, method: str, baseline: str) -> tuple[Comparison | None, float | None]:
-    """The comparison with the method first."""
+    """Return the comparison with the baseline, the method first, and its adjusted p-value."""
     for pair in row.pairs:
         if (pair.first, pair.second) == (method, baseline):
             return pair.comparison, pair.adjusted_p_value
@@ -381,7 +364,7 @@ def _cell(value: Value | None, metric: str) -> Cell:
 
 
 def _p_cell(value: Value | None) -> Cell:
-    if value is None or value.comparison is None:
+    if value is None or value.comparison is None or value.adjusted_p_value is None:
         return Cell(DASH)
     raw, adjusted = p_text(value.comparison.p_value), p_text(value.adjusted_p_value)
     return Cell(f"{raw} ({adjusted})", bold=value.is_better)
@@ -393,31 +376,6 @@ def _parameters(cost: Cost) -> str:
 
 def _seconds(cost: Cost) -> str:
     return DASH if cost.seconds_per_case is None else f"{cost.seconds_per_case:.2f}"
-
-
-def _rich(cell: Cell) -> Text:
-    from rich.text import Text
-
-    text = Text(cell.text, style="bold" if cell.bold else "")
-    return Text.assemble(text, f" {PLUS_MINUS} {cell.spread}" if cell.spread else "")
-
-
-def _markdown(cell: Cell) -> str:
-    text = md.escaped(cell.text)
-    spread = f" {PLUS_MINUS} {cell.spread}" if cell.spread else ""
-    return f"**{text}**{spread}" if cell.bold and text else f"{text}{spread}"
-
-
-def _latex(cell: Cell) -> str:
-    text = tex.escaped(cell.text)
-    if not cell.spread:
-        return f"\\textbf{{{text}}}" if cell.bold else text
-    mean = f"\\mathbf{{{cell.text}}}" if cell.bold else cell.text
-    return f"${mean} \\pm {cell.spread}$"
-
-
-def _latex_line(cells: list[str]) -> str:
-    return f"{' & '.join(cells)} \\\\\n"
 
 
 def _latex_caption(table: PaperTable) -> str:

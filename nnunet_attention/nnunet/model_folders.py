@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from nnunet_attention.nnunet.planners import STOCK_PLANS
+
 ALL = "all"
 SUMMARY = "summary.json"
 _SEPARATOR = "__"
@@ -69,3 +71,8 @@ def validation_summary(fold: Path) -> Path:
 def validation_summaries(model: Path, folds: Iterable[int | str]) -> list[Path]:
     """Give the files of the metrics of several folds' validations."""
     return [validation_summary(fold_folder(model, fold)) for fold in folds]
+
+
+def short_title(trainer: str, plans: str) -> str:
+    """Name a model where there is little room: its trainer, and plans other than nnU-Net's own."""
+    return trainer if plans == STOCK_PLANS else f"{trainer} {plans}"

@@ -1,5 +1,6 @@
 """`nnunet-attention leaderboard` writes everything, or says in one line why not."""
 
+import argparse
 import csv
 import json
 import subprocess
@@ -9,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from results_folders import write_folds
+from results_folders import write_folds, write_summary
 from shared_data import ROOT, needs
 
 from nnunet_attention.cli import main
 from nnunet_attention.cli.leaderboard import known_parameters
-from nnunet_attention.cli.shared_arguments import POLICIES, trained_models
-from nnunet_attention.evaluation.leaderboard.methods import tolerance_in_words
-from nnunet_attention.evaluation.statistics import policies
+from nnunet_attention.cli.shared_arguments import add_undefined, trained_models
+from nnunet_attention.evaluation import DEFAULT_POLICY, POLICIES
 
 REFERENCE = ROOT / "msd_cv_reference"
 NAMES = {f"leaderboard.{ending}" for ending in ("json", "csv", "md", "tex", "html")}
@@ -56,6 +56,19 @@ def test_everything_is_written_and_the_table_printed(results, tmp_path, capsys):
     assert row["comparisons"][0]["losses"] == 10
 
 
+def test_fold_all_is_called_so_in_the_table_of_cases(results, tmp_path):
+    for trainer in ("nnUNetTrainer", "AttentionUNetTrainer"):
+        model = results / "Dataset001_One" / f"{trainer}__nnUNetPlans__3d_fullres"
+        write_summary(model / "fold_all", CASES)
+    arguments = leaderboard(tmp_path)
+    at = arguments.index("-f")
+    assert main([*arguments[:at], "-f", "all", *arguments[at + 3 :]]) == 0
+    with (tmp_path / "out" / "leaderboard.csv").open(newline="") as file:
+        assert {row["fold"] for row in csv.DictReader(file)} == {"all"}
+    record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    assert "trained on all cases" in record["methods"][0]
+
+
 def test_flags_reach_the_result(results, tmp_path):
     arguments = ["--seed", "7", "--undefined", "reference-present", "--metrics", "iou", "dice"]
     assert main(leaderboard(tmp_path, *arguments)) == 0
@@ -65,8 +78,12 @@ def test_flags_reach_the_result(results, tmp_path):
 
 
 def test_every_policy_can_be_chosen_and_the_default_is_the_same():
-    assert set(POLICIES) == set(policies.POLICIES)
-    assert POLICIES[0] == policies.DEFAULT_POLICY
+    parser = argparse.ArgumentParser()
+    add_undefined(parser)
+    (action,) = (action for action in parser._actions if action.dest == "undefined")
+    assert set(action.choices) == set(POLICIES)
+    assert action.default == DEFAULT_POLICY
+    assert next(iter(POLICIES)) == DEFAULT_POLICY
 
 
 def test_other_results_are_compared_too(results, tmp_path):
@@ -213,20 +230,6 @@ def test_plans_belong_to_a_trainer_or_to_all():
         ("A", "P2"),
         ("B", "P3"),
     )
-
-
-@pytest.mark.parametrize(
-    ("tolerances", "words"),
-    [
-        ({}, None),
-        ({"D": {"x": None}}, None),
-        ({"D": {"x": 2.0, "y": 2.0}, "E": {"x": 2.0}}, "2 mm"),
-        ({"D": {"x": 2.0}, "E": {"y": 1.5}}, "2 mm for x of D, 1.5 mm for y of E"),
-        ({"D": {"x": 2.0, "y": None}}, "2 mm for x of D, unknown for y of D"),
-    ],
-)
-def test_tolerances_in_words(tolerances, words):
-    assert tolerance_in_words(tolerances) == words
 
 
 def test_parameters_are_unknown_without_plans_and_known_with(tmp_path, minimal_plans):

@@ -6,7 +6,7 @@ import pytest
 
 from nnunet_attention.crossval.runs import CrossvalPlan, missing_steps
 from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.summaries import find_dataset
+from nnunet_attention.evaluation import find_dataset
 from nnunet_attention.experiments.derived import choose_derived
 from nnunet_attention.experiments.transfer import moved_name, tuned_name
 from nnunet_attention.nnunet.dataset_names import (

@@ -1,10 +1,11 @@
-"""Everything a leaderboard says, computed once from the table of all cases."""
+"""Computes everything a leaderboard says, once, from the table of all cases."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,8 @@ from nnunet_attention.evaluation.statistics.comparisons import (
     holm,
     summarise_and_compare,
 )
-from nnunet_attention.evaluation.statistics.policies import (
-    DEFAULT_POLICY,
-    apply_policy,
-    common_cases,
-)
+from nnunet_attention.evaluation.statistics.definitions import DEFAULT_POLICY
+from nnunet_attention.evaluation.statistics.policies import apply_policy, common_cases
 from nnunet_attention.evaluation.statistics.ranking import (
     RANK_RESAMPLES,
     CriticalDifference,
@@ -36,16 +34,18 @@ from nnunet_attention.nnunet.known_splits import KnownSplit
 
 MEAN_OF_LABELS = "mean of labels"
 RANKING_METHODS = {"mean": "mean", "mean_rank": "mean rank", "test": "test, then rank"}
+# A name, or a column of names.
+_Text = TypeVar("_Text", str, pd.Series)
 _MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the numbers depend on besides the data.
+    """Says what the numbers depend on besides the data.
 
     Attributes:
         metrics: names; the first is the one that tables for paper and terminal begin with.
-        policy: for undefined values, one of `policies.POLICIES`.
+        policy: for undefined values, one of `POLICIES`.
         seed: of all bootstraps.
         interval_resamples: for confidence intervals.
         rank_resamples: for the stability of ranks.
@@ -66,7 +66,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Standing:
-    """A model's place in a ranking.
+    """Holds a model's place in a ranking.
 
     Attributes:
         score: see `ranking.Ranking`.
@@ -87,7 +87,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Entry:
-    """A model in a row.
+    """Holds a model in a row.
 
     Attributes:
         summary: of its values.
@@ -105,7 +105,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models in a row.
+    """Holds two models in a row.
 
     Attributes:
         first: name.
@@ -123,7 +123,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Row:
-    """All models on one label of one data set, by one metric, on the same cases.
+    """Holds all models on one label of one data set, by one metric, on the same cases.
 
     Attributes:
         dataset: full name.
@@ -152,7 +152,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Consensus:
-    """Models over all data sets that all of them have, by one metric.
+    """Holds models over all data sets that all of them have, by one metric.
 
     Attributes:
         metric: name.
@@ -169,7 +169,7 @@ class Consensus:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """A finished leaderboard.
+    """Holds a finished leaderboard.
 
     Attributes:
         settings: see `Settings`.
@@ -202,11 +202,11 @@ class Leaderboard:
     splits: Mapping[str, KnownSplit] = field(default_factory=dict)
 
     def rows_of(self, metric: str) -> list[Row]:
-        """In order."""
+        """List the rows of a metric, in order."""
         return [row for row in self.rows if row.metric == metric]
 
     def short_name(self, dataset: str) -> str:
-        """`Dataset003_Liver` is Liver, unless another data set is called so too."""
+        """Shorten `Dataset003_Liver` to Liver, unless another data set is called so too."""
         short = dataset.partition("_")[2] or dataset
         alike = [name for name in self.datasets if (name.partition("_")[2] or name) == short]
         return short if len(alike) == 1 else dataset
@@ -219,10 +219,10 @@ def build_leaderboard(
     missing: tuple[str, ...] = (),
     splits: Mapping[str, KnownSplit] | None = None,
 ) -> Leaderboard:
-    """Computes all statistics and rankings.
+    """Compute all statistics and rankings.
 
     Args:
-        frame: with the columns of `summaries.COLUMNS`. Where it has several configurations, each
+        frame: with the columns of `COLUMNS`. Where it has several configurations, each
             is a model of its own.
         settings: see `Settings`.
         costs: by data set, configuration and model.
@@ -255,7 +255,7 @@ def build_leaderboard(
     models = tuple(frame["model"].unique())
     rows = _adjusted(
         [
-            _row(*table, settings)
+            _row(table, settings)
             for metric in settings.metrics
             for dataset in datasets
             for table in _tables(shared, frame, dataset, metric, models)
@@ -281,19 +281,19 @@ def build_leaderboard(
 
 
 def mark_of(p_value: float) -> str:
-    """Stars of a p-value."""
+    """Return the stars of a p-value."""
     return next((mark for limit, mark in _MARKS if p_value < limit), "")
 
 
-def _contestant(model, configuration):
-    """Where configurations are compared each is a model of its own."""
+def _contestant(model: _Text, configuration: _Text) -> _Text:
+    """Name a model of which several configurations are compared, each as a model of its own."""
     return model + " " + configuration
 
 
 def _check_metrics_are_there(frame: pd.DataFrame, metrics: tuple[str, ...]) -> None:
-    found = frame.groupby(["dataset", "model"], sort=False)["metric"].agg(set)
-    for (dataset, model), there in found.items():
-        absent = [metric for metric in metrics if metric not in there]
+    measured = frame.groupby(["dataset", "model"], sort=False)["metric"].agg(set)
+    for (dataset, model), present in measured.items():
+        absent = [metric for metric in metrics if metric not in present]
         if absent:
             remedy = (
                 "measure them with --surface"
@@ -301,7 +301,7 @@ def _check_metrics_are_there(frame: pd.DataFrame, metrics: tuple[str, ...]) -> N
                 else "leave them out of --metrics"
             )
             raise CommandError(f"{model}, {dataset}: no {', '.join(absent)}; {remedy}")
-    if found.empty:
+    if measured.empty:
         raise CommandError("there are no results to compare; check -d, -c, -f and -tr")
 
 
@@ -328,10 +328,20 @@ def _check_same_labels_and_cases(frame: pd.DataFrame, allow_incomplete: bool) ->
                     )
 
 
+class _Table(NamedTuple):
+    """Holds the values of a row, cases by models."""
+
+    dataset: str
+    label: str
+    is_overall: bool
+    metric: str
+    values: pd.DataFrame
+
+
 def _tables(
     shared: pd.DataFrame, frame: pd.DataFrame, dataset: str, metric: str, models: tuple[str, ...]
-):
-    """Yields (dataset, label, is_overall, metric, values: cases x models) for each row."""
+) -> Iterator[_Table]:
+    """Yield the values of each row of a data set, by one metric."""
     rows = shared[(shared["dataset"] == dataset) & (shared["metric"] == metric)]
     if rows.empty:
         return
@@ -339,23 +349,18 @@ def _tables(
     values = rows.pivot(index=["label", "case"], columns="model", values="value")[there]
     labels = frame.loc[frame["dataset"] == dataset, "label"].unique()
     if len(labels) > 1:
-        yield dataset, MEAN_OF_LABELS, True, metric, values.groupby("case").mean()
+        yield _Table(dataset, MEAN_OF_LABELS, True, metric, values.groupby("case").mean())
     for label in labels:
         if label in values.index.get_level_values("label"):
-            yield dataset, label, len(labels) == 1, metric, values.xs(label, level="label")
+            is_overall = len(labels) == 1
+            yield _Table(dataset, label, is_overall, metric, values.xs(label, level="label"))
 
 
-def _row(
-    dataset: str,
-    label: str,
-    is_overall: bool,
-    metric: str,
-    table: pd.DataFrame,
-    settings: Settings,
-) -> Row:
+def _row(table: _Table, settings: Settings) -> Row:
+    dataset, label, is_overall, metric, frame = table
     higher = METRICS[metric].higher_is_better
-    values = table.to_numpy().T
-    models = list(table.columns)
+    values = frame.to_numpy().T
+    models = list(frame.columns)
     # Of its own for each row: what else is in the leaderboard does not change it.
     seed = (settings.seed, zlib.crc32("\0".join((dataset, label, metric)).encode()))
     rankings = rank_cases(values, higher, seed, settings.rank_resamples)
@@ -364,8 +369,8 @@ def _row(
     )
     standings = {method: _standings(ranking, models) for method, ranking in rankings.items()}
     pairs = tuple(
-        Pair(models[one], models[other], comparison, comparison.p_value)
-        for (one, other), comparison in comparisons.items()
+        Pair(models[first], models[second], comparison, comparison.p_value)
+        for (first, second), comparison in comparisons.items()
     )
     entries = {
         model: Entry(
@@ -384,7 +389,7 @@ def _row(
         label=label,
         is_overall=is_overall,
         metric=metric,
-        cases=tuple(table.index),
+        cases=tuple(frame.index),
         values=values,
         entries=entries,
         pairs=pairs,
@@ -410,8 +415,8 @@ def _standings(ranking: Ranking, models: list[str] | tuple[str, ...]) -> dict[st
 
 
 def _adjusted(rows: list[Row]) -> list[Row]:
-    """The rows with Holm's p-values, each family adjusted alone, and with marks."""
-    adjusted: dict[int, list[float]] = {}
+    """Give rows Holm's p-values, each family adjusted alone, and marks."""
+    adjusted: dict[int, np.ndarray] = {}
     for family in sorted({(row.metric, row.is_overall) for row in rows}):
         members = [
             number for number, row in enumerate(rows) if (row.metric, row.is_overall) == family
@@ -422,7 +427,7 @@ def _adjusted(rows: list[Row]) -> list[Row]:
     return [_with_marks(row, adjusted[number]) for number, row in enumerate(rows)]
 
 
-def _with_marks(row: Row, adjusted: list[float]) -> Row:
+def _with_marks(row: Row, adjusted: np.ndarray) -> Row:
     pairs = tuple(
         Pair(pair.first, pair.second, pair.comparison, float(p_value))
         for pair, p_value in zip(row.pairs, adjusted, strict=True)
@@ -465,17 +470,19 @@ def _fold_means(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float | No
     finite = frame.assign(value=frame["value"].replace([np.inf, -np.inf], np.nan))
     of_labels = finite.groupby([*keys, "fold", "label"], sort=False)["value"].mean()
     means = of_labels.groupby([*keys, "fold"], sort=False).mean().groupby(keys, sort=False).mean()
-    found: dict = {}
+    by_dataset: dict[str, dict[str, dict[str, float | None]]] = {}
     for (dataset, metric, model), mean in means.items():
-        of_metric = found.setdefault(dataset, {}).setdefault(metric, {})
+        of_metric = by_dataset.setdefault(dataset, {}).setdefault(metric, {})
         of_metric[model] = None if np.isnan(mean) else float(mean)
-    return found
+    return by_dataset
 
 
 def _with_used(frame: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "model", "case", "label", "metric"]
     used = shared[[*keys, "value"]].rename(columns={"value": "used"})
-    return frame.merge(used, on=keys, how="left", validate="one_to_one")
+    # The settings have the tolerance, in words.
+    cases = frame.drop(columns="tolerance_mm", errors="ignore")
+    return cases.merge(used, on=keys, how="left", validate="one_to_one")
 
 
 def _few(names: set[str]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,20 +10,29 @@ import pandas as pd
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.costs import Cost, read_cost
-from nnunet_attention.evaluation.summaries import (
+from nnunet_attention.evaluation.leaderboard.reading import (
     MissingFoldsError,
-    concatenate,
+    data_folders,
     find_dataset,
     read_named_results,
     read_nnunet_results,
 )
+from nnunet_attention.evaluation.metrics.table import concatenate
 from nnunet_attention.nnunet.known_splits import KnownSplit, find_splits
+from nnunet_attention.nnunet.model_folders import (
+    ALL,
+    ModelName,
+    fold_folder,
+    short_title,
+    validation_folder,
+    validation_summaries,
+)
 from nnunet_attention.nnunet.splits import default_folds
 
-# Whether the folds of a splits_final.json are those that nnU-Net would make.
 IsNnunetSplit = Callable[[list[dict]], bool]
-# Trainer, plans.json, dataset.json and configuration to the number of parameters, if known.
+"""Tells whether the folds of a splits_final.json are those that nnU-Net would make."""
 CountParameters = Callable[[str, Path, Path, str], int | None]
+"""Takes trainer, plans.json, dataset.json and configuration; gives the parameters, if known."""
 _MOST_NAMED = 20
 
 
@@ -54,11 +62,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Collected:
-    """What is there.
+    """Holds what is there.
 
     Attributes:
-        frame: with the columns of `summaries.COLUMNS`.
-        missing: folds without results.
+        frame: with the columns of `COLUMNS`.
+        missing: summaries of the folds without results.
         validations: folder of the predictions by (dataset, configuration, model, fold).
         costs: by data set, configuration and model.
         splits: by data set, where it is known which one was used.
@@ -66,7 +74,7 @@ class Collected:
 
     frame: pd.DataFrame
     missing: tuple[str, ...]
-    validations: dict[tuple[str, str, str, int], Path]
+    validations: dict[tuple[str, str, str, int | str], Path]
     costs: dict[tuple[str, str, str], Cost]
     splits: dict[str, KnownSplit] = field(default_factory=dict)
 
@@ -77,7 +85,7 @@ def collect_results(
     count_parameters: CountParameters | None = None,
     is_nnunet_split: IsNnunetSplit | None = None,
 ) -> Collected:
-    """Reads all summaries, and the logs of trained models.
+    """Read all summaries, and the logs of trained models.
 
     Args:
         request: see `Request`.
@@ -93,7 +101,7 @@ def collect_results(
     _check(request, results_dir)
     frames: list[pd.DataFrame] = []
     missing: list[str] = []
-    validations: dict[tuple[str, str, str, int], Path] = {}
+    validations: dict[tuple[str, str, str, int | str], Path] = {}
     costs: dict[tuple[str, str, str], Cost] = {}
     for reader in _readers(request, results_dir):
         try:
@@ -103,11 +111,11 @@ def collect_results(
             missing += [str(path) for path in error.missing]
         if frame.empty:
             continue
-        key = tuple(str(frame[column].iloc[0]) for column in ("dataset", "configuration", "model"))
+        dataset, configuration, model = reader.dataset, reader.configuration, reader.model
         for fold in frame["fold"].unique():
-            place = reader.folder / f"fold_{'all' if fold < 0 else fold}" / "validation"
-            validations[(*key, int(fold))] = place
-        costs[key] = reader.cost(count_parameters)
+            folder = validation_folder(fold_folder(reader.folder, fold))
+            validations[dataset, configuration, model, fold] = folder
+        costs[dataset, configuration, model] = reader.cost(count_parameters)
         frames.append(frame)
     if missing and not request.allow_incomplete:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
@@ -126,8 +134,10 @@ def collect_results(
 class _Reader:
     """Reads one model on one data set in one configuration."""
 
-    folder: Path
+    dataset: str
     configuration: str
+    model: str
+    folder: Path
     folds: tuple[str, ...]
     read: Callable[[], pd.DataFrame]
     trainer: str | None = None
@@ -157,8 +167,8 @@ def _check(request: Request, results_dir: Path | None) -> None:
 
 
 def _readers(request: Request, results_dir: Path | None) -> Iterable[_Reader]:
-    """In the order of the models, so that the first one named comes first."""
-    names = [_model_name(trainer, plans) for trainer, plans in request.trained]
+    """Yield what reads the results, the model that was named first before the others."""
+    names = [short_title(trainer, plans) for trainer, plans in request.trained]
     clash = sorted(set(names) & set(request.named))
     if clash:
         raise CommandError(
@@ -168,6 +178,7 @@ def _readers(request: Request, results_dir: Path | None) -> Iterable[_Reader]:
     for (trainer, plans), name in zip(request.trained, names, strict=True):
         for dataset in datasets:
             for configuration in request.configurations:
+                assert results_dir is not None, "checked above"
                 yield _trained(request, results_dir, dataset, trainer, plans, configuration, name)
     for name, root in request.named.items():
         for dataset in datasets:
@@ -184,18 +195,18 @@ def _trained(
     configuration: str,
     name: str,
 ) -> _Reader:
-    folder = results_dir / dataset / f"{trainer}__{plans}__{configuration}"
+    folder = results_dir / dataset / ModelName(trainer, plans, configuration).folder
     folds = _folds(request, dataset)
 
     def read() -> pd.DataFrame:
         if request.allow_incomplete and not folder.is_dir():
-            raise MissingFoldsError(name, _summaries(folder, folds), concatenate([]))
+            raise MissingFoldsError(name, validation_summaries(folder, folds), concatenate([]))
         return read_nnunet_results(
             results_dir, dataset, trainer, plans, configuration, folds, name,
             _label_folders(request),
         )  # fmt: skip
 
-    return _Reader(folder, configuration, folds, read, trainer)
+    return _Reader(dataset, configuration, name, folder, folds, read, trainer)
 
 
 def _named(
@@ -210,13 +221,14 @@ def _named(
     folds = _folds(request, dataset)
     # A trained model beside it knows the names of the labels.
     known = [
-        results_dir / dataset / f"{trainer}__{plans}__{configuration}"
+        results_dir / dataset / ModelName(trainer, plans, configuration).folder
         for trainer, plans in request.trained
+        if results_dir is not None
     ]
 
     def read() -> pd.DataFrame:
         if not (root / dataset).is_dir():
-            raise MissingFoldsError(name, _summaries(folder, folds), concatenate([]))
+            raise MissingFoldsError(name, validation_summaries(folder, folds), concatenate([]))
         return read_named_results(
             root,
             name,
@@ -226,27 +238,29 @@ def _named(
             [*known, *_label_folders(request)],
         )
 
-    return _Reader(folder, configuration, folds, read)
+    return _Reader(dataset, configuration, name, folder, folds, read)
 
 
 def _full_names(request: Request, results_dir: Path | None) -> list[str]:
-    """Of the data sets, each from the first place that has it."""
+    """Return the full names of the data sets, each from the first place that has it."""
     for name, root in request.named.items():
         if not root.is_dir():
             raise CommandError(f"--results {name}={root}: there is no such folder")
-    places = [*([results_dir] if request.trained else []), *request.named.values()]
-    found = []
+    places = list(request.named.values())
+    if request.trained and results_dir is not None:
+        places.insert(0, results_dir)
+    names = []
     for dataset in request.datasets:
         errors = []
         for place in places:
             try:
-                found.append(find_dataset(place, dataset))
+                names.append(find_dataset(place, dataset))
                 break
             except CommandError as error:
                 errors.append(error)
         else:
             raise errors[0]
-    return found
+    return names
 
 
 def _folds(request: Request, dataset: str) -> tuple[str, ...]:
@@ -262,29 +276,19 @@ def _folds(request: Request, dataset: str) -> tuple[str, ...]:
 def _known_splits(
     request: Request, frame: pd.DataFrame, is_nnunet_split: IsNnunetSplit
 ) -> dict[str, KnownSplit]:
-    """A split is known where all folds of all models hold cases that it has them validate."""
+    """Return the splits by data set, where each fold holds cases that it validates by them."""
     own, named = _label_folders(request), list(request.named.values())
     places = [*own, *named] if request.trained else [*named, *own]
-    found = {}
+    known = {}
     for dataset, rows in frame.groupby("dataset", sort=False):
         splits = find_splits(place / str(dataset) for place in places)
         if splits is not None and all(
-            splits.validates(int(fold), set(of_fold["case"]))
+            fold != ALL and splits.validates(fold, set(of_fold["case"]))
             for (_, _, fold), of_fold in rows.groupby(["configuration", "model", "fold"])
         ):
-            found[str(dataset)] = KnownSplit(len(splits.folds), is_nnunet_split(splits.folds))
-    return found
-
-
-def _summaries(folder: Path, folds: Sequence[str]) -> list[Path]:
-    return [folder / f"fold_{fold}" / "validation" / "summary.json" for fold in folds]
+            known[str(dataset)] = KnownSplit(len(splits.folds), is_nnunet_split(splits.folds))
+    return known
 
 
 def _label_folders(request: Request) -> list[Path]:
-    variables = ("nnUNet_preprocessed", "nnUNet_raw")
-    known = [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
-    return [*request.label_folders, *known]
-
-
-def _model_name(trainer: str, plans: str) -> str:
-    return trainer if plans == "nnUNetPlans" else f"{trainer} {plans}"
+    return [*request.label_folders, *data_folders()]

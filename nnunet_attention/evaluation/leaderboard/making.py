@@ -23,6 +23,7 @@ from nnunet_attention.evaluation.leaderboard.collect import (
 )
 from nnunet_attention.evaluation.leaderboard.methods import tolerance_in_words
 from nnunet_attention.evaluation.leaderboard.outputs import write_leaderboard
+from nnunet_attention.evaluation.leaderboard.reading import data_folders
 from nnunet_attention.evaluation.metrics.definitions import (
     OVERLAP_METRICS,
     SURFACE_METRICS,
@@ -33,10 +34,8 @@ from nnunet_attention.evaluation.metrics.evaluate import (
     Progress,
     add_surface_metrics,
 )
-from nnunet_attention.evaluation.summaries import recorded_tolerances
+from nnunet_attention.evaluation.metrics.table import recorded_tolerances
 from nnunet_attention.files import require_writable
-
-_DATA_VARIABLES = ("nnUNet_preprocessed", "nnUNet_raw")
 
 
 @dataclass(frozen=True)
@@ -136,9 +135,7 @@ def references_of(dataset: str, folder: Path | None, alone: bool) -> Path:
     Raises:
         CommandError: if there is none.
     """
-    roots = [Path(os.environ[name]) for name in _DATA_VARIABLES if os.environ.get(name)]
-    if folder is not None:
-        roots = [folder]
+    roots = data_folders() if folder is None else [folder]
     candidates = [
         root / dataset / name for root in roots for name in ("gt_segmentations", "labelsTr")
     ]

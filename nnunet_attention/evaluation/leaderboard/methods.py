@@ -1,4 +1,4 @@
-"""What was done, in words ready for a paper."""
+"""Says what was done, in words ready for a paper."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS, Leaderboard
 from nnunet_attention.evaluation.metrics.definitions import METRICS, SURFACE_DEFINITION
-from nnunet_attention.evaluation.statistics.policies import POLICIES
+from nnunet_attention.evaluation.statistics.definitions import POLICIES
 from nnunet_attention.nnunet.known_splits import KnownSplit
+from nnunet_attention.nnunet.model_folders import ALL
 from nnunet_attention.versions import versions_of
 
 REFERENCES = (
@@ -28,13 +29,11 @@ REFERENCES = (
     "Isensee F, et al. nnU-Net: a self-configuring method for deep learning-based biomedical image "
     "segmentation. Nature Methods 2021. https://doi.org/10.1038/s41592-020-01008-z",
 )
-# Stands for nnU-Net's fold "all" in the column of folds.
-_ALL = -1
 _LIBRARIES = ("numpy", "scipy", "pandas")
 
 
 def versions() -> dict[str, str | None]:
-    """Of Python and of all that computes."""
+    """Return the versions of Python and of all that computes."""
     return versions_of(*_LIBRARIES)
 
 
@@ -57,7 +56,7 @@ def tolerance_in_words(tolerances_mm: Mapping[str, Mapping[str, float | None]]) 
 
 
 def methods_paragraphs(board: Leaderboard) -> list[str]:
-    """From data and metrics to software; the numbers in brackets are those of `REFERENCES`."""
+    """Return paragraphs from data to software; numbers in brackets are those of `REFERENCES`."""
     return [
         _data(board),
         _metrics(board),
@@ -73,14 +72,13 @@ def _data(board: Leaderboard) -> str:
     listed = ", ".join(f"{board.short_name(name)} (n = {count})" for name, count in cases.items())
     alike: dict[str, list[str]] = {}
     for name, rows in board.cases.groupby("dataset", sort=False):
-        folds = sorted(int(fold) for fold in rows["fold"].unique())
-        told = _validation(folds, board.splits.get(str(name)))
-        alike.setdefault(told, []).append(board.short_name(str(name)))
+        words = _validation(list(rows["fold"].unique()), board.splits.get(str(name)))
+        alike.setdefault(words, []).append(board.short_name(str(name)))
     if len(alike) == 1:
         validated = f"Each case was segmented once, {next(iter(alike))}"
     else:
         validated = "Each case was segmented once: " + "; ".join(
-            f"on {_joined(tuple(names))} {told}" for told, names in alike.items()
+            f"on {_joined(tuple(names))} {words}" for words, names in alike.items()
         )
     text = (
         f"We compared {_joined(board.models)} on {_counted(len(cases), 'data set')}: {listed}. "
@@ -94,9 +92,9 @@ def _data(board: Leaderboard) -> str:
     return text
 
 
-def _validation(folds: list[int], split: KnownSplit | None) -> str:
-    """How the cases of a data set were validated, as far as it is known."""
-    if folds == [_ALL]:
+def _validation(folds: list[int | str], split: KnownSplit | None) -> str:
+    """Say how the cases of a data set were validated, as far as it is known."""
+    if folds == [ALL]:
         return "by a model that was trained on all cases, this one included (nnU-Net's fold all)"
     if split is None:
         return (
@@ -106,7 +104,8 @@ def _validation(folds: list[int], split: KnownSplit | None) -> str:
     whose = "nnU-Net's own split [8]" if split.is_nnunet else "a split of the project's own"
     which = _counted(split.folds, "fold")
     if len(folds) < split.folds:
-        numbers = _joined(tuple(map(str, folds)))
+        names = sorted(map(str, folds), key=lambda name: (len(name), name))
+        numbers = _joined(tuple(names))
         which = f"{'folds' if len(folds) > 1 else 'fold'} {numbers} of {split.folds}"
     return f"by the model that was not trained on it, in a cross-validation with {whose} ({which})"
 
@@ -129,10 +128,10 @@ def _metrics(board: Leaderboard) -> str:
 def _undefined(board: Leaderboard) -> str:
     policy = board.settings.policy
     counts = board.undefined.groupby("metric", sort=False)[["cases", "replaced", "left_out"]].sum()
-    told = [
-        f"{METRICS[name].title}: {int(one.replaced)} set and {int(one.left_out)} left out of "
-        f"{int(one.cases)} values"
-        for name, one in counts.iterrows()
+    numbers = [
+        f"{METRICS[name].title}: {int(row.replaced)} set and {int(row.left_out)} left out of "
+        f"{int(row.cases)} values"
+        for name, row in counts.iterrows()
     ]
     distance = ""
     if any(name in board.settings.metrics for name in ("assd_mm", "hd95_mm")):
@@ -143,8 +142,8 @@ def _undefined(board: Leaderboard) -> str:
     primary = board.settings.metrics[0]
     return (
         f"Undefined values were treated by the policy '{policy}': {POLICIES[policy]}"
-        f"{distance} Over all models, labels and cases: {'; '.join(told)}. Models were compared on "
-        "the same cases, paired by name: where a value was left out for one model, the case was "
+        f"{distance} Over all models, labels and cases: {'; '.join(numbers)}. Models were compared "
+        "on the same cases, paired by name: where a value was left out for one model, the case was "
         "left out for all "
         f"({METRICS[primary].title}: {_counted(int(dropped.get(primary, 0)), 'case')} of a label)."
     )

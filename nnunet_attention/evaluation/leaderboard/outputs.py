@@ -21,7 +21,7 @@ WRITERS = {
 
 
 def write_leaderboard(board: Leaderboard, folder: Path) -> list[Path]:
-    """Writes `leaderboard.json`, `.csv`, `.md`, `.tex` and `.html`; files of these names go.
+    """Write `leaderboard.json`, `.csv`, `.md`, `.tex` and `.html`; files of these names go.
 
     Everything is made before anything is written, and written beside before it is renamed.
 

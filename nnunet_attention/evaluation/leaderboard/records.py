@@ -1,4 +1,4 @@
-"""The leaderboard as plain objects for JSON."""
+"""Turns the leaderboard into plain objects for JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def leaderboard_record(board: Leaderboard) -> dict:
-    """Everything but the values of single cases, which are in the CSV file."""
+    """Return everything but the values of single cases, which are in the CSV file."""
     return {
         "format": FORMAT,
         "versions": versions(),
@@ -26,15 +26,15 @@ def leaderboard_record(board: Leaderboard) -> dict:
         "rows": [_row(row) for row in board.rows],
         "consensus": [
             {
-                "metric": one.metric,
-                "datasets": list(one.datasets),
+                "metric": consensus.metric,
+                "datasets": list(consensus.datasets),
                 "standings": {
                     method: {model: asdict(standing) for model, standing in standings.items()}
-                    for method, standings in one.standings.items()
+                    for method, standings in consensus.standings.items()
                 },
-                "critical_difference": _critical(one.critical, board.models),
+                "critical_difference": _critical(consensus.critical, board.models),
             }
-            for one in board.consensus
+            for consensus in board.consensus
         ],
         "nnunet_fold_means": board.fold_means,
         "undefined": board.undefined.to_dict("records"),

@@ -1,8 +1,10 @@
-"""The leaderboard's tables as texts, for every output that has tables."""
+"""Makes the leaderboard's tables, for every output that has tables."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from nnunet_attention.evaluation.leaderboard.building import (
     RANKING_METHODS,
@@ -11,11 +13,10 @@ from nnunet_attention.evaluation.leaderboard.building import (
     Row,
     Standing,
 )
+from nnunet_attention.evaluation.leaderboard.grid import DASH, PLUS_MINUS, Cell, Grid
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 
-DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 MARKS_EXPLAINED = (
     "Mean and SD over cases; best mean in bold; against it * p < 0.05, ** p < 0.01, *** p < 0.001 "
     "(Wilcoxon signed-rank, Holm)."
@@ -34,61 +35,34 @@ UNDEFINED_EXPLAINED = (
 )
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A model's result in a row of the main table.
-
-    Attributes:
-        mean: as text.
-        sd: as text; empty for one case.
-        best: to be set in bold.
-        mark: stars, see `leaderboard.Entry`.
-    """
-
-    mean: str
-    sd: str
-    best: bool
-    mark: str
-
-
-@dataclass(frozen=True)
-class MainRow:
-    """A row of the main table.
-
-    Attributes:
-        dataset: short name; empty below the data set's first row.
-        label: name.
-        n: cases.
-        is_overall: begins a data set.
-        cells: by model; None where a model has no results.
-    """
-
-    dataset: str
-    label: str
-    n: int
-    is_overall: bool
-    cells: tuple[Cell | None, ...]
-
-
-def main_table(board: Leaderboard, metric: str) -> list[MainRow]:
-    """Mean and SD of each model on each data set, and on its labels."""
-    return [
-        MainRow(
-            dataset=board.short_name(row.dataset) if row.is_overall else "",
-            label=row.label,
-            n=len(row.cases),
-            is_overall=row.is_overall,
-            cells=tuple(_cell(row, model) for model in board.models),
-        )
-        for row in board.rows_of(metric)
-    ]
+def main_table(board: Leaderboard, metric: str) -> Grid:
+    """Return mean and SD of each model on each data set, and on its labels."""
+    rows = board.rows_of(metric)
+    return Grid(
+        title=metric_title(metric),
+        heading=("data set", "label", "n", *board.models),
+        rows=tuple(
+            (
+                Cell(board.short_name(row.dataset) if row.is_overall else ""),
+                Cell(row.label),
+                Cell(str(len(row.cases))),
+                *(_mean_cell(row, model) for model in board.models),
+            )
+            for row in rows
+        ),
+        names=2,
+        groups=frozenset(number for number, row in enumerate(rows) if row.is_overall),
+        notes=(MARKS_EXPLAINED,),
+        kept=3,
+        folded_heading=("model", f"mean {PLUS_MINUS} SD"),
+    )
 
 
 def consensus_standings(
     board: Leaderboard, metric: str
 ) -> tuple[int, list[tuple[str, dict[str, Standing]]]]:
-    """How many data sets; then models, best mean first, each with its standings by method."""
-    consensus = next(one for one in board.consensus if one.metric == metric)
+    """Count the data sets, and return the models, best mean first, with their standings."""
+    consensus = next(item for item in board.consensus if item.metric == metric)
     if not consensus.standings:
         return 0, []
     models = sorted(board.models, key=lambda model: consensus.standings["mean"][model].rank)
@@ -98,23 +72,46 @@ def consensus_standings(
     ]
 
 
-def consensus_table(board: Leaderboard, metric: str) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows: each model's rank over all data sets by each method."""
-    _, found = consensus_standings(board, metric)
-    return ["model", *(f"rank by {name}" for name in RANKING_METHODS.values())], [
+def consensus_table(board: Leaderboard, metric: str) -> Grid:
+    """Return each model's rank over all data sets by each method."""
+    count, models = consensus_standings(board, metric)
+    return Grid.of_texts(
+        f"Ranks over {count} data sets" if count > 1 else "Ranks",
+        ["model", *(f"rank by {name}" for name in RANKING_METHODS.values())],
+        [[model, *map(_standing, standings.values())] for model, standings in models],
+        names=1,
+        notes=(CONSENSUS_EXPLAINED,),
+        folded_heading=("ranking", "rank"),
+    )
+
+
+def ranks_table(board: Leaderboard, metric: str) -> Grid:
+    """Return what `consensus_table` says but the scores, each number in a column of its own."""
+    _, models = consensus_standings(board, metric)
+    return Grid.of_texts(
+        "Ranks",
+        ["model", *(name for _ in RANKING_METHODS for name in ("rank", "P(1)", "95 %"))],
         [
-            model,
-            *(
-                f"{one.rank} ({one.score:.2f}; {percent(one.first)}; {interval(one.low, one.high)})"
-                for one in standings.values()
-            ),
-        ]
-        for model, standings in found
-    ]
+            [
+                model,
+                *(
+                    text
+                    for standing in standings.values()
+                    for text in (
+                        str(standing.rank),
+                        percent(standing.first),
+                        interval(standing.low, standing.high),
+                    )
+                ),
+            ]
+            for model, standings in models
+        ],
+        names=1,
+    )
 
 
-def pair_table(board: Leaderboard, metric: str) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows: each two models on each data set and label."""
+def pair_table(board: Leaderboard, metric: str) -> Grid:
+    """Return the comparison of each two models on each data set and label."""
     heading = [
         "data set", "label", "models", "n", "difference", "95 % CI", "wins/ties/losses",
         "rank-biserial r", "p", "p (Holm)",
@@ -135,12 +132,12 @@ def pair_table(board: Leaderboard, metric: str) -> tuple[list[str], list[list[st
         for row in board.rows_of(metric)
         for pair in row.pairs
     ]
-    return heading, rows
+    return Grid.of_texts("Paired comparisons", heading, rows, names=3)
 
 
-def cost_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows of what is known; no rows where nothing is."""
-    columns = {
+def cost_table(board: Leaderboard) -> Grid:
+    """Return what is known of costs; no rows where nothing is."""
+    columns: dict[str, tuple[str, Callable[[float], str]]] = {
         "parameters": ("parameters (millions)", lambda number: f"{number / 1e6:.2f}"),
         "training_hours": ("training (h a fold)", lambda number: f"{number:.1f}"),
         "seconds_per_case": ("validation (s a case)", lambda number: f"{number:.1f}"),
@@ -161,34 +158,44 @@ def cost_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
                 *(DASH if number is None else text(number) for number, text in numbers),
             ]
         )
-    return ["data set", "model", *(title for title, _ in columns.values())], rows
+    heading = ["data set", "model", *(title for title, _ in columns.values())]
+    return Grid.of_texts("Costs", heading, rows, names=2, folded_heading=("cost", "number"))
 
 
-def undefined_table(board: Leaderboard, metric: str) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows: labels with empty masks or undefined values, and what became of them."""
-    heading = ["data set", "label", "compared", *board.models]
+def undefined_table(board: Leaderboard, metric: str) -> Grid:
+    """Return labels with empty masks or undefined values, and what became of them."""
     counts = board.undefined[board.undefined["metric"] == metric]
     common = {
-        (one.dataset, one.label): one.common
-        for one in board.dropped[board.dropped["metric"] == metric].itertuples()
+        (item.dataset, item.label): item.common
+        for item in board.dropped[board.dropped["metric"] == metric].itertuples()
     }
     rows = []
     for dataset in board.datasets:
         of_dataset = counts[counts["dataset"] == dataset]
         for label in of_dataset["label"].unique():
-            found = {one.model: one for one in of_dataset.itertuples() if one.label == label}
-            cells = [_undefined_cell(found.get(model)) for model in board.models]
-            cases = max(one.cases for one in found.values())
+            of_model = {item.model: item for item in of_dataset.itertuples() if item.label == label}
+            cells = [_undefined_text(of_model.get(model)) for model in board.models]
+            cases = max(item.cases for item in of_model.values())
             compared = int(common.get((dataset, label), 0))
             if compared != cases or any(cell not in ("", DASH) for cell in cells):
                 cells = [cell or "none" for cell in cells]
                 compared_text = f"{compared} of {cases}"
                 rows.append([board.short_name(dataset), label, compared_text, *cells])
-    return heading, rows
+    return replace(
+        Grid.of_texts(
+            f"Undefined values of {METRICS[metric].title}: {board.settings.policy}",
+            ["data set", "label", "compared", *board.models],
+            rows,
+            names=2,
+            notes=(UNDEFINED_EXPLAINED,),
+        ),
+        kept=3,
+        folded_heading=("model", "undefined"),
+    )
 
 
-def fold_mean_table(board: Leaderboard, metric: str) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows: nnU-Net's own figure, as its users know it."""
+def fold_mean_table(board: Leaderboard, metric: str) -> Grid:
+    """Return nnU-Net's own figure, as its users know it."""
     rows = []
     for dataset in board.datasets:
         means = board.fold_means[dataset].get(metric, {})
@@ -199,34 +206,47 @@ def fold_mean_table(board: Leaderboard, metric: str) -> tuple[list[str], list[li
                 *(DASH if number is None else f"{number:.4f}" for number in numbers),
             ]
         )
-    return ["data set", *board.models], rows
+    return Grid.of_texts(
+        "nnU-Net's means",
+        ["data set", *board.models],
+        rows,
+        names=1,
+        notes=(FOLD_MEANS_EXPLAINED,),
+    )
 
 
 def value_text(value: float, metric: str) -> str:
-    """Three decimals, two for millimetres."""
+    """Write a value with three decimals, two for millimetres."""
     return f"{value:.{_decimals(metric)}f}"
 
 
 def signed(value: float, metric: str) -> str:
-    """As `value_text`, with a sign unless it is zero when rounded."""
+    """Write a value as `value_text` does, with a sign unless it is zero when rounded."""
     text = f"{value:+.{_decimals(metric)}f}"
     if not text.strip("+-0."):
         return text[1:]
     return text.replace("-", MINUS)
 
 
-def confidence_interval(low: float | None, high: float | None, metric: str, text=value_text) -> str:
-    """Two ends in brackets; a dash where there is none."""
-    return DASH if low is None else f"[{text(low, metric)}, {text(high, metric)}]"
+def confidence_interval(
+    low: float | None,
+    high: float | None,
+    metric: str,
+    text: Callable[[float, str], str] = value_text,
+) -> str:
+    """Write two ends in brackets; a dash where there is no interval."""
+    if low is None or high is None:
+        return DASH
+    return f"[{text(low, metric)}, {text(high, metric)}]"
 
 
 def p_text(p_value: float) -> str:
-    """Three decimals, or the bound that journals print."""
+    """Write a p-value with three decimals, or the bound that journals print."""
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def percent(share: float) -> str:
-    """Whole percents, with 0 and 100 for nothing and all only."""
+    """Write a share in whole percents, with 0 and 100 for nothing and all only."""
     if 0 < share < 0.005:
         return "<1 %"
     if 0.995 <= share < 1:
@@ -235,23 +255,32 @@ def percent(share: float) -> str:
 
 
 def interval(low: int, high: int) -> str:
-    """Of ranks."""
+    """Write an interval of ranks."""
     return str(low) if low == high else f"{low}{DASH}{high}"
 
 
 def wins_ties_losses(pair: Pair) -> str:
-    """Of the first model."""
+    """Count the cases in which a pair's first model is better, as good, and worse."""
     comparison = pair.comparison
     return f"{comparison.wins}/{comparison.zeros}/{comparison.losses}"
 
 
 def metric_title(metric: str) -> str:
-    """With an arrow to where it is better."""
+    """Name a metric, with an arrow to where it is better."""
     arrow = "\N{UPWARDS ARROW}" if METRICS[metric].higher_is_better else "\N{DOWNWARDS ARROW}"
     return f"{METRICS[metric].title} {arrow}"
 
 
-def _undefined_cell(counts) -> str:
+def _standing(standing: Standing) -> str:
+    details = (
+        f"{standing.score:.2f}",
+        percent(standing.first),
+        interval(standing.low, standing.high),
+    )
+    return f"{standing.rank} ({'; '.join(details)})"
+
+
+def _undefined_text(counts: Any) -> str:
     if counts is None:
         return DASH
     kinds = (counts.both_empty, counts.prediction_only, counts.reference_only)
@@ -265,14 +294,14 @@ def _decimals(metric: str) -> int:
     return 2 if metric.endswith("_mm") else 3
 
 
-def _cell(row: Row, model: str) -> Cell | None:
+def _mean_cell(row: Row, model: str) -> Cell:
     entry = row.entries.get(model)
     if entry is None:
-        return None
+        return Cell(DASH)
     sd = entry.summary.sd
     return Cell(
-        mean=value_text(entry.summary.mean, row.metric),
-        sd="" if sd is None else value_text(sd, row.metric),
-        best=entry.best,
-        mark=entry.mark,
+        value_text(entry.summary.mean, row.metric),
+        "" if sd is None else value_text(sd, row.metric),
+        entry.best,
+        entry.mark,
     )

@@ -1,4 +1,4 @@
-"""Results of cases that were computed before, in a file beside the summary."""
+"""Keeps results of cases that were computed before, in a file beside the summary."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ VERSION = 2
 
 
 def cache_path(summary: Path) -> Path:
-    """Where the results that make up a summary are kept."""
+    """Return the file in which the results that make up a summary are kept."""
     return summary.with_name(f"{summary.name}.cache")
 
 
 def file_identity(path: Path | None) -> list[int] | None:
-    """Size in bytes and time of change in nanoseconds; None if there is no such file."""
+    """Return size in bytes and time of change in nanoseconds; None if there is no such file."""
     if path is None or not path.is_file():
         return None
     status = path.stat()
@@ -27,7 +27,7 @@ def file_identity(path: Path | None) -> list[int] | None:
 
 
 class ResultCache:
-    """A file of lines, one a case; it grows while a computation runs, so that this can resume.
+    """Keeps results in a file of lines, one a case, so that a computation can resume.
 
     Lines that are not whole, or were changed, are left out and computed again. Where the file
     cannot be written, everything works but the resuming.
@@ -39,12 +39,12 @@ class ResultCache:
         self._writable = True
         self._read()
 
-    def get(self, identity) -> dict | None:
-        """The result of a case, if it was computed from the very same."""
+    def get(self, identity: object) -> dict | None:
+        """Return the result of a case, if it was computed from the very same."""
         return self._results.get(_digest(identity))
 
-    def put(self, identity, result: dict) -> None:
-        """Keeps a result."""
+    def put(self, identity: object, result: dict) -> None:
+        """Keep a result."""
         key = _digest(identity)
         self._results[key] = result
         if not self._writable:
@@ -78,7 +78,7 @@ class ResultCache:
                 logger.info("%s: a damaged entry is computed again", self.path)
 
 
-def _digest(content) -> str:
+def _digest(content: object) -> str:
     # NaN is written as such, and reads back as such.
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

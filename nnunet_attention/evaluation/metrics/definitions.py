@@ -1,4 +1,4 @@
-"""The metrics: their names, units, definitions in words, and which way is better."""
+"""Defines the metrics: names, units, what they are in words, and which way is better."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from nnunet_attention.errors import CommandError
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that compares a prediction with its reference, for one label of one case.
+    """Describes a number that compares a prediction with its reference, for one label of one case.
 
     Attributes:
         name: in tables and on the command line; it ends with the unit, if there is one.
@@ -84,7 +84,7 @@ SURFACE_METRICS = tuple(name for name, metric in METRICS.items() if metric.is_su
 
 
 def check_metrics(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, if all are known.
+    """Return the names, if all are known.
 
     Raises:
         CommandError: if one is not.

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,8 +34,13 @@ from nnunet_attention.evaluation.metrics.images import (
     sidecar,
     with_shared_spacing,
 )
-from nnunet_attention.evaluation.metrics.labels import LabelScheme, find_dataset_json, tolerances_mm
-from nnunet_attention.evaluation.metrics.masks import Label, label_mask
+from nnunet_attention.evaluation.metrics.labels import (
+    LabelScheme,
+    find_dataset_json,
+    find_label_scheme,
+    tolerances_mm,
+)
+from nnunet_attention.evaluation.metrics.masks import label_mask
 from nnunet_attention.evaluation.metrics.overlap import (
     counts_of_labels,
     dice,
@@ -50,20 +56,22 @@ from nnunet_attention.evaluation.metrics.surface import (
     normalised_surface_dice,
     surface_distances,
 )
-from nnunet_attention.evaluation.summaries import COLUMNS, concatenate, record_tolerances
+from nnunet_attention.evaluation.metrics.table import as_table, concatenate
 from nnunet_attention.files import disk_error, require_writable_file, write_json
+from nnunet_attention.nnunet.model_folders import SUMMARY
+from nnunet_attention.nnunet.summary_json import Label
 
 logger = logging.getLogger(__name__)
 
 # Where nothing else is said; about the slice thickness of a fine CT.
 DEFAULT_TOLERANCE_MM = 2.0
-# Called with the number of cases done, and of all.
 Progress = Callable[[int, int], None]
+"""Takes the number of cases done, and of all."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A case to evaluate.
+    """Describes a case to evaluate.
 
     Attributes:
         case: its name.
@@ -81,7 +89,7 @@ class Pair:
 
     @property
     def identity(self) -> list:
-        """Changes whenever the result might."""
+        """The facts of which one changes whenever the result might."""
         files = (self.reference_file, self.prediction_file)
         return [
             VERSION,
@@ -94,7 +102,7 @@ class Pair:
 
 
 def evaluate_pair(pair: Pair) -> dict[str, dict]:
-    """Evaluates a case.
+    """Evaluate a case.
 
     Returns:
         `metrics`: by the label's key, then by the metric's key in summary.json. A distance to an
@@ -117,23 +125,27 @@ def evaluate_pair(pair: Pair) -> dict[str, dict]:
         annotated = reference.labels != pair.ignore_label
     results = {}
     for label, tolerance in pair.tolerance_mm:
-        of_label = counts[label]
-        masks = [label_mask(one.labels, label) for one in (reference, prediction)]
+        overlap = counts[label]
+        reference_mask = label_mask(reference.labels, label)
+        prediction_mask = label_mask(prediction.labels, label)
         if annotated is not None:
-            masks = [mask & annotated for mask in masks]
-        distances = surface_distances(*masks, reference.spacing_mm)
+            reference_mask, prediction_mask = (
+                reference_mask & annotated,
+                prediction_mask & annotated,
+            )
+        distances = surface_distances(reference_mask, prediction_mask, reference.spacing_mm)
         values = {
-            "Dice": dice(of_label),
-            "IoU": iou(of_label),
-            "TP": of_label.true_positive,
-            "FP": of_label.false_positive,
-            "FN": of_label.false_negative,
-            "TN": of_label.true_negative,
-            "n_ref": of_label.reference,
-            "n_pred": of_label.prediction,
-            "Precision": precision(of_label),
-            "Recall": recall(of_label),
-            "RVD": volume_difference(of_label),
+            "Dice": dice(overlap),
+            "IoU": iou(overlap),
+            "TP": overlap.true_positive,
+            "FP": overlap.false_positive,
+            "FN": overlap.false_negative,
+            "TN": overlap.true_negative,
+            "n_ref": overlap.reference,
+            "n_pred": overlap.prediction,
+            "Precision": precision(overlap),
+            "Recall": recall(overlap),
+            "RVD": volume_difference(overlap),
             "ASSD_mm": average_symmetric_surface_distance(distances),
             "HD95_mm": hausdorff_distance(distances),
             "NSD": normalised_surface_dice(distances, tolerance),
@@ -150,12 +162,12 @@ def _unknown_labels(
     known = {0, pair.ignore_label}
     for label, _ in pair.tolerance_mm:
         known.update(label if isinstance(label, tuple) else (label,))
-    found: dict[str, dict[str, int]] = {"reference": {}, "prediction": {}}
+    unknown: dict[str, dict[str, int]] = {"reference": {}, "prediction": {}}
     for labels, number in number_of.items():
-        for of_file, label in zip(found.values(), labels, strict=True):
+        for counts, label in zip(unknown.values(), labels, strict=True):
             if label not in known:
-                of_file[str(label)] = of_file.get(str(label), 0) + number
-    return found
+                counts[str(label)] = counts.get(str(label), 0) + number
+    return unknown
 
 
 def evaluate_pairs(
@@ -164,15 +176,16 @@ def evaluate_pairs(
     processes: int = 1,
     on_progress: Progress | None = None,
 ) -> list[dict[str, dict[str, float]]]:
-    """The metrics of `evaluate_pair`, in the order of the pairs.
-
-    Warns of labels that the data set does not have.
+    """Evaluate cases, several at a time, and warn of labels that the data set does not have.
 
     Args:
         pairs: the cases.
         caches: of each pair; each result is kept as soon as it is there.
         processes: that work at a time.
         on_progress: told how far it is.
+
+    Returns:
+        The metrics of `evaluate_pair`, in the order of the pairs.
     """
     # Files are looked at before they are read: who changes one meanwhile has it computed again.
     identities = [pair.identity for pair in pairs]
@@ -217,9 +230,12 @@ def evaluate_pairs(
     return _metrics(pairs, results)
 
 
-def _metrics(pairs: Sequence[Pair], results: Sequence[dict]) -> list[dict[str, dict[str, float]]]:
+def _metrics(
+    pairs: Sequence[Pair], results: Sequence[dict | None]
+) -> list[dict[str, dict[str, float]]]:
+    finished = [result for result in results if result is not None]
     cases: dict[tuple[str, str], list[str]] = {}
-    for pair, result in zip(pairs, results, strict=True):
+    for pair, result in zip(pairs, finished, strict=True):
         for of_file, labels in result["unknown"].items():
             for label, number in labels.items():
                 cases.setdefault((of_file, label), []).append(f"{pair.case} ({number} voxels)")
@@ -229,36 +245,56 @@ def _metrics(pairs: Sequence[Pair], results: Sequence[dict]) -> list[dict[str, d
             "%d case(s): %s",
             *(label, of_file, len(names), _some(names)),
         )
-    return [result["metrics"] for result in results]
+    return [result["metrics"] for result in finished]
 
 
 def evaluate_folder(
     ground_truth_dir: Path,
     prediction_dir: Path,
-    output: Path,
-    scheme: LabelScheme,
-    tolerance_mm: Mapping[Label, float],
+    output: Path | None = None,
+    scheme: LabelScheme | None = None,
+    tolerance_mm: Mapping[Label, float] | None = None,
     processes: int = 1,
     chill: bool = False,
     on_progress: Progress | None = None,
     on_summary: Callable[[dict], None] | None = None,
 ) -> dict:
-    """Evaluates all predictions of a folder and writes a summary in nnU-Net's format.
+    """Evaluate all predictions of a folder, and write a summary in nnU-Net's format.
+
+    All that `nnunet-attention evaluate` does.
 
     Args:
         ground_truth_dir: references.
         prediction_dir: predictions, with the names of the references.
-        output: the summary.json to write; the results of cases are kept beside it.
-        scheme: which labels.
-        tolerance_mm: of normalised surface Dice, by label; as `labels.tolerances_mm` gives it.
+        output: the .json file to write; the results of cases are kept beside it. None:
+            summary.json in the folder of the predictions.
+        scheme: which labels; None: see `find_label_scheme`.
+        tolerance_mm: of normalised surface Dice, by label, as `tolerances_mm` gives it; these
+            labels are evaluated. None: all labels, with `DEFAULT_TOLERANCE_MM`.
         processes: that work at a time.
         chill: whether references without a prediction are left out, instead of being an error.
-        on_progress: told how far it is.
+        on_progress: told how many cases are done, and of how many.
         on_summary: given the summary before it is written.
+
+    Returns:
+        The summary: `metric_per_case`, `mean`, `foreground_mean`, and what the metrics mean.
 
     Raises:
         CommandError: if something is missing, cannot be read, or the summary not be written.
+
+    Example:
+        >>> summary = evaluate_folder(Path("labelsTs"), Path("predictions"))
+        >>> summary["mean"]["1"]["HD95_mm"]
     """
+    if output is None:
+        output = prediction_dir / SUMMARY
+    if output.suffix != ".json":
+        raise CommandError(f"-o {output}: the name must end with .json")
+    if scheme is None:
+        scheme = find_label_scheme(ground_truth_dir, prediction_dir)
+    if tolerance_mm is None:
+        tolerance_mm = tolerances_mm(scheme, DEFAULT_TOLERANCE_MM, {})
+    require_writable_file(output, "-o")
     references = _files(ground_truth_dir, scheme.file_ending, "-gt")
     predictions = _files(prediction_dir, scheme.file_ending, "-pred")
     missing = sorted(set(references) - set(predictions))
@@ -283,7 +319,6 @@ def evaluate_folder(
         )
         for case in sorted(predictions)
     ]
-    require_writable_file(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     cache = ResultCache(cache_path(output))
     results = evaluate_pairs(pairs, [cache] * len(pairs), processes, on_progress)
@@ -298,7 +333,7 @@ def evaluate_folder(
 
 
 def summarise(pairs: Sequence[Pair], results: Sequence[dict[str, dict[str, float]]]) -> dict:
-    """nnU-Net's summary: its keys, and for ours what they mean.
+    """Return nnU-Net's summary: its keys, and for ours what they mean.
 
     Means leave out what is undefined; the mean of the foreground is that of the labels' means.
     """
@@ -318,7 +353,7 @@ def summarise(pairs: Sequence[Pair], results: Sequence[dict[str, dict[str, float
         ],
         "mean": means,
         "foreground_mean": {
-            key: float(np.mean([of_label[key] for of_label in means.values()])) for key in keys
+            key: float(np.mean([values[key] for values in means.values()])) for key in keys
         },
         "definitions": {
             "surface": SURFACE_DEFINITION,
@@ -331,19 +366,19 @@ def summarise(pairs: Sequence[Pair], results: Sequence[dict[str, dict[str, float
 def add_surface_metrics(
     frame: pd.DataFrame,
     ground_truth_dir: Path | Mapping[str, Path],
-    prediction_dir: Path | Mapping[tuple[str, str, str, int], Path],
+    prediction_dir: Path | Mapping[tuple[str, str, str, int | str], Path],
     dataset_json: Path | Mapping[str, Path] | None = None,
     default_tolerance_mm: float = DEFAULT_TOLERANCE_MM,
     tolerance_mm_of_label: Mapping[str, float] | None = None,
     processes: int = 1,
     on_progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Adds rows of ASSD, HD95 and normalised surface Dice, from the segmentations themselves.
+    """Add rows of ASSD, HD95 and normalised surface Dice, from the segmentations themselves.
 
     Results are kept beside the predictions, in `summary.json.cache`.
 
     Args:
-        frame: with the columns of `summaries.COLUMNS` and a row of Dice for each case; unchanged.
+        frame: with the columns of `COLUMNS` and a row of Dice for each case; unchanged.
         ground_truth_dir: nnU-Net's gt_segmentations, one folder or by data set.
         prediction_dir: nnU-Net's validation folder: one, or by (dataset, configuration, model,
             fold).
@@ -359,27 +394,29 @@ def add_surface_metrics(
     """
     group = ["dataset", "configuration", "model", "fold"]
     rows = frame[frame["metric"] == "dice"]
-    pairs, caches, schemes, places = [], [], [], []
-    tolerances: dict[str, dict[str, float]] = {}
+    pairs: list[Pair] = []
+    caches: list[ResultCache] = []
+    schemes: list[LabelScheme] = []
+    places: list[pd.DataFrame] = []
     labels: dict[str, None] = {}
     unknown = set(tolerance_mm_of_label or ())
     for names, of_fold in rows.groupby(group, sort=False):
         dataset = names[0]
         references = _chosen(ground_truth_dir, dataset)
         predictions = _chosen(prediction_dir, names)
-        described = _chosen(dataset_json, dataset) or find_dataset_json(
-            [references, references.parent, predictions, predictions.parent.parent]
-        )
+        if dataset_json is None:
+            described = find_dataset_json(
+                [references, references.parent, predictions, predictions.parent.parent]
+            )
+        else:
+            described = _chosen(dataset_json, dataset)
         scheme = LabelScheme.from_file(described)
         known = {*scheme.names.values(), *map(str, scheme.names)}
         labels |= dict.fromkeys(scheme.names.values())
         unknown -= known
         special = {k: v for k, v in (tolerance_mm_of_label or {}).items() if k in known}
         tolerance = tolerances_mm(scheme, default_tolerance_mm, special)
-        tolerances[dataset] = {
-            label: tolerance[scheme.label(label)] for label in of_fold["label"].unique()
-        }
-        cache = ResultCache(cache_path(predictions / "summary.json"))
+        cache = ResultCache(cache_path(predictions / SUMMARY))
         for case, of_case in of_fold.groupby("case", sort=False):
             pair = Pair(
                 case,
@@ -406,28 +443,35 @@ def add_surface_metrics(
     results = evaluate_pairs(pairs, caches, processes, on_progress)
     added = [frame[~frame["metric"].isin(SURFACE_METRICS)]]
     for pair, scheme, of_case, result in zip(pairs, schemes, places, results, strict=True):
-        of_label = [result[str(scheme.label(label))] for label in of_case["label"]]
-        _check_counts(pair, of_case, of_label)
+        evaluated = [scheme.label(label) for label in of_case["label"]]
+        measured = [result[str(label)] for label in evaluated]
+        _check_counts(pair, of_case, measured)
+        tolerance = dict(pair.tolerance_mm)
         added += [
-            of_case.assign(metric=name, value=[values[METRICS[name].key] for values in of_label])
+            of_case.assign(
+                metric=name,
+                value=[values[METRICS[name].key] for values in measured],
+                tolerance_mm=[
+                    tolerance[label] if name == "nsd" else math.nan for label in evaluated
+                ],
+            )
             for name in SURFACE_METRICS
         ]
-    joined = concatenate(added)[list(COLUMNS)]
-    record_tolerances(joined, tolerances)
-    return joined
+    return as_table(concatenate(added))
 
 
-def _check_counts(pair: Pair, rows: pd.DataFrame, of_label: Sequence[Mapping[str, float]]) -> None:
-    """Whether the segmentations are those that the summary was made from."""
-    for (_, row), values in zip(rows.iterrows(), of_label, strict=True):
-        wanted = (row["reference_voxels"], row["prediction_voxels"])
-        got = (values["n_ref"], values["n_pred"])
-        if wanted != got:
+def _check_counts(pair: Pair, rows: pd.DataFrame, measured: Sequence[Mapping[str, float]]) -> None:
+    """Refuse segmentations that are not those that the summary was made from."""
+    for (_, row), values in zip(rows.iterrows(), measured, strict=True):
+        summarised = (row["reference_voxels"], row["prediction_voxels"])
+        counted = (values["n_ref"], values["n_pred"])
+        if summarised != counted:
             raise CommandError(
-                f"case {pair.case}, label {row['label']}: summary.json counts {wanted[0]} voxels "
-                f"in the reference and {wanted[1]} in the prediction, but {pair.reference_file} "
-                f"and {pair.prediction_file} have {got[0]} and {got[1]}; validate again, or give "
-                "the folder of the references that the summary was made with"
+                f"case {pair.case}, label {row['label']}: summary.json counts {summarised[0]} "
+                f"voxels in the reference and {summarised[1]} in the prediction, but "
+                f"{pair.reference_file} and {pair.prediction_file} have {counted[0]} and "
+                f"{counted[1]}; validate again, or give the folder of the references that the "
+                "summary was made with"
             )
 
 
@@ -445,13 +489,13 @@ def _files(folder: Path, ending: str, option: str) -> dict[str, Path]:
     return files
 
 
-def _chosen(folder, key):
-    """A folder for all, or that of a key."""
-    if not isinstance(folder, Mapping):
-        return folder if folder is None else Path(folder)
-    if key not in folder:
+def _chosen(places: Path | Mapping[Any, Path], key: Any) -> Path:
+    """Return the place of a key, or the one that there is for all."""
+    if not isinstance(places, Mapping):
+        return Path(places)
+    if key not in places:
         raise CommandError(f"no folder of segmentations is known for {key}")
-    return Path(folder[key])
+    return Path(places[key])
 
 
 def _mean(values: Sequence[float]) -> float:

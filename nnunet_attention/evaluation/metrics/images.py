@@ -24,7 +24,7 @@ _DIRECTION_TOLERANCE = 1e-2
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A label image.
+    """Holds a label image.
 
     Attributes:
         labels: whole numbers, (z, y, x) or (y, x).
@@ -42,7 +42,7 @@ class Segmentation:
 
 
 def read_segmentation(path: Path) -> Segmentation:
-    """Reads a label image of any format that nnU-Net reads.
+    """Read a label image of any format that nnU-Net reads.
 
     The spacing of .tif comes from the .json beside it, as nnU-Net writes it.
 
@@ -74,21 +74,21 @@ def read_segmentation(path: Path) -> Segmentation:
 def with_shared_spacing(
     reference: Segmentation, prediction: Segmentation
 ) -> tuple[Segmentation, Segmentation]:
-    """Both, where only one knows its spacing with that one's.
+    """Give an image that does not know its spacing that of the other.
 
     nnU-Net writes a .tif's spacing beside its predictions, but not into gt_segmentations.
     """
     pair = (reference, prediction)
-    known = [one for one in pair if one.spacing_is_known]
+    known = [image for image in pair if image.spacing_is_known]
     if len(known) != 1 or reference.labels.ndim != prediction.labels.ndim:
         return pair
     spacing_mm = known[0].spacing_mm
-    first, second = (replace(one, spacing_mm=spacing_mm, spacing_is_known=True) for one in pair)
+    first, second = (replace(image, spacing_mm=spacing_mm, spacing_is_known=True) for image in pair)
     return first, second
 
 
 def check_same_grid(case: str, reference: Segmentation, prediction: Segmentation) -> None:
-    """Checks shape, spacing, origin and direction.
+    """Check that two images have one shape, spacing, origin and direction.
 
     Raises:
         CommandError: if they differ by more than the rounding of headers.
@@ -106,16 +106,18 @@ def check_same_grid(case: str, reference: Segmentation, prediction: Segmentation
         "origin_mm": _ORIGIN_TOLERANCE_VOX * scale,
         "direction": _DIRECTION_TOLERANCE,
     }
-    for name, (wanted, got) in pairs.items():
-        if len(wanted) != len(got) or not np.allclose(wanted, got, rtol=0, atol=tolerance[name]):
+    for name, (expected, actual) in pairs.items():
+        if len(expected) != len(actual) or not np.allclose(
+            expected, actual, rtol=0, atol=tolerance[name]
+        ):
             raise CommandError(
-                f"case {case}: the reference has {name} {_short(wanted)}, but the prediction has "
-                f"{_short(got)}; resample the prediction to the grid of the reference"
+                f"case {case}: the reference has {name} {_short(expected)}, but the prediction has "
+                f"{_short(actual)}; resample the prediction to the grid of the reference"
             )
 
 
 def sidecar(path: Path) -> Path | None:
-    """The file that holds a .tif's spacing; None for other formats."""
+    """Return the file that holds a .tif's spacing; None for other formats."""
     return path.with_suffix(".json") if path.name.lower().endswith(_TIFF_ENDINGS) else None
 
 
@@ -145,15 +147,16 @@ def _read_with_itk(path: Path) -> Segmentation:
 
 
 def _read_with_nibabel(path: Path) -> Segmentation | None:
-    """As nnU-Net's NibabelIO reads it, with ITK's directions of axes; None if it does not."""
+    """Read as nnU-Net's NibabelIO does, with ITK's directions of axes; None if it does not."""
     import nibabel
     from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import SpatialImage
 
     try:
         image = nibabel.load(path)
     except ImageFileError:
         return None
-    if len(image.shape) != 3:
+    if not isinstance(image, SpatialImage) or len(image.shape) != 3:
         return None
     # nibabel counts towards right and front, ITK towards left and back.
     affine = np.diag((-1.0, -1.0, 1.0, 1.0)) @ image.affine
@@ -166,10 +169,12 @@ def _read_with_nibabel(path: Path) -> Segmentation | None:
 
 
 def _check_finite(path: Path) -> None:
-    """Looks for NaN and infinity in a NIfTI of floats, as ITK reads them as 0."""
+    """Look for NaN and infinity in a NIfTI of floats, as ITK reads them as 0."""
     import nibabel
+    from nibabel.spatialimages import SpatialImage
 
-    if not np.isfinite(nibabel.load(path).dataobj).all():
+    image = nibabel.load(path)
+    if isinstance(image, SpatialImage) and not np.isfinite(np.asanyarray(image.dataobj)).all():
         raise CommandError(f"{path} holds NaN or infinity; a segmentation holds whole labels")
 
 
@@ -198,7 +203,7 @@ def _read_picture(path: Path) -> Segmentation:
 
 
 def _whole_numbers(labels: np.ndarray, path: Path) -> np.ndarray:
-    """The labels as integers of at most 32 bits, whatever the file's type of number."""
+    """Return the labels as integers of at most 32 bits, whatever the file's type of number."""
     if labels.dtype.kind == "f":
         whole = np.isfinite(labels).all() and np.array_equal(np.rint(labels), labels)
         if not whole:

@@ -1,4 +1,4 @@
-"""Which labels and regions of a data set are evaluated, and their names."""
+"""Knows which labels and regions of a data set are evaluated, and their names."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.metrics.masks import Label
 from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.summary_json import Label
 
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """The foreground of a data set, as nnU-Net evaluates it.
+    """Holds the foreground of a data set, as nnU-Net evaluates it.
 
     Attributes:
         names: of labels, or of regions where the data set has any, in nnU-Net's order.
@@ -26,7 +26,7 @@ class LabelScheme:
     file_ending: str
 
     def label(self, name: str) -> Label:
-        """The label of a name or of a key in summary.json.
+        """Return the label that has a name, or a key in summary.json.
 
         Raises:
             CommandError: if there is none.
@@ -38,7 +38,7 @@ class LabelScheme:
 
     @classmethod
     def from_file(cls, path: Path) -> LabelScheme:
-        """Reads nnU-Net's dataset.json.
+        """Read nnU-Net's dataset.json.
 
         Raises:
             CommandError: see `read_dataset_json`; or if there is nothing to evaluate.
@@ -62,7 +62,7 @@ class LabelScheme:
 
 
 def find_dataset_json(folders: Iterable[Path]) -> Path:
-    """The first dataset.json in the folders.
+    """Return the first dataset.json in the folders.
 
     Raises:
         CommandError: if there is none.
@@ -77,8 +77,24 @@ def find_dataset_json(folders: Iterable[Path]) -> Path:
     )
 
 
+def find_label_scheme(ground_truth_dir: Path, prediction_dir: Path) -> LabelScheme:
+    """Read the dataset.json of a folder of predictions, or of their references.
+
+    Args:
+        ground_truth_dir: looked at second, and the folder above it third.
+        prediction_dir: looked at first.
+
+    Raises:
+        CommandError: if there is none, or it is damaged.
+    """
+    folders = [prediction_dir, ground_truth_dir, ground_truth_dir.parent]
+    return LabelScheme.from_file(find_dataset_json(folders))
+
+
 def label_names(dataset: str, folders: Iterable[Path]) -> dict[str, str]:
-    """Names of labels and regions by their key in summary.json, from the first dataset.json found.
+    """Return the names of labels and regions by their key in summary.json.
+
+    They are those of the first dataset.json that there is.
 
     Args:
         dataset: full name.
@@ -98,7 +114,7 @@ def label_names(dataset: str, folders: Iterable[Path]) -> dict[str, str]:
 def tolerances_mm(
     scheme: LabelScheme, default_mm: float, by_label: Mapping[str, float]
 ) -> dict[Label, float]:
-    """The tolerance of normalised surface Dice for each label.
+    """Return the tolerance of normalised surface Dice for each label.
 
     Args:
         scheme: the labels.

@@ -1,4 +1,4 @@
-"""Metrics that follow from how many voxels reference and prediction share."""
+"""Computes the metrics that follow from how many voxels reference and prediction share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnunet_attention.evaluation.metrics.masks import Label, bounding_box
+from nnunet_attention.evaluation.metrics.masks import bounding_box
+from nnunet_attention.nnunet.summary_json import Label
 
 # A pair of labels is counted as one number, which must fit into 64 bits.
 LARGEST_LABEL = 2**31 - 1
@@ -20,7 +21,7 @@ _LARGEST_TABLE = 2**20
 
 @dataclass(frozen=True)
 class OverlapCounts:
-    """How a prediction's voxels of a label agree with the reference's.
+    """Holds how a prediction's voxels of a label agree with the reference's.
 
     Attributes:
         true_positive: voxels of both.
@@ -36,12 +37,12 @@ class OverlapCounts:
 
     @property
     def reference(self) -> int:
-        """Voxels of the reference."""
+        """The number of the reference's voxels."""
         return self.true_positive + self.false_negative
 
     @property
     def prediction(self) -> int:
-        """Voxels of the prediction."""
+        """The number of the prediction's voxels."""
         return self.true_positive + self.false_positive
 
 
@@ -51,7 +52,7 @@ def overlap_counts(
     labels: Iterable[Label],
     ignore_label: int | None = None,
 ) -> dict[Label, OverlapCounts]:
-    """Counts for each label or region.
+    """Count voxels of each label or region.
 
     Args:
         reference: labels, whole numbers from 0.
@@ -65,7 +66,7 @@ def overlap_counts(
 def pairs_of_labels(
     reference: np.ndarray, prediction: np.ndarray, ignore_label: int | None = None
 ) -> dict[tuple[int, int], int]:
-    """How often each pair of labels occurs, the reference's first.
+    """Count how often each pair of labels occurs, the reference's first.
 
     Args:
         reference: labels, whole numbers from 0.
@@ -96,11 +97,11 @@ def pairs_of_labels(
         codes += prediction_inside[part].astype(np.int64)
         if (highest[0] + 1) * columns <= _LARGEST_TABLE:
             numbers = np.bincount(codes)
-            found = np.flatnonzero(numbers)
-            numbers = numbers[found]
+            occurring = np.flatnonzero(numbers)
+            numbers = numbers[occurring]
         else:
-            found, numbers = np.unique(codes, return_counts=True)
-        for code, number in zip(found.tolist(), numbers.tolist(), strict=True):
+            occurring, numbers = np.unique(codes, return_counts=True)
+        for code, number in zip(occurring.tolist(), numbers.tolist(), strict=True):
             pair = divmod(code, columns)
             pairs[pair] = pairs.get(pair, 0) + number
     return {pair: number for pair, number in pairs.items() if pair[0] != ignore_label}
@@ -109,7 +110,7 @@ def pairs_of_labels(
 def counts_of_labels(
     pairs: Mapping[tuple[int, int], int], labels: Iterable[Label]
 ) -> dict[Label, OverlapCounts]:
-    """As `overlap_counts`, from what `pairs_of_labels` counted."""
+    """Do what `overlap_counts` does, from what `pairs_of_labels` counted."""
     counts = {}
     for label in labels:
         members = label if isinstance(label, tuple) else (label,)
@@ -126,33 +127,33 @@ def counts_of_labels(
 
 
 def mask_overlap(reference: np.ndarray, prediction: np.ndarray) -> OverlapCounts:
-    """Counts for two masks."""
+    """Count voxels of two masks."""
     return overlap_counts(np.asarray(reference, bool), np.asarray(prediction, bool), [1])[1]
 
 
 def dice(counts: OverlapCounts) -> float:
-    """2 TP / (2 TP + FP + FN); NaN if both are empty, 0 if one is."""
+    """Return 2 TP / (2 TP + FP + FN); NaN if both are empty, 0 if one is."""
     return _ratio(2 * counts.true_positive, counts.reference + counts.prediction)
 
 
 def iou(counts: OverlapCounts) -> float:
-    """TP / (TP + FP + FN); NaN if both are empty, 0 if one is."""
+    """Return TP / (TP + FP + FN); NaN if both are empty, 0 if one is."""
     union = counts.true_positive + counts.false_positive + counts.false_negative
     return _ratio(counts.true_positive, union)
 
 
 def precision(counts: OverlapCounts) -> float:
-    """TP / (TP + FP); NaN if the prediction is empty, 0 if only the reference is."""
+    """Return TP / (TP + FP); NaN if the prediction is empty, 0 if only the reference is."""
     return _ratio(counts.true_positive, counts.prediction)
 
 
 def recall(counts: OverlapCounts) -> float:
-    """TP / (TP + FN); NaN if the reference is empty, 0 if only the prediction is."""
+    """Return TP / (TP + FN); NaN if the reference is empty, 0 if only the prediction is."""
     return _ratio(counts.true_positive, counts.reference)
 
 
 def volume_difference(counts: OverlapCounts) -> float:
-    """|prediction - reference| / reference; NaN if the reference is empty."""
+    """Return |prediction - reference| / reference; NaN if the reference is empty."""
     return _ratio(abs(counts.prediction - counts.reference), counts.reference)
 
 

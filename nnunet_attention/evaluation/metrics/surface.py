@@ -1,4 +1,4 @@
-"""Distances between the surfaces of two masks, and the metrics that read them.
+"""Measures distances between the surfaces of two masks, and computes metrics from them.
 
 The surface of a mask M is
 
@@ -31,7 +31,7 @@ _NEAR_VOX = 16
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """Computed once, read by the metrics below.
+    """Holds distances that are computed once and read by several metrics.
 
     Attributes:
         reference_to_prediction_mm: of each surface voxel of the reference; infinite if the
@@ -47,7 +47,7 @@ class SurfaceDistances:
 def surface_distances(
     reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]
 ) -> SurfaceDistances:
-    """Distances from each surface to the other, exact and Euclidean.
+    """Measure the distances from each surface to the other, exact and Euclidean.
 
     Args:
         reference: mask, (z, y, x) or (y, x).
@@ -83,7 +83,7 @@ def surface_distances(
 
 
 def average_symmetric_surface_distance(distances: SurfaceDistances) -> float:
-    """ASSD in mm, the paper's S2S: the mean of all distances of both surfaces, pooled.
+    """Return ASSD in mm, the paper's S2S: the mean of all distances of both surfaces, pooled.
 
     NaN if both masks are empty, infinite if one is.
 
@@ -95,18 +95,21 @@ def average_symmetric_surface_distance(distances: SurfaceDistances) -> float:
 
 
 def hausdorff_distance(distances: SurfaceDistances, percentile: float = 95) -> float:
-    """HD95 in mm: the larger of both directions' percentiles, linearly interpolated.
+    """Return HD95 in mm: the larger of both directions' percentiles, linearly interpolated.
 
     NaN if both masks are empty, infinite if one is.
     """
     directions = (distances.reference_to_prediction_mm, distances.prediction_to_reference_mm)
-    if not all(one.size for one in directions):
-        return math.inf if any(one.size for one in directions) else math.nan
-    return max(float(np.percentile(one.astype(np.float64), percentile)) for one in directions)
+    if not all(distances_mm.size for distances_mm in directions):
+        return math.inf if any(distances_mm.size for distances_mm in directions) else math.nan
+    return max(
+        float(np.percentile(distances_mm.astype(np.float64), percentile))
+        for distances_mm in directions
+    )
 
 
 def normalised_surface_dice(distances: SurfaceDistances, tolerance_mm: float) -> float:
-    """The share of both surfaces' voxels, pooled, that lie within the tolerance of the other.
+    """Return the share of both surfaces' voxels, pooled, within the tolerance of the other.
 
     NaN if both masks are empty, 0 if one is.
     """
@@ -125,7 +128,7 @@ def _pooled(distances: SurfaceDistances) -> np.ndarray:
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
-    """The voxels of a mask that have a face neighbour outside it."""
+    """Return the voxels of a mask that have a face neighbour outside it."""
     interior = mask.copy()
     for axis in range(mask.ndim):
         along, of_mask = np.moveaxis(interior, axis, 0), np.moveaxis(mask, axis, 0)
@@ -138,7 +141,7 @@ def _surface(mask: np.ndarray) -> np.ndarray:
 
 
 def _distances(origin: np.ndarray, target: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """From each voxel of one surface to the nearest of another.
+    """Measure from each voxel of one surface to the nearest of another.
 
     Surfaces are thin and mostly close, so looking up neighbours in a tree is several times as fast
     as transforming the whole box. Where a surface fills much of the box, and for what lies far off,
@@ -148,17 +151,17 @@ def _distances(origin: np.ndarray, target: np.ndarray, spacing: Sequence[float])
         return np.full(np.count_nonzero(origin), np.inf, dtype=np.float32)
     shared = target[origin]
     distances = np.zeros(shared.size, dtype=np.float32)
-    wanted = np.flatnonzero(~shared)
+    apart = np.flatnonzero(~shared)
     points = np.argwhere(target)
-    if _VOXELS_PER_POINT * (len(points) + wanted.size) < target.size:
+    if _VOXELS_PER_POINT * (len(points) + apart.size) < target.size:
         tree = KDTree(points * spacing, leafsize=32, compact_nodes=False, balanced_tree=False)
         near, _ = tree.query(
-            np.argwhere(origin)[wanted] * spacing, distance_upper_bound=_NEAR_VOX * min(spacing)
+            np.argwhere(origin)[apart] * spacing, distance_upper_bound=_NEAR_VOX * min(spacing)
         )
-        distances[wanted] = near
-        wanted = wanted[np.isinf(near)]
-    if wanted.size:
+        distances[apart] = near
+        apart = apart[np.isinf(near)]
+    if apart.size:
         # Of a line, edt takes the spacing as a number.
         anisotropy = spacing if len(spacing) > 1 else spacing[0]
-        distances[wanted] = edt.edt(~target, anisotropy=anisotropy)[origin][wanted]
+        distances[apart] = edt.edt(~target, anisotropy=anisotropy)[origin][apart]
     return distances

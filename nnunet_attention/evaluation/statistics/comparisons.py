@@ -1,4 +1,4 @@
-"""Means with confidence intervals, and paired comparisons of models on the same cases."""
+"""Computes means with confidence intervals, and compares models on the same cases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTERVAL_RESAMPLES = 9999
 
 @dataclass(frozen=True)
 class Summary:
-    """One model on the cases of one label.
+    """Describes one model on the cases of one label.
 
     Attributes:
         n: cases.
@@ -38,7 +38,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same cases; differences are first minus second.
+    """Compares two models on the same cases; differences are first minus second.
 
     Attributes:
         n: cases.
@@ -64,7 +64,7 @@ class Comparison:
     effect_size: float
 
     def turned(self) -> Comparison:
-        """The same with the second model first."""
+        """Return the same with the second model first."""
         return Comparison(
             n=self.n,
             zeros=self.zeros,
@@ -84,7 +84,7 @@ def summarise_and_compare(
     seed: int | Sequence[int],
     resamples: int = INTERVAL_RESAMPLES,
 ) -> tuple[list[Summary], dict[tuple[int, int], Comparison]]:
-    """Describes each model, and compares each two case by case.
+    """Describe each model, and compare each two case by case.
 
     The test is Wilcoxon's signed-rank test, two-sided. Cases without a difference are left out, as
     Wilcoxon did. Of what is left the distribution is exact up to 50 cases where no two differences
@@ -135,7 +135,7 @@ def bootstrap_interval(
     resamples: int = INTERVAL_RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bias-corrected and accelerated (BCa) bootstrap interval of each row's mean.
+    """Return the bias-corrected and accelerated (BCa) bootstrap interval of each row's mean.
 
     As `scipy.stats.bootstrap` has it, but all rows share the resamples and cost one product of
     matrices. Where all values of a row are equal the interval is that value; with a single case it
@@ -166,23 +166,23 @@ def bootstrap_interval(
     for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
         shifted = bias + special.ndtri(tail)
         level = special.ndtr(bias + shifted / (1 - acceleration * shifted))
-        quantiles = [np.quantile(row, one) for row, one in zip(resampled, level, strict=True)]
+        quantiles = [np.quantile(row, share) for row, share in zip(resampled, level, strict=True)]
         ends.append(np.where(constant, values[:, 0], quantiles))
     return ends[0], ends[1]
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """P-values adjusted for all of them being read (Holm's step-down method).
+    """Adjust p-values for all of them being read (Holm's step-down method).
 
     References:
         Holm: A simple sequentially rejective multiple test procedure. 1979,
         https://www.jstor.org/stable/4615733
     """
-    p_values = np.asarray(p_values, dtype=float)
-    order = p_values.argsort(kind="stable")
-    factors = len(p_values) - np.arange(len(p_values))
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1)
+    raw = np.asarray(p_values, dtype=float)
+    order = raw.argsort(kind="stable")
+    factors = len(raw) - np.arange(len(raw))
+    adjusted = np.empty_like(raw)
+    adjusted[order] = np.minimum(np.maximum.accumulate(raw[order] * factors), 1)
     return adjusted
 
 
@@ -205,7 +205,7 @@ def _comparison(
 
 
 def _rank_biserial(gains: np.ndarray) -> float:
-    """(sum of ranks of gains - of losses) / sum of all ranks; ranks by size, zeros left out."""
+    """Return (sum of ranks of gains - of losses) / sum of all ranks; zeros are left out."""
     if len(gains) == 0:
         return 0.0
     ranks = stats.rankdata(np.abs(gains))

@@ -1,4 +1,4 @@
-"""What counts where a metric is undefined, and which cases all models share."""
+"""Decides what counts where a metric is undefined, and which cases all models share."""
 
 from __future__ import annotations
 
@@ -8,24 +8,8 @@ import pandas as pd
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.metrics.definitions import METRICS, check_metrics
-from nnunet_attention.evaluation.summaries import recorded_tolerances
-
-POLICIES: dict[str, str] = {
-    "nnunet": (
-        "A case counts where the metric is defined, as in the means of nnU-Net (nanmean): Dice is "
-        "left out where reference and prediction are both empty, and is 0 where one of them is."
-    ),
-    "reference-present": (
-        "Only cases whose reference holds the label count; those without it are left out for every "
-        "model alike."
-    ),
-    "empty-correct-is-one": (
-        "A case whose reference and prediction are both empty counts as a perfect match: 1 for "
-        "Dice, IoU, precision, recall and normalised surface Dice, 0 for distances and volume "
-        "difference."
-    ),
-}
-DEFAULT_POLICY = "nnunet"
+from nnunet_attention.evaluation.metrics.table import recorded_tolerances
+from nnunet_attention.evaluation.statistics.definitions import DEFAULT_POLICY, POLICIES
 
 _GROUP = ["dataset", "configuration", "model", "label", "metric"]
 _PAIR = ["dataset", "label", "metric"]
@@ -34,13 +18,13 @@ _PAIR = ["dataset", "label", "metric"]
 def apply_policy(
     frame: pd.DataFrame, policy: str = DEFAULT_POLICY, missing_distance_mm: float | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Gives undefined values a meaning, or leaves them out; afterwards every value is defined.
+    """Give undefined values a meaning, or leave them out; afterwards every value is defined.
 
     What remains undefined under each policy, and is left out: precision without any prediction,
     recall and relative volume difference without a reference, distances to an empty mask.
 
     Args:
-        frame: with the columns of `summaries.COLUMNS`; unchanged.
+        frame: with the columns of `COLUMNS`; unchanged.
         policy: one of `POLICIES`.
         missing_distance_mm: what ASSD and HD95 are where just one mask is empty, e.g. the diagonal
             of the images; None: these cases are left out.
@@ -68,7 +52,9 @@ def apply_policy(
             one_empty & frame["metric"].isin(["assd_mm", "hd95_mm"]), missing_distance_mm
         )
     if policy == "empty-correct-is-one":
-        perfect = frame["metric"].map({name: one.when_both_empty for name, one in METRICS.items()})
+        perfect = frame["metric"].map(
+            {name: metric.when_both_empty for name, metric in METRICS.items()}
+        )
         value = value.mask(both_empty, perfect.astype(float))
     elif policy == "reference-present":
         value = value.mask(no_reference)
@@ -92,7 +78,7 @@ def apply_policy(
 
 
 def common_cases(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Keeps the cases that every model has, for each data set, label and metric.
+    """Keep the cases that every model has, for each data set, label and metric.
 
     Models are paired by the names of cases, never by their position. A model is a pair of model and
     configuration. One without any row for a data set and metric is not asked for there.
@@ -116,16 +102,16 @@ def common_cases(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"model {first['model']} has case {first['case']} of {first['dataset']} "
             f"{first['configuration']} twice; give each model another name"
         )
-    wanted = (
+    expected = (
         defined[["dataset", "metric", *contestant]]
         .drop_duplicates()
         .groupby(["dataset", "metric"])
         .size()
-        .rename("wanted")
+        .rename("expected")
     )
     present = defined.groupby([*_PAIR, "case"], sort=False).size().rename("present").reset_index()
-    present = present.merge(wanted, on=["dataset", "metric"])
-    present["common"] = present["present"] == present["wanted"]
+    present = present.merge(expected, on=["dataset", "metric"])
+    present["common"] = present["present"] == present["expected"]
     dropped = present.groupby(_PAIR, sort=False, as_index=False).agg(
         cases=("common", "size"), common=("common", "sum")
     )

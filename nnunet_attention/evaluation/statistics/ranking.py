@@ -1,4 +1,4 @@
-"""Rankings of models, how stable they are, and their consensus over data sets.
+"""Ranks models, tells how stable the ranks are, and joins them over data sets.
 
 References:
     Wiesenfarth et al.: Methods and open-source toolkit for analyzing and visualizing challenge
@@ -28,7 +28,7 @@ _DECIMALS = 12
 
 @dataclass(frozen=True)
 class Ranking:
-    """Models in order by one method; rank 1 is best, equals share the smallest rank.
+    """Orders models by one method; rank 1 is best, equals share the smallest rank.
 
     Attributes:
         scores: what is ranked, by model: the mean, the mean rank, or the share of the other models
@@ -43,14 +43,14 @@ class Ranking:
 
     @property
     def distribution(self) -> np.ndarray:
-        """(models, ranks): share of the resamples in which a model has rank 1, 2, ..."""
+        """The shares of the resamples in which a model has rank 1, 2, ...: (models, ranks)."""
         models = len(self.ranks)
         return np.stack(
             [(self.bootstrap_ranks == rank).mean(axis=0) for rank in range(1, models + 1)], axis=1
         )
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest rank by model, with at most (1 - confidence) / 2 beyond either."""
+        """Return lowest and highest rank by model, at most (1 - confidence) / 2 beyond either."""
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
         low, high = np.quantile(self.bootstrap_ranks, tails, axis=0, method="inverted_cdf")
         return low.astype(int), high.astype(int)
@@ -58,7 +58,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class CriticalDifference:
-    """What Nemenyi's test says of the mean ranks of several models.
+    """Holds what Nemenyi's test says of the mean ranks of several models.
 
     Attributes:
         blocks: data sets, or cases, in each of which the models were ranked.
@@ -83,7 +83,7 @@ def rank_cases(
     seed: int | Sequence[int],
     resamples: int = RANK_RESAMPLES,
 ) -> dict[str, Ranking]:
-    """Ranks models on the cases of one label by three methods.
+    """Rank models on the cases of one label by three methods.
 
     - `mean`: by the mean over cases (challengeR: mean then rank).
     - `mean_rank`: in each case, then by the mean of these ranks (challengeR: rank then mean).
@@ -119,7 +119,7 @@ def rank_cases(
 
 
 def consensus(rankings: Sequence[Ranking]) -> Ranking:
-    """Ranks models by the mean of their ranks in several data sets.
+    """Rank models by the mean of their ranks in several data sets.
 
     That ranking is nearest to all of them in the sum of squared rank differences (challengeR's
     Euclidean consensus), and how the Medical Segmentation Decathlon joins its tasks. Each
@@ -134,7 +134,7 @@ def consensus(rankings: Sequence[Ranking]) -> Ranking:
 
 
 def critical_difference(goodness: np.ndarray, level: float = TEST_LEVEL) -> CriticalDifference:
-    """Friedman's test and Nemenyi's critical difference.
+    """Compute Friedman's test and Nemenyi's critical difference.
 
     `difference = q sqrt(k (k + 1) / (6 N))` with `q` the studentised range of `k` models over
     sqrt(2) and `N` blocks.
@@ -168,19 +168,19 @@ def smallest_ranks(goodness: np.ndarray) -> np.ndarray:
 
 
 def _shares_beaten(goodness: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(resamples, models): share of the other models that are significantly worse."""
+    """Return the share of the other models that are significantly worse: (resamples, models)."""
     beaten = np.zeros((len(counts), len(goodness)))
-    for one, other in combinations(range(len(goodness)), 2):
-        better, worse = _one_sided_wilcoxon(goodness[one] - goodness[other], counts)
-        beaten[:, one] += better <= TEST_LEVEL
-        beaten[:, other] += worse <= TEST_LEVEL
+    for first, second in combinations(range(len(goodness)), 2):
+        better, worse = _one_sided_wilcoxon(goodness[first] - goodness[second], counts)
+        beaten[:, first] += better <= TEST_LEVEL
+        beaten[:, second] += worse <= TEST_LEVEL
     return beaten / max(1, len(goodness) - 1)
 
 
 def _one_sided_wilcoxon(
     differences: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """P-values of the signed-rank test that differences lie above, and below, zero.
+    """Return p-values of the signed-rank test that differences lie above, and below, zero.
 
     Normal with continuity correction, zeros left out, for many resamples at once: the sizes are
     sorted once, and a case drawn c times is a tie of c.
@@ -215,12 +215,12 @@ def _nemenyi_quantile(models: int, level: float) -> float:
 
 def _cliques(mean_ranks: np.ndarray, difference: float) -> tuple[tuple[int, ...], ...]:
     order = np.argsort(mean_ranks, kind="stable")
-    found: list[tuple[int, ...]] = []
+    cliques: list[tuple[int, ...]] = []
     reached = 0
     for start in range(len(order)):
         within = mean_ranks[order] <= mean_ranks[order[start]] + difference
         end = int(np.flatnonzero(within)[-1]) + 1
         if end > reached and end - start > 1:
-            found.append(tuple(int(model) for model in order[start:end]))
+            cliques.append(tuple(int(model) for model in order[start:end]))
         reached = max(reached, end)
-    return tuple(found)
+    return tuple(cliques)

@@ -1,4 +1,4 @@
-"""Cases drawn with replacement, for all bootstraps."""
+"""Draws cases with replacement, for all bootstraps."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ _DRAWS_AT_A_TIME = 500_000
 
 
 def draw_counts(cases: int, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """How often each case is drawn, (resamples, cases); each row sums to the number of cases."""
+    """Draw how often each case counts, (resamples, cases); a row sums to the number of cases."""
     drawn = generator.integers(0, cases, (resamples, cases), dtype=np.int32)
     places = drawn + (np.arange(resamples, dtype=np.int64) * cases)[:, None]
     return np.bincount(places.ravel(), minlength=resamples * cases).reshape(resamples, cases)
 
 
 def resampled_means(values: np.ndarray, resamples: int, seed: int | Sequence[int]) -> np.ndarray:
-    """Means over the same resamples of cases for all rows, (rows, resamples).
+    """Return means over the same resamples of cases for all rows, (rows, resamples).
 
     Args:
         values: (rows, cases).

@@ -106,10 +106,12 @@ def test_csv_holds_every_case_and_what_counted(tmp_path):
 
 def test_the_main_table_by_hand():
     dice = {("Dataset001_One", "x"): {"A": [0.5, 0.7], "B": [0.4, 0.6]}}
-    (row,) = main_table(build_leaderboard(frame_of(dice), small_settings()), "dice")
-    assert (row.dataset, row.label, row.n) == ("One", "x", 2)
+    grid = main_table(build_leaderboard(frame_of(dice), small_settings()), "dice")
+    assert grid.heading == ("data set", "label", "n", "A", "B")
+    ((dataset, label, n, *means),) = grid.rows
+    assert (dataset.text, label.text, n.text) == ("One", "x", "2")
     # SD of two values 0.2 apart: 0.2 / sqrt(2).
-    assert [(cell.mean, cell.sd, cell.best) for cell in row.cells] == [
+    assert [(cell.text, cell.spread, cell.bold) for cell in means] == [
         ("0.600", "0.141", True),
         ("0.500", "0.141", False),
     ]
@@ -118,10 +120,10 @@ def test_the_main_table_by_hand():
 def test_undefined_values_are_counted_by_kind():
     frame = frame_of({("Dataset001_One", "x"): {"A": [0.5, NAN, 0.0], "B": [0.4, NAN, 0.6]}})
     frame.loc[2, "prediction_voxels"] = 0
-    _, rows = undefined_table(build_leaderboard(frame, small_settings()), "dice")
+    rows = undefined_table(build_leaderboard(frame, small_settings()), "dice").texts
     assert rows == [["One", "x", "2 of 3", "1/0/1, 1 left out", "1/0/0, 1 left out"]]
     board = build_leaderboard(frame, small_settings(policy="empty-correct-is-one"))
-    _, rows = undefined_table(board, "dice")
+    rows = undefined_table(board, "dice").texts
     assert rows == [["One", "x", "3 of 3", "1/0/1, 1 set", "1/0/0, 1 set"]]
 
 
@@ -132,10 +134,10 @@ def test_costs_stand_in_columns_where_they_are_known():
         ("Dataset001_One", "3d_fullres", "B"): Cost(training_hours=1.0),
     }
     board = build_leaderboard(frame, small_settings(), costs)
-    heading, rows = cost_table(board)
-    assert heading == ["data set", "model", "parameters (millions)", "training (h a fold)"]
-    assert rows == [["One", "A", "31.20", "12.3"], ["One", "B", "\N{EN DASH}", "1.0"]]
-    assert cost_table(small_leaderboard())[1] == []
+    grid = cost_table(board)
+    assert grid.heading == ("data set", "model", "parameters (millions)", "training (h a fold)")
+    assert grid.texts == [["One", "A", "31.20", "12.3"], ["One", "B", "\N{EN DASH}", "1.0"]]
+    assert cost_table(small_leaderboard()).texts == []
 
 
 @pytest.mark.parametrize(
@@ -213,11 +215,10 @@ def test_a_narrow_terminal_breaks_no_number(count, width):
     console = Console(file=io.StringIO(), width=width)
     print_leaderboard(board, console)
     shown = console.file.getvalue()
-    for row in main_table(board, "dice"):
-        for cell in row.cells:
-            assert f"{cell.mean} \N{PLUS-MINUS SIGN} {cell.sd}{cell.mark}" in shown
-    _, rows = consensus_table(board, "dice")
-    for row in rows:
+    for row in main_table(board, "dice").rows:
+        for cell in row[3:]:
+            assert f"{cell.text} \N{PLUS-MINUS SIGN} {cell.spread}{cell.mark}" in shown
+    for row in consensus_table(board, "dice").texts:
         for text in row[1:]:
             assert text in shown
     assert max(map(len, shown.splitlines())) <= width
@@ -300,7 +301,7 @@ def test_the_methods_name_each_data_sets_own_split():
 
 def test_the_methods_say_that_fold_all_tests_on_what_it_was_trained_on():
     frame = frame_of({("Dataset001_One", "x"): {"A": [0.5, 0.7], "B": [0.4, 0.6]}})
-    text = methods_paragraphs(build_leaderboard(frame.assign(fold=-1), small_settings()))[0]
+    text = methods_paragraphs(build_leaderboard(frame.assign(fold="all"), small_settings()))[0]
     assert "by a model that was trained on all cases, this one included" in text
     assert "not trained" not in text
 

@@ -60,6 +60,21 @@ def run(folder, scheme=PLAIN, tolerance_mm=2.0, output="summary.json", **options
     )
 
 
+def test_two_folders_are_all_that_is_needed(folder):
+    with pytest.raises(CommandError, match=r"no dataset\.json in any of"):
+        evaluate_folder(folder / "gt", folder / "pred")
+    content = {"labels": {"background": 0, "liver": 1, "cancer": 2}, "file_ending": ".nii.gz"}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    summary = evaluate_folder(folder / "gt", folder / "pred")
+    assert summary["tolerance_mm"] == {"1": 2.0, "2": 2.0}
+    assert as_text(json.loads((folder / "pred" / "summary.json").read_text())) == as_text(summary)
+
+
+def test_the_output_is_a_json_file(folder):
+    with pytest.raises(CommandError, match=r"-o .*summary\.txt: the name must end with \.json"):
+        run(folder, output="summary.txt")
+
+
 def counted(monkeypatch):
     """The cases that are computed from here on, in this process."""
     cases, original = [], evaluate.evaluate_pair

@@ -69,7 +69,7 @@ VOXELS = ((0, 0), (0, 5), (5, 0))
 def table(*rows, **common):
     """Rows of (model, case, value) and optionally voxels of reference and prediction."""
     defaults = {"dataset": "Dataset001_A", "configuration": "3d_fullres", "fold": 0}
-    defaults |= {"label": "1", "metric": "dice", **common}
+    defaults |= {"label": "1", "metric": "dice", "tolerance_mm": 2.0, **common}
     return pd.DataFrame(
         [
             {

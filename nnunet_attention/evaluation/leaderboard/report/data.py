@@ -1,6 +1,8 @@
-"""What the page's script draws from."""
+"""Gathers what the page's script draws from."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -18,7 +20,7 @@ _DECIMALS = 4
 
 
 def page_data(board: Leaderboard) -> dict:
-    """Models are named by their index; values stand in the order of a data set's cases."""
+    """Return models by their index, and values in the order of a data set's cases."""
     cases = {
         dataset: sorted(
             {case for row in board.rows if row.dataset == dataset for case in row.cases}
@@ -44,15 +46,15 @@ def page_data(board: Leaderboard) -> dict:
         "rows": [_row(board, row, cases[row.dataset]) for row in board.rows],
         "consensus": [
             {
-                "metric": one.metric,
-                "datasets": len(one.datasets),
+                "metric": consensus.metric,
+                "datasets": len(consensus.datasets),
                 "standings": [
                     [_standing(of_method[model]) for model in board.models]
-                    for of_method in one.standings.values()
+                    for of_method in consensus.standings.values()
                 ],
-                "critical": _critical(one.critical, range(len(board.models))),
+                "critical": _critical(consensus.critical, range(len(board.models))),
             }
-            for one in board.consensus
+            for consensus in board.consensus
         ],
     }
 
@@ -104,7 +106,7 @@ def _standing(standing: Standing) -> list:
     return [standing.rank, standing.low, standing.high, shares]
 
 
-def _critical(critical: CriticalDifference | None, models) -> dict | None:
+def _critical(critical: CriticalDifference | None, models: Iterable[int]) -> dict | None:
     if critical is None:
         return None
     return {

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from html import escape
 
 from nnunet_attention import __version__
 from nnunet_attention.evaluation.leaderboard.building import RANKING_METHODS, Leaderboard, Row
+from nnunet_attention.evaluation.leaderboard.grid import DASH, Cell, Grid, html_table
+from nnunet_attention.evaluation.leaderboard.grid.html import html_cell
 from nnunet_attention.evaluation.leaderboard.methods import REFERENCES, methods_paragraphs
 from nnunet_attention.evaluation.leaderboard.report.data import page_data
 from nnunet_attention.evaluation.leaderboard.tables import (
     CONSENSUS_EXPLAINED,
-    DASH,
     FOLD_MEANS_EXPLAINED,
     MARKS_EXPLAINED,
-    PLUS_MINUS,
     UNDEFINED_EXPLAINED,
     confidence_interval,
     consensus_table,
@@ -30,14 +30,9 @@ from nnunet_attention.evaluation.leaderboard.tables import (
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.pages import filled_page
 
-# What may be broken anywhere, as page.css has it; of headings only the long ones.
-_NAME, _LONG = ' class="name"', 14
-# As in AttentionUNetTrainer_250epochs, and not after nn; nothing in an escaped character looks so.
-_WORD_OF_NAME_ENDS = re.compile(r"(?<=[A-Za-z0-9][a-z0-9]{2})(?=[A-Z])|(?<=_)(?=.)")
-
 
 def report_page(board: Leaderboard) -> str:
-    """The text of leaderboard.html."""
+    """Return the text of leaderboard.html."""
     return filled_page(
         "nnunet_attention.evaluation.leaderboard.report",
         page_data(board),
@@ -73,21 +68,21 @@ def _subtitle(board: Leaderboard) -> str:
 
 
 def _findings(board: Leaderboard) -> str:
-    """What to know first, a sentence each."""
+    """Say what to know first, a sentence each."""
     metric = board.settings.metrics[0]
     title = METRICS[metric].title
     overall = [row for row in board.rows_of(metric) if row.is_overall]
-    consensus = next(one for one in board.consensus if one.metric == metric)
-    told = []
+    consensus = next(item for item in board.consensus if item.metric == metric)
+    sentences = []
     if consensus.standings and len(board.models) > 1:
         standings = consensus.standings["mean"]
         leaders = [model for model in board.models if standings[model].rank == 1]
         first = standings[leaders[0]]
         if len(leaders) > 1:
-            told.append(f"By mean {title}, first {_share(leaders)}.")
+            sentences.append(f"By mean {title}, first {_share(leaders)}.")
         else:
             over = f" over {len(consensus.datasets)} data sets" if len(overall) > 1 else ""
-            told.append(
+            sentences.append(
                 f"{leaders[0]} ranks first by mean {title}{over}, and does so in "
                 f"{percent(first.first)} of the bootstrap resamples of the cases."
             )
@@ -95,16 +90,16 @@ def _findings(board: Leaderboard) -> str:
             by_method = consensus.standings[method]
             firsts = [model for model in board.models if by_method[model].rank == 1]
             if firsts != leaders:
-                told.append(f"By {name}, first {_share(firsts)}.")
+                sentences.append(f"By {name}, first {_share(firsts)}.")
     pairs = [(row, pair) for row in overall for pair in row.pairs]
     if pairs:
         significant = [(row, pair) for row, pair in pairs if pair.adjusted_p_value < 0.05]
-        told.append(
+        sentences.append(
             f"{len(significant)} of {len(pairs)} paired differences between models on data sets "
             f"{'is' if len(significant) == 1 else 'are'} significant after Holm's correction"
             f"{_where(board, significant)}."
         )
-    return "".join(f"<li>{escape(one)}</li>" for one in told)
+    return "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
 
 
 def _where(board: Leaderboard, significant: list) -> str:
@@ -119,7 +114,7 @@ def _where(board: Leaderboard, significant: list) -> str:
 
 
 def _results(board: Leaderboard) -> str:
-    """The sortable table: a row for each metric, data set, label and model."""
+    """Return the rows of the sortable table, one for each metric, data set, label and model."""
     return "".join(
         _result(board, row, model)
         for metric in board.settings.metrics
@@ -130,34 +125,37 @@ def _results(board: Leaderboard) -> str:
 
 def _result(board: Leaderboard, row: Row, model: str) -> str:
     entry = row.entries[model]
-    summary = entry.summary
-    mean = value_text(summary.mean, row.metric)
-    if entry.best:
-        mean = f"<strong>{mean}</strong>"
-    sd = "" if summary.sd is None else f" {PLUS_MINUS} {value_text(summary.sd, row.metric)}"
+    summary, by_mean = entry.summary, entry.standings["mean"]
+    sd = "" if summary.sd is None else value_text(summary.sd, row.metric)
+    mean = Cell(value_text(summary.mean, row.metric), sd, entry.best, entry.mark)
     p_value = _p_against_best(row, model)
-    columns = [
-        (board.short_name(row.dataset), None, "dataset"),
-        (row.label, None, "label"),
-        (model, None, "model"),
-        (str(summary.n), summary.n, "n"),
-        (None, summary.mean, "mean"),
-        (value_text(summary.median, row.metric), summary.median, "median"),
-        (confidence_interval(summary.low, summary.high, row.metric), summary.low, "ci"),
-        (DASH if p_value is None else p_text(p_value), 2 if p_value is None else p_value, "p"),
-    ]
-    by_mean = entry.standings["mean"]
     ranks = " / ".join(str(entry.standings[method].rank) for method in RANKING_METHODS)
-    columns += [
-        (ranks, by_mean.rank, "rank"),
-        (percent(by_mean.first), by_mean.first, "first"),
-        (interval(by_mean.low, by_mean.high), by_mean.low, "range"),
+    # Each with the number by which it is sorted, where it is no name.
+    columns: list[tuple[str, Cell, float | None]] = [
+        ("dataset", Cell(board.short_name(row.dataset)), None),
+        ("label", Cell(row.label), None),
+        ("model", Cell(model), None),
+        ("n", Cell(str(summary.n)), summary.n),
+        ("mean", mean, summary.mean),
+        ("median", Cell(value_text(summary.median, row.metric)), summary.median),
+        (
+            "ci",
+            Cell(confidence_interval(summary.low, summary.high, row.metric)),
+            summary.low,
+        ),
+        (
+            "p",
+            Cell(DASH if p_value is None else p_text(p_value)),
+            2 if p_value is None else p_value,
+        ),
+        ("rank", Cell(ranks), by_mean.rank),
+        ("first", Cell(percent(by_mean.first)), by_mean.first),
+        ("range", Cell(interval(by_mean.low, by_mean.high)), by_mean.low),
     ]
     cells = []
-    for text, number, name in columns:
-        shown = f"{mean}{sd}<sup>{entry.mark}</sup>" if name == "mean" else _breakable(text)
+    for name, cell, number in columns:
         key = "" if number is None else f' data-value="{number!r}"'
-        cells.append(f'<td class="{name}"{key}>{shown}</td>')
+        cells.append(f'<td class="{name}"{key}>{html_cell(cell)}</td>')
     level = "overall" if row.is_overall else "single"
     return f'<tr class="{level}" data-metric="{escape(row.metric)}">{"".join(cells)}</tr>\n'
 
@@ -170,55 +168,31 @@ def _p_against_best(row: Row, model: str) -> float | None:
     return None
 
 
-def _by_metric(board: Leaderboard, table) -> str:
-    """A table for each metric, of which the page shows the chosen one."""
+def _by_metric(board: Leaderboard, table: Callable[[Leaderboard, str], Grid]) -> str:
+    """Return a table for each metric, of which the page shows the chosen one."""
     parts = []
     for metric in board.settings.metrics:
-        heading, rows = table(board, metric)
-        if rows:
+        grid = table(board, metric)
+        if grid.rows:
             parts.append(
                 f'<div data-metric="{escape(metric)}"><h4>{escape(METRICS[metric].title)}</h4>'
-                f"{_table(heading, rows)}</div>"
+                f"{html_table(grid)}</div>"
             )
     return "".join(parts)
 
 
 def _costs(board: Leaderboard) -> str:
-    heading, rows = cost_table(board)
-    return f"<h3>Costs</h3>{_table(heading, rows)}" if rows else ""
+    grid = cost_table(board)
+    return f"<h3>{escape(grid.title)}</h3>{html_table(grid)}" if grid.rows else ""
 
 
 def _missing(board: Leaderboard) -> str:
     if not board.missing:
         return ""
-    listed = "".join(f"<li>{escape(one)}</li>" for one in board.missing)
+    listed = "".join(f"<li>{escape(path)}</li>" for path in board.missing)
     return (
         f'<details class="warning" open><summary>Missing folds</summary><ul>{listed}</ul></details>'
     )
-
-
-def _table(heading: list[str], rows: list[list[str]]) -> str:
-    head = "".join(
-        f'<th scope="col"{_NAME if len(cell) > _LONG else ""}>{_breakable(cell)}</th>'
-        for cell in heading
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{_NAME if cell[:1].isalpha() else ''}>{_breakable(cell)}</td>" for cell in row
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        "</div>"
-    )
-
-
-def _breakable(text: str) -> str:
-    """Text of the page that may be broken where a word of a compound name ends."""
-    return _WORD_OF_NAME_ENDS.sub("<wbr>", escape(text))
 
 
 def _linked(reference: str) -> str:

@@ -1,4 +1,4 @@
-"""nnU-Net's summaries become one table; what is damaged is named."""
+"""Summaries of nnU-Net become one table; what is damaged is named."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from nnunet_attention.evaluation import (
     read_nnunet_results,
     recorded_tolerances,
 )
-from nnunet_attention.evaluation.summaries import empty_frame
+from nnunet_attention.evaluation.metrics.table import empty_frame
 
 REFERENCE = ROOT / "msd_cv_reference"
 # Means over folds of the fold means, over labels: published beside the data.
@@ -101,6 +101,13 @@ def test_a_row_for_each_case_label_and_metric(root):
         assert set(frame[column]) == {wanted}
 
 
+def test_the_fold_all_is_called_so(root):
+    write_fold(root, "all", [entry("d")])
+    assert set(read(root, ["all"])["fold"]) == {"all"}
+    # The number of a fold is a number, however it was given.
+    assert set(read(root, ["0", 1])["fold"]) == {0, 1}
+
+
 def test_undefined_values_stay_undefined(root):
     write_fold(root, 2, [entry("d", {"1": numbers(0, 0, 0, 60), "2": numbers(0, 3, 0, 57)})])
     frame = read(root, [2]).set_index(["label", "metric"])["value"]
@@ -126,7 +133,8 @@ def test_surface_metrics_are_read_where_they_are(root):
 def with_tolerance(path, tolerance_mm):
     content = json.loads(path.read_text())
     for case in content["metric_per_case"]:
-        case["metrics"]["1"]["NSD"] = 0.9
+        for values in case["metrics"].values():
+            values["NSD"] = 0.9
     path.write_text(json.dumps(content | {"tolerance_mm": tolerance_mm}))
 
 
@@ -180,6 +188,13 @@ def test_nnunets_own_layout_is_read(tmp_path):
     assert set(frame["model"]) == {"ours"}
     with pytest.raises(CommandError, match=r"there is no such model.*AttentionUNetTrainer__"):
         read_nnunet_results(tmp_path, 7, "Other", "nnUNetPlans", CONFIGURATION, [0])
+
+
+def test_only_plans_of_ones_own_are_in_a_models_name(tmp_path):
+    for plans, name in (("nnUNetPlans", "AUNet"), ("MyPlans", "AUNet MyPlans")):
+        write_fold(tmp_path, 0, [entry("a")], f"AUNet__{plans}__{CONFIGURATION}")
+        frame = read_nnunet_results(tmp_path, 7, "AUNet", plans, CONFIGURATION, [0])
+        assert set(frame["model"]) == {name}
 
 
 def test_all_data_sets_and_configurations_are_read_where_none_are_named(root):

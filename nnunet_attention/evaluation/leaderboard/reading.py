@@ -1,4 +1,4 @@
-"""nnU-Net's `summary.json` files as one long table, a row for a case, a label and a metric."""
+"""Reads nnU-Net's `summary.json` files into one long table."""
 
 from __future__ import annotations
 
@@ -18,31 +18,27 @@ from nnunet_attention.evaluation.metrics.overlap import (
     recall,
     volume_difference,
 )
+from nnunet_attention.evaluation.metrics.table import as_table, concatenate
 from nnunet_attention.nnunet.dataset_names import is_dataset_name, number_of_dataset
 from nnunet_attention.nnunet.known_splits import Splits, find_splits
+from nnunet_attention.nnunet.model_folders import (
+    ALL,
+    ModelName,
+    fold_folder,
+    fold_folders,
+    short_title,
+    validation_summary,
+)
 from nnunet_attention.nnunet.summary_json import SUMMARY_REMEDY, read_summary_json
 
-COLUMNS = (
-    "dataset",
-    "configuration",
-    "model",
-    "fold",
-    "case",
-    "label",
-    "metric",
-    "value",
-    "reference_voxels",
-    "prediction_voxels",
-)
 _COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")
 _OF_NNUNET = ("Dice", "IoU", *_COUNTS)
 _NAME_OF_KEY = {metric.key: metric.name for metric in METRICS.values()}
-# Where a table notes the tolerances of normalised surface Dice: by data set, by label, a set.
-_TOLERANCES = "nsd_tolerance_mm"
+_DATA_VARIABLES = ("nnUNet_preprocessed", "nnUNet_raw")
 
 
 class MissingFoldsError(CommandError):
-    """Folds without a summary.json.
+    """Tells of folds that have no summary.json.
 
     Attributes:
         missing: the absent files.
@@ -68,7 +64,7 @@ def read_nnunet_results(
     model_name: str | None = None,
     dataset_folders: Sequence[Path] | None = None,
 ) -> pd.DataFrame:
-    """Reads `DATASET/TRAINER__PLANS__CONFIGURATION/fold_k/validation/summary.json`.
+    """Read the results of a trained model, as nnU-Net has them in nnUNet_results.
 
     Args:
         results_dir: nnU-Net's nnUNet_results.
@@ -76,8 +72,8 @@ def read_nnunet_results(
         trainer: class name, as given to -tr.
         plans: name, as given to -p.
         configuration: such as 3d_fullres.
-        folds: their numbers.
-        model_name: in the table; None: the trainer, and the plans unless they are nnUNetPlans.
+        folds: their numbers, or "all".
+        model_name: in the table; None: see `short_title`.
         dataset_folders: see `label_names`; the model's own dataset.json comes first. The first
             DATASET/splits_final.json in them tells which cases a fold was trained on.
 
@@ -88,14 +84,14 @@ def read_nnunet_results(
     """
     results_dir = Path(results_dir)
     name = find_dataset(results_dir, dataset)
-    model_folder = results_dir / name / f"{trainer}__{plans}__{configuration}"
+    model_folder = results_dir / name / ModelName(trainer, plans, configuration).folder
     if not model_folder.is_dir():
         raise CommandError(
             f"{model_folder}: there is no such model; in {model_folder.parent} there are: "
             f"{_listed(path.name for path in model_folder.parent.iterdir() if path.is_dir())}"
         )
     if model_name is None:
-        model_name = trainer if plans == "nnUNetPlans" else f"{trainer} {plans}"
+        model_name = short_title(trainer, plans)
     folders = _dataset_folders(dataset_folders)
     names = label_names(name, [model_folder, *folders])
     splits = find_splits(folder / name for folder in folders)
@@ -115,14 +111,14 @@ def read_named_results(
     folds: Iterable[int | str],
     dataset_folders: Sequence[Path] | None = None,
 ) -> pd.DataFrame:
-    """Reads `DATASET/CONFIGURATION/fold_k/validation/summary.json` below any folder.
+    """Read results that anybody put below a folder, in `DATASET/CONFIGURATION/fold_k/validation`.
 
     Args:
         root: the folder.
         name: of the model in the table.
         datasets: full names or numbers; None: all that are there.
         configurations: such as 3d_fullres; None: all that a data set has there.
-        folds: their numbers.
+        folds: their numbers, or "all".
         dataset_folders: see `label_names`; the folders of configuration and data set come first.
 
     A splits_final.json in the folder of the configuration or the data set tells which cases a fold
@@ -137,30 +133,36 @@ def read_named_results(
     if not root.is_dir():
         raise CommandError(f"{root}: there is no such folder; check --results {name}=DIR")
     if datasets is None:
-        found = [path.name for path in sorted(root.iterdir()) if is_dataset_name(path.name)]
+        names = [path.name for path in sorted(root.iterdir()) if is_dataset_name(path.name)]
     else:
-        found = [find_dataset(root, dataset) for dataset in datasets]
-    if not found:
+        names = [find_dataset(root, dataset) for dataset in datasets]
+    if not names:
         raise CommandError(f"{root} has no folder DatasetXXX_NAME; name the one that has them")
     folds = list(folds)
     configurations = None if configurations is None else list(configurations)
-    frames, missing = [], []
-    for dataset in found:
-        wanted = configurations or sorted(
-            path.name for path in (root / dataset).iterdir() if any(path.glob("fold_*"))
+    frames: list[pd.DataFrame] = []
+    missing: list[Path] = []
+    for dataset in names:
+        chosen = configurations or sorted(
+            path.name for path in (root / dataset).iterdir() if any(fold_folders(path))
         )
-        if not wanted:
+        if not chosen:
             raise CommandError(
                 f"{root / dataset} has no results; wanted CONFIGURATION/fold_k/validation/"
                 "summary.json below it"
             )
-        for configuration in wanted:
+        for configuration in chosen:
             folder = root / dataset / configuration
-            names = label_names(
-                dataset, [folder, folder.parent, *_dataset_folders(dataset_folders)]
+            places = [folder, folder.parent]
+            frame, absent = _read_folds(
+                folder,
+                folds,
+                label_names(dataset, [*places, *_dataset_folders(dataset_folders)]),
+                dataset,
+                configuration,
+                name,
+                find_splits(places),
             )
-            splits = find_splits([folder, folder.parent])
-            frame, absent = _read_folds(folder, folds, names, dataset, configuration, name, splits)
             frames.append(frame)
             missing += absent
     frame = concatenate(frames)
@@ -170,9 +172,14 @@ def read_named_results(
 
 
 def read_summary(
-    path: Path, names: Mapping[str, str], dataset: str, configuration: str, model: str, fold: int
+    path: Path,
+    names: Mapping[str, str],
+    dataset: str,
+    configuration: str,
+    model: str,
+    fold: int | str,
 ) -> pd.DataFrame:
-    """Reads one summary.json.
+    """Read one summary.json.
 
     Args:
         path: of the file.
@@ -186,7 +193,8 @@ def read_summary(
         CommandError: if it is no complete summary, or holds a case twice.
     """
     summary = read_summary_json(path)
-    rows: list[tuple[str, str, str, float, int, int]] = []
+    tolerances = {str(label): tolerance for label, tolerance in summary.tolerance_mm.items()}
+    rows: list[dict[str, object]] = []
     seen: set[str] = set()
     labels = set(map(str, summary.cases[0].metrics))
     for entry in summary.cases:
@@ -211,101 +219,56 @@ def read_summary(
                 raise CommandError(
                     f"{where}: n_ref and n_pred are not TP + FN and TP + FP; {SUMMARY_REMEDY}"
                 )
-            label = names.get(key, key)
-            for metric, value in _values(numbers).items():
-                rows.append((case, label, metric, value, reference, prediction))
-    frame = pd.DataFrame(rows, columns=["case", "label", *COLUMNS[6:]])
-    frame = frame.assign(dataset=dataset, configuration=configuration, model=model, fold=fold)
-    frame = frame[list(COLUMNS)].astype(_types())
-    if (frame["metric"] == "nsd").any():
-        tolerances = {str(label): value for label, value in summary.tolerance_mm.items()}
-        of_label = {names.get(key, key): tolerances.get(key) for key in labels}
-        record_tolerances(frame, {dataset: of_label})
-    return frame
-
-
-def concatenate(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """One table of several, in their order; an empty one of none."""
-    filled = [frame for frame in frames if len(frame)]
-    if not filled:
-        return empty_frame()
-    tolerances: dict[str, dict[str, set]] = {}
-    for frame in filled:
-        for dataset, of_label in frame.attrs.get(_TOLERANCES, {}).items():
-            for label, found in of_label.items():
-                tolerances.setdefault(dataset, {}).setdefault(label, set()).update(found)
-    # pandas joins no attributes that differ.
-    joined = pd.concat(filled, ignore_index=True)
-    joined.attrs = {_TOLERANCES: tolerances} if tolerances else {}
-    return joined
-
-
-def record_tolerances(
-    frame: pd.DataFrame, tolerances_mm: Mapping[str, Mapping[str, float | None]]
-) -> None:
-    """Notes at a table with what tolerance its normalised surface Dice was computed.
-
-    Args:
-        frame: gets the note.
-        tolerances_mm: by data set and label; None where it is not known.
-    """
-    frame.attrs[_TOLERANCES] = {
-        dataset: {label: {tolerance} for label, tolerance in of_label.items()}
-        for dataset, of_label in tolerances_mm.items()
-    }
-
-
-def recorded_tolerances(frame: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """The tolerance of normalised surface Dice in mm, by data set and label.
-
-    Raises:
-        CommandError: if results of a data set were computed with different ones.
-    """
-    tolerances: dict[str, dict[str, float | None]] = {}
-    for dataset, of_label in frame.attrs.get(_TOLERANCES, {}).items():
-        # Sets were on the way: their order changes from process to process.
-        for label, found in sorted(of_label.items()):
-            if len(found) > 1:
-                values = ", ".join(
-                    sorted("unknown" if one is None else f"{one:g}" for one in found)
-                )
-                raise CommandError(
-                    f"{dataset}, {label}: normalised surface Dice was computed with several "
-                    f"tolerances in mm: {values}; compute all results alike with nnunet-attention "
-                    "evaluate --tolerance, or leave this metric out"
-                )
-            tolerances.setdefault(dataset, {})[label] = next(iter(found))
-    return tolerances
-
-
-def empty_frame() -> pd.DataFrame:
-    """A table without rows."""
-    return pd.DataFrame({column: [] for column in COLUMNS}).astype(_types())
+            rows += [
+                {
+                    "case": case,
+                    "label": names.get(key, key),
+                    "metric": metric,
+                    "value": value,
+                    "reference_voxels": reference,
+                    "prediction_voxels": prediction,
+                    "tolerance_mm": tolerances.get(key) if metric == "nsd" else None,
+                }
+                for metric, value in _values(numbers).items()
+            ]
+    frame = pd.DataFrame(rows)
+    return as_table(
+        frame.assign(dataset=dataset, configuration=configuration, model=model, fold=fold)
+    )
 
 
 def find_dataset(folder: Path, dataset: str | int) -> str:
-    """The full name of a data set that has a folder in `folder`, by name or number.
+    """Return the full name of a data set that has a folder in `folder`.
+
+    Args:
+        folder: with a folder for each data set.
+        dataset: full name or number.
 
     Raises:
         CommandError: if there is none, or several have the number.
     """
     if not folder.is_dir():
         raise CommandError(f"{folder}: there is no such folder; check nnUNet_results")
-    wanted = str(dataset)
-    if (folder / wanted).is_dir() and is_dataset_name(wanted):
-        return wanted
+    given = str(dataset)
+    if (folder / given).is_dir() and is_dataset_name(given):
+        return given
     present = sorted(
         path.name for path in folder.iterdir() if is_dataset_name(path.name) and path.is_dir()
     )
-    found = []
-    if wanted.isdecimal():
-        found = [name for name in present if int(number_of_dataset(name)) == int(wanted)]
-    if len(found) != 1:
+    alike = []
+    if given.isdecimal():
+        alike = [name for name in present if int(number_of_dataset(name)) == int(given)]
+    if len(alike) != 1:
         raise CommandError(
-            f"data set {wanted}: {'several' if found else 'no'} such data sets in {folder}; give "
-            f"one of: {_listed(found or present)}"
+            f"data set {given}: {'several' if alike else 'no'} such data sets in {folder}; give "
+            f"one of: {_listed(alike or present)}"
         )
-    return found[0]
+    return alike[0]
+
+
+def data_folders() -> list[Path]:
+    """Return nnU-Net's folders of preprocessed and raw data, where their variables are set."""
+    return [Path(os.environ[name]) for name in _DATA_VARIABLES if os.environ.get(name)]
 
 
 def _read_folds(
@@ -317,16 +280,18 @@ def _read_folds(
     model: str,
     splits: Splits | None,
 ) -> tuple[pd.DataFrame, list[Path]]:
-    """The table of the folds that are there, and the summaries that are absent."""
+    """Return the table of the folds that are there, and the summaries that are absent."""
     frames, missing = [], []
     fold_of_case: dict[str, Path] = {}
     first_labels: tuple[Path, set[str]] | None = None
     for fold in folds:
-        path = folder / f"fold_{fold}" / "validation" / "summary.json"
+        path = validation_summary(fold_folder(folder, fold))
         if not path.is_file():
             missing.append(path)
             continue
-        frame = read_summary(path, names, dataset, configuration, model, _fold_number(fold))
+        # Numbers given as text are numbers in the table.
+        number = ALL if str(fold) == ALL else int(fold)
+        frame = read_summary(path, names, dataset, configuration, model, number)
         labels = set(frame["label"])
         if first_labels is None:
             first_labels = (path, labels)
@@ -372,7 +337,7 @@ def _checked_numbers(where: str, values: Mapping[str, float]) -> dict[str, float
 
 
 def _values(numbers: Mapping[str, float]) -> dict[str, float]:
-    """All metrics that one case and label has, by our names."""
+    """Return all metrics of a case and label, by our names."""
     counts = OverlapCounts(*(int(numbers[key]) for key in ("TP", "FP", "FN", "TN")))
     values = {
         "dice": numbers["Dice"],
@@ -387,27 +352,8 @@ def _values(numbers: Mapping[str, float]) -> dict[str, float]:
     return values
 
 
-def _fold_number(fold: int | str) -> int:
-    # nnU-Net's fold "all" has one validation folder too.
-    return -1 if str(fold) == "all" else int(fold)
-
-
 def _dataset_folders(folders: Sequence[Path] | None) -> list[Path]:
-    """The given ones; None: nnU-Net's preprocessed and raw data, where its variables are set."""
-    if folders is not None:
-        return [Path(folder) for folder in folders]
-    variables = ("nnUNet_preprocessed", "nnUNet_raw")
-    return [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
-
-
-def _types() -> dict[str, str]:
-    return {
-        **dict.fromkeys(("dataset", "configuration", "model", "case", "label", "metric"), "str"),
-        "fold": "int64",
-        "value": "float64",
-        "reference_voxels": "int64",
-        "prediction_voxels": "int64",
-    }
+    return data_folders() if folders is None else [Path(folder) for folder in folders]
 
 
 def _listed(names: Iterable[str]) -> str:

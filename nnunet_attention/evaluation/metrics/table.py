@@ -1,0 +1,84 @@
+"""Defines the one long table of results, a row for a case, a label and a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from nnunet_attention.errors import CommandError
+
+# The tolerance is that of normalised surface Dice; NaN where it is not known, and for the other
+# metrics. It stands in each row, for pandas forgets what is noted at a table as a whole.
+COLUMNS = (
+    "dataset",
+    "configuration",
+    "model",
+    "fold",
+    "case",
+    "label",
+    "metric",
+    "value",
+    "reference_voxels",
+    "prediction_voxels",
+    "tolerance_mm",
+)
+_TEXTS = ("dataset", "configuration", "model", "case", "label", "metric")
+
+
+def as_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give a table the columns of `COLUMNS`, in their order and types.
+
+    Args:
+        frame: with these columns; folds are numbers, or the text "all".
+    """
+    return frame[list(COLUMNS)].astype(
+        {
+            **dict.fromkeys(_TEXTS, "str"),
+            "fold": "object",
+            "value": "float64",
+            "reference_voxels": "int64",
+            "prediction_voxels": "int64",
+            "tolerance_mm": "float64",
+        }
+    )
+
+
+def empty_frame() -> pd.DataFrame:
+    """Return a table without rows."""
+    return as_table(pd.DataFrame({column: [] for column in COLUMNS}))
+
+
+def concatenate(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return one table of several, in their order; an empty one of none."""
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else empty_frame()
+
+
+def recorded_tolerances(frame: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """Return the tolerance of normalised surface Dice in mm, by data set and label.
+
+    Args:
+        frame: with the columns of `COLUMNS`; without that of tolerances none is known.
+
+    Raises:
+        CommandError: if results of a data set were computed with different ones.
+    """
+    rows = frame[frame["metric"] == "nsd"]
+    if "tolerance_mm" not in rows:
+        rows = rows.assign(tolerance_mm=float("nan"))
+    tolerances: dict[str, dict[str, float | None]] = {}
+    for dataset, of_dataset in rows.groupby("dataset", sort=False):
+        for label, same_label in of_dataset.groupby("label"):
+            values = [
+                None if pd.isna(mm) else float(mm) for mm in same_label["tolerance_mm"].unique()
+            ]
+            if len(values) > 1:
+                listed = sorted("unknown" if mm is None else f"{mm:g}" for mm in values)
+                raise CommandError(
+                    f"{dataset}, {label}: normalised surface Dice was computed with several "
+                    f"tolerances in mm: {', '.join(listed)}; compute all results alike with "
+                    "nnunet-attention evaluate --tolerance, or leave this metric out"
+                )
+            tolerances.setdefault(str(dataset), {})[str(label)] = values[0]
+    return tolerances
