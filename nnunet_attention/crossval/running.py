@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from nnunet_attention.crossval.named import check_names
-from nnunet_attention.crossval.runs import CrossvalPlan
+from nnunet_attention.crossval.plan import CrossvalPlan
+from nnunet_attention.crossval.work import CrossvalWork
 from nnunet_attention.jobs.launch import Outcome, Runner, Silent, View, launch
 from nnunet_attention.jobs.local import LocalRunner, devices
 from nnunet_attention.jobs.output import Output
@@ -66,11 +67,13 @@ def run(
     place = Output((default_output(plan, folders) if output is None else output).absolute())
     runner: Runner
     if slurm is None:
-        runner = LocalRunner(folders, place, devices(plan, at_once))
+        runner = LocalRunner(place, devices(plan.device, plan.num_gpus, at_once))
     else:
-        runner = SlurmRunner(plan, folders, place, slurm)
+        gpus = plan.num_gpus if plan.device == "cuda" else 0
+        runner = SlurmRunner(place, slurm, "crossval", gpus)
+    work = CrossvalWork(plan, folders)
     with termination_as_interrupt():
-        return launch(plan, folders, place, runner, Silent() if view is None else view)
+        return launch(work, place, runner, Silent() if view is None else view)
 
 
 def default_output(plan: CrossvalPlan, folders: Folders) -> Path:
