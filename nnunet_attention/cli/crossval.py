@@ -127,9 +127,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_execution_arguments(arguments)
     folders = Folders.from_environment()
     plan = plan_of(arguments)
-    check_names(plan, folders)
     root = arguments.output or default_output(plan, folders)
     if arguments.dry_run:
+        check_names(plan, folders)
         print_missing(plan, folders, root, not arguments.no_leaderboard)
         return 0
     code = execute(arguments, plan, folders, root)

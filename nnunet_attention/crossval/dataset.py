@@ -13,6 +13,7 @@ from nnunet_attention.crossval.plan import CrossvalPlan
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
 from nnunet_attention.nnunet.dataset_json import number_of_cases, read_dataset_json
+from nnunet_attention.nnunet.dataset_names import number_of_dataset
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.folds import FoldRun, FoldState, fold_state, validation_cases
 from nnunet_attention.nnunet.making_splits import check_splits
@@ -41,7 +42,11 @@ class Dataset:
             plan: says what is wanted.
             folders: nnU-Net's.
             name: full name, DatasetXXX_Name.
+
+        Raises:
+            CommandError: if the name is none of nnU-Net's.
         """
+        number_of_dataset(name)
         self.plan = plan
         self.folders = folders
         self.name = name

@@ -13,17 +13,18 @@ import psutil
 import pytest
 from crossval_kills import assert_nothing_lost, run_with_kills
 from fake_nnunet import DATASET, FakeNnunet, kill, nnunet, plan, wait_for
+from made_up_steps import DeviceStep, MadeUpStep, MadeUpWork
 
-from nnunet_attention.allocator import KEEPING
 from nnunet_attention.crossval import FoldState, FoldStep, all_runs, missing_steps, state_of
 from nnunet_attention.crossval.steps import fold as fold_module
 from nnunet_attention.crossval.work import CrossvalWork
 from nnunet_attention.errors import CommandError
 from nnunet_attention.jobs import adoption, process
 from nnunet_attention.jobs import attempt as attempt_module
-from nnunet_attention.jobs.launch import launch
+from nnunet_attention.jobs.launch import Outcome, launch
+from nnunet_attention.jobs.launch import Silent as NoView
 from nnunet_attention.jobs.leftovers import STEP_VARIABLE
-from nnunet_attention.jobs.local import Device, LocalRunner, command_environment, devices
+from nnunet_attention.jobs.local import Device, LocalRunner, devices
 from nnunet_attention.jobs.output import Output
 from nnunet_attention.nnunet.checkpoints import damaged_checkpoints, is_whole
 
@@ -103,63 +104,6 @@ def test_each_gpu_gets_one_fold_at_a_time(nnunet):
     assert {view.started_on[name] for name in folds} == {"GPU 3", "GPU 5"}
     used = {line.rpartition(" ")[2] for lines in nnunet.journals().values() for line in lines[:1]}
     assert used == {"3", "5"}
-
-
-def fold_environments(prepared, **changes) -> list[dict[str, str]]:
-    """What each fold's command gets beside what all commands get."""
-    steps = missing_steps(plan(**changes), prepared.folders)
-    return [step.environment() for step in steps if isinstance(step, FoldStep)]
-
-
-def test_folds_on_a_cpu_keep_freed_memory_whatever_their_trainer(prepared, monkeypatch):
-    for name in KEEPING:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 6)
-    assert [one.variables for one in devices("cpu", at_once=2)] == [
-        (("PYTHON_CPU_COUNT", "3"),)
-    ] * 2
-    assert devices("mps")[0].variables == devices("cpu")[0].variables == ()
-    assert fold_environments(prepared, device="cpu") == [KEEPING] * 4
-    assert fold_environments(prepared, device="mps") == [{}] * 4
-    monkeypatch.setenv("NNUNET_ATTENTION_KEEP_MEMORY", "0")
-    assert fold_environments(prepared, device="cpu") == [{}] * 4
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_no_workers_of_augmentation_reach_trainings_and_not_the_planning(
-    nnunet, device, monkeypatch
-):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
-    assert "nnUNet_n_proc_DA" not in command_environment()
-    environments = fold_environments(nnunet, device=device)
-    assert [variables["nnUNet_n_proc_DA"] for variables in environments] == ["0"] * 4
-    others = [
-        step
-        for step in missing_steps(plan(device=device), nnunet.folders)
-        if not isinstance(step, FoldStep)
-    ]
-    assert [step.environment() for step in others] == [{}] * 6
-    monkeypatch.setenv("nnUNet_n_proc_DA", "4")
-    assert command_environment()["nnUNet_n_proc_DA"] == "4"
-    for variables in fold_environments(nnunet, device=device):
-        assert "nnUNet_n_proc_DA" not in variables
-
-
-@pytest.mark.parametrize(
-    ("visible", "num_gpus", "wanted"),
-    [("0,2,3", 1, ["0", "2", "3"]), ("0,1,2,3,4", 2, ["0,1", "2,3"]), ("0,-1,2", 1, ["0"])],
-)
-def test_devices_are_those_of_cuda_visible_devices(visible, num_gpus, wanted, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    found = devices("cuda", num_gpus)
-    assert [dict(one.variables)["CUDA_VISIBLE_DEVICES"] for one in found] == wanted
-
-
-def test_too_few_gpus_are_refused_with_the_remedy(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    with pytest.raises(CommandError, match=r"2 GPUs are wanted, and 1 found.*-device cpu"):
-        devices("cuda", 2)
 
 
 def test_a_cascade_trains_all_folds_of_its_first_stage_before_itself(nnunet):
@@ -298,20 +242,6 @@ def test_fold_all_is_validated_on_what_it_was_trained_on(prepared):
     assert missing_steps(wanted, prepared.folders) == []
 
 
-def test_by_default_the_folds_are_those_of_the_splits(prepared):
-    path = prepared.folders.splits(DATASET)
-    path.write_text(json.dumps(json.loads(path.read_text())[:3]))
-    steps = missing_steps(plan(folds=None), prepared.folders)
-    assert {step.run.fold for step in steps if isinstance(step, FoldStep)} == {"0", "1", "2"}
-    (accumulation, _) = [step for step in steps if step.kind == "accumulation"]
-    assert accumulation.command[-4:] == ("-f", "0", "1", "2")
-
-
-def test_without_splits_there_will_be_five_folds(nnunet):
-    steps = missing_steps(plan(folds=None), nnunet.folders)
-    assert {step.run.fold for step in steps if isinstance(step, FoldStep)} == set("01234")
-
-
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_a_split_with_an_empty_list_is_refused(prepared, part):
     path = prepared.folders.splits(DATASET)
@@ -413,11 +343,6 @@ def test_a_finished_models_damaged_plans_are_refused_with_the_remedy(prepared, n
     assert missing_steps(plan(models=wanted.models), prepared.folders)
     path.write_text(whole)
     assert missing_steps(wanted, prepared.folders) == []
-
-
-def test_interrupted_preprocessing_is_done_again_though_all_cases_are_there(prepared):
-    prepared.folders.unfinished_data(DATASET, "nnUNetPlans_3d_fullres").touch()
-    assert missing_steps(plan(), prepared.folders)[0].kind == "preprocessing"
 
 
 def test_changed_plans_are_refused_and_the_difference_named(prepared):
@@ -758,3 +683,46 @@ def test_kills_at_random_moments_lose_and_repeat_nothing(tmp_path, seed):
     fake = FakeNnunet(tmp_path)
     run_with_kills(fake, seed, kills=2)
     assert_nothing_lost(fake)
+
+
+def made_up(tmp_path, install_command, *failing) -> tuple[Outcome, Silent, Output]:
+    """Launches steps that make four files of two groups."""
+    for name in ("a1", "a2", "b1", "b2"):
+        source = f"import pathlib; pathlib.Path({str(tmp_path / name)!r}).touch()"
+        install_command(name, "raise SystemExit(1)" if name in failing else source)
+    work = MadeUpWork(
+        tmp_path,
+        [
+            MadeUpStep(tmp_path, "a1", group_name="a"),
+            DeviceStep(tmp_path, "a2", ("a1",), group_name="a"),
+            MadeUpStep(tmp_path, "b1", group_name="b"),
+            DeviceStep(tmp_path, "b2", ("b1",), group_name="b"),
+        ],
+        {"plans": 1},
+    )
+    output, view = Output(tmp_path / "out"), Silent()
+    return launch(work, output, LocalRunner(output, devices("cpu")), view), view, output
+
+
+def test_any_steps_run_in_the_order_of_their_needs(tmp_path, install_command):
+    outcome, view, output = made_up(tmp_path, install_command)
+    assert outcome.ok
+    assert outcome.done.index("a1") < outcome.done.index("a2")
+    assert outcome.done.index("b1") < outcome.done.index("b2")
+    manifest = json.loads(output.manifest.read_text())
+    assert manifest["depends_on"] == {"a": {"plans": 1}, "b": {"plans": 1}}
+    assert view.steps == ["a1", "a2", "b1", "b2"]
+
+
+def test_what_needs_a_failed_step_is_left_and_other_groups_go_on(tmp_path, install_command):
+    outcome, _, output = made_up(tmp_path, install_command, "a1")
+    assert not outcome.ok
+    assert (list(outcome.failed), outcome.left, outcome.done) == (["a1"], ["a2"], ["b1", "b2"])
+    # Nothing of the other group has begun.
+    assert json.loads(output.manifest.read_text())["depends_on"] == {"b": {"plans": 1}}
+
+
+def test_a_view_that_shows_nothing_is_one(tmp_path, install_command):
+    install_command("a1", f"import pathlib; pathlib.Path({str(tmp_path / 'a1')!r}).touch()")
+    work, output = MadeUpWork(tmp_path, [MadeUpStep(tmp_path, "a1")]), Output(tmp_path / "out")
+    assert launch(work, output, LocalRunner(output, devices("cpu")), NoView()).done == ["a1"]
