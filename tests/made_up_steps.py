@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from nnunet_attention.jobs.lock import Lock
-from nnunet_attention.jobs.step import Step, Work
+from nnunet_attention.jobs.step import Step
+from nnunet_attention.jobs.work import Work
 
 
 @dataclass(frozen=True)

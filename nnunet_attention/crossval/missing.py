@@ -111,7 +111,7 @@ def _planning(dataset: Dataset, plans: str) -> list[tuple[str, tuple[str, ...]]]
     if path.exists():
         fault, remedy = f"{path} is damaged", "put it back, or plan again"
     raise CommandError(
-        f"-p {plans}: {fault}, and this name says not which planner makes it; {remedy}"
+        f"-p {plans}: {fault}, and the name does not tell which planner makes it; {remedy}"
     )
 
 

@@ -37,11 +37,11 @@ def run(
         at_once: folds that are trained side by side where the device is no GPU. On GPUs, one fold
             runs on each of those that CUDA_VISIBLE_DEVICES has.
         slurm: what jobs ask for; with it every step becomes a job, and `at_once` is not used.
-        view: shows what happens, such as `nnunet_attention.jobs.view.Status`; by default nothing
-            is shown.
+        view: shows what happens, such as `with nnunet_attention.jobs.view.Status() as view`; by
+            default nothing is shown.
 
     Returns:
-        the names of the steps that were done, that failed, and that need a failed one. Check
+        The names of the steps that were done, that failed, and that need a failed one. Check
         `Outcome.ok`: steps that fail raise nothing.
 
     Raises:

@@ -12,7 +12,8 @@ from nnunet_attention.crossval.steps import FoldStep
 from nnunet_attention.crossval.steps.base import dataset_lock
 from nnunet_attention.errors import CommandError
 from nnunet_attention.jobs.lock import Lock
-from nnunet_attention.jobs.step import Step, Work
+from nnunet_attention.jobs.step import Step
+from nnunet_attention.jobs.work import Work
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.folds import FoldState
 from nnunet_attention.nnunet.planned import differences

@@ -18,7 +18,8 @@ from nnunet_attention.jobs.lock import Lock
 from nnunet_attention.jobs.manifest import Manifest
 from nnunet_attention.jobs.output import Output
 from nnunet_attention.jobs.process import last_lines
-from nnunet_attention.jobs.step import Step, Work
+from nnunet_attention.jobs.step import Step
+from nnunet_attention.jobs.work import Work
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2

@@ -45,15 +45,15 @@ def devices(kind: str, gpus: int = 1, at_once: int = 1) -> list[Device]:
         CommandError: if there are too few GPUs.
     """
     if kind != "cuda":
-        # nnU-Net takes all cores for each training; Python 3.13 and later heeds the variable.
+        # Each command would take all cores; Python 3.13 and later heeds the variable.
         cores = str(max(1, (os.cpu_count() or 1) // at_once))
         variables = (("PYTHON_CPU_COUNT", cores),) if at_once > 1 else ()
         return [Device(kind, variables) for _ in range(at_once)]
     names = visible_gpus()
     if len(names) < gpus:
-        wanted = f"{gpus} GPUs are" if gpus > 1 else "a GPU is"
+        number = f"{gpus} GPUs are" if gpus > 1 else "a GPU is"
         raise CommandError(
-            f"-device cuda: {wanted} wanted, and {len(names)} found ({_VISIBLE}="
+            f"-device cuda: {number} wanted, and {len(names)} found ({_VISIBLE}="
             f"{os.environ.get(_VISIBLE, 'unset')}); give -device cpu, or run where the GPUs are"
         )
     groups = (names[first : first + gpus] for first in range(0, len(names) - gpus + 1, gpus))
@@ -171,7 +171,7 @@ class LocalRunner:
     def _attempt(self, step: Step, device: Device) -> Attempt:
         environment = command_environment() | dict(device.variables)
         if self._several:
-            # Trainings on several GPUs each find a free port, unless one is named for all.
+            # Commands that need a port each find a free one, unless one is named for all.
             environment.pop("MASTER_PORT", None)
         return Attempt(step, self._output, environment, device.name, adopts=True)
 

@@ -22,7 +22,7 @@ import nnunet_attention
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json
 from nnunet_attention.jobs.output import Output
-from nnunet_attention.jobs.step import Work
+from nnunet_attention.jobs.work import Work
 from nnunet_attention.versions import versions_of
 
 # They say where and on what a launch ran, whatever it runs.

@@ -203,7 +203,7 @@ class SlurmRunner:
         gres = settings.gres
         if gres is None and self._gpus:
             gres = f"gpu:{self._gpus}"
-        wanted = {
+        parameters = {
             "job_name": f"{self._prefix}-{steps[0].kind}",
             "partition": settings.partition,
             "time": settings.minutes,
@@ -218,7 +218,9 @@ class SlurmRunner:
             "srun_args": [f"--cpus-per-task={settings.cpus}"],
             "additional_parameters": {"requeue": True, **settings.options},
         }
-        executor.update_parameters(**{k: v for k, v in wanted.items() if v is not None})
+        executor.update_parameters(
+            **{name: value for name, value in parameters.items() if value is not None}
+        )
         return executor
 
     def _taken_over(self, step: Step) -> SlurmJob | None:

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from nnunet_attention.jobs.attempt import Result
 from nnunet_attention.jobs.launch import Running
-from nnunet_attention.jobs.step import Step, Work
+from nnunet_attention.jobs.step import Step
+from nnunet_attention.jobs.work import Work
 from nnunet_attention.pace import Pace, duration
 
 _REFRESH_SECONDS = 1.0

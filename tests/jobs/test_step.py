@@ -7,7 +7,7 @@ from made_up_steps import DeviceStep, MadeUpStep
 
 MODULES = (
     *("adoption", "attempt", "launch", "leftovers", "local", "lock", "manifest", "output"),
-    *("process", "slurm", "step", "view"),
+    *("process", "slurm", "step", "view", "work"),
 )
 
 

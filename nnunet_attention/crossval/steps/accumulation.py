@@ -38,6 +38,11 @@ class AccumulationStep(CrossvalStep):
             *("-c", configuration, "-tr", trainer, "-p", plans, "-f", *self.folds),
         )
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return data set, model and what is done, and no fold."""
+        return (self.dataset_in_words, " ".join((*self.model, self.kind)), "")
+
     def place(self) -> Path:
         """Return the folder of the model."""
         return self.folders.model(self.dataset, *self.model)

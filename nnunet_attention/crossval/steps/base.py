@@ -47,8 +47,7 @@ class CrossvalStep(Step):
     @property
     def cells(self) -> tuple[str, ...]:
         """Return data set, what is done, and no fold."""
-        what = self.name.removeprefix(self.dataset).strip().replace("__", " ")
-        return (self.dataset_in_words, what, "")
+        return (self.dataset_in_words, self.name.removeprefix(self.dataset).strip(), "")
 
     @property
     def dataset_in_words(self) -> str:
