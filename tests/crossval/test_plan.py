@@ -17,7 +17,13 @@ def prepared(nnunet):
 def fold_environments(prepared, **changes) -> list[dict[str, str]]:
     """What each fold's command gets beside what all commands get."""
     steps = missing_steps(plan(**changes), prepared.folders)
-    return [step.environment() for step in steps if isinstance(step, FoldStep)]
+    return [own_variables(step) for step in steps if isinstance(step, FoldStep)]
+
+
+def own_variables(step) -> dict[str, str]:
+    """A step's variables but for nnU-Net's folders."""
+    folders = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    return {name: value for name, value in step.environment().items() if name not in folders}
 
 
 def test_folds_on_a_cpu_keep_freed_memory_whatever_their_trainer(prepared, monkeypatch):
@@ -48,7 +54,7 @@ def test_no_workers_of_augmentation_reach_trainings_and_not_the_planning(
         for step in missing_steps(plan(device=device), nnunet.folders)
         if not isinstance(step, FoldStep)
     ]
-    assert [step.environment() for step in others] == [{}] * 6
+    assert [own_variables(step) for step in others] == [{}] * 6
     monkeypatch.setenv("nnUNet_n_proc_DA", "4")
     assert command_environment()["nnUNet_n_proc_DA"] == "4"
     for variables in fold_environments(nnunet, device=device):

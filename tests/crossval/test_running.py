@@ -34,6 +34,9 @@ def test_a_plan_is_all_it_takes(nnunet, capfd):
 
 def test_folders_and_output_may_be_given(nnunet, monkeypatch, tmp_path):
     nnunet.prepare()
+    # What the variables say counts for nothing then.
+    for name in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / "elsewhere"))
     outcome = run(ONE_FOLD, folders=nnunet.folders, output=tmp_path / "out", at_once=2)
     assert outcome.ok
     (record,) = [
@@ -43,6 +46,7 @@ def test_folders_and_output_may_be_given(nnunet, monkeypatch, tmp_path):
     ]
     assert record["device"] == "cpu"
     assert not (nnunet.folders.results / "crossval").exists()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_step_that_fails_is_in_the_outcome(nnunet, monkeypatch):

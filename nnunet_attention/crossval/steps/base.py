@@ -44,6 +44,14 @@ class CrossvalStep(Step):
         """Return nnU-Net's folders for what it makes."""
         return (self.folders.results, self.folders.preprocessed)
 
+    def environment(self) -> dict[str, str]:
+        """Return the variables that name nnU-Net's folders, whatever this process's own say."""
+        return {
+            "nnUNet_raw": str(self.folders.raw),
+            "nnUNet_preprocessed": str(self.folders.preprocessed),
+            "nnUNet_results": str(self.folders.results),
+        }
+
     @property
     def cells(self) -> tuple[str, ...]:
         """Return data set, what is done, and no fold."""

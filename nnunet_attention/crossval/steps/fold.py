@@ -96,7 +96,7 @@ class FoldStep(CrossvalStep):
 
     def environment(self) -> dict[str, str]:
         """Return the fold's variables; a validation is told which cases need no prediction."""
-        variables = dict(self.variables)
+        variables = {**super().environment(), **dict(self.variables)}
         if self.state is FoldState.TRAINED:
             variables[KEPT_VARIABLE] = json.dumps(kept_predictions(self.run, self.folders))
         return variables

@@ -124,8 +124,15 @@ def test_a_validation_is_told_which_predictions_are_whole(nnunet):
     (fold / "validation" / f"{half}.nii.gz").write_bytes(content[:-1])
     assert kept_predictions(RUN, nnunet.folders) == [whole]
     environment = step_of(nnunet, FoldState.TRAINED, variables=(("A", "1"),)).environment()
-    assert environment == {"A": "1", "NNUNET_ATTENTION_KEPT_CASES": json.dumps([whole])}
-    assert step_of(nnunet, FoldState.INTERRUPTED).environment() == {}
+    assert environment == {
+        "A": "1",
+        "NNUNET_ATTENTION_KEPT_CASES": json.dumps([whole]),
+        "nnUNet_raw": str(nnunet.folders.raw),
+        "nnUNet_preprocessed": str(nnunet.folders.preprocessed),
+        "nnUNet_results": str(nnunet.folders.results),
+    }
+    interrupted = step_of(nnunet, FoldState.INTERRUPTED).environment()
+    assert "NNUNET_ATTENTION_KEPT_CASES" not in interrupted
 
 
 def test_logs_checkpoints_and_predictions_are_movements(nnunet):
