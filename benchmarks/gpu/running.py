@@ -13,7 +13,7 @@ from xml.etree.ElementTree import ParseError
 
 from benchmarks.gpu.work import Work
 from nnunet_attention.errors import CommandError
-from nnunet_attention.jobs.attempt import STEP_VARIABLE, end_processes, processes_of_steps
+from nnunet_attention.jobs.leftovers import STEP_VARIABLE, end_processes, processes_of_steps
 from nnunet_attention.jobs.lock import Lock
 from nnunet_attention.jobs.process import LoggedProcess, last_lines, termination_as_interrupt
 

@@ -24,8 +24,7 @@ from nnunet_attention.cli.shared_arguments import (
 from nnunet_attention.errors import CommandError
 
 if TYPE_CHECKING:
-    from nnunet_attention.crossval import CrossvalPlan, Folders
-    from nnunet_attention.jobs.launch import Outcome
+    from nnunet_attention.crossval import CrossvalPlan, Folders, Outcome, SlurmSettings
 
 HELP = (
     "cross-validate models on data sets: makes what is missing of fingerprint, plans, "
@@ -35,7 +34,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is trained, and where; nnU-Net's letters mean what they mean there."""
+    """Add what is trained, and where; nnU-Net's letters mean what they mean there."""
     add_datasets(parser)
     add_configurations(parser, "configurations; 3d_cascade_fullres brings 3d_lowres along")
     add_trainers(
@@ -61,17 +60,17 @@ def add_execution_arguments(
     output: str = "folder for logs, manifest.json and leaderboard (default: crossval/DATASETS in "
     "nnUNet_results)",
 ) -> None:
-    """Where, and how much at a time; the same for all commands that cross-validate.
+    """Add where, and how much at a time; the same for all commands that cross-validate.
 
     Args:
         parser: gets them.
-        output: what `-o` means.
+        output: says what `-o` means.
     """
     add_device(parser)
     parser.add_argument(
         "-num_gpus", type=positive, default=1, metavar="N",
-        help="GPUs of each fold (default: 1). One fold at a time runs on each GPU, or group of "
-        "them, of CUDA_VISIBLE_DEVICES",
+        help="GPUs that each fold takes (default: 1). Each GPU of CUDA_VISIBLE_DEVICES, or group "
+        "of so many, trains one fold at a time",
     )  # fmt: skip
     parser.add_argument(
         "--at-once", type=positive, metavar="N",
@@ -79,7 +78,7 @@ def add_execution_arguments(
     )  # fmt: skip
     parser.add_argument(
         "-np", type=positive, default=8, metavar="N", dest="processes",
-        help="processes of fingerprint and preprocessing (default: 8)",
+        help="processes that fingerprint and preprocessing use (default: 8)",
     )  # fmt: skip
     parser.add_argument(
         "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
@@ -91,15 +90,20 @@ def add_execution_arguments(
     slurm.add_argument(
         "--slurm", action="store_true", help="submit everything as jobs, folds as a job array"
     )
-    slurm.add_argument("--partition", metavar="NAME", help="of the jobs")
+    slurm.add_argument("--partition", metavar="NAME", help="the partition that the jobs run in")
     slurm.add_argument(
         "--time", type=positive, metavar="MINUTES",
-        help="of each job; a fold that needs longer is requeued and goes on (default: 1440)",
+        help="time limit of each job; a fold that takes longer is requeued and goes on (default: "
+        "1440)",
     )  # fmt: skip
-    slurm.add_argument("--mem", type=positive, metavar="GB", help="of each job (default: 32)")
-    slurm.add_argument("--cpus", type=positive, metavar="N", help="of each job (default: 12)")
     slurm.add_argument(
-        "--gres", metavar="GRES", help="of a fold (default: gpu:N with -num_gpus N on cuda)"
+        "--mem", type=positive, metavar="GB", help="memory of each job (default: 32)"
+    )
+    slurm.add_argument("--cpus", type=positive, metavar="N", help="cores of each job (default: 12)")
+    slurm.add_argument(
+        "--gres",
+        metavar="GRES",
+        help="devices of a fold's job (default: gpu:N with -num_gpus N on cuda)",
     )
     slurm.add_argument(
         "--jobs-at-once", type=positive, metavar="N",
@@ -117,15 +121,15 @@ def add_execution_arguments(
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Makes what is missing, then the leaderboard."""
-    from nnunet_attention.crossval import Folders, check_names
+    """Make what is missing, then the leaderboard."""
+    from nnunet_attention.crossval import Folders, check_names, default_output
 
     check_execution_arguments(arguments)
     folders = Folders.from_environment()
     plan = plan_of(arguments)
-    check_names(plan, folders)
     root = arguments.output or default_output(plan, folders)
     if arguments.dry_run:
+        check_names(plan, folders)
         print_missing(plan, folders, root, not arguments.no_leaderboard)
         return 0
     code = execute(arguments, plan, folders, root)
@@ -133,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_execution_arguments(arguments: argparse.Namespace) -> None:
-    """Refuses options of `add_execution_arguments` that would change nothing.
+    """Refuse options of `add_execution_arguments` that would change nothing.
 
     Raises:
         CommandError: naming them; somebody might else train on the login node, for instance.
@@ -168,13 +172,14 @@ def check_execution_arguments(arguments: argparse.Namespace) -> None:
 
 
 def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
-    """What is wanted, with full names of data sets.
+    """Return what is wanted, with full names of data sets.
 
     Raises:
-        CommandError: if a data set is unknown, a fold is none, or something is given twice.
+        CommandError: if a data set is unknown, a fold is not one, or something is given twice.
     """
     from nnunet_attention.crossval import CrossvalPlan
     from nnunet_attention.nnunet.datasets import dataset_name
+    from nnunet_attention.nnunet.model_folders import model_title
 
     folds = None if arguments.folds is None else tuple(arguments.folds)
     check_folds(folds)
@@ -184,7 +189,7 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     if weights is not None and not weights.is_file():
         raise CommandError(f"-pretrained_weights {weights}: there is no such file")
     plan = CrossvalPlan(
-        datasets=tuple(dataset_name(one) for one in arguments.datasets),
+        datasets=tuple(dataset_name(text) for text in arguments.datasets),
         configurations=tuple(arguments.configurations),
         models=trained_models(arguments.trainers, arguments.plans),
         folds=folds,
@@ -197,7 +202,7 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     for letter, values in (
         ("-d", plan.datasets),
         ("-c", plan.configurations),
-        ("-tr", tuple("__".join(model) for model in plan.models)),
+        ("-tr", tuple(model_title(*model) for model in plan.models)),
         ("-f", plan.folds or ()),
     ):
         twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
@@ -206,29 +211,17 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     return plan
 
 
-def default_output(plan: CrossvalPlan, folders: Folders) -> Path:
-    """Beside the results, by data sets."""
-    from nnunet_attention.nnunet.dataset_names import number_of_dataset
-
-    name = plan.datasets[0]
-    if len(plan.datasets) > 1:
-        name = f"Datasets_{'_'.join(number_of_dataset(one) for one in plan.datasets)}"
-    return folders.results / "crossval" / name
-
-
 def print_missing(
     plan: CrossvalPlan, folders: Folders, root: Path, with_leaderboard: bool = True
 ) -> None:
-    """The run list: a line for each step with its command."""
+    """Print a line for each step that is missing, with its command."""
     from nnunet_attention.crossval import missing_steps
 
     steps = missing_steps(plan, folders)
     for number, step in enumerate(steps, 1):
         command = shlex.join(step.command) if step.command else "(written by this command)"
-        state = "" if step.state is None else f" [{step.state.value}]"
-        if step.plans_file is not None and step.plans_file.exists():
-            state = f" [made again: {step.plans_file} is damaged]"
-        print(f"{number:3d}  {step.name}{state}\n     {command}")
+        remark = f" [{step.remark}]" if step.remark else ""
+        print(f"{number:3d}  {step.name}{remark}\n     {command}")
     if not with_leaderboard:
         if not steps:
             print("nothing is missing")
@@ -238,23 +231,21 @@ def print_missing(
 
 
 def execute(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path) -> int:
-    """Runs everything that is missing where the arguments say, and returns the exit code."""
-    from nnunet_attention.jobs.launch import launch
-    from nnunet_attention.jobs.local import LocalRunner, devices
-    from nnunet_attention.jobs.output import Output
-    from nnunet_attention.jobs.process import termination_as_interrupt
+    """Run everything that is missing where the arguments say, and return the exit code."""
+    from nnunet_attention.crossval import run as run_crossval
     from nnunet_attention.jobs.view import Status
 
-    output = Output(root.absolute())
-    if arguments.slurm:
-        from nnunet_attention.jobs.slurm import SlurmRunner
-
-        runner = SlurmRunner(plan, folders, output, slurm_settings(arguments))
-    else:
-        runner = LocalRunner(folders, output, devices(plan, arguments.at_once or 1))
+    slurm = slurm_settings(arguments) if arguments.slurm else None
     try:
-        with termination_as_interrupt(), Status(folders) as view:
-            outcome = launch(plan, folders, output, runner, view)
+        with Status() as view:
+            outcome = run_crossval(
+                plan,
+                folders=folders,
+                output=root,
+                at_once=arguments.at_once or 1,
+                slurm=slurm,
+                view=view,
+            )
     except KeyboardInterrupt:
         where = "the jobs go on; watch them again" if arguments.slurm else "go on"
         print(
@@ -267,9 +258,13 @@ def execute(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders,
     return 1
 
 
-def slurm_settings(arguments: argparse.Namespace):
-    """Of the jobs."""
-    from nnunet_attention.jobs.slurm import SlurmSettings
+def slurm_settings(arguments: argparse.Namespace) -> SlurmSettings:
+    """Return what the jobs ask for, as the arguments say.
+
+    Raises:
+        CommandError: if an option for sbatch has no value.
+    """
+    from nnunet_attention.crossval import SlurmSettings
 
     options = {}
     for text in arguments.sbatch:
@@ -286,13 +281,15 @@ def slurm_settings(arguments: argparse.Namespace):
         "jobs_at_once": arguments.jobs_at_once,
         "signal_seconds": arguments.signal_seconds,
     }
-    wanted = {name: value for name, value in given.items() if value is not None}
-    return SlurmSettings(**wanted, options=options)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return SlurmSettings(**chosen, options=options)
 
 
 def leaderboard_arguments(plan: CrossvalPlan, root: Path) -> list[str]:
-    """Of `nnunet-attention`."""
-    models = [f"{trainer}__{plans}" for trainer, plans in plan.models]
+    """Return the arguments with which `nnunet-attention` makes the leaderboard."""
+    from nnunet_attention.nnunet.model_folders import model_title
+
+    models = [model_title(*model) for model in plan.models]
     return [
         *("leaderboard", "-d", *plan.datasets, "-c", *plan.configurations, "-tr", *models),
         *(("-f", *plan.folds) if plan.folds else ()),
@@ -301,14 +298,15 @@ def leaderboard_arguments(plan: CrossvalPlan, root: Path) -> list[str]:
 
 
 def make_leaderboard(plan: CrossvalPlan, root: Path) -> int:
-    """Of all models, from their finished folds."""
+    """Make the leaderboard of all models from their finished folds, and return the exit code."""
+    # The one place that runs another command.
     from nnunet_attention.cli.main import main
 
     return main(leaderboard_arguments(plan, root))
 
 
 def _print_failures(outcome: Outcome, root: Path, command: str) -> None:
-    """What failed, and what could not be done without it."""
+    """Print what failed, and what could not be done without it."""
     for message in outcome.failed.values():
         # Its log's last lines were shown when it failed.
         print(f"nnunet-attention {command}: {message.splitlines()[0]}", file=sys.stderr)

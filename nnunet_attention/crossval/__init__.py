@@ -1,18 +1,29 @@
-"""Cross-validation from a data set to a leaderboard: what is missing, and running it."""
+"""Cross-validation from a data set to gathered results: what is missing, and running it."""
 
+from nnunet_attention.crossval.missing import all_runs, missing_steps
 from nnunet_attention.crossval.named import check_names
-from nnunet_attention.crossval.runs import CrossvalPlan, Step, all_runs, missing_steps, state_of
+from nnunet_attention.crossval.plan import CrossvalPlan
+from nnunet_attention.crossval.running import default_output, run
+from nnunet_attention.crossval.steps import CrossvalStep, FoldStep
+from nnunet_attention.crossval.steps.fold import state_of
+from nnunet_attention.jobs.launch import Outcome
+from nnunet_attention.jobs.slurm import SlurmSettings
 from nnunet_attention.nnunet.fold_state import FoldRun, FoldState
 from nnunet_attention.nnunet.folders import Folders
 
 __all__ = [
     "CrossvalPlan",
+    "CrossvalStep",
     "FoldRun",
     "FoldState",
+    "FoldStep",
     "Folders",
-    "Step",
+    "Outcome",
+    "SlurmSettings",
     "all_runs",
     "check_names",
+    "default_output",
     "missing_steps",
+    "run",
     "state_of",
 ]

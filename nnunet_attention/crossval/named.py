@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnunet_attention.crossval.runs import CrossvalPlan
+from nnunet_attention.crossval.plan import CrossvalPlan
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
 from nnunet_attention.nnunet.dataset_json import read_dataset_json
@@ -12,7 +12,7 @@ from nnunet_attention.nnunet.plans import configuration_of
 
 
 def check_names(plan: CrossvalPlan, folders: Folders) -> None:
-    """Refuses trainers, and networks in plans that are there, which nnU-Net will not find.
+    """Refuse trainers, and networks in plans that are there, which nnU-Net will not find.
 
     Raises:
         CommandError: with the names that are like it; or if nnU-Net cannot read a data set's

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.crossval.runs import CrossvalPlan, all_runs, missing_steps
+from nnunet_attention.crossval import CrossvalPlan, all_runs, missing_steps
 from nnunet_attention.errors import CommandError
 from nnunet_attention.experiments import derived as derived_data
 from nnunet_attention.experiments import transfer as moving

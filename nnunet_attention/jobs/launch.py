@@ -7,17 +7,19 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
-from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, all_runs, missing_steps
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import require_writable
-from nnunet_attention.jobs.attempt import Result, dataset_lock, end_leftovers
+from nnunet_attention.jobs.attempt import Result
+from nnunet_attention.jobs.leftovers import end_leftovers
 from nnunet_attention.jobs.lock import Lock
 from nnunet_attention.jobs.manifest import Manifest
 from nnunet_attention.jobs.output import Output
 from nnunet_attention.jobs.process import last_lines
-from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.jobs.step import Step
+from nnunet_attention.jobs.work import Work
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
@@ -33,52 +35,76 @@ class Running(Protocol):
         device: for people.
         started: in seconds since the epoch.
         notes: what was found and done before.
-        waits: it is in a queue.
-        adopted: it was begun by a launcher that is gone.
     """
 
     step: Step
     device: str
     started: float
     notes: list[str]
-    waits: bool
-    adopted: bool
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether it is in a queue."""
+
+    @property
+    def adopted(self) -> bool:
+        """Tell whether it was begun by a launcher that is gone."""
 
     def poll(self) -> Result | None:
-        """How it ended; None while it runs or waits."""
+        """Return how it ended; None while it runs or waits."""
 
     def stop(self) -> None:
-        """Ends it."""
+        """End it."""
 
 
 class Runner(Protocol):
     """Starts steps somewhere."""
 
     def check(self, steps: Sequence[Step]) -> None:
-        """Raises LockedError if somebody else is at one of the steps."""
+        """Raise LockedError if somebody else is at one of the steps."""
 
     def adopts(self, step: Step) -> bool:
-        """Whether what a killed launcher has left of a step may go on."""
+        """Tell whether what a killed launcher has left of a step may go on."""
 
-    def start(self, ready: Sequence[Step]) -> list[Running]:
-        """Starts as many of the steps as there is room for, the first ones first."""
+    def start(self, ready: Sequence[Step]) -> Sequence[Running]:
+        """Start as many of the steps as there is room for, the first ones first."""
 
 
 class View(Protocol):
     """Shows what happens."""
 
-    def begin(self, plan: CrossvalPlan, steps: Sequence[Step], notes: Sequence[str]) -> None: ...
+    def begin(self, work: Work, steps: Sequence[Step], notes: Sequence[str]) -> None:
+        """Show what is missing at the beginning, and what was cleared up."""
 
-    def started(self, running: Running) -> None: ...
+    def started(self, running: Running) -> None:
+        """Show a step that begins, or is watched from now on."""
 
-    def ended(self, step: Step, result: Result) -> None: ...
+    def ended(self, step: Step, result: Result) -> None:
+        """Show how a step has ended."""
 
-    def update(self, waiting: Sequence[Step], running: Sequence[Running]) -> None: ...
+    def update(self, waiting: Sequence[Step], running: Sequence[Running]) -> None:
+        """Show how far everything is; called several times a second."""
+
+
+class Silent:
+    """A view that shows nothing."""
+
+    def begin(self, work: Work, steps: Sequence[Step], notes: Sequence[str]) -> None:
+        """Show nothing."""
+
+    def started(self, running: Running) -> None:
+        """Show nothing."""
+
+    def ended(self, step: Step, result: Result) -> None:
+        """Show nothing."""
+
+    def update(self, waiting: Sequence[Step], running: Sequence[Running]) -> None:
+        """Show nothing."""
 
 
 @dataclass
 class Outcome:
-    """What has become of a launch.
+    """Tells what has become of a launch.
 
     Attributes:
         done: names of the steps that were done now.
@@ -92,34 +118,33 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
+        """Tell whether nothing failed and nothing was left."""
         return not self.failed and not self.left
 
 
-def launch(
-    plan: CrossvalPlan, folders: Folders, output: Output, runner: Runner, view: View
-) -> Outcome:
-    """Makes all that is missing. What fails is kept for the end while everything else goes on.
+def launch(work: Work, output: Output, runner: Runner, view: View) -> Outcome:
+    """Do all that is missing. What fails is kept for the end while everything else goes on.
 
     However it ends, all that was started has been stopped; another launch goes on from there.
 
     Raises:
         CommandError: if nothing can be begun.
     """
-    for folder in (folders.preprocessed, folders.results, output.root):
+    for folder in (*work.written_folders, output.root):
         require_writable(folder)
     with Lock(output.lock, str(output.root)).held():
-        steps = _listed(plan, folders)
+        steps = _listed(work)
         runner.check(steps)
-        manifest = Manifest(output, plan, folders)
+        manifest = Manifest(output, work)
         manifest.open()
-        kept = {step.name for step in steps if runner.adopts(step)}
-        runs = [run for run in all_runs(plan, folders) if run.name not in kept]
-        view.begin(plan, steps, end_leftovers(runs, folders))
-        return _Launch(plan, folders, runner, view, manifest, output, steps).run()
+        adopted = {step.name for step in steps if runner.adopts(step)}
+        others = [step for step in work.device_steps() if step.name not in adopted]
+        view.begin(work, steps, end_leftovers(others))
+        return _Launch(work, runner, view, manifest, output, steps).run()
 
 
-def _listed(plan: CrossvalPlan, folders: Folders) -> list[Step]:
-    """What is missing. nnU-Net writes its files in place: one may be half there for a moment.
+def _listed(work: Work) -> list[Step]:
+    """List what is missing. A file that is written in place may be half there for a moment.
 
     Raises:
         LockedError: if what cannot be read is just being written by somebody else's step.
@@ -127,28 +152,27 @@ def _listed(plan: CrossvalPlan, folders: Folders) -> list[Step]:
     """
     for _ in range(_READINGS - 1):
         try:
-            return missing_steps(plan, folders)
+            return work.missing_steps()
         except CommandError:
-            for dataset in plan.datasets:
-                dataset_lock(dataset, folders).check_free()
+            for lock in work.reading_locks():
+                lock.check_free()
             time.sleep(_BETWEEN_READINGS_SECONDS)
-    return missing_steps(plan, folders)
+    return work.missing_steps()
 
 
 class _Launch:
-    """The state of one launch."""
+    """Holds the state of one launch."""
 
     def __init__(
         self,
-        plan: CrossvalPlan,
-        folders: Folders,
+        work: Work,
         runner: Runner,
         view: View,
         manifest: Manifest,
         output: Output,
         steps: Sequence[Step],
     ):
-        self._plan, self._folders, self._output = plan, folders, output
+        self._work, self._output = work, output
         self._runner, self._view, self._manifest = runner, view, manifest
         self._waiting = {step.name: step for step in steps}
         self._running: dict[str, Running] = {}
@@ -171,13 +195,13 @@ class _Launch:
         return self._outcome
 
     def _start(self) -> bool:
-        """Starts what can be started; whether there was something."""
+        """Start what can be started; tell whether there was something."""
         open_names = {*self._waiting, *self._running, *self._outcome.failed, *self._outcome.left}
         ready = [step for step in self._waiting.values() if not open_names.intersection(step.needs)]
         for step in ready:
-            if step.kind == FOLD and step.dataset not in self._begun:
-                self._begun.add(step.dataset)
-                self._kept(lambda step=step: self._manifest.note_dependence(step.dataset))
+            if step.takes_device and step.group not in self._begun:
+                self._begun.add(step.group)
+                self._kept(partial(self._manifest.note_dependence, step.group))
         started = self._runner.start(ready) if ready else []
         # All of them before anything else is done: what is not known here is not stopped.
         self._running.update({running.step.name: running for running in started})
@@ -187,7 +211,7 @@ class _Launch:
         return bool(started)
 
     def _collect(self) -> bool:
-        """Takes note of what has ended, and of what is missing now; whether something ended."""
+        """Note what has ended and what is missing now; tell whether something has ended."""
         results = {name: running.poll() for name, running in self._running.items()}
         ended = {name: result for name, result in results.items() if result is not None}
         steps = {name: self._running.pop(name).step for name in ended}
@@ -196,8 +220,8 @@ class _Launch:
                 self._outcome.done.append(name)
             else:
                 self._outcome.failed[name] = result.message
-        for dataset in dict.fromkeys(step.dataset for step in steps.values()):
-            self._refresh(dataset, [name for name in ended if steps[name].dataset == dataset])
+        for group in dict.fromkeys(step.group for step in steps.values()):
+            self._refresh(group, [name for name in ended if steps[name].group == group])
         for name, step in steps.items():
             failure = self._outcome.failed.get(name)
             result = ended[name]
@@ -208,12 +232,12 @@ class _Launch:
             self._kept(self._manifest.write)
         return bool(ended)
 
-    def _refresh(self, dataset: str, ended: list[str]) -> None:
-        """Asks the folders again, which is where a step's success is seen."""
+    def _refresh(self, group: str, ended: list[str]) -> None:
+        """Ask the folders again, which is where a step's success is seen."""
         outcome = self._outcome
-        kept = {name: step for name, step in self._waiting.items() if step.dataset != dataset}
+        kept = {name: step for name, step in self._waiting.items() if step.group != group}
         try:
-            missing = missing_steps(self._plan, self._folders, [dataset])
+            missing = self._work.missing_steps((group,))
         except CommandError as error:
             for name in ended:
                 self._fail(name, str(error))
@@ -234,9 +258,9 @@ class _Launch:
                 or step.name in outcome.left
             ):
                 kept[step.name] = step
-        order = {name: number for number, name in enumerate(self._plan.datasets)}
-        # Stable: within a data set as listed.
-        self._waiting = dict(sorted(kept.items(), key=lambda item: order[item[1].dataset]))
+        order = {name: number for number, name in enumerate(self._work.groups)}
+        # Stable: within a group as listed.
+        self._waiting = dict(sorted(kept.items(), key=lambda item: order[item[1].group]))
 
     def _fail(self, name: str, message: str) -> None:
         self._outcome.failed.setdefault(name, message)
@@ -244,7 +268,7 @@ class _Launch:
             self._outcome.done.remove(name)
 
     def _give_up_blocked(self) -> bool:
-        """Leaves what needs something that failed; whether there was something."""
+        """Leave what needs something that failed; tell whether there was something."""
         given_up = False
         while True:
             lost = {*self._outcome.failed, *self._outcome.left}
@@ -259,7 +283,7 @@ class _Launch:
             self._outcome.left += blocked
 
     def _stop_all(self) -> None:
-        """At the same time, as each may take seconds to end."""
+        """End them all at the same time, as each may take seconds."""
         if not self._running:
             return
         with ThreadPoolExecutor(len(self._running)) as pool:
@@ -267,7 +291,7 @@ class _Launch:
         self._kept(self._manifest.write)
 
     def _kept(self, write: Callable[[], None]) -> None:
-        """Writes the manifest; a full disk must not end trainings that may still find room."""
+        """Write the manifest; a full disk must not end steps that may still find room."""
         try:
             write()
         except (OSError, CommandError) as error:

@@ -37,12 +37,12 @@ _MOST_LOOKS = 20
 
 
 class LockedError(CommandError):
-    """Somebody else works there."""
+    """Says that somebody else works there."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a lock.
+    """Says who holds a lock.
 
     Attributes:
         host: name of the machine.
@@ -59,6 +59,7 @@ class Owner:
 
     @classmethod
     def this_process(cls) -> Owner:
+        """Return what this process is as an owner."""
         return cls(
             socket.gethostname(), os.getpid(), psutil.Process().create_time(), slurm_job_of_this()
         )
@@ -69,7 +70,7 @@ class Owner:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it surely no longer runs."""
+        """Tell whether it surely no longer runs."""
         if self.host == socket.gethostname():
             return not self._runs_here()
         if self.job is None:
@@ -93,13 +94,13 @@ class Owner:
 
 
 def slurm_job_of_this() -> str | None:
-    """The SLURM job that this process runs in, as squeue names it."""
+    """Return the SLURM job that this process runs in, as squeue names it."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
 def queued_jobs() -> dict[str, str] | None:
-    """States of this user's jobs in SLURM's queue; None where that cannot be found out."""
+    """Return the states of this user's jobs in SLURM's queue; None where it does not answer."""
     try:
         done = subprocess.run(
             ["squeue", "--noheader", "--array", "--format=%i %T", "--me"],
@@ -114,7 +115,7 @@ def queued_jobs() -> dict[str, str] | None:
 
 
 class Lock:
-    """A lock on what a file stands for.
+    """Locks what a file stands for.
 
     Examples:
         >>> with Lock(folder / ".lock", "folder").held():  # doctest: +SKIP
@@ -122,7 +123,7 @@ class Lock:
     """
 
     def __init__(self, path: Path, what: str):
-        """Takes nothing yet.
+        """Take nothing yet.
 
         Args:
             path: of the lock's file.
@@ -133,7 +134,7 @@ class Lock:
         self._mine: Owner | None = None
 
     def take(self) -> None:
-        """Takes the lock, also from an owner that is gone.
+        """Take the lock, also from an owner that is gone.
 
         Raises:
             LockedError: if another process has it.
@@ -148,7 +149,7 @@ class Lock:
         raise LockedError(self._refusal(self.owner()))
 
     def release(self) -> None:
-        """Gives the lock back; nothing happens where it is not ours."""
+        """Give the lock back; nothing happens where it is not ours."""
         if self._mine is not None and self.owner() == self._mine:
             # One that cannot be removed is taken over later; what brought us here counts more.
             with suppress(OSError):
@@ -156,7 +157,7 @@ class Lock:
         self._mine = None
 
     def check_free(self) -> None:
-        """Refuses as `take` would, and takes nothing.
+        """Refuse as `take` would, but take nothing.
 
         Raises:
             LockedError: if another process has it.
@@ -166,12 +167,12 @@ class Lock:
             raise LockedError(self._refusal(owner))
 
     def owner(self) -> Owner | None:
-        """Who has it; None where nobody has, or the file is no lock."""
+        """Return who has it; None where nobody has, or the file is no lock."""
         return _owner_in(_content(self._path))
 
     @contextmanager
-    def held(self):
-        """Takes the lock for a block."""
+    def held(self) -> Iterator[Lock]:
+        """Take the lock for a block."""
         self.take()
         try:
             yield self
@@ -179,24 +180,24 @@ class Lock:
             self.release()
 
     def _acquire(self, path: Path, text: str) -> bool:
-        """Makes a file ours: the lock, or one on a takeover; False: it has changed meanwhile.
+        """Make a file ours, the lock or one on a takeover; False if it has changed meanwhile.
 
         Raises:
             LockedError: if another process has it.
         """
         if _create(path, text):
             return True
-        found = _content(path)
-        if found is None:
+        before = _content(path)
+        if before is None:
             return False
-        if not _is_left(path, found):
-            raise LockedError(self._refusal(_owner_in(found)))
-        right = self._takeover(path, found)
+        if not _is_left(path, before):
+            raise LockedError(self._refusal(_owner_in(before)))
+        right = self._takeover(path, before)
         if not self._acquire(right, text):
             return False
         try:
             # Somebody may have taken it over, and given the right to that back, since we looked.
-            if _content(path) != found or not (_owner_in(found) or _is_left(path, found)):
+            if _content(path) != before or not (_owner_in(before) or _is_left(path, before)):
                 return False
             _replace(path, text)
         finally:
@@ -211,7 +212,7 @@ class Lock:
         return self._path.with_name(f"{self._path.name}.{digest}.takeover")
 
     def _remove_takeovers(self) -> None:
-        """Those that processes have left which died in a takeover; nobody needs them any more."""
+        """Remove what processes that died in a takeover have left; nobody needs it any more."""
         with suppress(OSError):
             for path in self._path.parent.iterdir():
                 if path.name.startswith(f"{self._path.name}.") and path.suffix == ".takeover":
@@ -229,7 +230,7 @@ class Lock:
 
 
 def _content(path: Path) -> bytes | None:
-    """None where there is no such file."""
+    """Return what is in a file; None where there is no such file."""
     try:
         return path.read_bytes()
     except OSError:
@@ -237,7 +238,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _owner_in(content: bytes | None) -> Owner | None:
-    """None where the content is no lock's."""
+    """Return whom a lock's content names; None where it is no lock's."""
     try:
         return Owner(**json.loads(content or b""))
     except (ValueError, TypeError):
@@ -245,7 +246,7 @@ def _owner_in(content: bytes | None) -> Owner | None:
 
 
 def _is_left(path: Path, content: bytes) -> bool:
-    """Whether a lock's owner is gone; one that cannot be read may just be written."""
+    """Tell whether a lock's owner is gone; one that cannot be read may just be written."""
     owner = _owner_in(content)
     if owner is not None:
         return owner.is_gone
@@ -257,7 +258,7 @@ def _is_left(path: Path, content: bytes) -> bool:
 
 @contextmanager
 def _written(path: Path, text: str) -> Iterator[Path]:
-    """Gives a file beside another with a text, and removes it."""
+    """Give a file beside another with a text, and remove it."""
     # Other machines have processes with the same number.
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
@@ -269,7 +270,7 @@ def _written(path: Path, text: str) -> Iterator[Path]:
 
 
 def _create(path: Path, text: str) -> bool:
-    """Writes a file that is not there yet; False: it is."""
+    """Write a file that is not there yet; False if it is."""
     with _written(path, text) as beside:
         try:
             os.link(beside, path)

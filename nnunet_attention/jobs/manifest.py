@@ -12,68 +12,53 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 import psutil
 
 import nnunet_attention
-from nnunet_attention.crossval.runs import CrossvalPlan, plans_in_use
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json
 from nnunet_attention.jobs.output import Output
-from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.plans import differences
+from nnunet_attention.jobs.work import Work
 from nnunet_attention.versions import versions_of
 
-_MADE_BY = "nnunet-attention crossval"
-_PACKAGES = (
-    "nnunetv2",
-    "torch",
-    "dynamic-network-architectures",
-    "batchgenerators",
-    "batchgeneratorsv2",
-    "numpy",
-    "submitit",
-)
-_VARIABLES = ("nnUNet_", "NNUNET_", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SLURM_JOB_ID")
-# nnU-Net's own, of splits_final.json; it seeds nothing else.
-_SEEDS = {
-    "splits_final.json": "12345, where nnU-Net's own split is used",
-    "training": "not seeded by nnU-Net",
-}
+# They say where and on what a launch ran, whatever it runs.
+_VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SLURM_JOB_ID")
 
 
 class Manifest:
     """The manifest of an output folder."""
 
-    def __init__(self, output: Output, plan: CrossvalPlan, folders: Folders):
+    def __init__(self, output: Output, work: Work):
         self._output = output
-        self._plan = plan
-        self._folders = folders
-        self._content: dict = {}
+        self._work = work
+        self._head: dict[str, object] = {}
+        self._depends_on: dict[str, dict] = {}
 
     def open(self) -> None:
-        """Reads what is there and notes this launch.
+        """Read what is there and note this launch.
 
         Raises:
-            CommandError: if the folder holds another file of this name, or plans or splits have
-                changed since folds were begun.
+            CommandError: if the folder holds another file of this name, or what the steps depend
+                on has changed since some were begun.
         """
-        content = _present(self._output.manifest)
-        self._refuse_changes(content.get("depends_on", {}))
+        work = self._work
+        content = self._present()
+        self._depends_on = content.get("depends_on", {})
+        work.check_unchanged(self._depends_on)
         launch = {
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            **surroundings(),
+            **surroundings(work.packages, work.variables),
         }
-        self._content = {
-            "made_by": _MADE_BY,
-            "seeds": _SEEDS,
-            "depends_on": content.get("depends_on", {}),
+        self._head = {
+            "made_by": work.made_by,
+            "seeds": work.seeds,
             "launches": [*content.get("launches", []), launch],
         }
         try:
@@ -81,47 +66,47 @@ class Manifest:
         except OSError as error:
             raise CommandError(f"{self._output.manifest} cannot be written: {error}") from error
 
-    def note_dependence(self, dataset: str) -> None:
-        """Keeps the plans and splits of a data set whose folds begin now."""
-        now = plans_in_use(self._plan, self._folders)[dataset]
-        kept = self._content["depends_on"].get(dataset, {})
-        self._content["depends_on"][dataset] = {**now, **kept}
+    def note_dependence(self, group: str) -> None:
+        """Keep what the steps of a group depend on, of which some begin now."""
+        now = self._work.depends_on()[group]
+        self._depends_on[group] = {**now, **self._depends_on.get(group, {})}
         self.write()
 
     def write(self) -> None:
-        """Writes the file anew, with all attempts there are.
+        """Write the file anew, with all attempts there are.
 
         Raises:
             OSError: if that is impossible.
         """
         attempts = [read_json(path) for path in sorted(self._output.attempts.glob("*.json"))]
-        attempts.sort(key=lambda one: (one["started"], one["step"]))
-        write_json(self._output.manifest, {**self._content, "attempts": attempts})
+        attempts.sort(key=lambda record: (record["started"], record["step"]))
+        content = {**self._head, "depends_on": self._depends_on, "attempts": attempts}
+        write_json(self._output.manifest, content)
 
-    def _refuse_changes(self, before: Mapping) -> None:
-        now = plans_in_use(self._plan, self._folders)
-        for dataset in before.keys() & now.keys():
-            both = before[dataset].keys() & now[dataset].keys()
-            changed = [
-                f"{name}: {difference}"
-                for name in sorted(both)
-                for difference in differences(before[dataset][name], now[dataset][name])
-            ]
-            if changed:
-                raise CommandError(
-                    f"plans or splits of {dataset} have changed since its folds were begun: "
-                    f"{'; '.join(changed)}. Put the old ones back, or begin anew with other names "
-                    "of plans and another folder (-o)"
-                )
+    def _present(self) -> dict:
+        path = self._output.manifest
+        if not path.exists():
+            return {}
+        content = read_json(path)
+        if content.get("made_by") != self._work.made_by:
+            raise CommandError(f"{path} is of something else; choose another folder with -o")
+        return content
 
 
-def surroundings() -> dict:
-    """Versions, git revision, variables and hardware, as far as they can be found out."""
+def surroundings(packages: Sequence[str], variables: Sequence[str]) -> dict:
+    """Return versions, git revision, variables and hardware, as far as they can be found out.
+
+    Args:
+        packages: names of those whose versions matter.
+        variables: the beginnings of names of variables that matter.
+    """
     return {
-        "versions": versions_of(*_PACKAGES),
+        "versions": versions_of(*packages),
         "git_revision": git_revision(Path(nnunet_attention.__file__).parent),
         "variables": {
-            name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith((*variables, *_VARIABLES))
         },
         "hardware": {
             "machine": platform.machine(),
@@ -135,7 +120,7 @@ def surroundings() -> dict:
 
 
 def git_revision(folder: Path) -> str | None:
-    """Of a checkout, with "+changes" where files differ from it; None outside of one."""
+    """Return a checkout's revision, with "+changes" where files differ; None outside of one."""
     revision = _said(["git", "-C", str(folder), "rev-parse", "HEAD"])
     if not revision:
         return None
@@ -144,18 +129,9 @@ def git_revision(folder: Path) -> str | None:
 
 
 def gpu_names() -> list[str]:
-    """Name and memory of each GPU, as its driver says."""
+    """Return name and memory of each GPU, as its driver says."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     return (_said(query) or "").splitlines()
-
-
-def _present(path: Path) -> dict:
-    if not path.exists():
-        return {}
-    content = read_json(path)
-    if content.get("made_by") != _MADE_BY:
-        raise CommandError(f"{path} is of something else; choose another folder with -o")
-    return content
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""The folder of a cross-validation: every path in it."""
+"""Knows every path in the folder of a launch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NEARLY_FULL_BYTES = 100e6
 
 @dataclass(frozen=True)
 class Output:
-    """Where logs, manifest and leaderboard go.
+    """Says where logs, manifest and leaderboard go.
 
     Attributes:
         root: absolute path.
@@ -31,7 +31,7 @@ class Output:
 
     @property
     def attempts(self) -> Path:
-        """A JSON file for each run of a step; whoever runs it writes it."""
+        """Return the folder of a JSON file for each attempt; whoever makes one writes it."""
         return self.root / "attempts"
 
     @property
@@ -40,21 +40,21 @@ class Output:
 
     @property
     def slurm(self) -> Path:
-        """Submitit's folder."""
+        """Return submitit's folder."""
         return self.root / "slurm"
 
     def log(self, step_name: str) -> Path:
-        """All that a step's commands have said, over all attempts."""
+        """Return the file of all that a step's commands have said, over all attempts."""
         return self.root / "logs" / f"{file_name_of(step_name)}.log"
 
 
 def file_name_of(step_name: str) -> str:
-    """A step's name as part of a file name."""
+    """Turn a step's name into a part of a file name."""
     return re.sub(r"[^\w.-]+", "_", step_name)
 
 
 def full_disk_note(folders: list[Path]) -> str:
-    """Names a folder on a disk without space; empty if there is none."""
+    """Name a folder on a disk without space; empty if there is none."""
     for folder in folders:
         try:
             free = shutil.disk_usage(folder).free

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -27,14 +28,14 @@ _PAUSE_SECONDS, _PAUSE_POLL_SECONDS = 5.0, 0.001
 
 
 def script_folders() -> list[Path]:
-    """Where commands are looked for: a folder that a person names, then this environment's."""
+    """List where commands are looked for: a folder that a person names, then this environment's."""
     named = os.environ.get(COMMANDS_VARIABLE)
     own = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
     return [Path(named), *own] if named else own
 
 
 def find_command(name: str) -> str:
-    """Path of an installed command: of this Python environment first, then of the search path.
+    """Find an installed command: in this Python environment first, then on the search path.
 
     Raises:
         CommandError: if it is not installed.
@@ -43,13 +44,27 @@ def find_command(name: str) -> str:
     for folder in script_folders():
         if (folder / file_name).is_file():
             return str(folder / file_name)
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise CommandError(
             f"the command {name} is not installed beside {sys.executable}; "
             "install nnU-Net with: pip install nnunetv2"
         )
-    return found
+    return path
+
+
+# Becomes the command, which inherits what is ignored. The signals come blocked: those that arrive
+# meanwhile are dropped. Python has set others to be ignored, and the command shall not.
+_IGNORING = """
+import os, signal, sys
+numbers = [int(number) for number in sys.argv[1].split(",")]
+for number in numbers:
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+for name in ("SIGPIPE", "SIGXFSZ"):
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class _Group:
@@ -59,7 +74,7 @@ class _Group:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Holds the whole group still meanwhile: what its files look like stays true.
+        """Hold the whole group still meanwhile: what its files look like stays true.
 
         `stop` works within. Windows cannot do this; there it does nothing.
         """
@@ -89,7 +104,7 @@ class LoggedProcess(_Group):
         log: Path,
         ignored_signals: Sequence[signal.Signals] = (),
     ):
-        """Starts it.
+        """Start it.
 
         Args:
             command: name of an installed command and its arguments.
@@ -101,23 +116,12 @@ class LoggedProcess(_Group):
             CommandError: if the command is not installed.
         """
         arguments = [find_command(command[0]), *command[1:]]
-        log.parent.mkdir(parents=True, exist_ok=True)
-        own_group = (
-            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-            if os.name == "nt"
-            else {"start_new_session": True}
-        )
         if ignored_signals:
-
-            def ignore():
-                # The mask of the process that starts it is inherited as well.
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, ignored_signals)
-                for number in ignored_signals:
-                    signal.signal(number, signal.SIG_IGN)
-
-            own_group["preexec_fn"] = ignore
+            numbers = ",".join(str(int(number)) for number in ignored_signals)
+            arguments = [sys.executable, "-I", "-S", "-c", _IGNORING, numbers, *arguments]
+        log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        with log.open("ab") as output:
+        with log.open("ab") as output, _blocked(ignored_signals):
             output.write(f"$ {shlex.join(command)}\n".encode())
             output.flush()
             self._process = subprocess.Popen(
@@ -126,16 +130,17 @@ class LoggedProcess(_Group):
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                **own_group,
+                start_new_session=True,
+                creationflags=_own_group_flags(),
             )
         self.pid = self._process.pid
 
     def poll(self) -> int | None:
-        """The exit code, or None while it runs; minus the signal's number after a signal."""
+        """Return the exit code, or None while it runs; after a signal, minus its number."""
         return self._process.poll()
 
     def stop(self) -> int:
-        """Ends the whole group, which a command that has ended may have left; the exit code."""
+        """End the whole group, of which something may outlive the command; return the exit code."""
         _stop_group(self._process)
         return self._process.returncode
 
@@ -150,17 +155,22 @@ class AdoptedProcess(_Group):
     """
 
     def __init__(self, leader: psutil.Process):
+        """Watch it from now on.
+
+        Args:
+            leader: the command's process.
+        """
         self.pid = leader.pid
         self._leader = leader
         # Whoever left it may have been killed while it was paused.
         _signal_group(self.pid, signal.SIGCONT)
 
     def poll(self) -> int | None:
-        """Whether it has ended: 0, whatever its exit code was, or None while it runs."""
+        """Return 0 if it has ended, whatever its exit code was, or None while it runs."""
         return None if is_alive(self._leader) else 0
 
     def stop(self) -> None:
-        """Ends the whole group, which a command that has ended may have left."""
+        """End the whole group, of which something may outlive the command."""
         if not processes_of_group(self.pid):
             return
         _signal_group(self.pid, signal.SIGTERM)
@@ -176,7 +186,7 @@ class AdoptedProcess(_Group):
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it runs, and its number has not passed to another."""
+    """Tell whether it runs, and its number has not passed to another."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -186,15 +196,15 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def processes_of_group(leader: int) -> list[psutil.Process]:
-    """The living processes of a group."""
-    found = []
+    """List the living processes of a group."""
+    members = []
     for process in psutil.process_iter():
         try:
             if os.getpgid(process.pid) == leader and is_alive(process):
-                found.append(process)
+                members.append(process)
         except OSError:
             continue
-    return found
+    return members
 
 
 def run_command(
@@ -203,7 +213,7 @@ def run_command(
     log: Path,
     while_waiting: Callable[[], None] = lambda: None,
 ) -> None:
-    """Runs a command to its end; whatever stops us stops it and its children.
+    """Run a command to its end; whatever stops us stops it and its children.
 
     Args:
         command: name of an installed command and its arguments.
@@ -231,7 +241,7 @@ def run_command(
 
 @contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """Lets SIGTERM and a closed terminal end this process as Ctrl-C does: `finally` clauses run.
+    """Let SIGTERM and a closed terminal end this process as Ctrl-C does: `finally` clauses run.
 
     Python handles signals in the main thread alone; in another one this does nothing.
     """
@@ -239,7 +249,7 @@ def termination_as_interrupt() -> Iterator[None]:
         yield
         return
 
-    def interrupt(signal_number, frame):
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
@@ -254,7 +264,7 @@ def termination_as_interrupt() -> Iterator[None]:
 
 
 def last_lines(log: Path, number: int = _SHOWN_LOG_LINES) -> str:
-    """The end of a log, indented; empty where there is none."""
+    """Return the end of a log, indented; empty where there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 200 * number))
@@ -262,6 +272,26 @@ def last_lines(log: Path, number: int = _SHOWN_LOG_LINES) -> str:
     except OSError:
         return ""
     return "\n".join("    " + line for line in lines[-number:])
+
+
+def _own_group_flags() -> int:
+    # Where there are no sessions, this does what a session does elsewhere.
+    if sys.platform == "win32":
+        return subprocess.CREATE_NEW_PROCESS_GROUP
+    return 0
+
+
+@contextmanager
+def _blocked(signals: Sequence[signal.Signals]) -> Iterator[None]:
+    """Block signals in this thread, and so in a process that it starts meanwhile."""
+    if not signals:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _stop_group(process: subprocess.Popen) -> None:
@@ -285,7 +315,7 @@ def _stop_group(process: subprocess.Popen) -> None:
 
 
 def _wait_for_standstill(leader: int) -> None:
-    """Returns when all processes of a paused group stand still, or after some seconds."""
+    """Return when all processes of a paused group stand still, or after some seconds."""
     deadline = time.monotonic() + _PAUSE_SECONDS
     try:
         command = psutil.Process(leader)

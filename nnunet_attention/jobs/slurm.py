@@ -1,7 +1,7 @@
-"""Runs steps as SLURM jobs, through submitit; folds that are ready together form a job array.
+"""Runs steps as SLURM jobs, through submitit; those on devices form job arrays.
 
-A job that nears its time limit stops its training in good order and is requeued; it then goes on
-as any interrupted fold does. Jobs do not need the launcher: it submits, watches, and submits what
+A job that nears its time limit stops its step in good order and is requeued; it then goes on as
+any interrupted step does. Jobs do not need the launcher: it submits, watches, and submits what
 comes after.
 """
 
@@ -14,23 +14,26 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, state_of
 from nnunet_attention.errors import CommandError, last_line
 from nnunet_attention.files import read_json, write_json
-from nnunet_attention.jobs.attempt import Attempt, Result, step_lock
-from nnunet_attention.jobs.local import command_environment, fold_variables
+from nnunet_attention.jobs.attempt import Attempt, Result
+from nnunet_attention.jobs.local import command_environment
 from nnunet_attention.jobs.lock import queued_jobs
 from nnunet_attention.jobs.output import Output
 from nnunet_attention.jobs.process import last_lines
-from nnunet_attention.nnunet.fold_state import FoldState
-from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.jobs.step import Step
+
+if TYPE_CHECKING:
+    from submitit import Job, SlurmExecutor
+    from submitit.helpers import DelayedSubmission
 
 # Sent by SLURM before the end of a job's time.
 _WARNING = signal.SIGUSR2
 _POLL_SECONDS = 0.5
 _QUEUE_SECONDS = 10.0
-# Each requeueing ends one time limit; a fold of a month on a partition of an hour needs 720.
+# Each requeueing ends one time limit; a step of a month on a partition of an hour needs 720.
 _MOST_REQUEUES = 10_000
 # Shared folders show another machine's files late.
 _FILES_SECONDS = 60.0
@@ -40,16 +43,16 @@ _CANCELLED_SECONDS = 45.0
 
 @dataclass(frozen=True)
 class SlurmSettings:
-    """What jobs ask for.
+    """Says what jobs ask for.
 
     Attributes:
         partition: None for the cluster's default.
-        minutes: time limit of each job.
-        memory_gb: of each job.
-        cpus: of each job.
-        gres: of a fold's job; None for as many GPUs as the fold takes.
-        jobs_at_once: of a job array.
-        signal_seconds: before the time limit, when a training is stopped.
+        minutes: each job's time limit.
+        memory_gb: each job's memory.
+        cpus: each job's cores.
+        gres: the devices of a step that takes one; None for as many GPUs as it takes.
+        jobs_at_once: how many jobs of an array run at a time.
+        signal_seconds: how long before the time limit a step is stopped.
         options: further ones of sbatch, without dashes.
     """
 
@@ -64,21 +67,19 @@ class SlurmSettings:
 
 
 class StepTask:
-    """What a job does: one attempt at a step. submitit sends it to the job's machine."""
+    """Makes one attempt at a step, as a job; submitit sends it to the job's machine."""
 
-    def __init__(self, step: Step, folders: Folders, output: Output, variables: dict[str, str]):
-        self._arguments = (step, folders, output, variables)
+    def __init__(self, step: Step, output: Output):
+        self._step, self._output = step, output
         self._attempt: Attempt | None = None
 
     def __call__(self) -> dict:
-        """Runs the step to its end; the fields of its `Result`."""
-        step, folders, output, variables = self._arguments
-        # SLURM's warning is for us; it would end the training's processes, which it reaches too.
+        """Run the step to its end, and return the fields of its `Result`."""
+        # SLURM's warning is for us; it would end the step's processes, which it reaches too.
         self._attempt = Attempt(
-            step,
-            folders,
-            output,
-            command_environment() | variables,
+            self._step,
+            self._output,
+            command_environment(),
             socket.gethostname(),
             ignored_signals=(_WARNING,),
         )
@@ -91,27 +92,31 @@ class StepTask:
             signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
         if result.exit_code == -signal.SIGTERM:
             # Either the job is being cancelled or preempted, and this is the end of it, or
-            # somebody has ended the training alone.
+            # somebody has ended the step alone.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {_WARNING})
             time.sleep(_CANCELLED_SECONDS)
         return asdict(result)
 
-    def checkpoint(self):
-        """Stops the training near the end of the job's time; the job to come goes on with it."""
+    def checkpoint(self) -> DelayedSubmission:
+        """Stop the step near the end of the job's time; the job to come goes on with it."""
         from submitit.helpers import DelayedSubmission
 
         if self._attempt is not None:
             self._attempt.stop()
-        return DelayedSubmission(StepTask(*self._arguments))
+        return DelayedSubmission(StepTask(self._step, self._output))
 
 
 class SlurmRunner:
     """Submits steps as jobs; those of an earlier launcher that still wait or run are taken over."""
 
-    def __init__(
-        self, plan: CrossvalPlan, folders: Folders, output: Output, settings: SlurmSettings
-    ):
-        """Checks that there is a SLURM.
+    def __init__(self, output: Output, settings: SlurmSettings, prefix: str, gpus: int):
+        """Check that there is a SLURM.
+
+        Args:
+            output: for logs, records and submitit's files.
+            settings: for the jobs.
+            prefix: begins the names of the jobs.
+            gpus: how many a step that takes a device gets; 0 where the device is no GPU.
 
         Raises:
             CommandError: if submitit or SLURM's commands are not there.
@@ -126,33 +131,33 @@ class SlurmRunner:
             raise CommandError(
                 "--slurm: the command srun is not here; start this where jobs are submitted"
             )
-        self._plan, self._folders, self._output = plan, folders, output
-        self._settings = settings
+        self._output, self._settings = output, settings
+        self._prefix, self._gpus = prefix, gpus
         self._queue = _Queue()
         self._known = self._read_known()
 
     def check(self, steps: Sequence[Step]) -> None:
-        """Refuses steps that others are at.
+        """Refuse steps that others are at.
 
         Raises:
             LockedError: if somebody else than a job of this folder has begun one.
         """
         ours = {job["id"] for job in self._known.values()}
         for step in steps:
-            lock = step_lock(step, self._folders)
+            lock = step.lock()
             owner = lock.owner()
             if owner is None or owner.job not in ours:
                 lock.check_free()
 
     def adopts(self, step: Step) -> bool:
-        """Never: what a launcher without SLURM has left here would not be a job."""
+        """Tell that it never does: what a launcher without SLURM has left is not a job."""
         return False
 
     def start(self, ready: Sequence[Step]) -> list[SlurmJob | Attempt]:
-        """Submits all of the steps."""
+        """Submit all of the steps."""
         # What needs no command is done in a moment, here.
         here = [
-            Attempt(step, self._folders, self._output, command_environment(), socket.gethostname())
+            Attempt(step, self._output, command_environment(), socket.gethostname())
             for step in ready
             if not step.command
         ]
@@ -162,10 +167,10 @@ class SlurmRunner:
         left = [job for job in taken_over if job is not None]
         names = {job.step.name for job in left}
         fresh = [step for step in ready if step.command and step.name not in names]
-        folds = [step for step in fresh if step.kind == FOLD]
-        submitted = self._submit(folds) if folds else []
+        on_devices = [step for step in fresh if step.takes_device]
+        submitted = self._submit(on_devices) if on_devices else []
         for step in fresh:
-            if step.kind != FOLD:
+            if not step.takes_device:
                 submitted += self._submit([step])
         return [*here, *left, *submitted]
 
@@ -173,14 +178,10 @@ class SlurmRunner:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         executor = self._executor(steps)
-        variables = fold_variables(self._plan) if steps[0].kind == FOLD else {}
         moment = time.time()
         try:
             with executor.batch():
-                jobs = [
-                    executor.submit(StepTask(step, self._folders, self._output, variables))
-                    for step in steps
-                ]
+                jobs = [executor.submit(StepTask(step, self._output)) for step in steps]
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             raise CommandError(
                 f"SLURM refuses the job: {error}; look at --partition, --time, --mem, --cpus, "
@@ -191,27 +192,25 @@ class SlurmRunner:
         self._output.slurm.mkdir(parents=True, exist_ok=True)
         write_json(self._jobs_file, self._known)
         return [
-            SlurmJob(step, job, moment, self._queue, self._folders)
-            for step, job in zip(steps, jobs, strict=True)
+            SlurmJob(step, job, moment, self._queue) for step, job in zip(steps, jobs, strict=True)
         ]
 
-    def _executor(self, steps: list[Step]):
+    def _executor(self, steps: list[Step]) -> SlurmExecutor:
         from submitit import SlurmExecutor
 
         settings = self._settings
         executor = SlurmExecutor(self._output.slurm, max_num_timeout=_MOST_REQUEUES)
-        is_fold = steps[0].kind == FOLD
         gres = settings.gres
-        if gres is None and self._plan.device == "cuda":
-            gres = f"gpu:{self._plan.num_gpus}"
-        wanted = {
-            "job_name": f"crossval-{steps[0].kind}",
+        if gres is None and self._gpus:
+            gres = f"gpu:{self._gpus}"
+        parameters = {
+            "job_name": f"{self._prefix}-{steps[0].kind}",
             "partition": settings.partition,
             "time": settings.minutes,
             "mem": f"{settings.memory_gb}GB",
             "cpus_per_task": settings.cpus,
-            # Of preparation and accumulation, a GPU would only idle.
-            "gres": gres if is_fold else None,
+            # With any other step, a GPU would only idle.
+            "gres": gres if steps[0].takes_device else None,
             "array_parallelism": settings.jobs_at_once,
             "signal_delay_s": settings.signal_seconds,
             "stderr_to_stdout": True,
@@ -219,18 +218,20 @@ class SlurmRunner:
             "srun_args": [f"--cpus-per-task={settings.cpus}"],
             "additional_parameters": {"requeue": True, **settings.options},
         }
-        executor.update_parameters(**{k: v for k, v in wanted.items() if v is not None})
+        executor.update_parameters(
+            **{name: value for name, value in parameters.items() if value is not None}
+        )
         return executor
 
     def _taken_over(self, step: Step) -> SlurmJob | None:
-        """The job that an earlier launcher has submitted for a step, if it is not over."""
+        """Return the job that an earlier launcher has submitted for a step, if it is not over."""
         known = self._known.get(step.name)
         if known is None or not self._queue.has(known["id"], fresh=True):
             return None
         from submitit import SlurmJob as SubmititJob
 
-        job = SubmititJob(folder=self._output.slurm, job_id=known["id"])
-        return SlurmJob(step, job, known["submitted"], self._queue, self._folders)
+        job: Job[dict] = SubmititJob(folder=self._output.slurm, job_id=known["id"])
+        return SlurmJob(step, job, known["submitted"], self._queue)
 
     @property
     def _jobs_file(self) -> Path:
@@ -253,18 +254,17 @@ class SlurmJob:
     # A launcher's jobs are its own again.
     adopted = False
 
-    def __init__(self, step: Step, job, submitted: float, queue: _Queue, folders: Folders):
+    def __init__(self, step: Step, job: Job[dict], submitted: float, queue: _Queue):
         self.step = step
         self.device = f"SLURM job {job.job_id}"
         self.started = submitted
         self.notes: list[str] = []
         self._job = job
         self._queue = queue
-        self._folders = folders
         self._gone_since: float | None = None
 
     def poll(self) -> Result | None:
-        """How it ended; None while it waits, runs or is requeued."""
+        """Return how it ended; None while it waits, runs or is requeued."""
         if self._job.paths.result_pickle.exists():
             error = self._job.exception()
             if error is not None:
@@ -283,15 +283,15 @@ class SlurmJob:
 
     @property
     def waits(self) -> bool:
-        """Whether it waits in SLURM's queue."""
+        """Tell whether it waits in SLURM's queue."""
         return self._queue.waits(self._job.job_id)
 
     def stop(self) -> None:
-        """Nothing: jobs go on without the launcher."""
+        """Do nothing: jobs go on without the launcher."""
 
     def _is_visible(self) -> bool:
-        """Whether this machine sees what the job's has written."""
-        if self.step.run is None or state_of(self.step.run, self._folders) is FoldState.FINISHED:
+        """Tell whether this machine sees what the job's has written."""
+        if self.step.is_done():
             return True
         self._gone_since = self._gone_since or time.monotonic()
         return time.monotonic() - self._gone_since > _FILES_SECONDS
@@ -305,17 +305,17 @@ class SlurmJob:
 class _Queue:
     """The user's jobs in SLURM's queue, asked for now and then."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._asked = -_QUEUE_SECONDS
         self._states: dict[str, str] | None = None
 
     def has(self, job_id: str, fresh: bool = False) -> bool:
-        """Whether a job waits or runs; also if SLURM does not answer."""
+        """Tell whether a job waits or runs; also if SLURM does not answer."""
         self._ask(fresh)
         return self._states is None or job_id in self._states
 
     def waits(self, job_id: str) -> bool:
-        """Whether a job has not begun, or waits to be continued."""
+        """Tell whether a job has not begun, or waits to be continued."""
         self._ask()
         return (self._states or {}).get(job_id) == "PENDING"
 

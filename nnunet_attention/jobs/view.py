@@ -1,4 +1,4 @@
-"""Shows a running cross-validation: a live table in a terminal, plain lines elsewhere."""
+"""Shows what runs: a live table in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from nnunet_attention.crossval.runs import FOLD, CrossvalPlan, Step, all_runs
 from nnunet_attention.jobs.attempt import Result
 from nnunet_attention.jobs.launch import Running
-from nnunet_attention.nnunet.fold_progress import Progress, read_progress
-from nnunet_attention.nnunet.fold_state import FoldRun
-from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.jobs.step import Step
+from nnunet_attention.jobs.work import Work
 from nnunet_attention.pace import Pace, duration
 
 _REFRESH_SECONDS = 1.0
@@ -22,17 +20,18 @@ _MOST_WAITING = 5
 
 
 class Status:
-    """Prints what begins and ends, and in a terminal keeps a table of the folds below it."""
+    """Prints what begins and ends, and in a terminal keeps a table of it below."""
 
-    def __init__(self, folders: Folders, console: Console | None = None):
-        self._folders = folders
+    def __init__(self, console: Console | None = None):
         self._console = console or Console(stderr=True)
         self._live: Live | None = None
         self._last_refresh = 0.0
         self._paces: dict[str, Pace] = {}
+        self._counted, self._total = "steps", 0
+        self._columns: tuple[str, ...] = ()
+        self._number_columns: tuple[str, ...] = ()
         self._finished: set[str] = set()
         self._failed: set[str] = set()
-        self._runs: list[FoldRun] = []
         self._notes_said: dict[str, int] = {}
 
     def __enter__(self) -> Status:
@@ -41,78 +40,58 @@ class Status:
             self._live.start()
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._live is not None:
             self._live.stop()
 
-    def begin(self, plan: CrossvalPlan, steps: Sequence[Step], notes: Sequence[str] = ()) -> None:
-        """Says how much is there already, and what was cleared up."""
+    def begin(self, work: Work, steps: Sequence[Step], notes: Sequence[str] = ()) -> None:
+        """Say how much is there already, and what was cleared up."""
         for note in notes:
             self._say(f"note: {note}", style="yellow")
-        self._runs = all_runs(plan, self._folders)
-        unfinished = {step.name for step in steps}
-        self._finished = {run.name for run in self._runs} - unfinished
+        self._counted = work.counted
+        self._columns, self._number_columns = work.columns, work.number_columns
+        names = {step.name for step in work.device_steps()}
+        self._total = len(names)
+        self._finished = names - {step.name for step in steps}
         self._say(
-            f"{len(self._finished)} of {len(self._runs)} folds are finished; "
+            f"{len(self._finished)} of {self._total} {self._counted} are finished; "
             f"{len(steps)} steps to do"
         )
 
     def started(self, running: Running) -> None:
-        """Says what begins, or is watched from now on, and what was found before."""
+        """Say what begins, or is watched from now on, and what was found before."""
         self._say_notes(running)
         step = running.step
         if running.adopted:
             self._say(f"watch {step.name} on {running.device}")
             return
-        how = "" if step.state is None else f" ({_HOW[step.state.value]})"
-        self._say(f"start {step.name}{how} on {running.device}")
+        manner = f" ({step.manner})" if step.manner else ""
+        self._say(f"start {step.name}{manner} on {running.device}")
 
     def ended(self, step: Step, result: Result) -> None:
-        """Says how it ended."""
+        """Say how it ended."""
+        if step.takes_device:
+            (self._finished if result.ok else self._failed).add(step.name)
         if result.ok:
-            if step.kind == FOLD:
-                self._finished.add(step.name)
             self._say(f"done  {step.name} in {duration(result.seconds)}", style="green")
         else:
-            if step.kind == FOLD:
-                self._failed.add(step.name)
             self._say(f"FAILED {result.message}", style="red")
 
     def update(self, waiting: Sequence[Step], running: Sequence[Running]) -> None:
-        """Draws the table anew, or now and then prints a line for each running step."""
+        """Draw the table anew, or now and then print a line for each running step."""
         now = time.monotonic()
-        for one in running:
-            self._say_notes(one)
+        for attempt in running:
+            self._say_notes(attempt)
         if self._live is not None and now - self._last_refresh >= _REFRESH_SECONDS:
             self._last_refresh = now
             self._live.update(self._table(waiting, running), refresh=True)
         elif self._live is None:
-            for one in running:
-                if self._paces.setdefault(one.step.name, Pace()).is_due():
-                    self._say(f"      {one.step.name}: {self._line(one)}")
-
-    def _line(self, running: Running) -> str:
-        """How far it is, in words."""
-        if running.waits:
-            return "queued"
-        run = running.step.run
-        if run is None:
-            return f"runs for {duration(time.time() - running.started)}"
-        progress = read_progress(run, self._folders, running.started)
-        parts = [_state(progress)]
-        if progress.phase == "training":
-            of = "" if progress.epochs is None else f" of {progress.epochs}"
-            parts = [f"epoch {progress.epoch}{of}"]
-            if progress.pseudo_dice is not None:
-                parts.append(f"pseudo Dice {progress.pseudo_dice:.4f}")
-            if progress.epoch_seconds is not None:
-                parts.append(f"{progress.epoch_seconds:.1f} s an epoch")
-        if progress.seconds_left is not None:
-            parts.append(f"{duration(progress.seconds_left)} left")
-        return ", ".join(parts)
+            for attempt in running:
+                if self._paces.setdefault(attempt.step.name, Pace()).is_due():
+                    self._say(f"      {attempt.step.name}: {_line(attempt)}")
 
     def _say_notes(self, running: Running) -> None:
-        """Those that have not been said yet."""
+        """Say those that have not been said yet."""
         name = running.step.name
         for note in running.notes[self._notes_said.get(name, 0) :]:
             self._say(f"note: {note}", style="yellow")
@@ -120,67 +99,39 @@ class Status:
 
     def _table(self, waiting: Sequence[Step], running: Sequence[Running]) -> Table:
         table = Table(
-            title=f"{len(self._finished)} of {len(self._runs)} folds finished"
+            title=f"{len(self._finished)} of {self._total} {self._counted} finished"
             + (f", {len(self._failed)} failed" if self._failed else "")
         )
-        for name in ("data set", "model", "fold", "state"):
-            table.add_column(name, overflow="fold")
-        for name in ("epoch", "pseudo Dice", "s/epoch", "left"):
-            table.add_column(name, justify="right")
+        for heading in (*self._columns, "state"):
+            table.add_column(heading, overflow="fold")
+        for heading in self._number_columns:
+            table.add_column(heading, justify="right")
         table.add_column("device")
-        for one in running:
-            step = one.step
-            if step.run is None:
-                elapsed = duration(time.time() - one.started)
-                table.add_row(*_what(step), elapsed, "", "", "", "", one.device)
-                continue
-            progress = read_progress(step.run, self._folders, one.started)
-            state, *numbers = _cells(progress)
-            state = "queued" if one.waits else state
-            table.add_row(*_what(step), state, *numbers, one.device)
+        for attempt in running:
+            table.add_row(*attempt.step.cells, *self._state_and_numbers(attempt), attempt.device)
         for step in waiting[:_MOST_WAITING]:
-            table.add_row(*_what(step), "waiting", style="dim")
+            table.add_row(*step.cells, "waiting", style="dim")
         if len(waiting) > _MOST_WAITING:
             table.add_row("", f"and {len(waiting) - _MOST_WAITING} more", style="dim")
         return table
+
+    def _state_and_numbers(self, running: Running) -> tuple[str, ...]:
+        progress = running.step.progress(running.started)
+        if progress is None:
+            elapsed = duration(time.time() - running.started)
+            return (elapsed, *("" for _ in self._number_columns))
+        return ("queued" if running.waits else progress.state, *progress.numbers)
 
     def _say(self, text: str, style: str | None = None) -> None:
         line = f"{time.strftime('%H:%M:%S')} {text}"
         self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-_HOW = {
-    "absent": "new",
-    "interrupted": "goes on",
-    "trained": "validation only",
-    "finished": "finished",
-}
-
-
-def _what(step: Step) -> tuple[str, str, str]:
-    """Data set, model and fold, in words that a narrow terminal can break."""
-    dataset = step.dataset.removeprefix("Dataset").replace("_", " ", 1)
-    run = step.run
-    if run is None:
-        return dataset, step.name.removeprefix(step.dataset).strip().replace("__", " "), ""
-    plans = "" if run.plans == "nnUNetPlans" else f" {run.plans}"
-    return dataset, f"{run.trainer}{plans} {run.configuration}", run.fold
-
-
-def _state(progress: Progress) -> str:
-    if progress.phase == "validating" and progress.validated_cases:
-        of = "" if progress.cases is None else f" of {progress.cases}"
-        return f"validating, case {progress.validated_cases}{of}"
-    return progress.phase
-
-
-def _cells(progress: Progress) -> tuple[str, str, str, str, str]:
-    """State, epoch, pseudo Dice, seconds of an epoch, time left."""
-    of = "" if progress.epochs is None else f"/{progress.epochs}"
-    return (
-        _state(progress),
-        "" if progress.epoch is None else f"{progress.epoch}{of}",
-        "" if progress.pseudo_dice is None else f"{progress.pseudo_dice:.4f}",
-        "" if progress.epoch_seconds is None else f"{progress.epoch_seconds:.1f}",
-        duration(progress.seconds_left),
-    )
+def _line(running: Running) -> str:
+    """Say in words how far it is."""
+    if running.waits:
+        return "queued"
+    progress = running.step.progress(running.started)
+    if progress is None:
+        return f"runs for {duration(time.time() - running.started)}"
+    return progress.line

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from nnunet_attention.crossval import Folders, FoldRun, FoldState
+from nnunet_attention.crossval import Folders, FoldRun, FoldState, FoldStep
+from nnunet_attention.crossval.steps import fold as fold_module
 from nnunet_attention.jobs import adoption
 from nnunet_attention.jobs.adoption import Movement, command_that_runs
 
@@ -23,7 +25,7 @@ RUN = FoldRun("Dataset901_Tiny", "3d_fullres", "Trainer", "nnUNetPlans", "0", ("
 def folders(tmp_path, monkeypatch):
     monkeypatch.setattr(adoption, "_STILL_SECONDS", 0.6)
     monkeypatch.setattr(adoption, "_LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(adoption, "_MOST_QUIET_SECONDS", 0.6)
+    monkeypatch.setattr(fold_module, "_MOST_QUIET_SECONDS", 0.6)
     folders = Folders(tmp_path / "raw", tmp_path / "preprocessed", tmp_path / "results")
     RUN.folder(folders).mkdir(parents=True)
     return folders
@@ -48,7 +50,8 @@ def start():
 
 def has_stopped(folders, process, meanwhile=lambda: None) -> bool:
     """Whether it is thought to, within three seconds."""
-    movement = Movement(RUN, folders, process)
+    step = FoldStep(folders, RUN.dataset, (), RUN, FoldState.ABSENT)
+    movement = Movement(step, process)
     deadline = time.monotonic() + 3
     while time.monotonic() < deadline:
         if movement.has_stopped():
@@ -56,6 +59,11 @@ def has_stopped(folders, process, meanwhile=lambda: None) -> bool:
         meanwhile()
         time.sleep(0.02)
     return False
+
+
+def commands() -> tuple[tuple[str, ...], ...]:
+    nowhere = Folders(*(Path("nowhere"),) * 3)
+    return FoldStep(nowhere, RUN.dataset, (), RUN, FoldState.ABSENT).adoptable_commands()
 
 
 def write_log(folders, text: str) -> None:
@@ -110,14 +118,14 @@ def test_a_long_case_of_the_validation_is_no_standstill(folders, start):
 def test_the_command_of_a_fold_is_known_in_whatever_state_it_was_begun(start, state):
     command = RUN.command(state)
     process = start(IDLE, *command)
-    found, line = command_that_runs(RUN, [start(IDLE, "worker"), process])
+    found, line = command_that_runs(commands(), [start(IDLE, "worker"), process])
     assert found == process
     assert line[1:] == command[1:]
 
 
 def test_commands_with_other_options_workers_and_two_at_once_are_not_adopted(start):
     command = RUN.command(FoldState.ABSENT)
-    assert command_that_runs(RUN, []) is None
-    assert command_that_runs(RUN, [start(IDLE, *command, "--npz")]) is None
-    assert command_that_runs(RUN, [start(IDLE, *command, start_new_session=False)]) is None
-    assert command_that_runs(RUN, [start(IDLE, *command), start(IDLE, *command)]) is None
+    assert command_that_runs(commands(), []) is None
+    assert command_that_runs(commands(), [start(IDLE, *command, "--npz")]) is None
+    assert command_that_runs(commands(), [start(IDLE, *command, start_new_session=False)]) is None
+    assert command_that_runs(commands(), [start(IDLE, *command), start(IDLE, *command)]) is None

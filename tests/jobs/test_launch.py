@@ -13,15 +13,18 @@ import psutil
 import pytest
 from crossval_kills import assert_nothing_lost, run_with_kills
 from fake_nnunet import DATASET, FakeNnunet, kill, nnunet, plan, wait_for
+from made_up_steps import DeviceStep, MadeUpStep, MadeUpWork
 
-from nnunet_attention.allocator import KEEPING
-from nnunet_attention.crossval import FoldState, missing_steps, state_of
-from nnunet_attention.crossval.runs import all_runs
+from nnunet_attention.crossval import FoldState, FoldStep, all_runs, missing_steps, state_of
+from nnunet_attention.crossval.steps import fold as fold_module
+from nnunet_attention.crossval.work import CrossvalWork
 from nnunet_attention.errors import CommandError
 from nnunet_attention.jobs import adoption, process
 from nnunet_attention.jobs import attempt as attempt_module
-from nnunet_attention.jobs.launch import launch
-from nnunet_attention.jobs.local import Device, LocalRunner, command_environment, devices
+from nnunet_attention.jobs.launch import Outcome, launch
+from nnunet_attention.jobs.launch import Silent as NoView
+from nnunet_attention.jobs.leftovers import STEP_VARIABLE
+from nnunet_attention.jobs.local import Device, LocalRunner, devices
 from nnunet_attention.jobs.output import Output
 from nnunet_attention.nnunet.checkpoints import damaged_checkpoints, is_whole
 
@@ -38,7 +41,7 @@ class Silent:
         self.started_on = {}
         self.ended_ok = {}
 
-    def begin(self, plan, steps, notes):
+    def begin(self, work, steps, notes):
         self.notes += notes
         self.steps = [step.name for step in steps]
 
@@ -57,8 +60,8 @@ def run(nnunet: FakeNnunet, wanted=None, places=None):
     """Launches in this process; the outcome and the view."""
     wanted = wanted or plan()
     output, view = Output(nnunet.root / "out"), Silent()
-    runner = LocalRunner(nnunet.folders, output, places or devices(wanted, 2))
-    return launch(wanted, nnunet.folders, output, runner, view), view
+    runner = LocalRunner(output, places or devices(wanted.device, wanted.num_gpus, 2))
+    return launch(CrossvalWork(wanted, nnunet.folders), output, runner, view), view
 
 
 def fold_folder(nnunet, number=0):
@@ -101,45 +104,6 @@ def test_each_gpu_gets_one_fold_at_a_time(nnunet):
     assert {view.started_on[name] for name in folds} == {"GPU 3", "GPU 5"}
     used = {line.rpartition(" ")[2] for lines in nnunet.journals().values() for line in lines[:1]}
     assert used == {"3", "5"}
-
-
-def test_folds_on_a_cpu_keep_freed_memory_whatever_their_trainer(monkeypatch):
-    for name in KEEPING:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 6)
-    assert [one.variables for one in devices(plan(device="cpu"), 2)] == [
-        (("PYTHON_CPU_COUNT", "3"), *KEEPING.items())
-    ] * 2
-    assert devices(plan(device="mps"))[0].variables == ()
-    monkeypatch.setenv("NNUNET_ATTENTION_KEEP_MEMORY", "0")
-    assert devices(plan(device="cpu"))[0].variables == ()
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_no_workers_of_augmentation_reach_trainings_and_not_the_planning(device, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
-    assert "nnUNet_n_proc_DA" not in command_environment()
-    assert dict(devices(plan(device=device))[0].variables)["nnUNet_n_proc_DA"] == "0"
-    monkeypatch.setenv("nnUNet_n_proc_DA", "4")
-    assert command_environment()["nnUNet_n_proc_DA"] == "4"
-    assert "nnUNet_n_proc_DA" not in dict(devices(plan(device=device))[0].variables)
-
-
-@pytest.mark.parametrize(
-    ("visible", "num_gpus", "wanted"),
-    [("0,2,3", 1, ["0", "2", "3"]), ("0,1,2,3,4", 2, ["0,1", "2,3"]), ("0,-1,2", 1, ["0"])],
-)
-def test_devices_are_those_of_cuda_visible_devices(visible, num_gpus, wanted, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    found = devices(plan(device="cuda", num_gpus=num_gpus))
-    assert [dict(one.variables)["CUDA_VISIBLE_DEVICES"] for one in found] == wanted
-
-
-def test_too_few_gpus_are_refused_with_the_remedy(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    with pytest.raises(CommandError, match=r"2 GPUs are wanted, and 1 found.*-device cpu"):
-        devices(plan(device="cuda", num_gpus=2))
 
 
 def test_a_cascade_trains_all_folds_of_its_first_stage_before_itself(nnunet):
@@ -278,20 +242,6 @@ def test_fold_all_is_validated_on_what_it_was_trained_on(prepared):
     assert missing_steps(wanted, prepared.folders) == []
 
 
-def test_by_default_the_folds_are_those_of_the_splits(prepared):
-    path = prepared.folders.splits(DATASET)
-    path.write_text(json.dumps(json.loads(path.read_text())[:3]))
-    steps = missing_steps(plan(folds=None), prepared.folders)
-    assert {step.run.fold for step in steps if step.run is not None} == {"0", "1", "2"}
-    (accumulation, _) = [step for step in steps if step.kind == "accumulation"]
-    assert accumulation.command[-4:] == ("-f", "0", "1", "2")
-
-
-def test_without_splits_there_will_be_five_folds(nnunet):
-    steps = missing_steps(plan(folds=None), nnunet.folders)
-    assert {step.run.fold for step in steps if step.run is not None} == set("01234")
-
-
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_a_split_with_an_empty_list_is_refused(prepared, part):
     path = prepared.folders.splits(DATASET)
@@ -393,11 +343,6 @@ def test_a_finished_models_damaged_plans_are_refused_with_the_remedy(prepared, n
     assert missing_steps(plan(models=wanted.models), prepared.folders)
     path.write_text(whole)
     assert missing_steps(wanted, prepared.folders) == []
-
-
-def test_interrupted_preprocessing_is_done_again_though_all_cases_are_there(prepared):
-    prepared.folders.unfinished_data(DATASET, "nnUNetPlans_3d_fullres").touch()
-    assert missing_steps(plan(), prepared.folders)[0].kind == "preprocessing"
 
 
 def test_changed_plans_are_refused_and_the_difference_named(prepared):
@@ -515,15 +460,16 @@ def test_a_file_that_is_half_written_at_the_first_look_is_read_again(prepared, m
             raise CommandError("dataset.json cannot be read as JSON")
         return missing_steps(*arguments)
 
-    monkeypatch.setattr("nnunet_attention.jobs.launch.missing_steps", half_written_at_first)
+    monkeypatch.setattr("nnunet_attention.crossval.work.missing_steps", half_written_at_first)
     assert run(prepared)[0].ok
+    assert len(looks) > 1
 
 
 def test_a_file_that_stays_damaged_is_an_error(prepared, monkeypatch):
     def damaged(*arguments):
         raise CommandError("dataset.json cannot be read as JSON")
 
-    monkeypatch.setattr("nnunet_attention.jobs.launch.missing_steps", damaged)
+    monkeypatch.setattr("nnunet_attention.crossval.work.missing_steps", damaged)
     with pytest.raises(CommandError, match="cannot be read as JSON"):
         run(prepared)
 
@@ -541,12 +487,10 @@ def test_ctrl_c_stops_all_processes_and_says_how_to_go_on(prepared):
 
 
 def test_no_checkpoint_is_begun_between_the_last_look_and_the_stop(prepared, monkeypatch):
-    monkeypatch.setattr(attempt_module, "damaged_checkpoints", look := SlowLook())
+    monkeypatch.setattr(fold_module, "damaged_checkpoints", look := SlowLook())
     environment = prepared.environment(FAKE_EPOCHS=100_000)
-    step = next(step for step in missing_steps(plan(), prepared.folders) if step.run is not None)
-    attempt = attempt_module.Attempt(
-        step, prepared.folders, Output(prepared.root / "out"), environment
-    )
+    step = first_fold(prepared)
+    attempt = attempt_module.Attempt(step, Output(prepared.root / "out"), environment)
     attempt.start()
     checkpoint = fold_folder(prepared) / "checkpoint_latest.pth"
     wait_for(checkpoint.is_file)
@@ -555,6 +499,11 @@ def test_no_checkpoint_is_begun_between_the_last_look_and_the_stop(prepared, mon
     assert prepared.left_processes() == []
     assert is_whole(checkpoint)
     assert checkpoint.read_bytes() == look.seen[-1]
+
+
+def first_fold(prepared) -> FoldStep:
+    steps = missing_steps(plan(), prepared.folders)
+    return next(step for step in steps if isinstance(step, FoldStep))
 
 
 class SlowLook:
@@ -680,15 +629,13 @@ def test_an_interruption_while_the_first_start_is_told_stops_the_others_too(prep
 def test_adopted_folds_keep_their_gpus(prepared):
     gpus = [Device(f"GPU {n}", (("CUDA_VISIBLE_DEVICES", str(n)),)) for n in (3, 5)]
     mark = str(fold_folder(prepared))
-    step = next(step for step in missing_steps(plan(), prepared.folders) if step.run is not None)
+    step = first_fold(prepared)
     environment = prepared.environment(FAKE_EPOCHS=1000, CUDA_VISIBLE_DEVICES=5)
     log = prepared.root / "out" / "log.txt"
-    left = process.LoggedProcess(
-        step.command, environment | {attempt_module.STEP_VARIABLE: mark}, log
-    )
+    left = process.LoggedProcess(step.command, environment | {STEP_VARIABLE: mark}, log)
     try:
         wait_for(lambda: trainings(prepared))
-        runner = LocalRunner(prepared.folders, Output(prepared.root / "out"), gpus)
+        runner = LocalRunner(Output(prepared.root / "out"), gpus)
         other = next(s for s in missing_steps(plan(), prepared.folders) if s.name != step.name)
         started = runner.start([other, step])
         assert {one.step.name: one.device for one in started} == {
@@ -705,7 +652,7 @@ def test_adopted_folds_keep_their_gpus(prepared):
 
 def test_what_a_killed_launcher_left_of_a_finished_fold_is_ended_too(prepared):
     wanted, fold = one_fold(prepared)
-    environment = prepared.environment() | {attempt_module.STEP_VARIABLE: str(fold)}
+    environment = prepared.environment() | {STEP_VARIABLE: str(fold)}
     left = subprocess.Popen(["sleep", "300"], env=environment)
     outcome, view = run(prepared, wanted)
     assert outcome.ok
@@ -736,3 +683,46 @@ def test_kills_at_random_moments_lose_and_repeat_nothing(tmp_path, seed):
     fake = FakeNnunet(tmp_path)
     run_with_kills(fake, seed, kills=2)
     assert_nothing_lost(fake)
+
+
+def made_up(tmp_path, install_command, *failing) -> tuple[Outcome, Silent, Output]:
+    """Launches steps that make four files of two groups."""
+    for name in ("a1", "a2", "b1", "b2"):
+        source = f"import pathlib; pathlib.Path({str(tmp_path / name)!r}).touch()"
+        install_command(name, "raise SystemExit(1)" if name in failing else source)
+    work = MadeUpWork(
+        tmp_path,
+        [
+            MadeUpStep(tmp_path, "a1", group_name="a"),
+            DeviceStep(tmp_path, "a2", ("a1",), group_name="a"),
+            MadeUpStep(tmp_path, "b1", group_name="b"),
+            DeviceStep(tmp_path, "b2", ("b1",), group_name="b"),
+        ],
+        {"plans": 1},
+    )
+    output, view = Output(tmp_path / "out"), Silent()
+    return launch(work, output, LocalRunner(output, devices("cpu")), view), view, output
+
+
+def test_any_steps_run_in_the_order_of_their_needs(tmp_path, install_command):
+    outcome, view, output = made_up(tmp_path, install_command)
+    assert outcome.ok
+    assert outcome.done.index("a1") < outcome.done.index("a2")
+    assert outcome.done.index("b1") < outcome.done.index("b2")
+    manifest = json.loads(output.manifest.read_text())
+    assert manifest["depends_on"] == {"a": {"plans": 1}, "b": {"plans": 1}}
+    assert view.steps == ["a1", "a2", "b1", "b2"]
+
+
+def test_what_needs_a_failed_step_is_left_and_other_groups_go_on(tmp_path, install_command):
+    outcome, _, output = made_up(tmp_path, install_command, "a1")
+    assert not outcome.ok
+    assert (list(outcome.failed), outcome.left, outcome.done) == (["a1"], ["a2"], ["b1", "b2"])
+    # Nothing of the other group has begun.
+    assert json.loads(output.manifest.read_text())["depends_on"] == {"b": {"plans": 1}}
+
+
+def test_a_view_that_shows_nothing_is_one(tmp_path, install_command):
+    install_command("a1", f"import pathlib; pathlib.Path({str(tmp_path / 'a1')!r}).touch()")
+    work, output = MadeUpWork(tmp_path, [MadeUpStep(tmp_path, "a1")]), Output(tmp_path / "out")
+    assert launch(work, output, LocalRunner(output, devices("cpu")), NoView()).done == ["a1"]

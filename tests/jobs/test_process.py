@@ -139,6 +139,50 @@ def test_an_ignored_signal_does_not_end_the_command(install_command, tmp_path):
     assert "still here" in log.read_text()
 
 
+def test_a_signal_is_ignored_from_the_first_moment(install_command, tmp_path):
+    install_command("stay", "import time\ntime.sleep(1)\nprint('still here')")
+    running = process.LoggedProcess(["stay"], os.environ, tmp_path / "log", (signal.SIGUSR2,))
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        os.kill(running.pid, signal.SIGUSR2)
+    wait_for(lambda: running.poll() is not None)
+    assert running.stop() == 0
+    assert "still here" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux")
+def test_nothing_else_is_ignored_and_nothing_blocked(tmp_path, monkeypatch):
+    script = tmp_path / "show"
+    script.write_text("#!/bin/sh\nexec grep ^Sig /proc/self/status\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(process, "script_folders", lambda: [tmp_path])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    running = process.LoggedProcess(["show"], os.environ, tmp_path / "log", (signal.SIGUSR2,))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    wait_for(lambda: running.poll() is not None)
+    lines = (tmp_path / "log").read_text().splitlines()
+    masks = dict(line.split(":\t") for line in lines if line.startswith("Sig"))
+    assert int(masks["SigIgn"], 16) == 1 << (signal.SIGUSR2 - 1)
+    assert int(masks["SigBlk"], 16) == 0
+
+
+def test_with_a_signal_to_ignore_the_log_and_the_process_name_the_command_alone(
+    install_command, tmp_path
+):
+    install_command("stay", "import time\nprint('ready', flush=True)\ntime.sleep(100)")
+    log = tmp_path / "log"
+    running = process.LoggedProcess(["stay", "a"], os.environ, log, (signal.SIGUSR2,))
+    try:
+        wait_for(lambda: "ready" in log.read_text())
+        assert log.read_text().splitlines()[0] == "$ stay a"
+        line = psutil.Process(running.pid).cmdline()
+        assert line[-2:] == [str(tmp_path / "bin" / "stay"), "a"]
+        assert "-c" not in line
+        assert os.getpgid(running.pid) == running.pid
+    finally:
+        running.stop()
+
+
 @pytest.fixture
 def growing(install_command, tmp_path):
     """A command with a child, whose files grow without an end; and the files' sizes."""

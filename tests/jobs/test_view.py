@@ -6,7 +6,8 @@ import pytest
 from fake_nnunet import DATASET, FakeNnunet, plan
 from rich.console import Console
 
-from nnunet_attention.crossval import missing_steps
+from nnunet_attention.crossval import FoldStep, missing_steps
+from nnunet_attention.crossval.work import CrossvalWork
 from nnunet_attention.jobs.attempt import Result
 from nnunet_attention.jobs.view import Status, duration
 
@@ -30,8 +31,8 @@ def shown(prepared, terminal: bool) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=160)
     steps = missing_steps(plan(), prepared.folders)
     run = steps[0].run
-    with Status(prepared.folders, console) as status:
-        status.begin(plan(), steps)
+    with Status(console) as status:
+        status.begin(CrossvalWork(plan(), prepared.folders), steps)
         running = SimpleNamespace(
             step=steps[0],
             device="GPU 3",
@@ -103,7 +104,7 @@ def line_about(prepared, monkeypatch, log: str, kind: str = "fold") -> str:
     monkeypatch.setattr("nnunet_attention.jobs.view.Pace.is_due", lambda pace: True)
     console = Console(file=io.StringIO(), width=160)
     step = next(step for step in missing_steps(plan(), prepared.folders) if step.kind == kind)
-    if step.run is not None:
+    if isinstance(step, FoldStep):
         fold = step.run.folder(prepared.folders)
         fold.mkdir(parents=True)
         (fold / "training_log_2026_1_1_0_0_0.txt").write_text(log)
@@ -111,7 +112,7 @@ def line_about(prepared, monkeypatch, log: str, kind: str = "fold") -> str:
     running = SimpleNamespace(
         step=step, device="", started=time.time() - 125, notes=[], waits=False, adopted=False
     )
-    with Status(prepared.folders, console) as status:
+    with Status(console) as status:
         status.update([], [running])
     return console.file.getvalue().partition(f"{step.name}: ")[2].strip()
 
@@ -143,7 +144,7 @@ def test_elsewhere_lines_about_a_step_come_at_a_pace(prepared):
     running = SimpleNamespace(
         step=step, device="", started=time.time(), notes=[], waits=False, adopted=False
     )
-    with Status(prepared.folders, console) as status:
+    with Status(console) as status:
         for _ in range(100):
             status.update([], [running])
     assert console.file.getvalue() == ""
@@ -155,7 +156,7 @@ def test_what_is_noted_meanwhile_is_said_once(prepared):
     running = SimpleNamespace(
         step=step, device="GPU 3", started=time.time(), notes=["a"], waits=False, adopted=True
     )
-    with Status(prepared.folders, console) as status:
+    with Status(console) as status:
         status.started(running)
         running.notes.append("b")
         status.update([], [running])

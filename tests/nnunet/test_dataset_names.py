@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nnunet_attention.crossval.runs import CrossvalPlan, missing_steps
+from nnunet_attention.crossval import CrossvalPlan, missing_steps
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation import find_dataset
 from nnunet_attention.experiments.derived import choose_derived

@@ -1,0 +1,324 @@
+"""Reads how far a data set of a plan is, from nnU-Net's folders.
+
+Nothing is done here and nothing is remembered: the folders are the state. Whoever asks again after
+a step, a crash or another launcher's work gets what is there then.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from nnunet_attention.crossval.plan import CrossvalPlan
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json
+from nnunet_attention.nnunet.dataset_json import number_of_cases, read_dataset_json
+from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, fold_state, validation_cases
+from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.model_folders import ALL
+from nnunet_attention.nnunet.plans import (
+    check_unchanged,
+    configuration_of,
+    data_owner,
+    identifier_of,
+    next_stages,
+    relevant,
+)
+from nnunet_attention.nnunet.splits import check_splits, default_folds, read_splits, trained_on
+
+# As nnU-Net plans it; needed only to list steps before there are plans.
+_CASCADE, _BEFORE_CASCADE = "3d_cascade_fullres", "3d_lowres"
+
+
+class Dataset:
+    """One data set of a plan, as it is in nnU-Net's folders now; what was read is kept."""
+
+    def __init__(self, plan: CrossvalPlan, folders: Folders, name: str):
+        """Read nothing yet.
+
+        Args:
+            plan: says what is wanted.
+            folders: nnU-Net's.
+            name: full name, DatasetXXX_Name.
+
+        Raises:
+            CommandError: if the name is none of nnU-Net's.
+        """
+        number_of_dataset(name)
+        self.plan = plan
+        self.folders = folders
+        self.name = name
+
+    @classmethod
+    def of_run(cls, run: FoldRun, folders: Folders) -> Dataset:
+        """Return the data set of a single fold."""
+        plan = CrossvalPlan((run.dataset,), (run.configuration,), ((run.trainer, run.plans),))
+        return cls(plan, folders, run.dataset)
+
+    @cached_property
+    def cases(self) -> tuple[str, ...] | None:
+        """Return the cases for training, sorted; None where no data tell, raw or preprocessed."""
+        raw = self.folders.raw_dataset(self.name)
+        if (raw / "dataset.json").is_file():
+            return training_cases(raw)
+        for plans, configuration in self.data_configurations:
+            identifier = self.identifier(plans, configuration)
+            if identifier is not None and self.folders.data(self.name, identifier).is_dir():
+                data = self.folders.data(self.name, identifier)
+                return tuple(sorted(path.stem for path in data.glob("*.pkl")))
+        return None
+
+    @cached_property
+    def description(self) -> dict:
+        """Return dataset.json, of the preprocessed data where there is one.
+
+        Raises:
+            CommandError: if the data set is in neither folder.
+        """
+        for path in (
+            self.folders.dataset_json(self.name),
+            self.folders.raw_dataset(self.name) / "dataset.json",
+        ):
+            if path.is_file():
+                return read_dataset_json(path, channels=True)
+        raise CommandError(
+            f"-d {self.name}: there is no {self.folders.raw_dataset(self.name)} with a "
+            "dataset.json, nor preprocessed data; check -d, nnUNet_raw and nnUNet_preprocessed"
+        )
+
+    @property
+    def file_ending(self) -> str:
+        """Return the ending of the images' names, such as .nii.gz."""
+        return self.description["file_ending"]
+
+    @cached_property
+    def splits(self) -> list[dict] | None:
+        """Return the splits; None where they are still to be made."""
+        return read_splits(self.folders.splits(self.name))
+
+    @cached_property
+    def plans(self) -> dict[str, dict | None]:
+        """Return the plans by name; None where they are still to be made."""
+        names = dict.fromkeys(name for _, name in self.plan.models)
+        return {name: self.whole_plans(name) for name in names}
+
+    @cached_property
+    def runs(self) -> list[FoldRun]:
+        """Return every fold that is wanted, in the order of training."""
+        plan = self.plan
+        options: tuple[str, ...] = ("-device", plan.device)
+        if plan.num_gpus > 1:
+            options = (*options, "-num_gpus", str(plan.num_gpus))
+        weights = plan.pretrained_weights
+        first = () if weights is None else ("-pretrained_weights", str(weights))
+        runs: dict[str, FoldRun] = {}
+        for configuration, folds in self.stages:
+            for fold in folds:
+                for trainer, plans in plan.models:
+                    run = FoldRun(
+                        self.name,
+                        configuration,
+                        trainer,
+                        plans,
+                        fold,
+                        options,
+                        first,
+                        plan.npz,
+                        self._followers(plans, configuration),
+                    )
+                    runs.setdefault(run.name, run)
+        return list(runs.values())
+
+    @cached_property
+    def stages(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return configurations and their folds; a cascade's first stage, with all, before it."""
+        stages: dict[str, tuple[str, ...]] = {}
+        for configuration in self.plan.configurations:
+            earlier = {self.previous(plans, configuration) for _, plans in self.plan.models}
+            for first in sorted(stage for stage in earlier if stage is not None):
+                # A fold of the second stage trains on the predictions of all the others.
+                every_fold = default_folds(self.splits)
+                stages[first] = (ALL,) if self.wanted_folds == (ALL,) else every_fold
+        for configuration in self.plan.configurations:
+            stages.setdefault(configuration, self.wanted_folds)
+        return list(stages.items())
+
+    @property
+    def wanted_folds(self) -> tuple[str, ...]:
+        """Return the folds that are asked for, those of a cascade's first stage left out."""
+        folds = self.plan.folds
+        return default_folds(self.splits) if folds is None else folds
+
+    @property
+    def data_configurations(self) -> list[tuple[str, str]]:
+        """Return plans and configuration of all data that are trained on."""
+        pairs = [
+            (plans, configuration if content is None else data_owner(content, configuration))
+            for configuration, _ in self.stages
+            for plans, content in self.plans.items()
+        ]
+        return list(dict.fromkeys(pairs))
+
+    def check(self) -> None:
+        """Refuse what nnU-Net would do otherwise than asked for, or would fail at.
+
+        Raises:
+            CommandError: if the data set is missing, its splits or plans have not what is wanted,
+                or plans have changed under a begun model.
+        """
+        _ = self.description
+        if self.splits is not None:
+            for _, folds in self.stages:
+                for fold in folds:
+                    check_splits(self.splits, self.folders.splits(self.name), self.cases, fold)
+        for plans, content in self.plans.items():
+            if content is None:
+                continue
+            for configuration, _ in self.stages:
+                configuration_of(content, configuration)
+                for trainer, used in self.plan.models:
+                    if used == plans:
+                        model = self.folders.model(self.name, trainer, plans, configuration)
+                        check_unchanged(model, content, configuration, self.description)
+
+    def check_models(self, trained_again: set[str]) -> None:
+        """Refuse models without whole plans, unless a training is to write them again.
+
+        Args:
+            trained_again: names of the models of which a fold is trained.
+
+        Raises:
+            CommandError: with the remedy.
+        """
+        run_of_model = {run.model: run for run in self.runs if run.model not in trained_again}
+        for run in run_of_model.values():
+            model = run.folder(self.folders).parent
+            for path, original in (
+                (model / "plans.json", self.folders.plans(self.name, run.plans)),
+                (model / "dataset.json", self.folders.dataset_json(self.name)),
+            ):
+                try:
+                    if path.exists():
+                        read_json(path)
+                except CommandError as error:
+                    raise CommandError(
+                        f"{error}; the model has no fold left to train, which would write it "
+                        f"again. Copy {original} there"
+                    ) from error
+
+    def validated(self, fold: str) -> tuple[str, ...] | None:
+        """Return the cases that a fold validates; None where that is not known yet."""
+        return validation_cases(self.splits, fold, self.cases)
+
+    def state_of(self, run: FoldRun) -> FoldState:
+        """Return where a fold stands."""
+        return fold_state(
+            run,
+            self.folders,
+            self.validated(run.fold),
+            self.file_ending,
+            trained_on(self.splits, run.fold),
+        )
+
+    def depends_on(self) -> dict[str, dict]:
+        """Return what the models depend on, by plans and configuration, and the splits."""
+        entries = {
+            f"{plans} {configuration}": relevant(content, configuration, self.description)
+            for plans, content in self.plans.items()
+            if content is not None
+            for configuration, _ in self.stages
+        }
+        return {**entries, **({"splits": {"folds": self.splits}} if self.splits else {})}
+
+    def previous(self, plans: str, configuration: str) -> str | None:
+        """Return the configuration that a cascade's second stage comes after."""
+        content = self.plans[plans]
+        if content is None:
+            return _BEFORE_CASCADE if configuration == _CASCADE else None
+        return configuration_of(content, configuration).get("previous_stage")
+
+    def identifier(self, plans: str, configuration: str) -> str | None:
+        """Return the name of a configuration's folder of data; None before planning."""
+        content = self.plans[plans]
+        return None if content is None else identifier_of(content, configuration)
+
+    def whole_plans(self, name: str) -> dict | None:
+        """Return plans; None where there are none, or only what a kill has left of them."""
+        try:
+            content = read_json(self.folders.plans(self.name, name))
+        except CommandError:
+            return None
+        return content if isinstance(content.get("configurations"), dict) else None
+
+    def has_fingerprint(self) -> bool:
+        """Tell whether there is a whole fingerprint."""
+        try:
+            read_json(self.folders.fingerprint(self.name))
+        except CommandError:
+            return False
+        return True
+
+    def is_unprepared(self, identifier: str) -> bool:
+        """Tell whether preprocessed data are missing, or not all there."""
+        # nnunetv2's paths are found in time only here: its import is not for `--help`.
+        from nnunet_attention.nnunet.datasets import needs_preprocessing
+
+        folders, name = self.folders, self.name
+        if self.cases is not None:
+            number = len(self.cases)
+        else:
+            number = number_of_cases(self.description, f"{name}'s dataset.json")
+        references = folders.references(name)
+        return (
+            folders.unfinished_data(name, identifier).exists()
+            or needs_preprocessing(folders.dataset(name), {"data_identifier": identifier}, number)
+            or not references.is_dir()
+            or sum(1 for _ in references.glob(f"*{self.file_ending}")) < number
+        )
+
+    def _followers(self, plans: str, configuration: str) -> tuple[str, ...]:
+        """Return those configurations of the plan that are trained on this one's predictions."""
+        content = self.plans[plans]
+        return tuple(
+            later
+            for later in self.plan.configurations
+            if self.previous(plans, later) == configuration
+            and (content is None or later in next_stages(configuration_of(content, configuration)))
+        )
+
+
+def training_cases(raw: Path) -> tuple[str, ...]:
+    """Return the names of a raw data set's cases for training, sorted."""
+    # Not the function that nnU-Net calls, which starts a pool of processes to find their files.
+    from nnunetv2.utilities.utils import get_identifiers_from_splitted_dataset_folder
+
+    description = read_dataset_json(raw / "dataset.json")
+    if "dataset" in description:
+        return tuple(sorted(description["dataset"]))
+    ending = description["file_ending"]
+    names = get_identifiers_from_splitted_dataset_folder(str(raw / "imagesTr"), ending)
+    return tuple(sorted(map(str, names)))
+
+
+def cases_with_data(folders: Folders, dataset: str) -> list[str]:
+    """Return the cases of the first preprocessed data that a plans file names.
+
+    Raises:
+        CommandError: if there are none.
+    """
+    for path in sorted(folders.dataset(dataset).glob("*.json")):
+        try:
+            configurations = read_json(path).get("configurations")
+        except CommandError:
+            continue
+        for configuration in (configurations or {}).values():
+            identifier = configuration.get("data_identifier")
+            if identifier is None or folders.unfinished_data(dataset, identifier).exists():
+                continue
+            cases = sorted(case.stem for case in folders.data(dataset, identifier).glob("*.pkl"))
+            if cases:
+                return cases
+    raise CommandError(
+        f"{dataset} has no preprocessed cases in {folders.dataset(dataset)}; preprocess it again"
+    )

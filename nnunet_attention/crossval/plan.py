@@ -1,0 +1,49 @@
+"""Says what is wanted of a cross-validation."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_attention.allocator import variables_to_keep_memory
+from nnunet_attention.nnunet.workers import WORKERS_VARIABLE, asks_for_no_workers
+
+
+@dataclass(frozen=True)
+class CrossvalPlan:
+    """Says what is to be trained, on what, and how.
+
+    Attributes:
+        datasets: full names, DatasetXXX_Name.
+        configurations: such as 3d_fullres; one that a cascade needs first is added by itself.
+        models: trainer and plans of each.
+        folds: numbers, or "all" alone; None for all that a data set's splits have.
+        npz: keep the validation's probabilities.
+        num_gpus: GPUs of each fold, for nnU-Net's own distributed training.
+        device: cuda, cpu or mps.
+        processes: how many the fingerprint and the preprocessing use.
+        pretrained_weights: a checkpoint that every fold starts from.
+    """
+
+    datasets: tuple[str, ...]
+    configurations: tuple[str, ...]
+    models: tuple[tuple[str, str], ...]
+    folds: tuple[str, ...] | None = None
+    npz: bool = False
+    num_gpus: int = 1
+    device: str = "cuda"
+    processes: int = 8
+    pretrained_weights: Path | None = None
+
+
+def fold_variables(plan: CrossvalPlan) -> dict[str, str]:
+    """Return what a fold's environment has beside that of other commands, whoever trains it.
+
+    On a CPU our own trainers keep freed memory: those that are compared with them shall too. No
+    workers of data augmentation are a matter of trainings alone.
+    """
+    variables = variables_to_keep_memory() if plan.device == "cpu" else {}
+    if asks_for_no_workers(os.environ):
+        variables = {**variables, WORKERS_VARIABLE: "0"}
+    return variables

@@ -1,0 +1,78 @@
+"""Has what all steps of a cross-validation share: a data set, and nnU-Net's folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_attention.jobs.lock import Lock
+from nnunet_attention.jobs.step import Note, Step
+from nnunet_attention.nnunet.checkpoints import set_aside
+from nnunet_attention.nnunet.folders import Folders
+
+
+@dataclass(frozen=True)
+class CrossvalStep(Step):
+    """Something that is missing of a cross-validation.
+
+    Attributes:
+        folders: nnU-Net's.
+        dataset: full name.
+        needs: names of the missing steps that come first.
+    """
+
+    folders: Folders
+    dataset: str
+    needs: tuple[str, ...]
+
+    @property
+    def group(self) -> str:
+        """Return the data set."""
+        return self.dataset
+
+    def lock(self) -> Lock:
+        """Return the lock on the prepared data set."""
+        return dataset_lock(self.dataset, self.folders)
+
+    def place(self) -> Path:
+        """Return the folder of the prepared data set."""
+        return self.folders.dataset(self.dataset)
+
+    @property
+    def written_folders(self) -> tuple[Path, ...]:
+        """Return nnU-Net's folders for what it makes."""
+        return (self.folders.results, self.folders.preprocessed)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that name nnU-Net's folders, whatever this process's own say."""
+        return {
+            "nnUNet_raw": str(self.folders.raw),
+            "nnUNet_preprocessed": str(self.folders.preprocessed),
+            "nnUNet_results": str(self.folders.results),
+        }
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return data set, what is done, and no fold."""
+        return (self.dataset_in_words, self.name.removeprefix(self.dataset).strip(), "")
+
+    @property
+    def dataset_in_words(self) -> str:
+        """Return the data set's name so that a narrow terminal can break it."""
+        return self.dataset.removeprefix("Dataset").replace("_", " ", 1)
+
+
+def dataset_lock(dataset: str, folders: Folders) -> Lock:
+    """Return the lock that is held while a data set is planned, preprocessed or split."""
+    place = folders.dataset(dataset)
+    return Lock(place / ".crossval.lock", str(place))
+
+
+def set_damaged_aside(paths: Iterable[Path], note: Note) -> None:
+    """Rename what a kill has left half written, so that nnU-Net does not read it."""
+    for path, target in set_aside(paths).items():
+        note(
+            f"{path} is damaged, probably half written when a process was killed; kept as "
+            f"{target.name}"
+        )

@@ -1,0 +1,179 @@
+"""Steps that prepare a data set. They write into one folder: one after the other."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from nnunet_attention.crossval.dataset import cases_with_data
+from nnunet_attention.crossval.steps.base import CrossvalStep, set_damaged_aside
+from nnunet_attention.files import written_beside
+from nnunet_attention.jobs.step import Note
+from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.splits import write_splits
+
+
+@dataclass(frozen=True)
+class FingerprintStep(CrossvalStep):
+    """Extracts the fingerprint, and checks the data set.
+
+    Attributes:
+        processes: how many.
+        clean: a kill has left one half written, which is replaced.
+    """
+
+    processes: int
+    clean: bool
+    kind: ClassVar[str] = "fingerprint"
+
+    @property
+    def name(self) -> str:
+        """Return the step's name."""
+        return f"{self.dataset} fingerprint"
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Return nnU-Net's command."""
+        clean = ("--clean",) if self.clean else ()
+        return (
+            *("nnUNetv2_extract_fingerprint", "-d", _number(self.dataset)),
+            *("-np", str(self.processes), "--verify_dataset_integrity", *clean),
+        )
+
+
+@dataclass(frozen=True)
+class PlansStep(CrossvalStep):
+    """Makes plans.
+
+    Attributes:
+        plans: their name.
+        planning: the command that makes them.
+    """
+
+    plans: str
+    planning: tuple[str, ...]
+    kind: ClassVar[str] = "plans"
+
+    @property
+    def name(self) -> str:
+        """Return the step's name."""
+        return f"{self.dataset} plans {self.plans}"
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Return the planner's command."""
+        return self.planning
+
+    @property
+    def plans_file(self) -> Path:
+        """Return the file that it writes."""
+        return self.folders.plans(self.dataset, self.plans)
+
+    @property
+    def remark(self) -> str:
+        """Tell that plans are there, but damaged."""
+        return f"made again: {self.plans_file} is damaged" if self.plans_file.exists() else ""
+
+    def cleared(self, note: Note) -> PlansStep:
+        """Set half written plans aside: nnU-Net reads an existing file first."""
+        if self.plans_file.exists():
+            set_damaged_aside([self.plans_file], note)
+        return self
+
+
+@dataclass(frozen=True)
+class DescriptionStep(CrossvalStep):
+    """Copies dataset.json, as planning does, where plans are there without it."""
+
+    kind: ClassVar[str] = "description"
+
+    @property
+    def name(self) -> str:
+        """Return the step's name."""
+        return f"{self.dataset} dataset.json"
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Return no command."""
+        return ()
+
+    def do(self) -> None:
+        """Copy the file."""
+        target = self.folders.dataset_json(self.dataset)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with written_beside(target) as beside:
+            shutil.copyfile(self.folders.raw_dataset(self.dataset) / "dataset.json", beside)
+
+
+@dataclass(frozen=True)
+class PreprocessingStep(CrossvalStep):
+    """Preprocesses the cases for a configuration.
+
+    Attributes:
+        plans: name of the plans.
+        configuration: of the plans.
+        processes: how many.
+        data: the name of the data's folder; None before planning.
+    """
+
+    plans: str
+    configuration: str
+    processes: int
+    data: str | None
+    kind: ClassVar[str] = "preprocessing"
+
+    @staticmethod
+    def name_of(dataset: str, plans: str, configuration: str) -> str:
+        """Return the name of such a step."""
+        return f"{dataset} preprocessing {plans} {configuration}"
+
+    @property
+    def name(self) -> str:
+        """Return the step's name."""
+        return self.name_of(self.dataset, self.plans, self.configuration)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Return nnU-Net's command."""
+        return (
+            *("nnUNetv2_preprocess", "-d", _number(self.dataset), "-plans_name", self.plans),
+            *("-c", self.configuration, "-np", str(self.processes)),
+        )
+
+    def before_start(self) -> None:
+        """Note that the data are not finished: all files may be there, and some half written."""
+        if self.data is not None:
+            self.folders.unfinished_data(self.dataset, self.data).touch()
+
+    def after(self) -> None:
+        """Note that the data are finished."""
+        if self.data is not None:
+            self.folders.unfinished_data(self.dataset, self.data).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class SplitsStep(CrossvalStep):
+    """Divides the cases into folds, as nnU-Net's first training would."""
+
+    kind: ClassVar[str] = "splits"
+
+    @property
+    def name(self) -> str:
+        """Return the step's name."""
+        return f"{self.dataset} splits"
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Return no command."""
+        return ()
+
+    def do(self) -> None:
+        """Write the file; nnU-Net splits the preprocessed cases."""
+        cases = cases_with_data(self.folders, self.dataset)
+        write_splits(self.folders.splits(self.dataset), cases)
+
+
+def _number(dataset: str) -> str:
+    return str(int(number_of_dataset(dataset)))
