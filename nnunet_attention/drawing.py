@@ -137,6 +137,6 @@ def new_figure(width_inches: float, height_inches: float, **options) -> Figure:
 
 
 def save_png(figure: Figure, path: Path, dots_per_inch: int = 150) -> None:
-    """Write a PNG beside its target and renames it."""
+    """Write a PNG beside its target and rename it."""
     with written_beside(path) as beside:
         figure.savefig(beside, dpi=dots_per_inch, format="png")

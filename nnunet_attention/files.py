@@ -130,23 +130,23 @@ def is_disk_error(error: OSError) -> bool:
 
 
 def json_text(content, indent: int = 2, sort_keys: bool = True, allow_nan: bool = False) -> str:
-    """Write JSON that ends with a newline; the options are those of `json.dumps`."""
+    """Return JSON that ends with a newline; the options are those of `json.dumps`."""
     return json.dumps(content, indent=indent, sort_keys=sort_keys, allow_nan=allow_nan) + "\n"
 
 
 def write_json(path: Path, content, **layout) -> None:
-    """Write JSON, by default sorted (see `json_text`), beside its target and renames it."""
+    """Write JSON, by default sorted (see `json_text`), beside its target and rename it."""
     write_text(path, json_text(content, **layout))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file beside its target and renames it."""
+    """Write a text file beside its target and rename it."""
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write text files by their names into a folder, all or none; files of these names go.
+    """Write text files by their names into a folder, all or none; replace those that are there.
 
     Raises:
         CommandError: if the folder cannot be written.

@@ -95,7 +95,7 @@ def check_whole(path: Path) -> None:
 
 def _nifti(file: BinaryIO, path: Path) -> None:
     header, size = _start_and_size(file, 540)
-    order = next((one for one in "<>" if header[:4] in _nifti_marks(one)), None)
+    order = next((order for order in "<>" if header[:4] in _nifti_marks(order)), None)
     if order is None:
         raise _NoImageError("it does not begin as NIfTI does")
     if len(header) < struct.unpack(f"{order}i", header[:4])[0]:
@@ -349,7 +349,7 @@ def _inflater():
 
 
 def _unpacked(file: BinaryIO, unpacker_class: Callable) -> Iterator[bytes]:
-    """Unpack all streams that follow each other, and passes over what else comes after them."""
+    """Unpack all streams that follow each other, and pass over what else comes after them."""
     packed, size = file.read(_PACKED_BYTES_AT_ONCE), 0
     start = packed[:2]
     while packed[:2] == start:

@@ -111,8 +111,8 @@ def _check_channels(where: str, name: str, channels: object) -> None:
     numbers = [key for key in channels if not _is_number(key)]
     if numbers and all(_is_number(value) for value in channels.values()):
         raise _wrong(where, name, "has numbers for names, the wrong way round")
-    wanted = [str(number) for number in range(len(channels))]
-    if sorted(map(str, channels)) != sorted(wanted):
+    numbered = [str(number) for number in range(len(channels))]
+    if sorted(map(str, channels)) != sorted(numbered):
         raise _wrong(where, name, f"has {', '.join(map(str, channels))}, not 0 to N-1")
     for value in channels.values():
         if not isinstance(value, str):

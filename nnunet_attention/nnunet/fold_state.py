@@ -55,7 +55,7 @@ class FoldRun:
 
     @property
     def name(self) -> str:
-        """A name for people, and a unique one."""
+        """A unique name, for people."""
         return f"{self.dataset} {self.model} fold {self.fold}"
 
     def folder(self, folders: Folders) -> Path:

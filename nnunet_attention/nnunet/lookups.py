@@ -31,18 +31,18 @@ def find_trainer(name: str) -> "type[nnUNetTrainer]":
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     # A checkpoint names its trainer, and `os` too is found in nnU-Net's modules.
-    found, reason = None, None
+    trainer, reason = None, None
     if isinstance(name, str) and name.isidentifier():
         try:
             with redirect_stdout(StringIO()):
-                found = recursive_find_trainer_class_by_name(name)
+                trainer = recursive_find_trainer_class_by_name(name)
         except Exception as error:  # the search imports whatever lies in nnU-Net's search path
             is_absent = str(error).startswith("Could not find requested")
             is_another = isinstance(error, (AssertionError, TypeError))
             if not (is_absent or is_another):
                 reason = f"{type(error).__name__}: {str(error).strip().partition(os.linesep)[0]}"
-    if isinstance(found, type) and issubclass(found, nnUNetTrainer):
-        return found
+    if isinstance(trainer, type) and issubclass(trainer, nnUNetTrainer):
+        return trainer
     if reason is not None:
         raise CommandError(
             f"nnU-Net cannot load the trainer {name} ({reason}); see `nnunet-attention doctor`, "

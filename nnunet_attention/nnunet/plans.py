@@ -60,20 +60,20 @@ def save_plans(plans: Mapping, path: Path) -> None:
     Raises:
         CommandError: if the file there has another content, or cannot be written.
     """
-    wanted = json.loads(json.dumps(plans))
+    content = json.loads(json.dumps(plans))
     if path.exists():
         existing = read_plans(path)
-        wanted["configurations"] = {**existing["configurations"], **wanted["configurations"]}
-        if existing == wanted:
+        content["configurations"] = {**existing["configurations"], **content["configurations"]}
+        if existing == content:
             return
         different = [
             key
-            for key in sorted({*existing, *wanted})
-            if key != "configurations" and existing.get(key) != wanted.get(key)
+            for key in sorted({*existing, *content})
+            if key != "configurations" and existing.get(key) != content.get(key)
         ]
         different += [
             f"configuration {name}"
-            for name, configuration in wanted["configurations"].items()
+            for name, configuration in content["configurations"].items()
             if existing["configurations"].get(name) != configuration
         ]
         raise CommandError(
@@ -82,7 +82,7 @@ def save_plans(plans: Mapping, path: Path) -> None:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, wanted, **NNUNET_LAYOUT)
+        write_json(path, content, **NNUNET_LAYOUT)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {disk_error(error)}") from error
 

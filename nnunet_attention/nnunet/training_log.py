@@ -85,7 +85,7 @@ def read_logs(fold: Path) -> list[TrainingLog]:
 
 
 def read_newest_log(fold: Path, since: float = 0.0) -> TrainingLog:
-    """Read the end of the log that the last attempt has written; without one it is starting.
+    """Read the end of the last attempt's log; where there is none, return one that says nothing.
 
     Args:
         fold: the folder.
