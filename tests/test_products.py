@@ -71,7 +71,7 @@ def test_gradients_that_nobody_asks_for_are_not_computed(monkeypatch):
     layer, features = layer_and_features(nn.Conv3d, (3, 4, 6), (1, 2, 2), False)
     called = []
     monkeypatch.setattr(products, "spread_over_windows", lambda *_: called.append("features"))
-    monkeypatch.setattr(products, "_of_weight", lambda *_: called.append("weight"))
+    monkeypatch.setattr(products, "_gradient_of_weight", lambda *_: called.append("weight"))
     convolve(layer, features.detach()).sum().backward()
     assert called == ["weight"]
 
