@@ -19,7 +19,7 @@ from nnunet_attention.drawing import (
     new_figure,
     save_png,
 )
-from nnunet_attention.msd.task import MsdTask
+from nnunet_attention.msd.task_folder import MsdTask
 from nnunet_attention.whole_files import check_whole
 
 if TYPE_CHECKING:

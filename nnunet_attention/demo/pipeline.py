@@ -16,7 +16,7 @@ from nnunet_attention.demo.results import Results, collect_results, write_result
 from nnunet_attention.demo.settings import DEFAULT_CASES, MODELS, DemoSettings, Model
 from nnunet_attention.errors import CommandError
 from nnunet_attention.jobs.process import last_epoch, run_command, termination_as_interrupt
-from nnunet_attention.msd.task import Division, MsdTask, divide, lay_out, read_msd_task
+from nnunet_attention.msd.task_folder import Division, MsdTask, divide, lay_out, read_msd_task
 from nnunet_attention.pace import Pace, TimeLeft, duration
 
 # Keeps up with a CPU: augmenting a batch takes a tenth of a training step.

@@ -10,7 +10,7 @@ from nnunet_attention.demo.folder import DemoFolder
 from nnunet_attention.demo.settings import MODELS, DemoSettings
 from nnunet_attention.demo.table import caption, markdown_table
 from nnunet_attention.files import write_json, write_text
-from nnunet_attention.msd.task import MsdTask
+from nnunet_attention.msd.task_folder import MsdTask
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from nnunet_attention.demo.pipeline import (
 )
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.errors import CommandError
-from nnunet_attention.msd.task import read_msd_task
+from nnunet_attention.msd.task_folder import read_msd_task
 from nnunet_attention.trainers.short import SCHEDULE_VARIABLE, short_schedule
 
 needs_scripts = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are POSIX scripts")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.msd.task import Division, divide, lay_out, read_msd_task
+from nnunet_attention.msd.task_folder import Division, divide, lay_out, read_msd_task
 
 NAMES = tuple(f"case_{number:03d}" for number in range(100))
 
