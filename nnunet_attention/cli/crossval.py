@@ -24,8 +24,7 @@ from nnunet_attention.cli.shared_arguments import (
 from nnunet_attention.errors import CommandError
 
 if TYPE_CHECKING:
-    from nnunet_attention.crossval import CrossvalPlan, Folders
-    from nnunet_attention.jobs.launch import Outcome
+    from nnunet_attention.crossval import CrossvalPlan, Folders, Outcome, SlurmSettings
 
 HELP = (
     "cross-validate models on data sets: makes what is missing of fingerprint, plans, "
@@ -118,7 +117,7 @@ def add_execution_arguments(
 
 def run(arguments: argparse.Namespace) -> int:
     """Makes what is missing, then the leaderboard."""
-    from nnunet_attention.crossval import Folders, check_names
+    from nnunet_attention.crossval import Folders, check_names, default_output
 
     check_execution_arguments(arguments)
     folders = Folders.from_environment()
@@ -206,16 +205,6 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     return plan
 
 
-def default_output(plan: CrossvalPlan, folders: Folders) -> Path:
-    """Beside the results, by data sets."""
-    from nnunet_attention.nnunet.dataset_names import number_of_dataset
-
-    name = plan.datasets[0]
-    if len(plan.datasets) > 1:
-        name = f"Datasets_{'_'.join(number_of_dataset(one) for one in plan.datasets)}"
-    return folders.results / "crossval" / name
-
-
 def print_missing(
     plan: CrossvalPlan, folders: Folders, root: Path, with_leaderboard: bool = True
 ) -> None:
@@ -239,22 +228,20 @@ def print_missing(
 
 def execute(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path) -> int:
     """Runs everything that is missing where the arguments say, and returns the exit code."""
-    from nnunet_attention.jobs.launch import launch
-    from nnunet_attention.jobs.local import LocalRunner, devices
-    from nnunet_attention.jobs.output import Output
-    from nnunet_attention.jobs.process import termination_as_interrupt
+    from nnunet_attention.crossval import run as run_crossval
     from nnunet_attention.jobs.view import Status
 
-    output = Output(root.absolute())
-    if arguments.slurm:
-        from nnunet_attention.jobs.slurm import SlurmRunner
-
-        runner = SlurmRunner(plan, folders, output, slurm_settings(arguments))
-    else:
-        runner = LocalRunner(folders, output, devices(plan, arguments.at_once or 1))
+    slurm = slurm_settings(arguments) if arguments.slurm else None
     try:
-        with termination_as_interrupt(), Status(folders) as view:
-            outcome = launch(plan, folders, output, runner, view)
+        with Status(folders) as view:
+            outcome = run_crossval(
+                plan,
+                folders=folders,
+                output=root,
+                at_once=arguments.at_once or 1,
+                slurm=slurm,
+                view=view,
+            )
     except KeyboardInterrupt:
         where = "the jobs go on; watch them again" if arguments.slurm else "go on"
         print(
@@ -267,9 +254,9 @@ def execute(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders,
     return 1
 
 
-def slurm_settings(arguments: argparse.Namespace):
+def slurm_settings(arguments: argparse.Namespace) -> SlurmSettings:
     """Of the jobs."""
-    from nnunet_attention.jobs.slurm import SlurmSettings
+    from nnunet_attention.crossval import SlurmSettings
 
     options = {}
     for text in arguments.sbatch:

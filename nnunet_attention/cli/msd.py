@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from nnunet_attention.cli.crossval import (
     add_execution_arguments,
     check_execution_arguments,
-    default_output,
     execute,
     make_leaderboard,
     plan_of,
@@ -95,7 +94,7 @@ def _fetch(arguments: argparse.Namespace, tasks: list[Task]) -> int:
 
 
 def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
-    from nnunet_attention.crossval import Folders, check_names
+    from nnunet_attention.crossval import Folders, check_names, default_output
     from nnunet_attention.nnunet.lookups import check_trainers
 
     check_execution_arguments(arguments)
@@ -169,7 +168,7 @@ def _fetched(arguments: argparse.Namespace, task: Task) -> Path:
 
 
 def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Folders) -> int:
-    from nnunet_attention.crossval import check_names
+    from nnunet_attention.crossval import check_names, default_output
     from nnunet_attention.msd.archives import BASE_URL, locate
 
     absent = [

@@ -76,6 +76,22 @@ class View(Protocol):
     def update(self, waiting: Sequence[Step], running: Sequence[Running]) -> None: ...
 
 
+class Silent:
+    """A view that shows nothing."""
+
+    def begin(self, plan: CrossvalPlan, steps: Sequence[Step], notes: Sequence[str]) -> None:
+        """Show nothing."""
+
+    def started(self, running: Running) -> None:
+        """Show nothing."""
+
+    def ended(self, step: Step, result: Result) -> None:
+        """Show nothing."""
+
+    def update(self, waiting: Sequence[Step], running: Sequence[Running]) -> None:
+        """Show nothing."""
+
+
 @dataclass
 class Outcome:
     """What has become of a launch.
