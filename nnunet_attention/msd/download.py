@@ -85,8 +85,9 @@ def download(
             if actual != md5:
                 part.remove()
                 raise CommandError(
-                    f"{url}: the MD5 sum of the download is {actual}, wanted {md5}; it was removed. "
-                    "Run the command again; if the sum is the same, the file there was changed"
+                    f"{url}: the MD5 sum of the download is {actual}, wanted {md5}; it was "
+                    "removed. Run the command again; if the sum is the same, the file there was "
+                    "changed"
                 )
         os.replace(part.path, target)
         part.remove()
@@ -193,8 +194,8 @@ def _attempt(part: _Part, on_progress: OnProgress) -> None:
     if announced is not None and part.size_bytes > announced:
         part.remove()
         raise CommandError(
-            f"{part.url}: the server sent more than the {announced} bytes it announced; what came was "
-            "removed, so run the command again"
+            f"{part.url}: the server sent more than the {announced} bytes it announced; what came "
+            "was removed, so run the command again"
         )
 
 

@@ -10,7 +10,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.evaluation.leaderboard.markdown import escaped
 from nnunet_attention.files import json_text, write_all
 
 if TYPE_CHECKING:
@@ -155,6 +154,9 @@ def _title(result: PublishedResult, configurations: Sequence[str]) -> str:
 
 
 def _markdown(rows: list[_Row], sources: dict[str, Source]) -> str:
+    # The leaderboard imports pandas, which downloading can do without.
+    from nnunet_attention.evaluation.leaderboard.markdown import escaped
+
     numbers = {key: number for number, key in enumerate(sources, 1)}
     lines = ["# Beside published results", "", escaped(EXPLAINED), ""]
     lines += ["| data set | model | Dice | source |", "| --- | --- | ---: | --- |"]

@@ -57,7 +57,11 @@ class MsdTask:
         return self.folder / "imagesTr" / (case + _ENDING)
 
     def label(self, case: str) -> Path:
-        return self.folder / "labelsTr" / (case + _ENDING)
+        return self.label_file(self.folder / "labelsTr", case)
+
+    def label_file(self, folder: Path, case: str) -> Path:
+        """Return the file of a case's labels in a folder, such as one of predictions."""
+        return folder / (case + _ENDING)
 
 
 def is_task_folder(folder: Path) -> bool:
