@@ -94,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from nnunet_attention.demo import run as run_demo
+    from nnunet_attention.demo.folder import DemoFolder
     from nnunet_attention.evaluation.leaderboard.terminal import print_leaderboard
     from nnunet_attention.jobs.view import Status
 
@@ -109,12 +110,13 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     progress = Console(stderr=True)
+    folders = DemoFolder(arguments.output.absolute()).nnunet
     results = run_demo(
         settings,
         arguments.output,
         overwrite=arguments.overwrite,
         show_step=lambda title: _shown(progress, title),
-        new_view=lambda folders: Status(folders, progress),
+        new_view=lambda: Status(folders, progress),
     )
     console = Console()
     print_leaderboard(results.board, console)

@@ -111,7 +111,7 @@ def _run(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders) ->
         at_once=arguments.at_once or 1,
         slurm=slurm_settings(arguments) if arguments.slurm else None,
         count_parameters=known_parameters,
-        new_view=Status,
+        new_view=lambda: Status(folders),
         on_stage=_print_stage,
         new_progress=lambda: progress_bar("measuring surfaces"),
     )

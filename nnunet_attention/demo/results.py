@@ -54,17 +54,16 @@ class Results:
     def caption(self) -> str:
         """What the numbers are good for, in words."""
         settings = self.settings
-        cases = len(self.held_out)
         training = " or ".join(map(str, sorted(set(self.training_cases))))
         memory_gb = settings.planned_memory_gb
         patches = "" if memory_gb is None else f", patches planned for {memory_gb} GB instead of 8"
         return (
-            f"Mean over {cases} held-out case{'s' if cases > 1 else ''} of "
+            f"Mean over {_counted(len(self.held_out), 'held-out case')} of "
             f"{self.task.folder_name}; {training} cases for training (fold "
-            f"{', '.join(settings.folds)}), {settings.epochs} epochs of {settings.iterations} "
-            f"steps where nnU-Net takes 1000 of 250{patches}. These short runs show that "
-            "everything works; differences between the two networks mean nothing. Full length: "
-            f"nnUNetv2_train DATASET {settings.configuration} FOLD -tr AttentionUNetTrainer"
+            f"{', '.join(settings.folds)}), {_counted(settings.epochs, 'epoch')} of "
+            f"{_counted(settings.iterations, 'step')} where nnU-Net takes 1000 of 250{patches}. "
+            "These short runs show that everything works; differences between the two networks "
+            f"mean nothing. Full length: nnUNetv2_train DATASET {settings.configuration} FOLD -tr AttentionUNetTrainer"
         )
 
 
@@ -176,6 +175,10 @@ def _held_out(
             for case in splits[int(fold)]["val"]
         ]
     return tuple(sorted(cases, key=lambda case: case.name))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _parameters(trainer: str, plans: Path, dataset_json: Path, configuration: str) -> int:

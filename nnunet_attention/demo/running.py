@@ -32,7 +32,7 @@ def run(
     *,
     overwrite: bool = False,
     show_step: ShowStep = lambda title: nullcontext(),
-    new_view: Callable[[Folders], AbstractContextManager[View]] | None = None,
+    new_view: Callable[[], AbstractContextManager[View]] | None = None,
 ) -> Results:
     """Train and test the plain and the attention U-Net, and write a table and a picture.
 
@@ -44,8 +44,8 @@ def run(
         output: The demo's folder; nothing outside it is written.
         overwrite: Whether to start afresh where the folder holds a demo.
         show_step: Shows each step before and after the cross-validation.
-        new_view: Shows the cross-validation, such as `nnunet_attention.jobs.view.Status`; by
-            default nothing is shown.
+        new_view: Makes what shows the cross-validation, such as a
+            `nnunet_attention.jobs.view.Status`; by default nothing is shown.
 
     Returns:
         The results, as they were written.
@@ -174,7 +174,7 @@ def _cross_validate(
     folder: DemoFolder,
     task: MsdTask,
     settings: DemoSettings,
-    new_view: Callable[[Folders], AbstractContextManager[View]] | None,
+    new_view: Callable[[], AbstractContextManager[View]] | None,
 ) -> None:
     from nnunet_attention.crossval import missing_steps
     from nnunet_attention.crossval import run as cross_validate
@@ -182,7 +182,7 @@ def _cross_validate(
     plan = crossval_plan(task, settings)
     if not missing_steps(plan, folder.nnunet):
         return
-    with nullcontext() if new_view is None else new_view(folder.nnunet) as view:
+    with nullcontext() if new_view is None else new_view() as view:
         outcome = cross_validate(plan, folders=folder.nnunet, output=folder.root, view=view)
     if not outcome.ok:
         message = next(iter(outcome.failed.values()))

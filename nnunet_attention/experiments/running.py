@@ -94,7 +94,7 @@ def run(
     at_once: int = 1,
     slurm: SlurmSettings | None = None,
     count_parameters: CountParameters | None = None,
-    new_view: Callable[[Folders], AbstractContextManager[View]] | None = None,
+    new_view: Callable[[], AbstractContextManager[View]] | None = None,
     on_stage: OnStage = lambda number, stages, name: None,
     new_progress: Callable[[], AbstractContextManager[Callable[[int, int], None]]] | None = None,
 ) -> Result:
@@ -118,10 +118,11 @@ def run(
         slurm: How to submit trainings as jobs of SLURM; by default all runs on this machine.
         count_parameters: Counts the parameters of a trainer's network for the table, see
             `evaluation.leaderboard.collect`; without it they are not known.
-        new_view: Shows a cross-validation, such as `nnunet_attention.jobs.view.Status`; by default
-            nothing is shown.
+        new_view: Makes what shows a cross-validation, such as a `nnunet_attention.jobs.view.Status`
+            for each; by default nothing is shown.
         on_stage: Function that is told which stage begins.
-        new_progress: Shows how many cases of how many are measured; by default nothing is shown.
+        new_progress: Makes what shows how many cases are measured, and of how many; by default
+            nothing is shown.
 
     Returns:
         The table and its files.
@@ -157,7 +158,7 @@ def run(
                         stage.do(root / "logs" / f"{file_name_of(stage.name)}.log")
             elif missing_steps(stage.plan, folders):
                 place = root / "stages" / file_name_of(stage.name)
-                with nullcontext() if new_view is None else new_view(folders) as view:
+                with nullcontext() if new_view is None else new_view() as view:
                     outcome = cross_validate(
                         stage.plan,
                         folders=folders,

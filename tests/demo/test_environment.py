@@ -48,8 +48,19 @@ def test_this_process_gets_its_own_environment_back(folders, monkeypatch):
     monkeypatch.setenv("RESULTS_FOLDER", "/old")
     monkeypatch.delenv(SCHEDULE_VARIABLE, raising=False)
     before = dict(os.environ)
+    with demo_environment(folders, DemoSettings()):
+        meanwhile = dict(os.environ)
+    assert meanwhile["nnUNet_raw"] == str(folders.raw)
+    assert "RESULTS_FOLDER" not in meanwhile
+    assert dict(os.environ) == before
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_an_interruption_gives_the_environment_back(folders):
+    before = dict(os.environ)
     with pytest.raises(KeyboardInterrupt), demo_environment(folders, DemoSettings()):
-        assert os.environ["nnUNet_raw"] == str(folders.raw)
-        assert "RESULTS_FOLDER" not in os.environ
-        raise KeyboardInterrupt
+        interrupt()
     assert dict(os.environ) == before

@@ -143,7 +143,7 @@ def test_pools_are_small(msd_task, data, processes):
 
 @needs_scripts
 def test_a_configuration_that_nnunet_did_not_plan_is_refused(fast_nnunet, settings, tmp_path):
-    with pytest.raises(CommandError, match="-c 2d: the plans nnUNetPlans of .* have only 3d"):
+    with pytest.raises(CommandError, match=r"-c 2d: the plans nnUNetPlans of .* have only 3d"):
         demo.run(replace(settings, configuration="2d"), tmp_path / "demo")
 
 
