@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,13 +112,17 @@ def run(arguments: argparse.Namespace) -> int:
     )
     progress = Console(stderr=True)
     folders = DemoFolder(arguments.output.absolute()).nnunet
-    results = run_demo(
-        settings,
-        arguments.output,
-        overwrite=arguments.overwrite,
-        show_step=lambda title: _shown(progress, title),
-        new_view=lambda: Status(folders, progress),
-    )
+    try:
+        results = run_demo(
+            settings,
+            arguments.output,
+            overwrite=arguments.overwrite,
+            show_step=lambda title: _shown(progress, title),
+            new_view=lambda: Status(folders, progress),
+        )
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept, go on with the same command", file=sys.stderr)
+        return 130
     console = Console()
     print_leaderboard(results.board, console)
     console.print(results.caption, markup=False, highlight=False)

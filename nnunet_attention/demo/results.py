@@ -63,7 +63,8 @@ class Results:
             f"{', '.join(settings.folds)}), {_counted(settings.epochs, 'epoch')} of "
             f"{_counted(settings.iterations, 'step')} where nnU-Net takes 1000 of 250{patches}. "
             "These short runs show that everything works; differences between the two networks "
-            f"mean nothing. Full length: nnUNetv2_train DATASET {settings.configuration} FOLD -tr AttentionUNetTrainer"
+            f"mean nothing. Full length: nnUNetv2_train DATASET {settings.configuration} FOLD "
+            "-tr AttentionUNetTrainer"
         )
 
 

@@ -113,6 +113,15 @@ def test_a_second_run_repeats_no_command(finished):
     assert "start" not in second.stderr
 
 
+def test_an_interrupted_demo_says_how_to_go_on(capsys, tmp_path, monkeypatch):
+    def run(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnunet_attention.demo.running.run", run)
+    assert main(["demo", "-o", str(tmp_path / "demo")]) == 130
+    assert "what is finished is kept, go on with the same command" in capsys.readouterr().err
+
+
 def test_a_folder_below_a_file_is_refused(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     said = fails_with_one_message(capsys, ["-o", str(tmp_path / "file" / "demo")])

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -21,3 +23,13 @@ def test_settings_survive_json():
     stored = DemoSettings(folds=("0", "2"), seed=5).as_stored()
     assert json.loads(json.dumps(stored)) == stored
     assert (stored["folds"], stored["seed"]) == (["0", "2"], 5)
+
+
+def test_settings_load_nothing_that_takes_long():
+    program = (
+        "import sys; import nnunet_attention.demo.settings; "
+        "print(sorted({'torch', 'nnunetv2', 'numpy', 'scipy', 'psutil'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", program]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"
