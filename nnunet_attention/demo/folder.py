@@ -9,13 +9,14 @@ from pathlib import Path
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import remove, require_writable, write_json
+from nnunet_attention.jobs.lock import Lock
+from nnunet_attention.jobs.output import Output
 from nnunet_attention.nnunet.folders import Folders
 
 # Tells a demo folder from any other folder that holds a demo.json.
 _MADE_BY = "nnunet-attention demo"
 # What a demo makes, and what earlier versions made.
 _OWN_ENTRIES = (
-    ".lock",
     ".task.part",
     "attempts",
     "comparison.png",
@@ -58,6 +59,7 @@ class DemoFolder:
 
         Raises:
             CommandError: If the folder holds something else, or a demo with other settings.
+            LockedError: If another process trains in a demo that is to be overwritten.
         """
         root = root.absolute()
         requested = settings.as_stored()
@@ -67,6 +69,7 @@ class DemoFolder:
             _refuse_other_settings(root, present, requested)
             return cls(root)
         if present is not None:
+            Lock(Output(root).lock, str(root)).check_free()
             for name in _OWN_ENTRIES:
                 remove(root / name)
         root.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import pytest
 from nnunet_attention.demo.folder import DemoFolder
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.errors import CommandError
+from nnunet_attention.jobs.lock import Lock, LockedError
 
 
 def test_a_new_folder_is_made_with_its_state(tmp_path):
@@ -42,6 +43,15 @@ def test_overwrite_starts_afresh_and_leaves_foreign_files(tmp_path):
     assert not afresh.nnunet.raw.exists()
     assert not afresh.logs.exists()
     assert (folder.root / "notes.txt").read_text() == "mine"
+
+
+def test_a_demo_that_another_process_trains_in_is_not_overwritten(tmp_path):
+    folder = DemoFolder.open(tmp_path / "demo", DemoSettings())
+    folder.nnunet.raw.mkdir()
+    held = Lock(folder.root / ".lock", "it").held()
+    with held, pytest.raises(LockedError, match="is in use by process"):
+        DemoFolder.open(folder.root, DemoSettings(epochs=9), overwrite=True)
+    assert folder.nnunet.raw.is_dir()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
