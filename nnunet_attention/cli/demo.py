@@ -136,12 +136,16 @@ def _shown(console: Console, title: str) -> Iterator[None]:
     """Show a step while it runs, and how long it took; in the form of the cross-validation's."""
     from nnunet_attention.pace import duration
 
+    def say(text: str, style: str | None = None) -> None:
+        line = f"{time.strftime('%H:%M:%S')} {text}"
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
     start = time.monotonic()
+    if not console.is_terminal:  # In a terminal the status below says it.
+        say(f"start {title}")
     with console.status(title):
         yield
-    seconds = duration(time.monotonic() - start)
-    line = f"{time.strftime('%H:%M:%S')} done  {title} in {seconds}"
-    console.print(line, style="green", markup=False, highlight=False)
+    say(f"done  {title} in {duration(time.monotonic() - start)}", "green")
 
 
 def _folds(names: list[str]) -> tuple[str, ...]:

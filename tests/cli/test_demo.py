@@ -8,6 +8,7 @@ import SimpleITK
 from matplotlib.image import imread
 
 from nnunet_attention.cli import main
+from nnunet_attention.errors import CommandError
 
 SCRIPT = Path(sys.executable).parent / "nnunet-attention"
 
@@ -110,7 +111,21 @@ def test_a_second_run_repeats_no_command(finished):
     assert second.returncode == 0, second.stderr
     assert {path: path.stat().st_mtime_ns for path in (folder / "logs").iterdir()} == logs
     assert second.stdout == first.stdout
-    assert "start" not in second.stderr
+    # Only table and picture are made again.
+    assert second.stderr.count("start") == 1
+    assert "start write the table and the picture" in second.stderr
+
+
+def test_without_a_terminal_a_step_says_when_it_begins_and_ends(capsys, tmp_path, monkeypatch):
+    def run(settings, output, *, show_step, **options):
+        with show_step("make the data set"):
+            raise CommandError("the disk is full")
+
+    monkeypatch.setattr("nnunet_attention.demo.running.run", run)
+    assert main(["demo", "-o", str(tmp_path / "demo")]) == 1
+    begun, failed = capsys.readouterr().err.splitlines()
+    assert begun.endswith(" start make the data set")
+    assert failed == "nnunet-attention demo: the disk is full"
 
 
 def test_an_interrupted_demo_says_how_to_go_on(capsys, tmp_path, monkeypatch):
