@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from nnunet_attention.crossval import Folders
-    from nnunet_attention.msd import Source, Task
+    from nnunet_attention.msd import Task, TaskSource
 
 HELP = (
     "the Medical Segmentation Decathlon: download its tasks (fetch), or convert, cross-validate "
@@ -128,11 +128,11 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
     )
 
 
-def _source(arguments: argparse.Namespace) -> Source:
+def _source(arguments: argparse.Namespace) -> TaskSource:
     """Return where the tasks come from."""
-    from nnunet_attention.msd import BASE_URL, Source
+    from nnunet_attention.msd import BASE_URL, TaskSource
 
-    return Source(
+    return TaskSource(
         data=arguments.data,
         local=getattr(arguments, "local", None),  # `fetch` only downloads.
         base_url=arguments.url or BASE_URL,

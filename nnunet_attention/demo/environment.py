@@ -43,7 +43,7 @@ def environment(folders: Folders, settings: DemoSettings) -> dict[str, str]:
 
 @contextmanager
 def demo_environment(folders: Folders, settings: DemoSettings) -> Iterator[None]:
-    """Set `environment` meanwhile, and put back what was there."""
+    """Set the variables of `environment` for a block, and put back what was there."""
     before = dict(os.environ)
     changed = environment(folders, settings)
     try:

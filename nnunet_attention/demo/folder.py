@@ -37,7 +37,7 @@ _SETTINGS_FILE = "demo.json"
 
 @dataclass(frozen=True)
 class DemoFolder:
-    """A demo's folder; how far the demo is, nnU-Net's folders in it tell.
+    """A demo's folder; nnU-Net's folders in it tell how far the demo is.
 
     Attributes:
         root: Absolute path.

@@ -1,4 +1,4 @@
-"""A made-up abdominal CT data set in the Medical Segmentation Decathlon's format.
+"""Draws a made-up abdominal CT data set in the Medical Segmentation Decathlon's format.
 
 Every case is drawn in body coordinates: u to the patient's left, v to the back, w to the head, each
 from -1 to 1 across the trunk. Organs are implicit functions below 1 inside, so that one smooth
@@ -48,7 +48,7 @@ class PhantomCase:
 
 
 def phantom_cases(number: int) -> tuple[str, ...]:
-    """Return the names of the first cases, so many of them."""
+    """Return the names of so many cases, as they are numbered."""
     return tuple(f"phantom_{one:03d}" for one in range(1, number + 1))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.experiments.stages import Own
+from nnunet_attention.experiments.stages import Action
 from nnunet_attention.experiments.target_plans import moved_name
 from nnunet_attention.files import remove
 from nnunet_attention.jobs.local import command_environment
@@ -33,7 +33,7 @@ _MOST_WORKERS = 3
 
 
 @dataclass(frozen=True)
-class Prediction(Own):
+class Prediction(Action):
     """The stage in which the source's network predicts the cases that the target's folds validate.
 
     Attributes:

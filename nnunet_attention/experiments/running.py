@@ -29,8 +29,8 @@ from nnunet_attention.experiments.stages import (
     EXPERIMENTS,
     TRAINING_SIZE,
     TRANSFER,
+    Action,
     Experiment,
-    Own,
     Trainings,
 )
 from nnunet_attention.experiments.training_size import training_size
@@ -152,7 +152,7 @@ def run(
     with Lock(root / ".lock", str(root)).held():
         for number, stage in enumerate(experiment.stages, 1):
             on_stage(number, len(experiment.stages), stage.name)
-            if isinstance(stage, Own):
+            if isinstance(stage, Action):
                 if not stage.is_done():
                     with termination_as_interrupt():
                         stage.do(root / "logs" / f"{file_name_of(stage.name)}.log")
@@ -247,7 +247,7 @@ def _commands(plan: CrossvalPlan, folders: Folders) -> list[str]:
         return [" ".join(fold.command(FoldState.ABSENT)) for fold in all_runs(plan, folders)]
 
 
-def _is_done_now(stage: Own) -> bool:
+def _is_done_now(stage: Action) -> bool:
     try:
         return stage.is_done()
     except CommandError:

@@ -46,7 +46,7 @@ class Trainings:
     plan: CrossvalPlan
 
 
-class Own(ABC):
+class Action(ABC):
     """A stage of one action, which cross-validation knows nothing of."""
 
     @property
@@ -65,7 +65,7 @@ class Own(ABC):
 
     @abstractmethod
     def do(self, log: Path) -> None:
-        """Do it.
+        """Do what the stage is for.
 
         Args:
             log: File that gets what commands say.
@@ -127,7 +127,7 @@ class Experiment:
 
     name: str
     configuration: str
-    stages: tuple[Trainings | Own, ...]
+    stages: tuple[Trainings | Action, ...]
     arms: tuple[Arm, ...]
     layout: Callable[[], Layout]
 

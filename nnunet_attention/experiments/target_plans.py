@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.experiments.stages import Own
+from nnunet_attention.experiments.stages import Action
 from nnunet_attention.files import NNUNET_LAYOUT, read_json, write_json
 from nnunet_attention.jobs.local import command_environment
 from nnunet_attention.jobs.process import run_command
@@ -29,7 +29,7 @@ def tuned_name(plans: str, source: str) -> str:
 
 
 @dataclass(frozen=True)
-class MovedPlans(Own):
+class MovedPlans(Action):
     """The stage in which nnU-Net's tool gives the target's plans to the source.
 
     Attributes:
@@ -79,7 +79,7 @@ class MovedPlans(Own):
 
 
 @dataclass(frozen=True)
-class CopiedPlans(Own):
+class CopiedPlans(Action):
     """The stage that gives the target its own plans under another name.
 
     nnU-Net names a model's folder by trainer and plans: fine-tuned and scratch would be one. The

@@ -21,9 +21,9 @@ from nnunet_attention.experiments.derived import (
 from nnunet_attention.experiments.paper_table import Layout
 from nnunet_attention.experiments.stages import (
     TRAINING_SIZE,
+    Action,
     Arm,
     Experiment,
-    Own,
     Trainings,
     method_titles,
     short_name,
@@ -35,7 +35,7 @@ from nnunet_attention.nnunet.model_folders import ALL
 
 
 @dataclass(frozen=True)
-class Derivation(Own):
+class Derivation(Action):
     """The stage that makes the data set with the two splits.
 
     Attributes:
@@ -93,7 +93,7 @@ def training_size(
         raise CommandError("--derived-id is for a single data set; give one with -d")
     configuration = single_stage_configuration_of(plan)
     methods = method_titles(plan.models)
-    stages: list[Trainings | Own] = []
+    stages: list[Trainings | Action] = []
     arms: list[Arm] = []
     titles: dict[str, Callable[[], str]] = {}
     reserved: set[int] = set()

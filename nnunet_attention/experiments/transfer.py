@@ -11,10 +11,10 @@ from nnunet_attention.experiments.paper_table import Layout
 from nnunet_attention.experiments.predicting import ONLY_FOLD, Prediction
 from nnunet_attention.experiments.stages import (
     TRANSFER,
+    Action,
     Arm,
     Elsewhere,
     Experiment,
-    Own,
     Trainings,
     method_titles,
     short_name,
@@ -67,7 +67,7 @@ def transfer(plan: CrossvalPlan, folders: Folders, root: Path) -> Experiment:
     check_alike(folders, source, target)
     methods = method_titles(plan.models)
     to_target = replace(plan, datasets=(target,))
-    stages: list[Trainings | Own] = [Trainings("prepare", replace(to_target, folds=()))]
+    stages: list[Trainings | Action] = [Trainings("prepare", replace(to_target, folds=()))]
     for plans in dict.fromkeys(plans for _, plans in plan.models):
         stages += [
             MovedPlans(folders, source, target, plans, configuration),

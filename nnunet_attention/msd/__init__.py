@@ -9,7 +9,7 @@ from nnunet_attention.msd.published import (
     published_table,
     write_published,
 )
-from nnunet_attention.msd.running import Source, missing_preparation, prepare, run
+from nnunet_attention.msd.running import TaskSource, missing_preparation, prepare, run
 from nnunet_attention.msd.task_folder import MsdTask, copy_cases, read_msd_task
 from nnunet_attention.msd.tasks import TASKS, Task, find_task
 
@@ -18,8 +18,8 @@ __all__ = [
     "TASKS",
     "MsdTask",
     "PublishedResult",
-    "Source",
     "Task",
+    "TaskSource",
     "convert",
     "copy_cases",
     "fetch",

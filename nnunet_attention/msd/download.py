@@ -110,7 +110,7 @@ def md5_of(path: Path) -> str:
 
 
 class _Part:
-    """The part of a file that is there, and the note beside it that tells its version."""
+    """The part of a file that has arrived, and the note beside it that tells its version."""
 
     def __init__(self, target: Path, url: str):
         self.path = target.with_name(f"{target.name}.part")

@@ -1,4 +1,4 @@
-"""Published cross-validation results on the Decathlon, to stand beside one's own."""
+"""Knows published cross-validation results on the Decathlon, to stand beside one's own."""
 
 from __future__ import annotations
 

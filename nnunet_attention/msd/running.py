@@ -26,7 +26,7 @@ ShowConversion = Callable[[Task], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
-class Source:
+class TaskSource:
     """Where task folders come from.
 
     Attributes:
@@ -47,7 +47,7 @@ def run(
     tasks: Sequence[Task],
     plan: CrossvalPlan,
     *,
-    source: Source | None = None,
+    source: TaskSource | None = None,
     folders: Folders | None = None,
     output: Path | None = None,
     at_once: int = 1,
@@ -102,7 +102,7 @@ def run(
 def prepare(
     task: Task,
     folders: Folders,
-    source: Source | None = None,
+    source: TaskSource | None = None,
     *,
     processes: int = 2,
     show_download: ShowDownload = lambda task: nullcontext(lambda done, total: None),
@@ -128,7 +128,7 @@ def prepare(
 
     if is_converted(folders.raw, task.dataset_name):
         return task.dataset_name
-    source = source or Source()
+    source = source or TaskSource()
     require_writable(folders.raw)
     if source.local is not None:
         folder = find_local(task, source.local, source.data)
@@ -141,7 +141,7 @@ def prepare(
         return convert(folder, folders.raw, command_environment(), log, processes)
 
 
-def missing_preparation(task: Task, folders: Folders, source: Source) -> list[str]:
+def missing_preparation(task: Task, folders: Folders, source: TaskSource) -> list[str]:
     """List what `prepare` would do, in words and commands; nothing where the data set is there.
 
     Args:

@@ -37,7 +37,7 @@ def plan(trainer: str) -> CrossvalPlan:
 
 def test_tasks_are_cross_validated_from_a_local_copy(fake, tmp_path):
     write_task(tmp_path / "here", cases=6)
-    source = msd.Source(tmp_path / "msd", local=tmp_path / "here")
+    source = msd.TaskSource(tmp_path / "msd", local=tmp_path / "here")
     outcome = msd.run([TASK], plan("TrainerA"), source=source, output=tmp_path / "out")
     assert outcome.ok
     assert f"{DATASET} TrainerA__nnUNetPlans__3d_fullres fold 0" in outcome.done
@@ -46,7 +46,7 @@ def test_tasks_are_cross_validated_from_a_local_copy(fake, tmp_path):
 
 
 def test_an_unknown_trainer_is_told_before_anything_is_had(fake, tmp_path):
-    source = msd.Source(tmp_path / "msd", base_url="http://127.0.0.1:1")
+    source = msd.TaskSource(tmp_path / "msd", base_url="http://127.0.0.1:1")
     with pytest.raises(CommandError, match="no trainer TrainerZ"):
         msd.run([TASK], plan("TrainerZ"), source=source)
     assert not (tmp_path / "msd").exists()
@@ -66,7 +66,7 @@ def test_download_and_conversion_are_shown(fake, tmp_path, monkeypatch):
 
     with range_server() as server:
         server.files[TASK.archive_name] = archive_of(write_task(tmp_path / "original", cases=6))
-        source = msd.Source(tmp_path / "msd", base_url=server.url)
+        source = msd.TaskSource(tmp_path / "msd", base_url=server.url)
         name = msd.prepare(
             TASK, fake.folders, source, processes=1,
             show_download=show_download, show_conversion=show_conversion,
@@ -77,7 +77,7 @@ def test_download_and_conversion_are_shown(fake, tmp_path, monkeypatch):
 
 def test_a_data_set_that_is_there_needs_no_source(fake, tmp_path):
     fake.add_dataset(DATASET)
-    nowhere = msd.Source(tmp_path / "msd", local=tmp_path / "nowhere")
+    nowhere = msd.TaskSource(tmp_path / "msd", local=tmp_path / "nowhere")
     assert msd.prepare(TASK, fake.folders, nowhere) == DATASET
     assert msd.missing_preparation(TASK, fake.folders, nowhere) == []
 
@@ -85,15 +85,15 @@ def test_a_data_set_that_is_there_needs_no_source(fake, tmp_path):
 def test_what_is_missing_is_listed_by_source(fake, tmp_path):
     data = tmp_path / "msd"
     convert = "nnUNetv2_convert_MSD_dataset -i "
-    listed = msd.missing_preparation(TASK, fake.folders, msd.Source(data, base_url="http://x"))
+    listed = msd.missing_preparation(TASK, fake.folders, msd.TaskSource(data, base_url="http://x"))
     assert listed == [f"download http://x/{NAME}.tar to {data / NAME}", f"{convert}{data / NAME}"]
     task = write_task(tmp_path / "here", cases=6)
-    local = msd.Source(data, local=tmp_path / "here")
+    local = msd.TaskSource(data, local=tmp_path / "here")
     assert msd.missing_preparation(TASK, fake.folders, local) == [f"{convert}{task}"]
     (tmp_path / "packed").mkdir()
     archive = tmp_path / "packed" / f"{NAME}.tar"
     archive.write_bytes(archive_of(task))
-    packed = msd.Source(data, local=tmp_path / "packed")
+    packed = msd.TaskSource(data, local=tmp_path / "packed")
     assert msd.missing_preparation(TASK, fake.folders, packed) == [
         f"unpack {archive} to {data / NAME}",
         f"{convert}{data / NAME}",
