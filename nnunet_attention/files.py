@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -58,6 +59,14 @@ def read_json(path: Path) -> dict:
     if not isinstance(content, dict):
         raise CommandError(f"{path} holds no JSON object")
     return content
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there; of a link, only the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_plain_name(value: object) -> bool:

@@ -1,7 +1,7 @@
 """The fake commands with whole images: predictions that a test has laid ready are copied.
 
 They lie in RAW/../predictions/TRAINER, or TRAINER__PLANS, with the counts of their summary beside
-them; nnU-Net's tools for transfer are here too.
+them, or where FAKE_READY says; nnU-Net's tools for transfer are here too.
 """
 
 import os
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import fake_command as fake
 
-READY = fake.RAW.parent / "predictions"
+READY = Path(os.environ.get("FAKE_READY", fake.RAW.parent / "predictions"))
 
 
 def main() -> None:

@@ -54,3 +54,8 @@ def archive_of(task: Path, more: dict[str, bytes] | None = None) -> bytes:
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     return stream.getvalue()
+
+
+def entries(folder: Path) -> list[str]:
+    """What is in a folder, without what only keeps processes apart."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".guard"))

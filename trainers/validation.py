@@ -23,7 +23,7 @@ class ContinuesValidation(_Trainer):
         self._kept_cases = kept_cases()
         try:
             # nnU-Net's trainer is next in line.
-            super().perform_actual_validation(save_probabilities)  # type: ignore[misc]
+            super().perform_actual_validation(save_probabilities)
         finally:
             self._kept_cases = frozenset()
 

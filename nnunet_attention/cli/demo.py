@@ -1,11 +1,19 @@
 """`nnunet-attention demo`: the whole way of nnU-Net with both networks, small enough for a CPU."""
 
+from __future__ import annotations
+
 import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_attention.cli.numbers import positive
 from nnunet_attention.cli.shared_arguments import add_device, add_seed
 from nnunet_attention.demo.settings import (
+    ALL,
     CONFIGURATIONS,
     DEFAULT_CASES,
     DEFAULT_EPOCHS,
@@ -16,6 +24,9 @@ from nnunet_attention.demo.settings import (
 )
 from nnunet_attention.errors import CommandError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 HELP = (
     "train and compare the plain and the attention U-Net on a made-up CT data set or on an MSD "
     "task, from raw data to a table and a picture"
@@ -23,7 +34,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The data, the length of the training and the folder."""
+    """Add arguments for the data, the length of the training and the folder."""
     parser.add_argument(
         "--data",
         type=Path,
@@ -35,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cases",
         type=positive,
         metavar="N",
-        help="cases to use; a fifth of them, 1 to 10, is held out for testing "
+        help="cases to use; each fold holds a fifth of them, 1 to 10, out for testing "
         f"(default: {DEFAULT_CASES}, or all where there are fewer)",
     )
     parser.add_argument(
@@ -44,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["0"],
         metavar="FOLD",
-        help="folds of nnU-Net's five-fold split, 0 to 4, or all (default: 0)",
+        help="folds, 0 to 4, each of which tests other cases and trains on the rest; or all by "
+        "itself: one training that tests a fifth of the cases, from 2 cases on (default: 0)",
     )
     parser.add_argument(
         "-c", "--configuration", choices=CONFIGURATIONS, default="3d_fullres", metavar="CONFIG",
@@ -53,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser, "--device", default="cpu")
     parser.add_argument(
         "--epochs", type=positive, default=DEFAULT_EPOCHS, metavar="N",
-        help=f"of each training (default: {DEFAULT_EPOCHS})",
+        help=f"epochs of each training (default: {DEFAULT_EPOCHS})",
     )  # fmt: skip
     parser.add_argument(
         "--iterations", type=positive, metavar="N",
@@ -79,11 +91,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the demo; prints the table and where everything is."""
+    """Run the demo, and print the table and where everything is."""
     from rich.console import Console
 
-    from nnunet_attention.demo.pipeline import run_demo
-    from nnunet_attention.demo.table import caption, rich_table
+    from nnunet_attention.demo import run as run_demo
+    from nnunet_attention.evaluation.leaderboard.terminal import print_leaderboard
+    from nnunet_attention.jobs.view import Status
 
     settings = DemoSettings(
         data=None if arguments.data is None else str(arguments.data.absolute()),
@@ -96,25 +109,54 @@ def run(arguments: argparse.Namespace) -> int:
         or (DEFAULT_ITERATIONS if arguments.data is None else DEFAULT_ITERATIONS_ON_DATA),
         seed=arguments.seed,
     )
-    results = run_demo(settings, arguments.output, arguments.overwrite)
+    progress = Console(stderr=True)
+    try:
+        results = run_demo(
+            settings,
+            arguments.output,
+            overwrite=arguments.overwrite,
+            show_step=lambda title: _shown(progress, title),
+            new_view=lambda: Status(progress),
+        )
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept, go on with the same command", file=sys.stderr)
+        return 130
     console = Console()
-    console.print(rich_table(results))
-    console.print(caption(results), markup=False, highlight=False)
+    print_leaderboard(results.board, console)
+    console.print(results.caption, markup=False, highlight=False)
     print(f"picture: {results.comparison}")
+    print(f"leaderboard: {results.page}")
     return 0
 
 
+@contextmanager
+def _shown(console: Console, title: str) -> Iterator[None]:
+    """Show a step while it runs, and how long it took; in the form of the cross-validation's."""
+    from nnunet_attention.pace import duration
+
+    def say(text: str, style: str | None = None) -> None:
+        line = f"{time.strftime('%H:%M:%S')} {text}"
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    start = time.monotonic()
+    if not console.is_terminal:  # In a terminal the status below says it.
+        say(f"start {title}")
+    with console.status(title):
+        yield
+    say(f"done  {title} in {duration(time.monotonic() - start)}", "green")
+
+
 def _folds(names: list[str]) -> tuple[str, ...]:
-    """Sorted, each once.
+    """Return the folds sorted, each once.
 
     Raises:
-        CommandError: if one is no fold, or "all" is not alone.
+        CommandError: If a name is no fold, or "all" is not alone.
     """
     unknown = [name for name in names if name not in FOLDS]
     if unknown:
         raise CommandError(f"--folds {' '.join(unknown)}: choose from 0 1 2 3 4, or all")
-    if "all" in names and len(set(names)) > 1:
+    if ALL in names and len(set(names)) > 1:
         raise CommandError(
-            f"--folds {' '.join(names)}: all is a training of its own, give it alone"
+            f"--folds {' '.join(names)}: {ALL} is a training of its own, give it alone"
         )
     return tuple(sorted(set(names)))

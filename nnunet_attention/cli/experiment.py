@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from nnunet_attention.cli.crossval import (
     add_execution_arguments,
     check_execution_arguments,
-    execute,
     plan_of,
+    slurm_settings,
 )
 from nnunet_attention.cli.leaderboard import known_parameters
 from nnunet_attention.cli.numbers import not_negative
@@ -23,12 +23,10 @@ from nnunet_attention.cli.shared_arguments import (
     add_seed,
     add_trainers,
     add_undefined,
-    refuse_ignored,
 )
 
 if TYPE_CHECKING:
     from nnunet_attention.crossval import CrossvalPlan, Folders
-    from nnunet_attention.experiments.stages import Experiment
 
 HELP = (
     "the paper's experiments on your data: capacity (plain, wide and attention U-Net), "
@@ -41,7 +39,7 @@ _FILE_WIDTH = 160
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which experiment, on what, and where; nnU-Net's letters mean what they mean there."""
+    """Add arguments for the experiment, its data and its folder; letters are those of nnU-Net."""
     parser.add_argument("experiment", choices=NAMES, help=f"one of {', '.join(NAMES)}")
     add_datasets(
         parser, "data sets, by number or name; for transfer two: from the first to the second"
@@ -72,103 +70,82 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Makes what is missing, then the table."""
-    from rich.console import Console
-
-    from nnunet_attention.cli.progress import progress_bar
-    from nnunet_attention.crossval import Folders, check_names
-    from nnunet_attention.experiments.paper_table import print_paper_table, write_paper_table
-    from nnunet_attention.experiments.stages import DEFAULT_TRAINERS, collect, paper_table
+    """Make what is missing, then print the table, and return the exit code."""
+    from nnunet_attention.crossval import Folders
+    from nnunet_attention.experiments import DEFAULT_TRAINERS
 
     check_execution_arguments(arguments)
-    if arguments.experiment != "training-size":
-        refuse_ignored(
-            {"--derived-id": arguments.derived_id},
-            f"by {arguments.experiment}: it is of training-size; leave it out",
-        )
     arguments.trainers = arguments.trainers or list(DEFAULT_TRAINERS[arguments.experiment])
     if arguments.folds is None and arguments.experiment == "training-size":
         arguments.folds = ["0"]
     arguments.npz, arguments.pretrained_weights = False, None
     folders = Folders.from_environment()
     plan = plan_of(arguments)
-    check_names(plan, folders)
-    root = (arguments.output or _default_output(arguments.experiment, plan, folders)).absolute()
-    experiment = _experiment(arguments, plan, folders, root)
     if arguments.dry_run:
-        print_run_list(experiment, folders, root)
-        return 0
-    code = run_stages(arguments, experiment, folders, root)
-    if code:
-        return code
-    with progress_bar("measuring surfaces") as on_progress:
-        frame, costs = collect(
-            experiment, folders, arguments.processes, known_parameters, on_progress
-        )
-    table = paper_table(experiment, frame, costs, arguments.undefined, arguments.seed)
-    paths = write_paper_table(table, root)
+        return _print_run_list(arguments, plan, folders)
+    try:
+        return _run(arguments, plan, folders)
+    except KeyboardInterrupt:
+        jobs = "the jobs go on; watch them again" if arguments.slurm else "go on"
+        print(f"stopped; what is finished is kept, {jobs} with the same command", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders) -> int:
+    from rich.console import Console
+
+    from nnunet_attention.cli.progress import progress_bar
+    from nnunet_attention.experiments import run as run_experiment
+    from nnunet_attention.experiments.paper_table import print_paper_table
+    from nnunet_attention.jobs.view import Status
+
+    root = _root(arguments, plan, folders)
+    result = run_experiment(
+        arguments.experiment,
+        plan,
+        folders=folders,
+        output=root,
+        derived_number=arguments.derived_id,
+        policy=arguments.undefined,
+        seed=arguments.seed,
+        at_once=arguments.at_once or 1,
+        slurm=slurm_settings(arguments) if arguments.slurm else None,
+        count_parameters=known_parameters,
+        new_view=Status,
+        on_stage=_print_stage,
+        new_progress=lambda: progress_bar("measuring surfaces"),
+    )
     console = Console()
     # A file has room for the table's columns.
-    print_paper_table(table, console if console.is_terminal else Console(width=_FILE_WIDTH))
-    for path in paths:
+    print_paper_table(result.table, console if console.is_terminal else Console(width=_FILE_WIDTH))
+    for path in result.files:
         print(f"wrote {path}")
     return 0
 
 
-def run_stages(
-    arguments: argparse.Namespace, experiment: Experiment, folders: Folders, root: Path
-) -> int:
-    """Does all stages that are not done; stops at the first that fails."""
-    from nnunet_attention.crossval import missing_steps
-    from nnunet_attention.experiments.stages import Own
-    from nnunet_attention.files import require_writable
-    from nnunet_attention.jobs.lock import Lock
-    from nnunet_attention.jobs.output import file_name_of
-    from nnunet_attention.jobs.process import termination_as_interrupt
-
-    require_writable(root)
-    with Lock(root / ".lock", str(root)).held():
-        for number, stage in enumerate(experiment.stages, 1):
-            print(f"stage {number} of {len(experiment.stages)}: {stage.name}", file=sys.stderr)
-            name = file_name_of(stage.name)
-            if isinstance(stage, Own):
-                if not stage.is_done():
-                    with termination_as_interrupt():
-                        stage.do(root / "logs" / f"{name}.log")
-                continue
-            if not missing_steps(stage.plan, folders):
-                continue
-            code = execute(arguments, stage.plan, folders, root / "stages" / name)
-            if code:
-                return code
-    return 0
+def _print_stage(number: int, stages: int, name: str) -> None:
+    print(f"stage {number} of {stages}: {name}", file=sys.stderr)
 
 
-def print_run_list(experiment: Experiment, folders: Folders, root: Path) -> None:
-    """Every stage that is not done, with its commands as far as they are known."""
-    from nnunet_attention.experiments.stages import run_list
+def _print_run_list(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders) -> int:
+    """Print every stage that is not done, with its commands as far as they are known."""
+    from nnunet_attention.crossval import check_names
+    from nnunet_attention.experiments import lay_out, run_list
 
+    check_names(plan, folders)
+    root = _root(arguments, plan, folders)
+    experiment = lay_out(arguments.experiment, plan, folders, root, arguments.derived_id)
     for name, commands in run_list(experiment, folders):
         print(name)
         for command in commands:
             print(f"     {command}")
     print(f"table\n     {root / 'table.md'}, .tex and .json")
+    return 0
 
 
-def _experiment(
-    arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path
-) -> Experiment:
-    from nnunet_attention.experiments import stages as experiments
+def _root(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders) -> Path:
+    """Return the experiment's folder."""
+    from nnunet_attention.experiments import default_output
 
-    if arguments.experiment == experiments.CAPACITY:
-        return experiments.capacity(plan)
-    if arguments.experiment == experiments.TRAINING_SIZE:
-        return experiments.training_size(plan, folders, arguments.derived_id)
-    return experiments.transfer(plan, folders, root)
-
-
-def _default_output(name: str, plan: CrossvalPlan, folders: Folders) -> Path:
-    from nnunet_attention.nnunet.dataset_names import number_of_dataset
-
-    numbers = "_".join(map(number_of_dataset, plan.datasets))
-    return folders.results / "experiments" / f"{name}_{numbers}"
+    chosen: Path | None = arguments.output
+    return (chosen or default_output(arguments.experiment, plan, folders)).absolute()

@@ -25,8 +25,10 @@ from nnunet_attention.cli.shared_arguments import (
 )
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from nnunet_attention.crossval import Folders
-    from nnunet_attention.msd.archives import Task
+    from nnunet_attention.msd import Task, TaskSource
 
 HELP = (
     "the Medical Segmentation Decathlon: download its tasks (fetch), or convert, cross-validate "
@@ -36,26 +38,26 @@ _TASKS_HELP = "tasks by number or name, such as 4 or Task04_Hippocampus"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Two actions."""
+    """Add the actions `fetch` and `run`, with their arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     text = "download tasks, check and unpack them; started again, it goes on"
     fetch = actions.add_parser("fetch", help=text, description=text)
     fetch.add_argument("tasks", nargs="+", metavar="TASK", help=_TASKS_HELP)
     fetch.add_argument(
         "-o", type=Path, default=Path("msd"), metavar="DIR", dest="data",
-        help="gets a folder for each task (default: ./msd)",
+        help="folder that gets a folder for each task (default: ./msd)",
     )  # fmt: skip
     _add_download_arguments(fetch)
     text = "fetch and convert tasks, cross-validate, and compare; started again, it goes on"
     run_parser = actions.add_parser("run", help=text, description=text)
     run_parser.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=_TASKS_HELP)
     run_parser.add_argument(
-        "--from", type=Path, metavar="DIR", dest="source",
-        help="has the tasks' folders or archives; nothing is downloaded",
+        "--from", type=Path, metavar="DIR", dest="local",
+        help="folder that has the tasks' folders or archives; nothing is downloaded",
     )  # fmt: skip
     run_parser.add_argument(
         "--data", type=Path, default=Path("msd"), metavar="DIR",
-        help="gets what is downloaded or unpacked (default: ./msd)",
+        help="folder that gets what is downloaded or unpacked (default: ./msd)",
     )  # fmt: skip
     _add_download_arguments(run_parser)
     add_configurations(run_parser, "configurations")
@@ -71,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--keep-archive", action="store_true", help="do not delete an archive once unpacked"
+        "--keep-archive", action="store_true", help="keep an archive once it is unpacked"
     )
     parser.add_argument(
         "--url", metavar="URL",
@@ -80,16 +82,22 @@ def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Does the action."""
-    from nnunet_attention.msd.archives import find_task
+    """Do what the action says, and return the exit code."""
+    from nnunet_attention.msd import find_task
 
     tasks = list(dict.fromkeys(find_task(text) for text in arguments.tasks))
     return _fetch(arguments, tasks) if arguments.action == "fetch" else _run(arguments, tasks)
 
 
 def _fetch(arguments: argparse.Namespace, tasks: list[Task]) -> int:
+    from nnunet_attention.files import require_writable
+    from nnunet_attention.msd import fetch
+
+    source = _source(arguments)
+    require_writable(source.data, "-o")
     for task in tasks:
-        print(_fetched(arguments, task))
+        with download_bar(task.archive_name) as on_progress:
+            print(fetch(task, source.data, source.base_url, source.keep_archive, on_progress))
     return 0
 
 
@@ -98,7 +106,7 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
     from nnunet_attention.nnunet.lookups import check_trainers
 
     check_execution_arguments(arguments)
-    if arguments.source is not None:
+    if arguments.local is not None:
         refuse_ignored(
             {"--url": arguments.url, "--keep-archive": arguments.keep_archive},
             "with --from: nothing is downloaded, and its archives are kept; leave them out",
@@ -109,7 +117,7 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
     check_trainers(trainer for trainer, _ in trained_models(arguments.trainers, arguments.plans))
     if arguments.dry_run:
         return _print_missing(arguments, tasks, folders)
-    arguments.datasets = [_converted(arguments, task, folders) for task in tasks]
+    arguments.datasets = [_prepare(arguments, task, folders) for task in tasks]
     plan = plan_of(arguments)
     check_names(plan, folders)
     root = arguments.output or default_output(plan, folders)
@@ -118,6 +126,57 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
         or make_leaderboard(plan, root)
         or _show_published(plan.configurations, root / "leaderboard")
     )
+
+
+def _source(arguments: argparse.Namespace) -> TaskSource:
+    """Return where the tasks come from."""
+    from nnunet_attention.msd import BASE_URL, TaskSource
+
+    return TaskSource(
+        data=arguments.data,
+        local=getattr(arguments, "local", None),  # `fetch` only downloads.
+        base_url=arguments.url or BASE_URL,
+        keep_archive=arguments.keep_archive,
+    )
+
+
+def _prepare(arguments: argparse.Namespace, task: Task, folders: Folders) -> str:
+    """Make a task a data set of nnU-Net, and show how far that is."""
+    from nnunet_attention.msd import prepare
+
+    return prepare(
+        task,
+        folders,
+        _source(arguments),
+        processes=arguments.processes,
+        show_download=lambda task: download_bar(task.archive_name),
+        show_conversion=_show_conversion,
+    )
+
+
+def _show_conversion(task: Task) -> Status:
+    from rich.console import Console
+
+    return Console(stderr=True).status(f"converting {task.name}")
+
+
+def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Folders) -> int:
+    from nnunet_attention.crossval import check_names, default_output
+    from nnunet_attention.msd import missing_preparation
+
+    missing = {task: missing_preparation(task, folders, _source(arguments)) for task in tasks}
+    for line in (line for lines in missing.values() for line in lines):
+        print(line)
+    present = [task.dataset_name for task, lines in missing.items() if not lines]
+    absent = [task.dataset_name for task, lines in missing.items() if lines]
+    if present:
+        arguments.datasets = present
+        plan = plan_of(arguments)
+        check_names(plan, folders)
+        print_missing(plan, folders, arguments.output or default_output(plan, folders))
+    if absent:
+        print(f"cross-validation of {', '.join(absent)}: listed when they are converted")
+    return 0
 
 
 def _show_published(configurations: tuple[str, ...], folder: Path) -> int:
@@ -132,67 +191,4 @@ def _show_published(configurations: tuple[str, ...], folder: Path) -> int:
     console.print(EXPLAINED, style="dim", markup=False, highlight=False)
     for path in write_published(record, configurations, folder):
         print(f"wrote {path}")
-    return 0
-
-
-def _converted(arguments: argparse.Namespace, task: Task, folders: Folders) -> str:
-    """The data set of a task, made if it is not there."""
-    from rich.console import Console
-
-    from nnunet_attention.files import require_writable
-    from nnunet_attention.jobs.local import command_environment
-    from nnunet_attention.msd.archives import convert, find_local
-
-    if (folders.raw_dataset(task.dataset_name) / "dataset.json").is_file():
-        return task.dataset_name
-    require_writable(folders.raw)
-    if arguments.source is not None:
-        folder = find_local(task, arguments.source, arguments.data)
-    else:
-        folder = _fetched(arguments, task)
-    console = Console(stderr=True)
-    with console.status(f"converting {task.name}"):
-        log = arguments.data.absolute() / "logs" / f"convert_{task.name}.log"
-        return convert(folder, folders.raw, command_environment(), log, arguments.processes)
-
-
-def _fetched(arguments: argparse.Namespace, task: Task) -> Path:
-    from nnunet_attention.files import require_writable
-    from nnunet_attention.msd.archives import BASE_URL, fetch
-
-    require_writable(arguments.data, "-o" if arguments.action == "fetch" else "--data")
-    with download_bar(task.archive_name) as on_progress:
-        return fetch(
-            task, arguments.data, arguments.url or BASE_URL, arguments.keep_archive, on_progress
-        )
-
-
-def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Folders) -> int:
-    from nnunet_attention.crossval import check_names, default_output
-    from nnunet_attention.msd.archives import BASE_URL, locate
-
-    absent = [
-        task
-        for task in tasks
-        if not (folders.raw_dataset(task.dataset_name) / "dataset.json").is_file()
-    ]
-    for task in absent:
-        where = arguments.data / task.name
-        if arguments.source is not None:
-            copy = locate(task, arguments.source)
-            where = copy if copy.is_dir() else where
-            if not copy.is_dir():
-                print(f"unpack {copy} to {where}")
-        elif not (where / "dataset.json").is_file():
-            print(f"download {arguments.url or BASE_URL}/{task.archive_name} to {where}")
-        print(f"nnUNetv2_convert_MSD_dataset -i {where}")
-    present = [task.dataset_name for task in tasks if task not in absent]
-    if present:
-        arguments.datasets = present
-        plan = plan_of(arguments)
-        check_names(plan, folders)
-        print_missing(plan, folders, arguments.output or default_output(plan, folders))
-    if absent:
-        names = ", ".join(task.dataset_name for task in absent)
-        print(f"cross-validation of {names}: listed when they are converted")
     return 0

@@ -1,10 +1,10 @@
-"""The demo's picture: image, reference and both predictions of a few held-out cases."""
+"""Draws the demo's picture: image, reference and predictions of a few held-out cases."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,11 +19,8 @@ from nnunet_attention.drawing import (
     new_figure,
     save_png,
 )
-from nnunet_attention.msd.task import MsdTask
+from nnunet_attention.msd import MsdTask
 from nnunet_attention.whole_files import check_whole
-
-if TYPE_CHECKING:
-    from nnunet_attention.demo.results import Results
 
 _MOST_CASES = 3
 _PANEL_INCHES = 3.1
@@ -32,15 +29,34 @@ _ANISOTROPY = 1.5
 
 
 @dataclass(frozen=True)
-class Slice:
-    """One panel row, in the orientation of a radiologist's screen.
+class ShownCase:
+    """A held-out case.
 
     Attributes:
-        image: grey values, (rows, columns), first channel.
-        labels: label arrays of the same shape: the reference, then the predictions.
-        spacing_mm: of rows and columns.
-        number: of the slice, from 1.
-        slices: how many there are.
+        name: Name of the case.
+        image: File of the image.
+        reference: File of the reference's labels.
+        predictions: File of each model's labels.
+        dice: Mean Dice over the labels, of each model; None where all are undefined.
+    """
+
+    name: str
+    image: Path
+    reference: Path
+    predictions: tuple[Path, ...]
+    dice: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One row of panels, in the orientation of a radiologist's screen.
+
+    Attributes:
+        image: Grey values of the first channel, (rows, columns).
+        labels: Label arrays of the same shape: the reference, then the predictions.
+        spacing_mm: Spacing of rows and columns.
+        number: Number of the slice, from 1.
+        slices: How many slices there are.
     """
 
     image: np.ndarray
@@ -51,44 +67,41 @@ class Slice:
 
 
 def write_comparison(
-    path: Path, task: MsdTask, results: Results, predictions: dict[str, Path]
+    path: Path, cases: Sequence[ShownCase], models: Sequence[str], task: MsdTask
 ) -> None:
-    """Draws up to three held-out cases and writes a PNG.
+    """Draw up to three held-out cases and write a PNG.
 
     Args:
-        path: of the PNG.
-        task: the demo's layout with imagesTs and labelsTs.
-        results: for the names and Dice.
-        predictions: folder of the predicted label images by trainer.
+        path: The PNG.
+        cases: The held-out cases.
+        models: Names of the models, in the order of each case's predictions.
+        task: The task that the cases are of.
     """
-    cases = results.held_out_cases[:_MOST_CASES]
-    rows = [
-        cut_slice(
-            task.folder / "imagesTs" / f"{case}.nii.gz",
-            [
-                task.folder / "labelsTs" / f"{case}.nii.gz",
-                *(predictions[model.trainer] / f"{case}.nii.gz" for model in results.models),
-            ],
-        )
-        for case in cases
-    ]
+    shown = cases[:_MOST_CASES]
+    rows = [cut_slice(case.image, [case.reference, *case.predictions]) for case in shown]
     titles = [
         [
-            f"{case}, slice {row.number} of {row.slices}",
+            f"{case.name}, slice {row.number} of {row.slices}",
             "reference",
-            *(f"{model.name}: Dice {_dice(model.dice_of_case[case])}" for model in results.models),
+            *(
+                f"{model}: Dice {_dice(dice)}"
+                for model, dice in zip(models, case.dice, strict=True)
+            ),
         ]
-        for case, row in zip(cases, rows, strict=True)
+        for case, row in zip(shown, rows, strict=True)
     ]
     draw(path, rows, titles, task.organs, CT_WINDOW_HU if task.is_ct else None)
 
 
 def cut_slice(image_path: Path, label_paths: list[Path]) -> Slice:
-    """Cuts the slice that shows most of the reference's organs, each counted alike.
+    """Cut the slice that shows most of the reference's organs, each counted alike.
 
     Args:
-        image_path: a 3-D image, or a 4-D one of which the first channel is taken.
-        label_paths: reference first.
+        image_path: A 3-D image, or a 4-D one of which the first channel is taken.
+        label_paths: Label images, the reference first.
+
+    Returns:
+        The slice.
     """
     import SimpleITK
 
@@ -102,10 +115,11 @@ def cut_slice(image_path: Path, label_paths: list[Path]) -> Slice:
         first.CopyInformation(labels[0])
         image = first
     # Axes from the patient's right to left, front to back, feet to head, wherever they began.
-    image, *labels = (SimpleITK.DICOMOrient(one, "LPS") for one in (image, *labels))
+    image, *labels = (SimpleITK.DICOMOrient(volume, "LPS") for volume in (image, *labels))
     spacing_mm = np.array(image.GetSpacing()[::-1])
     across = int(spacing_mm.argmax()) if spacing_mm.max() > _ANISOTROPY * spacing_mm.min() else 0
-    volumes = [np.moveaxis(SimpleITK.GetArrayFromImage(one), across, 0) for one in (image, *labels)]
+    arrays = [SimpleITK.GetArrayFromImage(volume) for volume in (image, *labels)]
+    volumes = [np.moveaxis(array, across, 0) for array in arrays]
     rows_mm, columns_mm = np.delete(spacing_mm, across)
     index = fullest_slice(volumes[1])
     planes = [volume[index] for volume in volumes]
@@ -128,15 +142,17 @@ def draw(
     organs: dict[int, str],
     window: tuple[float, float] | None,
 ) -> None:
-    """Draws rows of an image and its label maps, and writes a PNG beside its target.
+    """Draw rows of an image and its label maps, and write a PNG beside its target.
 
     Args:
-        path: of the PNG.
-        rows: one a case.
-        titles: for each row one a panel: the image, then the label maps.
-        organs: names by label.
-        window: grey values of black and white; None: from the image's own percentiles.
+        path: The PNG.
+        rows: One row for each case.
+        titles: For each row a title for each panel: the image, then the label maps.
+        organs: Names by label.
+        window: Grey values of black and white; None takes the image's own percentiles.
     """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     styles = label_styles({name: label for label, name in organs.items()})
     columns = len(titles[0])
     heights = [_PANEL_INCHES * _height_over_width(row) for row in rows]
@@ -144,9 +160,8 @@ def draw(
     figure = new_figure(
         columns * _PANEL_INCHES,
         sum(heights) + title_inches * len(rows) + header_inches,
-        layout="constrained",
+        layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.05, wspace=0, hspace=0.02),
     )
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.05, wspace=0, hspace=0.02)
     axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for row, row_titles, row_axes in zip(rows, titles, axes, strict=True):
         low, high = window or np.percentile(row.image, (0.5, 99.5))

@@ -1,19 +1,28 @@
-"""The demo's own folder: every path in it, and what has been done there."""
+"""Knows the demo's own folder: every path in it, and the settings that it was begun with."""
+
+from __future__ import annotations
 
 import json
-import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import require_writable, write_json
+from nnunet_attention.files import remove, require_writable, write_json
+from nnunet_attention.jobs.lock import Lock
+from nnunet_attention.jobs.output import Output
+from nnunet_attention.nnunet.folders import Folders
 
 # Tells a demo folder from any other folder that holds a demo.json.
 _MADE_BY = "nnunet-attention demo"
+# What a demo makes, and what earlier versions made.
 _OWN_ENTRIES = (
+    ".task.part",
+    "attempts",
     "comparison.png",
+    "leaderboard",
     "logs",
+    "manifest.json",
     "nnUNet_preprocessed",
     "nnUNet_raw",
     "nnUNet_results",
@@ -23,95 +32,72 @@ _OWN_ENTRIES = (
     "results.md",
     "task",
 )
-_STATE_FILE = "demo.json"
+_SETTINGS_FILE = "demo.json"
 
 
-@dataclass
+@dataclass(frozen=True)
 class DemoFolder:
-    """A demo folder with its state; the state is on disk after every change.
+    """A demo's folder; nnU-Net's folders in it tell how far the demo is.
 
     Attributes:
-        root: absolute path.
-        settings: as stored, see `DemoSettings.as_stored`.
-        finished: names of the steps that are done.
-        seconds: wall time by step, summed over interrupted attempts.
+        root: Absolute path.
     """
 
     root: Path
-    settings: dict
-    finished: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, root: Path, settings: DemoSettings, overwrite: bool = False) -> "DemoFolder":
-        """Creates the folder, or continues the one that is there.
+    def open(cls, root: Path, settings: DemoSettings, overwrite: bool = False) -> DemoFolder:
+        """Create the folder, or continue the one that is there.
 
         Args:
-            root: the folder; it need not exist.
-            settings: must be those the folder was begun with.
-            overwrite: start afresh where a demo folder exists; foreign files in it stay.
+            root: The folder; it need not exist.
+            settings: What the demo is asked to do; must be what the folder was begun with.
+            overwrite: Whether to start afresh where a demo folder exists; foreign files in it stay.
+
+        Returns:
+            The folder.
 
         Raises:
-            CommandError: if the folder holds something else, or a demo with other settings.
+            CommandError: If the folder holds something else, or a demo with other settings.
+            LockedError: If another process trains in a demo that is to be overwritten.
         """
         root = root.absolute()
-        wanted = settings.as_stored()
-        present = _read_state(root)
+        requested = settings.as_stored()
+        present = _read_settings(root)
         require_writable(root, "-o")
         if present is not None and not overwrite:
-            _refuse_other_settings(root, present["settings"], wanted)
-            return cls(root, wanted, present["finished"], present["seconds"])
+            _refuse_other_settings(root, present, requested)
+            return cls(root)
         if present is not None:
+            Lock(Output(root).lock, str(root)).check_free()
             for name in _OWN_ENTRIES:
                 remove(root / name)
         root.mkdir(parents=True, exist_ok=True)
-        folder = cls(root, wanted)
-        folder._save()
-        return folder
+        write_json(root / _SETTINGS_FILE, {"made_by": _MADE_BY, "settings": requested})
+        return cls(root)
 
-    def add_seconds(self, step: str, seconds: float) -> None:
-        """Adds the time of one attempt."""
-        self.seconds[step] = round(self.seconds.get(step, 0.0) + seconds, 2)
-        self._save()
-
-    def finish(self, step: str) -> None:
-        """Records a step as done."""
-        self.finished.append(step)
-        self._save()
-
-    def _save(self) -> None:
-        write_json(
-            self.root / _STATE_FILE,
-            {
-                "made_by": _MADE_BY,
-                "settings": self.settings,
-                "finished": self.finished,
-                "seconds": self.seconds,
-            },
+    @property
+    def nnunet(self) -> Folders:
+        """nnU-Net's three folders."""
+        return Folders(
+            self.root / "nnUNet_raw",
+            self.root / "nnUNet_preprocessed",
+            self.root / "nnUNet_results",
         )
 
     @property
-    def raw(self) -> Path:
-        return self.root / "nnUNet_raw"
-
-    @property
-    def preprocessed(self) -> Path:
-        return self.root / "nnUNet_preprocessed"
-
-    @property
-    def nnunet_results(self) -> Path:
-        return self.root / "nnUNet_results"
-
-    @property
-    def phantom(self) -> Path:
-        return self.root / "phantom"
-
-    @property
     def task(self) -> Path:
+        """The folder that has the task folder with the demo's cases, whole or not at all."""
         return self.root / "task"
 
     @property
+    def unfinished_task(self) -> Path:
+        """The folder in which the task folder is made."""
+        return self.root / ".task.part"
+
+    @property
     def comparison(self) -> Path:
+        """The picture."""
         return self.root / "comparison.png"
 
     @property
@@ -122,39 +108,25 @@ class DemoFolder:
     def results_md(self) -> Path:
         return self.root / "results.md"
 
-    def plans(self, dataset_name: str) -> Path:
-        """The plans that nnU-Net made."""
-        return self.preprocessed / dataset_name / "nnUNetPlans.json"
+    @property
+    def leaderboard(self) -> Path:
+        """The folder of the leaderboard's files."""
+        return self.root / "leaderboard"
 
-    def read_plans(self, dataset_name: str) -> dict:
-        """The content of `plans`."""
-        return json.loads(self.plans(dataset_name).read_text(encoding="utf-8"))
-
-    def log(self, step: str) -> Path:
-        """Where a step's commands write all their output."""
-        return self.root / "logs" / f"{step.replace(' ', '_')}.log"
-
-    def predictions(self, trainer: str) -> Path:
-        """Predicted label images of the held-out cases, and nnU-Net's summary.json."""
-        return self.root / "predictions" / trainer
+    @property
+    def logs(self) -> Path:
+        """The folder in which all commands' output is kept."""
+        return self.root / "logs"
 
 
-def remove(path: Path) -> None:
-    """Deletes a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _read_state(root: Path) -> dict | None:
-    """The state of a demo folder; None where there is nothing yet."""
+def _read_settings(root: Path) -> dict | None:
+    """Read the settings of a demo folder; None where there is nothing yet."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
     try:
-        state = json.loads((root / _STATE_FILE).read_text(encoding="utf-8"))
-        if state["made_by"] == _MADE_BY:
-            return state
+        content = json.loads((root / _SETTINGS_FILE).read_text(encoding="utf-8"))
+        if content["made_by"] == _MADE_BY:
+            return dict(content["settings"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # Whatever it is, it is not ours.
     raise CommandError(
@@ -162,11 +134,11 @@ def _read_state(root: Path) -> dict | None:
     )
 
 
-def _refuse_other_settings(root: Path, present: dict, wanted: dict) -> None:
+def _refuse_other_settings(root: Path, present: dict, requested: dict) -> None:
     differences = [
-        f"{name} {_shown(present.get(name))} there, {_shown(wanted.get(name))} now"
-        for name in sorted(present.keys() | wanted.keys())
-        if present.get(name) != wanted.get(name)
+        f"{name} {_shown(present.get(name))} there, {_shown(requested.get(name))} now"
+        for name in sorted(present.keys() | requested.keys())
+        if present.get(name) != requested.get(name)
     ]
     if differences:
         raise CommandError(
@@ -175,7 +147,7 @@ def _refuse_other_settings(root: Path, present: dict, wanted: dict) -> None:
         )
 
 
-def _shown(value) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, list):
         return " ".join(value)
     return "unset" if value is None else str(value)

@@ -1,10 +1,11 @@
-"""A made-up abdominal CT data set in the Medical Segmentation Decathlon's format.
+"""Draws a made-up abdominal CT data set in the Medical Segmentation Decathlon's format.
 
 Every case is drawn in body coordinates: u to the patient's left, v to the back, w to the head, each
 from -1 to 1 across the trunk. Organs are implicit functions below 1 inside, so that one smooth
 random displacement of the coordinates makes every body different.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,27 +30,35 @@ _FIELD_OF_VIEW = (0.8, 0.83, 0.84)
 _AIR_HU, _FAT_HU, _MUSCLE_HU, _BONE_HU, _MARROW_HU = -1000.0, -100.0, 50.0, 420.0, 190.0
 _NOISE_HU = 11.0
 
+# Body coordinates or radii.
+_Triple = Sequence[float] | np.ndarray
+
 
 @dataclass(frozen=True)
 class PhantomCase:
     """One made-up CT.
 
     Attributes:
-        image_hu: int16 Hounsfield units, shape (z, y, x).
-        labels: uint8 organ numbers of `LABELS`, same shape.
+        image_hu: Hounsfield units, int16, shape (z, y, x).
+        labels: Organ numbers of `LABELS`, uint8, of the same shape.
     """
 
     image_hu: np.ndarray
     labels: np.ndarray
 
 
+def phantom_cases(number: int) -> tuple[str, ...]:
+    """Return the names of so many cases, as they are numbered."""
+    return tuple(f"phantom_{one:03d}" for one in range(1, number + 1))
+
+
 def write_phantom_task(folder: Path, cases: int, seed: int) -> Path:
-    """Writes a data set as the Medical Segmentation Decathlon distributes them.
+    """Write a data set as the Medical Segmentation Decathlon distributes them.
 
     Args:
-        folder: the task folder `Task90_AbdomenPhantom` is made in it.
-        cases: how many cases to draw, all with labels.
-        seed: equal seeds give equal files.
+        folder: Folder in which the task folder `Task90_AbdomenPhantom` is made.
+        cases: How many cases to draw, all with labels.
+        seed: Seed of the drawing; equal seeds give equal files.
 
     Returns:
         The task folder, with dataset.json, imagesTr and labelsTr.
@@ -60,12 +69,12 @@ def write_phantom_task(folder: Path, cases: int, seed: int) -> Path:
     for name in ("imagesTr", "labelsTr"):
         (task_folder / name).mkdir(parents=True, exist_ok=True)
     entries = []
-    for number in range(1, cases + 1):
+    for number, name_of_case in enumerate(phantom_cases(cases), 1):
         # A case depends on its number, not on how many others there are.
         generator = np.random.default_rng([seed, number])
         case = draw_case(generator)
         origin_mm = np.round(generator.uniform(-60, 60, 3), 1)
-        file_name = f"phantom_{number:03d}.nii.gz"
+        file_name = f"{name_of_case}.nii.gz"
         for array, name in ((case.image_hu, "imagesTr"), (case.labels, "labelsTr")):
             image = SimpleITK.GetImageFromArray(array)
             image.SetSpacing(SPACING_MM[::-1])
@@ -91,9 +100,9 @@ def write_phantom_task(folder: Path, cases: int, seed: int) -> Path:
 
 
 def draw_case(generator: np.random.Generator) -> PhantomCase:
-    """Draws one body with its organs, blur and noise."""
-    fine_shape = tuple(n * s for n, s in zip(SHAPE, _SUPERSAMPLING, strict=True))
-    canvas = _Canvas(fine_shape, generator)
+    """Draw one body with its organs, blur and noise."""
+    slices, rows, columns = (n * s for n, s in zip(SHAPE, _SUPERSAMPLING, strict=True))
+    canvas = _Canvas((slices, rows, columns), generator)
     _draw_body(canvas, generator)
     _draw_stomach_and_bowel(canvas, generator)
     _draw_vessels(canvas, generator)
@@ -130,20 +139,22 @@ class _Canvas:
         self.labels = np.zeros(shape, dtype=np.uint8)
         self._texture = _smooth_field(shape, generator, knots=9)
 
-    def paint(self, inside: np.ndarray, hounsfield: float, label: int = 0, texture_hu: float = 4.0):
+    def paint(
+        self, inside: np.ndarray, hounsfield: float, label: int = 0, texture_hu: float = 4.0
+    ) -> None:
         self.hounsfield[inside] = hounsfield + texture_hu * self._texture[inside]
         self.labels[inside] = label
 
-    def ellipsoid(self, centre, radii) -> np.ndarray:
-        """Values below 1 inside; centre and radii in the order u, v, w."""
+    def ellipsoid(self, centre: _Triple, radii: _Triple) -> np.ndarray:
+        """Return values that are below 1 inside; centre and radii are in the order u, v, w."""
         return (
             ((self.u - centre[0]) / radii[0]) ** 2
             + ((self.v - centre[1]) / radii[1]) ** 2
             + ((self.w - centre[2]) / radii[2]) ** 2
         )
 
-    def column(self, centre, radii) -> np.ndarray:
-        """As `ellipsoid`, endless along w."""
+    def column(self, centre: _Triple, radii: _Triple) -> np.ndarray:
+        """Return values as `ellipsoid` does, of a column that is endless along w."""
         return ((self.u - centre[0]) / radii[0]) ** 2 + ((self.v - centre[1]) / radii[1]) ** 2
 
 
@@ -243,7 +254,7 @@ def _draw_kidneys(canvas: _Canvas, generator: np.random.Generator) -> None:
 
 
 def _draw_pancreas(canvas: _Canvas, generator: np.random.Generator) -> None:
-    """A bent tube from the head, low and right, to the tail at the spleen."""
+    """Draw a bent tube from the head, low and right, to the tail at the spleen."""
     size = generator.uniform(0.75, 1.15)
     knots = np.array(
         ((-0.27, 0.03, -0.42), (-0.2, -0.04, -0.22), (0.0, -0.1, -0.06), (0.22, 0.0, 0.06),
@@ -266,7 +277,7 @@ def _inside_the_wall(canvas: _Canvas) -> np.ndarray:
 
 
 def _tube(canvas: _Canvas, centreline: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Values below 1 near the points, shape (points, 3) in the order u, v, w.
+    """Return values that are below 1 near the points, shape (points, 3) in the order u, v, w.
 
     The volume is flat: a length along w is about half as many millimetres as along u and v.
     """
@@ -279,7 +290,7 @@ def _tube(canvas: _Canvas, centreline: np.ndarray, radii: np.ndarray) -> np.ndar
 def _smooth_field(
     shape: tuple[int, int, int], generator: np.random.Generator, knots: int = 4
 ) -> np.ndarray:
-    """Smooth noise of about unit variance."""
+    """Return smooth noise of about unit variance."""
     field = generator.normal(size=(knots, knots, knots)).astype(np.float32)
     for axis, n in enumerate(shape):
         # One axis at a time, by a matrix: far faster than a zoom of the volume.
@@ -290,7 +301,7 @@ def _smooth_field(
 
 
 def _ct_noise(generator: np.random.Generator) -> np.ndarray:
-    """Noise of `_NOISE_HU`, slightly smooth within a slice as after reconstruction."""
+    """Return noise of `_NOISE_HU`, slightly smooth within a slice as after reconstruction."""
     noise = ndimage.gaussian_filter(generator.normal(size=SHAPE), (0, 0.5, 0.5))
     return _NOISE_HU * noise / noise.std()
 

@@ -1,161 +1,186 @@
-"""The numbers of a finished demo, from nnU-Net's summaries and plans."""
+"""Collects the results of a finished demo as a leaderboard, and writes them."""
 
-import math
-from dataclasses import asdict, dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nnunet_attention.demo.figure import write_comparison
+from nnunet_attention.cost.parameters import count_parameters
+from nnunet_attention.demo.division import names_of_folds
+from nnunet_attention.demo.figure import ShownCase, write_comparison
 from nnunet_attention.demo.folder import DemoFolder
-from nnunet_attention.demo.settings import MODELS, DemoSettings
-from nnunet_attention.demo.table import caption, markdown_table
-from nnunet_attention.files import write_json, write_text
-from nnunet_attention.msd.task import MsdTask
-from nnunet_attention.nnunet.model_folders import SUMMARY
-from nnunet_attention.nnunet.summary_json import Summary, read_summary_json
+from nnunet_attention.demo.settings import MODELS, PLANS, DemoSettings
+from nnunet_attention.evaluation.leaderboard.building import (
+    Leaderboard,
+    Settings,
+    build_leaderboard,
+)
+from nnunet_attention.evaluation.leaderboard.collect import Request
+from nnunet_attention.evaluation.leaderboard.collect import collect_results as collect_results_of
+from nnunet_attention.evaluation.leaderboard.markdown import markdown
+from nnunet_attention.evaluation.leaderboard.outputs import write_leaderboard
+from nnunet_attention.evaluation.leaderboard.records import leaderboard_record
+from nnunet_attention.evaluation.metrics.definitions import OVERLAP_METRICS
+from nnunet_attention.files import read_json, write_json, write_text
+from nnunet_attention.msd import MsdTask
+from nnunet_attention.nnunet.model_folders import validation_folder
 
-
-@dataclass(frozen=True)
-class Dice:
-    """A mean over cases.
-
-    Attributes:
-        mean: over the cases where Dice is defined; None if there is none.
-        cases: how many cases that are: nnU-Net leaves Dice undefined where reference and
-            prediction are both empty.
-    """
-
-    mean: float | None
-    cases: int
-
-
-@dataclass(frozen=True)
-class ModelResults:
-    """One column of the table.
-
-    Attributes:
-        name: for people.
-        trainer: as given to `nnUNetv2_train -tr`.
-        dice: by organ.
-        foreground_dice: mean of the organs' means; None if one is undefined.
-        dice_of_case: mean over a case's organs; None where all are undefined.
-        parameters: trainable numbers of the network.
-        training_seconds: of all folds, start and validation included.
-        prediction_seconds_per_case: the command's start included.
-    """
-
-    name: str
-    trainer: str
-    dice: dict[str, Dice]
-    foreground_dice: float | None
-    dice_of_case: dict[str, float | None]
-    parameters: int
-    training_seconds: float
-    prediction_seconds_per_case: float
+_DICE = "dice"
 
 
 @dataclass(frozen=True)
 class Results:
-    """A finished demo.
+    """The results of a finished demo.
 
     Attributes:
-        data: the data set's name.
-        settings: see `DemoSettings.as_stored`.
-        training_cases: how many.
-        held_out_cases: their names.
-        models: in the order of `MODELS`.
-        comparison: path of the picture.
+        task: The task folder with the demo's cases.
+        settings: What the demo was asked to do.
+        training_cases: How many cases each fold trained on.
+        held_out: The cases that were tested.
+        board: The leaderboard; its models are named for people.
+        comparison: The picture.
+        page: The leaderboard's web page.
     """
 
-    data: str
-    settings: dict
-    training_cases: int
-    held_out_cases: tuple[str, ...]
-    models: tuple[ModelResults, ...]
-    comparison: str
+    task: MsdTask
+    settings: DemoSettings
+    training_cases: tuple[int, ...]
+    held_out: tuple[ShownCase, ...]
+    board: Leaderboard
+    comparison: Path
+    page: Path
+
+    @property
+    def caption(self) -> str:
+        """What the numbers are good for, in words."""
+        settings = self.settings
+        training = " or ".join(map(str, sorted(set(self.training_cases))))
+        memory_gb = settings.planned_memory_gb
+        patches = "" if memory_gb is None else f", patches planned for {memory_gb} GB instead of 8"
+        return (
+            f"Mean over {_counted(len(self.held_out), 'held-out case')} of "
+            f"{self.task.folder_name}; {training} cases for training (fold "
+            f"{', '.join(settings.folds)}), {_counted(settings.epochs, 'epoch')} of "
+            f"{_counted(settings.iterations, 'step')} where nnU-Net takes 1000 of 250{patches}. "
+            "These short runs show that everything works; differences between the two networks "
+            f"mean nothing. Full length: nnUNetv2_train DATASET {settings.configuration} FOLD "
+            "-tr AttentionUNetTrainer"
+        )
 
 
-def collect_results(folder: DemoFolder, task: MsdTask, settings: DemoSettings) -> Results:
-    """Reads what nnU-Net has written and counts the networks' parameters."""
-    from nnunet_attention.cost.parameters import count_parameters
+def collect_results(
+    folder: DemoFolder, task: MsdTask, splits: list[dict], settings: DemoSettings
+) -> Results:
+    """Read what nnU-Net's validations have written, and compare the networks.
 
-    held_out = tuple(
-        sorted(Path(entry).name.removesuffix(".nii.gz") for entry in task.description["test"])
+    Args:
+        folder: The demo's folder, whose folders are nnU-Net's at the moment.
+        task: The task folder in it.
+        splits: The cases of each fold.
+        settings: What was done.
+
+    Returns:
+        The results.
+
+    Raises:
+        CommandError: If a file is missing or damaged.
+    """
+    folds = names_of_folds(settings.folds)
+    request = Request(
+        datasets=(task.dataset_name,),
+        configurations=(settings.configuration,),
+        folds=folds,
+        trained=tuple((model.trainer, PLANS) for model in MODELS),
+        named={},
     )
-    models = []
-    for model in MODELS:
-        summary_path = folder.predictions(model.trainer) / SUMMARY
-        dice, foreground_dice, dice_of_case = mean_dice(
-            read_summary_json(summary_path), task.organs
-        )
-        training = [folder.seconds[f"train {model.trainer} fold {f}"] for f in settings.folds]
-        models.append(
-            ModelResults(
-                name=model.name,
-                trainer=model.trainer,
-                dice=dice,
-                foreground_dice=foreground_dice,
-                dice_of_case=dice_of_case,
-                parameters=count_parameters(
-                    model.trainer,
-                    folder.read_plans(task.dataset_name),
-                    folder.raw / task.dataset_name / "dataset.json",
-                    settings.configuration,
-                ),
-                training_seconds=round(sum(training), 1),
-                prediction_seconds_per_case=round(
-                    folder.seconds[f"predict {model.trainer}"] / len(held_out), 1
-                ),
-            )
-        )
+    collected = collect_results_of(request, folder.nnunet.results, _parameters)
+    names = {model.trainer: model.name for model in MODELS}
+    board = build_leaderboard(
+        collected.frame.assign(model=collected.frame["model"].map(names)),
+        Settings(metrics=OVERLAP_METRICS, seed=settings.seed),
+        {(data, c, names[model]): cost for (data, c, model), cost in collected.costs.items()},
+    )
     return Results(
-        data=task.folder_name,
-        settings=settings.as_stored(),
-        training_cases=len(task.cases),
-        held_out_cases=held_out,
-        models=tuple(models),
-        comparison=str(folder.comparison),
+        task=task,
+        settings=settings,
+        training_cases=tuple(len(splits[int(fold)]["train"]) for fold in folds),
+        held_out=_held_out(folder, task, splits, settings, board),
+        board=board,
+        comparison=folder.comparison,
+        page=folder.leaderboard / "leaderboard.html",
     )
 
 
-def mean_dice(
-    summary: Summary, organs: dict[int, str]
-) -> tuple[dict[str, Dice], float | None, dict[str, float | None]]:
-    """Return Dice by organ, their mean, and Dice by case."""
-    of_case = {
-        case.case: {organ: case.metrics[label]["Dice"] for label, organ in organs.items()}
-        for case in summary.cases
-    }
-    dice = {}
-    for organ in organs.values():
-        defined = _defined(scores[organ] for scores in of_case.values())
-        dice[organ] = Dice(_mean(defined), len(defined))
-    means = [one.mean for one in dice.values()]
-    return (
-        dice,
-        None if None in means else _mean(means),
-        {case: _mean(_defined(scores.values())) for case, scores in of_case.items()},
+def write_results(folder: DemoFolder, results: Results) -> None:
+    """Write the leaderboard's files, results.json, results.md and comparison.png."""
+    write_comparison(
+        folder.comparison, results.held_out, [model.name for model in MODELS], results.task
     )
-
-
-def write_results(folder: DemoFolder, task: MsdTask, results: Results) -> None:
-    """Writes results.json, results.md and comparison.png."""
-    write_json(folder.results_json, asdict(results))
+    write_leaderboard(results.board, folder.leaderboard)
+    write_json(
+        folder.results_json,
+        {
+            "comparison": str(results.comparison),
+            "data": results.task.folder_name,
+            "held_out_cases": [case.name for case in results.held_out],
+            "leaderboard": leaderboard_record(results.board),
+            "settings": results.settings.as_stored(),
+            "training_cases": results.training_cases,
+        },
+    )
+    # The leaderboard's own files have the other metrics.
+    board = replace(results.board, settings=replace(results.board.settings, metrics=(_DICE,)))
     write_text(
         folder.results_md,
-        f"# {results.data}\n\n{markdown_table(results)}\n{caption(results)}\n\n"
-        f"![Reference and predictions]({folder.comparison.name})\n",
-    )
-    write_comparison(
-        folder.comparison,
-        task,
-        results,
-        {model.trainer: folder.predictions(model.trainer) for model in results.models},
+        f"![Reference and predictions]({folder.comparison.name})\n\n{results.caption}\n\n"
+        f"{markdown(board)}",
     )
 
 
-def _defined(values) -> list[float]:
-    return [value for value in values if not math.isnan(value)]
+def dice_by_case(board: Leaderboard, model: str) -> dict[str, float]:
+    """Return a model's mean Dice over the labels of each case where it is defined."""
+    rows = [row for row in board.rows_of(_DICE) if row.is_overall]
+    if not rows:
+        return {}
+    values = rows[0].values[list(rows[0].entries).index(model)]
+    return dict(zip(rows[0].cases, values.tolist(), strict=True))
 
 
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _held_out(
+    folder: DemoFolder,
+    task: MsdTask,
+    splits: list[dict],
+    settings: DemoSettings,
+    board: Leaderboard,
+) -> tuple[ShownCase, ...]:
+    """Find image, reference, predictions and Dice of every case that was tested."""
+    dice = {model.trainer: dice_by_case(board, model.name) for model in MODELS}
+    cases = []
+    for fold in names_of_folds(settings.folds):
+        validations = [
+            validation_folder(
+                folder.nnunet.fold(
+                    task.dataset_name, model.trainer, PLANS, settings.configuration, fold
+                )
+            )
+            for model in MODELS
+        ]
+        cases += [
+            ShownCase(
+                name=case,
+                image=task.image(case),
+                reference=task.label(case),
+                predictions=tuple(task.label_file(place, case) for place in validations),
+                dice=tuple(dice[model.trainer].get(case) for model in MODELS),
+            )
+            for case in splits[int(fold)]["val"]
+        ]
+    return tuple(sorted(cases, key=lambda case: case.name))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _parameters(trainer: str, plans: Path, dataset_json: Path, configuration: str) -> int:
+    return count_parameters(trainer, read_json(plans), dataset_json, configuration)

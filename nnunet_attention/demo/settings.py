@@ -1,4 +1,4 @@
-"""What a demo run is asked to do."""
+"""Says what a demo is asked to do."""
 
 from dataclasses import asdict, dataclass
 
@@ -6,9 +6,8 @@ from nnunet_attention import __version__
 
 DEFAULT_CASES = 20
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres")
-FOLDS = ("0", "1", "2", "3", "4", "all")
-# nnU-Net splits into five folds, so fewer training cases leave one without a case.
-FEWEST_CASES_FOR_FOLDS = 5
+ALL = "all"
+FOLDS = ("0", "1", "2", "3", "4", ALL)
 DEFAULT_EPOCHS = 8
 # Enough for the phantom's organs, in a minute on two CPU cores, and for Task04_Hippocampus in two.
 DEFAULT_ITERATIONS, DEFAULT_ITERATIONS_ON_DATA = 25, 40
@@ -21,12 +20,18 @@ VALIDATION_ITERATIONS = 1
 
 @dataclass(frozen=True)
 class Model:
-    """One of the networks that the demo compares."""
+    """One of the networks that the demo compares.
+
+    Attributes:
+        trainer: Name of the trainer, as for `nnUNetv2_train -tr`.
+        name: Name for people.
+    """
 
     trainer: str
     name: str
 
 
+PLANS = "nnUNetPlans"
 MODELS = (
     Model("nnUNetTrainer_short", "U-Net"),
     Model("AttentionUNetTrainer_short", "Attention U-Net"),
@@ -38,14 +43,16 @@ class DemoSettings:
     """Everything that a demo folder's content depends on.
 
     Attributes:
-        data: absolute path of an MSD task folder; None for the phantom.
-        cases: how many cases to use, held-out ones included; None: 20, or all where fewer.
-        folds: of nnU-Net's five-fold split, or ("all",).
-        configuration: one of `CONFIGURATIONS`.
-        device: cpu, cuda or mps, as for `nnUNetv2_train`.
-        epochs: of each training.
-        iterations: training steps an epoch.
-        seed: of the phantom and of the choice of cases.
+        data: Absolute path of an MSD task folder; None for the phantom.
+        cases: How many cases to use, held-out ones included; None: 20, or all where there are
+            fewer.
+        folds: Folds of a five-fold split, each of which holds a fifth of the cases out; or
+            ("all",), one training on all cases but a fifth.
+        configuration: nnU-Net's configuration, one of `CONFIGURATIONS`.
+        device: The device, cpu, cuda or mps, as for `nnUNetv2_train`.
+        epochs: Epochs of each training.
+        iterations: Training steps an epoch.
+        seed: Seed of the phantom and of the choice of cases.
     """
 
     data: str | None = None
@@ -58,7 +65,7 @@ class DemoSettings:
     seed: int = 0
 
     def as_stored(self) -> dict:
-        """For JSON, with what follows from the settings and the version of this package."""
+        """Return the settings for JSON, with what follows from them and this package's version."""
         return {
             **asdict(self),
             "folds": list(self.folds),
@@ -68,17 +75,17 @@ class DemoSettings:
 
     @property
     def planned_memory_gb(self) -> float | None:
-        """What nnU-Net is to plan patches for; None: as it does by default."""
+        """The memory that nnU-Net is to plan patches for; None leaves it to nnU-Net."""
         if self.data is None or self.device != "cpu":
             return None
         return _PLANNED_MEMORY_ON_CPU_GB
 
     @property
     def schedule(self) -> str:
-        """The length of a training, as the short trainers read it."""
+        """The length of a training, in the form that the short trainers read."""
         return f"{self.epochs},{self.iterations},{VALIDATION_ITERATIONS}"
 
     @property
-    def processes(self) -> str:
-        """For nnU-Net's pools: on the phantom, starting a worker takes longer than its work."""
-        return "1" if self.data is None else "2"
+    def processes(self) -> int:
+        """The size of nnU-Net's pools: for the phantom, starting a worker outlasts its work."""
+        return 1 if self.data is None else 2

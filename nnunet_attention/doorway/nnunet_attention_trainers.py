@@ -3,6 +3,6 @@
 nnU-Net imports this file by its bare name and drops it again, so no class may be defined here.
 """
 
-from nnunet_attention import trainers
+import nnunet_attention.trainers as trainers
 
 globals().update({name: getattr(trainers, name) for name in trainers.__all__})

@@ -1,4 +1,4 @@
-"""A data set with splits of its own that shares another one's preprocessed data.
+"""Makes a data set with splits of its own that shares another one's preprocessed data.
 
 nnU-Net takes a data set's splits from one file in its folder, and trains on a random split where
 that has too few folds. Other splits therefore get another data set: its folder in
@@ -13,9 +13,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_attention.demo.folder import remove
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import NNUNET_LAYOUT, read_json, write_json, write_text
+from nnunet_attention.files import NNUNET_LAYOUT, read_json, remove, write_json, write_text
 from nnunet_attention.nnunet.dataset_names import (
     full_dataset_name,
     is_dataset_name,
@@ -33,12 +32,12 @@ LARGE, SMALL = "0", "1"  # Folds of the derived data set.
 
 @dataclass(frozen=True)
 class Derived:
-    """A data set with two folds: of the original's fold, and that with its parts swapped.
+    """A data set with two folds: one of the original's, and that with its parts swapped.
 
     Attributes:
-        name: full.
-        original: full name.
-        fold: of the original: its training cases train fold `LARGE` and validate fold `SMALL`.
+        name: Full name.
+        original: Full name of the original.
+        fold: Fold of the original: its training cases train fold `LARGE` and validate fold `SMALL`.
     """
 
     name: str
@@ -53,17 +52,20 @@ def choose_derived(
     number: int | None = None,
     reserved: Collection[int] = (),
 ) -> Derived:
-    """The derived data set that is there, or a name for a new one.
+    """Find the derived data set that is there, or a name for a new one.
 
     Args:
-        folders: nnU-Net's.
-        original: full name.
-        fold: of the original's splits.
-        number: of a new one; None: the first free one from 900 on.
-        reserved: numbers that are not free although nothing has them yet.
+        folders: nnU-Net's folders.
+        original: Full name of the original.
+        fold: Fold of the original's splits.
+        number: Number of a new data set; None: the first free one from 900 on.
+        reserved: Numbers that are not free although nothing has them yet.
+
+    Returns:
+        The data set; it need not be there yet.
 
     Raises:
-        CommandError: if the number is taken, or all are.
+        CommandError: If the number is taken, or all are.
     """
     short = f"{original.partition('_')[2]}TrainingSize{fold}"
     for path in sorted(folders.preprocessed.glob(f"Dataset*_{short}/{_NOTE}")):
@@ -80,9 +82,9 @@ def choose_derived(
     if number is not None and number in taken:
         raise CommandError(f"--derived-id {number}: taken by {taken[number]}; choose another")
     free = [
-        one
-        for one in range(FIRST_NUMBER, LAST_NUMBER + 1)
-        if one not in taken and one not in reserved
+        candidate
+        for candidate in range(FIRST_NUMBER, LAST_NUMBER + 1)
+        if candidate not in taken and candidate not in reserved
     ]
     if number is None and not free:
         raise CommandError(
@@ -96,10 +98,16 @@ def choose_derived(
 def is_derived(
     derived: Derived, folders: Folders, models: Sequence[tuple[str, str]], configuration: str
 ) -> bool:
-    """Whether all is there that training these plans needs.
+    """Tell whether all is there that training these plans needs.
+
+    Args:
+        derived: The data set, from `choose_derived`.
+        folders: nnU-Net's folders.
+        models: Trainer and plans of each model.
+        configuration: The configuration that will be trained.
 
     Raises:
-        CommandError: if the original has changed since.
+        CommandError: If the original has changed since.
     """
     folder = folders.dataset(derived.name)
     if not (folder / _NOTE).is_file():
@@ -121,16 +129,16 @@ def is_derived(
 def derive(
     derived: Derived, folders: Folders, models: Sequence[tuple[str, str]], configuration: str
 ) -> None:
-    """Makes the data set, or adds what it lacks.
+    """Make the data set, or add what it lacks.
 
     Args:
-        derived: from `choose_derived`.
-        folders: nnU-Net's; the original is planned, preprocessed and split.
-        models: trainer and plans of each.
-        configuration: that will be trained.
+        derived: The data set, from `choose_derived`.
+        folders: nnU-Net's folders, in which the original is planned, preprocessed and split.
+        models: Trainer and plans of each model.
+        configuration: The configuration that will be trained.
 
     Raises:
-        CommandError: if the original lacks something, or links cannot be made.
+        CommandError: If the original lacks something, or links cannot be made.
     """
     folder = folders.dataset(derived.name)
     beside = folder.with_name(f".{derived.name}.part")
@@ -165,14 +173,21 @@ def derive(
         ) from error
 
 
-def _splits(derived: Derived, folders: Folders) -> list[dict]:
-    path = folders.splits(derived.original)
+def read_split(folders: Folders, dataset: str, fold: str) -> dict:
+    """Return the cases of `train` and `val` of a fold.
+
+    Raises:
+        CommandError: If the data set has no such fold.
+    """
+    path = folders.splits(dataset)
     splits = read_splits(path)
-    if splits is None or int(derived.fold) >= len(splits):
-        raise CommandError(
-            f"-f {derived.fold}: {path} has {len(splits or ())} folds; choose one of these"
-        )
-    split = splits[int(derived.fold)]
+    if splits is None or int(fold) >= len(splits):
+        raise CommandError(f"-f {fold}: {path} has {len(splits or ())} folds; choose one of these")
+    return splits[int(fold)]
+
+
+def _splits(derived: Derived, folders: Folders) -> list[dict]:
+    split = read_split(folders, derived.original, derived.fold)
     return [
         {"train": split["train"], "val": split["val"]},
         {"train": split["val"], "val": split["train"]},
@@ -182,10 +197,10 @@ def _splits(derived: Derived, folders: Folders) -> list[dict]:
 def _refuse_changed_plans(
     derived: Derived, folders: Folders, plans: str, configuration: str
 ) -> str:
-    """The name of the plans' data.
+    """Return the name of the plans' data.
 
     Raises:
-        CommandError: with the differences.
+        CommandError: With the differences, if the original's plans are no longer the same.
     """
     before = read_json(folders.plans(derived.name, plans))
     now = read_json(folders.plans(derived.original, plans))

@@ -17,7 +17,7 @@ from nnunet_attention.nnunet.dataset_json import read_dataset_json
 from nnunet_attention.nnunet.datasets import dataset_name
 from nnunet_attention.nnunet.lookups import find_trainer
 from nnunet_attention.nnunet.model_folders import ALL, ModelName, fold_folder, fold_folders
-from nnunet_attention.plans.files import read_plans
+from nnunet_attention.nnunet.plans import read_plans
 from nnunet_attention.weights import load_checkpoint
 from nnunet_attention.weights.checkpoint import load_weights
 

@@ -11,9 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import write_json
+
+if TYPE_CHECKING:
+    from requests import Response
 
 # Bytes that are there and, where known, in all.
 OnProgress = Callable[[int, int | None], None]
@@ -27,12 +31,12 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 @dataclass(frozen=True)
 class Version:
-    """Which version of a file a part belongs to.
+    """The version of a file that a part belongs to.
 
     Attributes:
-        url: where it came from.
-        size_bytes: of the whole file; None where the server does not say.
-        validator: the server's strong ETag or its date; None where it gives neither.
+        url: The address that the part came from.
+        size_bytes: Size of the whole file; None where the server does not say.
+        validator: The server's strong ETag or its date; None where it gives neither.
     """
 
     url: str
@@ -51,21 +55,25 @@ def download(
     on_progress: OnProgress = lambda done, total: None,
     waits_seconds: tuple[float, ...] = _WAITS_SECONDS,
 ) -> Path:
-    """Downloads to `NAME.part` beside the target and renames it when it is complete and right.
+    """Download to `NAME.part` beside the target and rename it when it is complete and right.
 
     A part that an earlier call left is continued with an HTTP range request, if the server still
     has the same version and knows ranges; else the file is begun anew.
 
     Args:
-        url: http or https.
-        target: a file that is there is replaced.
-        md5: of the whole file, hexadecimal; None: only its size is checked, where it is known.
-        on_progress: told how far it is.
-        waits_seconds: before another attempt, when the connection dropped on the way and did so
-            again without bringing anything new.
+        url: Address of the file, with http or https.
+        target: Where the file goes; one that is there is replaced.
+        md5: MD5 sum of the whole file, hexadecimal; with None only its size is checked, where the
+            server tells it.
+        on_progress: Function that is told how many bytes are there, and of how many.
+        waits_seconds: Waits before each further attempt, when the connection dropped on the way
+            and did so again without bringing anything new.
+
+    Returns:
+        The target.
 
     Raises:
-        CommandError: if the server cannot be reached or refuses, the connection drops again and
+        CommandError: If the server cannot be reached or refuses, the connection drops again and
             again, the disk is full, or the sum is wrong.
     """
     part = _Part(target, url)
@@ -73,12 +81,13 @@ def download(
         target.parent.mkdir(parents=True, exist_ok=True)
         _receive(part, on_progress, waits_seconds)
         if md5 is not None:
-            found = md5_of(part.path)
-            if found != md5:
+            actual = md5_of(part.path)
+            if actual != md5:
                 part.remove()
                 raise CommandError(
-                    f"{url}: the MD5 sum of the download is {found}, wanted {md5}; it was removed. "
-                    "Run the command again; if the sum is the same, the file there was changed"
+                    f"{url}: the MD5 sum of the download is {actual}, wanted {md5}; it was "
+                    "removed. Run the command again; if the sum is the same, the file there was "
+                    "changed"
                 )
         os.replace(part.path, target)
         part.remove()
@@ -91,7 +100,7 @@ def download(
 
 
 def md5_of(path: Path) -> str:
-    """Hexadecimal, of a file of any size."""
+    """Return the MD5 sum of a file of any size, hexadecimal."""
     # Against damage, not against forgery: MD5 is what is published.
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
@@ -101,7 +110,7 @@ def md5_of(path: Path) -> str:
 
 
 class _Part:
-    """What is there of a file, and the note beside it which version that is."""
+    """The part of a file that has arrived, and the note beside it that tells its version."""
 
     def __init__(self, target: Path, url: str):
         self.path = target.with_name(f"{target.name}.part")
@@ -113,7 +122,7 @@ class _Part:
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def version(self) -> Version | None:
-        """None where there is no note, or one of another address."""
+        """Return the noted version; None where there is no note, or one of another address."""
         try:
             version = Version(**json.loads(self._note.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -121,7 +130,7 @@ class _Part:
         return version if version.url == self.url else None
 
     def begin(self, version: Version) -> None:
-        """Starts anew; the note is there before the first byte is."""
+        """Start anew; the note is there before the first byte is."""
         self.path.write_bytes(b"")
         write_json(self._note, asdict(version))
 
@@ -131,7 +140,7 @@ class _Part:
 
 
 def _receive(part: _Part, on_progress: OnProgress, waits_seconds: tuple[float, ...]) -> None:
-    """Until the part has the whole file."""
+    """Make attempts until the part has the whole file."""
     began_bytes = part.size_bytes
     failures = 0
     while True:
@@ -179,23 +188,23 @@ def _attempt(part: _Part, on_progress: OnProgress) -> None:
     except requests.RequestException as error:
         raise _DroppedConnectionError(_reason(error)) from error
     version = part.version()
-    wanted = None if version is None else version.size_bytes
-    if wanted is not None and part.size_bytes < wanted:
-        raise _DroppedConnectionError(f"only {part.size_bytes} of {wanted} bytes came")
-    if wanted is not None and part.size_bytes > wanted:
+    announced = None if version is None else version.size_bytes
+    if announced is not None and part.size_bytes < announced:
+        raise _DroppedConnectionError(f"only {part.size_bytes} of {announced} bytes came")
+    if announced is not None and part.size_bytes > announced:
         part.remove()
         raise CommandError(
-            f"{part.url}: the server sent more than the {wanted} bytes it announced; what came was "
-            "removed, so run the command again"
+            f"{part.url}: the server sent more than the {announced} bytes it announced; what came "
+            "was removed, so run the command again"
         )
 
 
-def _continues(answer, part: _Part, known: Version | None) -> bool:
-    """Whether the answer is the rest of the part.
+def _continues(answer: Response, part: _Part, known: Version | None) -> bool:
+    """Tell whether the answer is the rest of the part.
 
     Raises:
-        CommandError: if the server refuses.
-        _DroppedConnectionError: if it is only busy.
+        CommandError: If the server refuses.
+        _DroppedConnectionError: If the server is only busy.
     """
     if answer.status_code >= 500 or answer.status_code == 429:
         raise _DroppedConnectionError(f"the server answers {answer.status_code} {answer.reason}")
@@ -214,7 +223,7 @@ def _continues(answer, part: _Part, known: Version | None) -> bool:
     )
 
 
-def _version(answer, url: str) -> Version:
+def _version(answer: Response, url: str) -> Version:
     size = answer.headers.get("Content-Length", "")
     tag = answer.headers.get("ETag", "")
     strong = tag if tag.startswith('"') else None
@@ -225,8 +234,9 @@ def _version(answer, url: str) -> Version:
     )
 
 
-def _append(answer, part: _Part, on_progress: OnProgress) -> None:
-    total = part.version().size_bytes
+def _append(answer: Response, part: _Part, on_progress: OnProgress) -> None:
+    version = part.version()
+    total = None if version is None else version.size_bytes
     done = part.size_bytes
     if total is not None and total - done > (free := shutil.disk_usage(part.path.parent).free):
         raise CommandError(
@@ -242,8 +252,8 @@ def _append(answer, part: _Part, on_progress: OnProgress) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost error, without the layers of libraries around it."""
+    """Return what the innermost error says, without the layers of libraries around it."""
     inner: BaseException = error
-    while inner.__cause__ or inner.__context__:
-        inner = inner.__cause__ or inner.__context__
+    while (below := inner.__cause__ or inner.__context__) is not None:
+        inner = below
     return " ".join(str(inner).split()) or type(inner).__name__

@@ -1,4 +1,4 @@
-"""Published cross-validation results on the Decathlon, to stand beside one's own."""
+"""Knows published cross-validation results on the Decathlon, to stand beside one's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.evaluation.leaderboard.markdown import escaped
 from nnunet_attention.files import json_text, write_all
 
 if TYPE_CHECKING:
@@ -25,12 +24,12 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where numbers come from.
+    """The source of published numbers.
 
     Attributes:
-        citation: of the paper.
-        url: where the numbers stand.
-        how: they were obtained, and under what conditions.
+        citation: Citation of the paper.
+        url: Page on which the numbers stand.
+        how: How they were obtained, and under what conditions.
     """
 
     citation: str
@@ -40,16 +39,16 @@ class Source:
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """A model on a data set.
+    """The published result of a model on a data set.
 
     Attributes:
-        dataset: as nnU-Net names it, such as Dataset003_Liver.
-        model: name.
-        configuration: such as 3d_fullres.
-        cases: that were validated.
-        dice: mean over labels, see `EXPLAINED`.
-        dice_of_label: empty where it was not published.
-        source: key of `published_sources`.
+        dataset: Name that nnU-Net gives the data set, such as Dataset003_Liver.
+        model: Name of the model.
+        configuration: nnU-Net's configuration, such as 3d_fullres.
+        cases: How many cases were validated.
+        dice: Mean over labels, see `EXPLAINED`.
+        dice_of_label: Dice by label; empty where it was not published.
+        source: Key of `published_sources`.
     """
 
     dataset: str
@@ -62,12 +61,12 @@ class PublishedResult:
 
 
 def published_sources() -> dict[str, Source]:
-    """By key."""
+    """Return the sources of all published numbers, by their keys."""
     return {key: Source(**source) for key, source in _content()["sources"].items()}
 
 
 def published_results(dataset: str, configuration: str) -> list[PublishedResult]:
-    """Of one data set, in the order of the sources; empty where nothing is known."""
+    """Return what is published on a data set, in the order of the sources; mostly nothing is."""
     return [
         PublishedResult(**row)
         for row in _content()["rows"]
@@ -76,15 +75,18 @@ def published_results(dataset: str, configuration: str) -> list[PublishedResult]
 
 
 def write_published(record: Mapping, configurations: Sequence[str], folder: Path) -> list[Path]:
-    """Writes `published.json` and `published.md`: each model's Dice beside published ones.
+    """Write `published.json` and `published.md`: each model's Dice beside published ones.
 
     Args:
-        record: content of leaderboard.json.
-        configurations: whose published results are wanted.
-        folder: for the files.
+        record: Content of leaderboard.json.
+        configurations: Configurations whose published results are shown.
+        folder: Folder for the files.
+
+    Returns:
+        The files.
 
     Raises:
-        CommandError: if the folder cannot be written.
+        CommandError: If the folder cannot be written.
     """
     rows = _rows(record, configurations)
     sources = {row.source: published_sources()[row.source] for row in rows if row.source}
@@ -98,7 +100,7 @@ def write_published(record: Mapping, configurations: Sequence[str], folder: Path
 
 
 def published_table(record: Mapping, configurations: Sequence[str]) -> Table:
-    """For the terminal; arguments as of `write_published`."""
+    """Return the table for the terminal; the arguments are those of `write_published`."""
     from rich.table import Table
     from rich.text import Text
 
@@ -121,7 +123,7 @@ def published_table(record: Mapping, configurations: Sequence[str]) -> Table:
 
 @dataclass(frozen=True)
 class _Row:
-    """Of the table; `source` is None for one's own results."""
+    """A row of the table; `source` is None for one's own results."""
 
     dataset: str
     model: str
@@ -139,19 +141,22 @@ def _rows(record: Mapping, configurations: Sequence[str]) -> list[_Row]:
             if own.get(model) is not None
         ]
         rows += [
-            _Row(dataset, _named(one, configurations), one.dice, one.source)
+            _Row(dataset, _title(result, configurations), result.dice, result.source)
             for configuration in configurations
-            for one in published_results(dataset, configuration)
+            for result in published_results(dataset, configuration)
         ]
     return rows
 
 
-def _named(result: PublishedResult, configurations: Sequence[str]) -> str:
-    """As the leaderboard does: with the configuration where there are several."""
+def _title(result: PublishedResult, configurations: Sequence[str]) -> str:
+    """Name a model as the leaderboard does: with the configuration where there are several."""
     return f"{result.model} {result.configuration}" if len(configurations) > 1 else result.model
 
 
 def _markdown(rows: list[_Row], sources: dict[str, Source]) -> str:
+    # The leaderboard imports pandas, which downloading can do without.
+    from nnunet_attention.evaluation.leaderboard.markdown import escaped
+
     numbers = {key: number for number, key in enumerate(sources, 1)}
     lines = ["# Beside published results", "", escaped(EXPLAINED), ""]
     lines += ["| data set | model | Dice | source |", "| --- | --- | ---: | --- |"]
@@ -170,5 +175,5 @@ def _markdown(rows: list[_Row], sources: dict[str, Source]) -> str:
 
 @lru_cache(maxsize=1)
 def _content() -> dict:
-    place = files("nnunet_attention.msd") / "published.json"
-    return json.loads(place.read_text(encoding="utf-8"))
+    file = files("nnunet_attention.msd") / "published.json"
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -197,6 +197,18 @@ def test_failed_training_is_told_and_the_next_call_goes_on(fake, tmp_path, monke
     assert len(trainings(fake)) == 2
 
 
+@pytest.mark.parametrize(
+    ("where", "said"), [([], "kept, go on with"), (["--slurm"], "the jobs go on; watch them again")]
+)
+def test_an_interrupted_experiment_says_how_to_go_on(fake, monkeypatch, capsys, where, said):
+    def run(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnunet_attention.experiments.run", run)
+    assert main(["experiment", "capacity", "-d", "902", *BOTH, *where]) == 130
+    assert said in capsys.readouterr().err
+
+
 def test_data_sets_of_other_labels_are_refused_before_anything_is_done(fake, capsys):
     path = fake.folders.raw_dataset(TARGET) / "dataset.json"
     described = json.loads(path.read_text())

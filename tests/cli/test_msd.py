@@ -6,8 +6,9 @@ from fake_experiments import FakeExperiments
 from msd_archives import NAME, archive_of, write_task
 from range_server import range_server
 
+from nnunet_attention import msd
 from nnunet_attention.cli import main
-from nnunet_attention.msd import archives as msd
+from nnunet_attention.msd import tasks
 
 TRAINERS = ("-tr", "TrainerA", "TrainerB", "-device", "cpu", "-np", "1", "-f", "0", "1")
 
@@ -36,7 +37,7 @@ def no_network(monkeypatch) -> str:
 def test_fetch_says_where_the_task_is(tmp_path, monkeypatch, capsys):
     archive = archive_of(write_task(tmp_path / "original"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(msd, "TASKS", (msd.Task(NAME, None),))
+    monkeypatch.setattr(tasks, "TASKS", (msd.Task(NAME, None),))
     with range_server() as server:
         server.files[f"{NAME}.tar"] = archive
         command = ["msd", "fetch", "4", "-o", str(tmp_path / "msd"), "--url", server.url]

@@ -5,22 +5,21 @@ import pytest
 from nnunet_attention.demo.folder import DemoFolder
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.errors import CommandError
+from nnunet_attention.jobs.lock import Lock, LockedError
 
 
 def test_a_new_folder_is_made_with_its_state(tmp_path):
     folder = DemoFolder.open(tmp_path / "new" / "demo", DemoSettings(epochs=3))
     assert json.loads((folder.root / "demo.json").read_text())["settings"]["epochs"] == 3
-    assert folder.finished == []
+    assert [path.name for path in folder.root.iterdir()] == ["demo.json"]
 
 
-def test_steps_and_their_seconds_are_found_again(tmp_path):
+def test_a_folder_with_the_same_settings_is_continued(tmp_path):
     folder = DemoFolder.open(tmp_path / "demo", DemoSettings())
-    folder.add_seconds("convert", 1.5)
-    folder.add_seconds("convert", 2.0)
-    folder.finish("convert")
+    folder.nnunet.raw.mkdir()
     again = DemoFolder.open(tmp_path / "demo", DemoSettings())
-    assert again.finished == ["convert"]
-    assert again.seconds == {"convert": 3.5}
+    assert again == folder
+    assert again.nnunet.raw.is_dir()
 
 
 def test_other_settings_are_refused_with_the_difference_and_the_remedy(tmp_path):
@@ -37,13 +36,22 @@ def test_other_settings_are_refused_with_the_difference_and_the_remedy(tmp_path)
 
 def test_overwrite_starts_afresh_and_leaves_foreign_files(tmp_path):
     folder = DemoFolder.open(tmp_path / "demo", DemoSettings())
-    folder.finish("convert")
-    (folder.raw / "Dataset090_X").mkdir(parents=True)
+    (folder.nnunet.raw / "Dataset090_X").mkdir(parents=True)
+    folder.logs.mkdir()
     (folder.root / "notes.txt").write_text("mine")
     afresh = DemoFolder.open(tmp_path / "demo", DemoSettings(epochs=9), overwrite=True)
-    assert afresh.finished == []
-    assert not afresh.raw.exists()
+    assert not afresh.nnunet.raw.exists()
+    assert not afresh.logs.exists()
     assert (folder.root / "notes.txt").read_text() == "mine"
+
+
+def test_a_demo_that_another_process_trains_in_is_not_overwritten(tmp_path):
+    folder = DemoFolder.open(tmp_path / "demo", DemoSettings())
+    folder.nnunet.raw.mkdir()
+    held = Lock(folder.root / ".lock", "it").held()
+    with held, pytest.raises(LockedError, match="is in use by process"):
+        DemoFolder.open(folder.root, DemoSettings(epochs=9), overwrite=True)
+    assert folder.nnunet.raw.is_dir()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK
 
 from nnunet_attention.demo.phantom import LABELS, SPACING_MM, draw_case, write_phantom_task
-from nnunet_attention.msd.task import read_msd_task
+from nnunet_attention.msd.task_folder import read_msd_task
 
 PANCREAS = 4
 

@@ -5,12 +5,13 @@ import tarfile
 from dataclasses import replace
 
 import pytest
-from msd_archives import NAME, archive_of, write_task
+from msd_archives import NAME, archive_of, entries, write_task
 from range_server import range_server
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.jobs.lock import Lock
-from nnunet_attention.msd.archives import TASKS, convert, fetch, find_local, find_task, unpack
+from nnunet_attention.msd.archives import fetch, find_local, unpack
+from nnunet_attention.msd.tasks import find_task
 
 HIPPOCAMPUS = find_task("4")
 
@@ -30,31 +31,6 @@ def archive(tmp_path) -> bytes:
 def of(content: bytes):
     """The task, as if its archive were this one."""
     return replace(HIPPOCAMPUS, md5=hashlib.md5(content).hexdigest())
-
-
-def entries(folder) -> list[str]:
-    """Without what only keeps processes apart."""
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".guard"))
-
-
-@pytest.mark.parametrize(
-    "text", ["4", "04", NAME, "hippocampus", "Dataset004_Hippocampus", "task4_hippocampus"]
-)
-def test_task_is_found_by_any_of_its_names(text):
-    assert find_task(text).name == NAME
-    assert find_task(text).dataset_name == "Dataset004_Hippocampus"
-
-
-@pytest.mark.parametrize("text", ["0", "11", "Kidney", "Task05_Hippocampus", ""])
-def test_what_is_no_task_is_refused_with_the_ten_that_are(text):
-    with pytest.raises(CommandError, match=r"is no task of the Decathlon.*Task10_Colon"):
-        find_task(text)
-
-
-def test_ten_tasks_have_a_sum_each():
-    assert [task.number for task in TASKS] == list(range(1, 11))
-    assert all(len(task.md5) == 32 for task in TASKS)
-    assert len({task.md5 for task in TASKS}) == 10
 
 
 def test_fetched_task_is_unpacked_and_its_archive_gone(server, archive, tmp_path):
@@ -149,46 +125,3 @@ def test_absent_local_copy_names_what_was_wanted(tmp_path):
         find_local(HIPPOCAMPUS, tmp_path, tmp_path)
     with pytest.raises(CommandError, match="no such folder"):
         find_local(HIPPOCAMPUS, tmp_path / "nowhere", tmp_path)
-
-
-@pytest.mark.parametrize("with_test_folder", [True, False])
-def test_nnunet_converts_a_task_with_or_without_test_images(tmp_path, with_test_folder):
-    task = write_task(tmp_path / "here", with_test_folder=with_test_folder)
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    name = convert(task, raw, os.environ, tmp_path / "log.txt", processes=1)
-    assert name == "Dataset004_Hippocampus"
-    assert entries(raw) == [name]
-    assert entries(raw / name / "imagesTr") == [f"case_{i}_0000.nii.gz" for i in range(3)]
-    before = (raw / name / "dataset.json").stat().st_mtime_ns
-    convert(task, raw, {}, tmp_path / "log.txt")
-    assert (raw / name / "dataset.json").stat().st_mtime_ns == before
-    assert not (task / "imagesTs").exists() or with_test_folder
-
-
-@pytest.mark.parametrize(
-    ("variable", "taken"),
-    [
-        ("nnUNet_raw", "Dataset004_Other"),
-        ("nnUNet_raw", "Dataset004_Hippocampus"),
-        ("nnUNet_preprocessed", "Dataset004_Other"),
-        ("nnUNet_results", "Dataset004_Other"),
-    ],
-)
-def test_taken_number_is_named_and_nothing_touched(tmp_path, variable, taken):
-    task = write_task(tmp_path / "here")
-    folders = {name: str(tmp_path / name) for name in ("nnUNet_raw", variable)}
-    (tmp_path / "nnUNet_raw").mkdir()
-    (tmp_path / variable / taken).mkdir(parents=True)
-    with pytest.raises(CommandError, match=f"number 4 is taken: .*{taken}"):
-        convert(task, tmp_path / "nnUNet_raw", folders, tmp_path / "log.txt")
-
-
-def test_failed_conversion_leaves_no_half_data_set(tmp_path):
-    task = write_task(tmp_path / "here")
-    (task / "imagesTr" / "case_1.nii.gz").write_bytes(b"no image")
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    with pytest.raises(CommandError, match="nnUNetv2_convert_MSD_dataset failed"):
-        convert(task, raw, os.environ, tmp_path / "log.txt", processes=1)
-    assert entries(raw) == []

@@ -7,13 +7,13 @@ from shared_data import ROOT, needs
 
 from nnunet_attention.evaluation.leaderboard.building import build_leaderboard
 from nnunet_attention.evaluation.leaderboard.records import leaderboard_record
-from nnunet_attention.msd.archives import TASKS
 from nnunet_attention.msd.published import (
     published_results,
     published_sources,
     published_table,
     write_published,
 )
+from nnunet_attention.msd.tasks import TASKS
 
 REFERENCE = ROOT / "msd_cv_reference"
 MODELS = {"nnU-Net": "PlainConvUNet", "nnU-Net ResEnc M": "ResEncM"}

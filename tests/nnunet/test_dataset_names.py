@@ -8,7 +8,7 @@ from nnunet_attention.crossval import CrossvalPlan, missing_steps
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation import find_dataset
 from nnunet_attention.experiments.derived import choose_derived
-from nnunet_attention.experiments.transfer import moved_name, tuned_name
+from nnunet_attention.experiments.target_plans import moved_name, tuned_name
 from nnunet_attention.nnunet.dataset_names import (
     full_dataset_name,
     is_dataset_name,

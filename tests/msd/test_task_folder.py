@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.msd.task import Division, divide, lay_out, read_msd_task
-
-NAMES = tuple(f"case_{number:03d}" for number in range(100))
+from nnunet_attention.msd.task_folder import copy_cases, read_msd_task
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -86,79 +84,34 @@ def test_a_missing_file_is_named(msd_task):
         read_msd_task(msd_task)
 
 
-@pytest.mark.parametrize(
-    ("cases", "held_out"), [(6, 1), (10, 2), (20, 4), (23, 5), (50, 10), (100, 10)]
-)
-def test_a_fifth_is_held_out_within_bounds(cases, held_out):
-    division = divide(NAMES, cases, ("0",), seed=0)
-    assert len(division.held_out) == held_out
-    assert len(division.training) == cases - held_out
-    assert not set(division.held_out) & set(division.training)
-
-
-def test_the_draw_depends_on_the_seed_and_not_on_the_order():
-    assert divide(NAMES, 10, ("0",), 1) == divide(NAMES[::-1], 10, ("0",), 1)
-    assert divide(NAMES, 10, ("0",), 1) != divide(NAMES, 10, ("0",), 2)
-
-
-def test_by_default_twenty_or_all_are_used():
-    assert len(divide(NAMES, None, ("0",), 0).training) == 16
-    assert len(divide(NAMES[:10], None, ("0",), 0).training) == 8
-
-
-def test_more_cases_than_there_are_is_refused():
-    with pytest.raises(CommandError, match="--cases 101: the data set has 100"):
-        divide(NAMES, 101, ("0",), 0)
-
-
-def test_five_folds_need_five_training_cases():
-    with pytest.raises(
-        CommandError, match=r"leave 4 for training.*at least 6 cases or --folds all"
-    ):
-        divide(NAMES, 5, ("0", "1"), 0)
-    assert len(divide(NAMES, 5, ("all",), 0).training) == 4
-
-
-def test_a_single_case_is_refused_even_for_fold_all():
-    with pytest.raises(CommandError, match="at least 2 cases"):
-        divide(NAMES, 1, ("all",), 0)
-
-
-def test_the_layout_keeps_files_and_separates_held_out_cases(msd_task, tmp_path):
+def test_copied_cases_keep_their_files_and_the_source_stays(msd_task, tmp_path):
     before = contents(msd_task)
-    division = Division(training=("tiny_00", "tiny_04"), held_out=("tiny_02",))
-    target = lay_out(read_msd_task(msd_task), division, tmp_path / "task")
+    target = copy_cases(read_msd_task(msd_task), ("tiny_04", "tiny_00"), tmp_path / "task")
     after = contents(target)
     del after["dataset.json"]
     assert after == {
-        **{
-            f"{kind}Tr/{case}.nii.gz": before[f"{kind}Tr/{case}.nii.gz"]
-            for kind in ("images", "labels")
-            for case in division.training
-        },
-        "imagesTs/tiny_02.nii.gz": before["imagesTr/tiny_02.nii.gz"],
-        "labelsTs/tiny_02.nii.gz": before["labelsTr/tiny_02.nii.gz"],
+        f"{kind}Tr/{case}.nii.gz": before[f"{kind}Tr/{case}.nii.gz"]
+        for kind in ("images", "labels")
+        for case in ("tiny_00", "tiny_04")
     }
     assert contents(msd_task) == before
 
 
-def test_the_layout_is_a_valid_task_with_the_chosen_cases(msd_task, tmp_path):
-    division = Division(training=("tiny_00", "tiny_04"), held_out=("tiny_02",))
-    task = read_msd_task(lay_out(read_msd_task(msd_task), division, tmp_path / "task"))
-    assert task.cases == division.training
+def test_the_copy_is_a_valid_task_with_the_chosen_cases(msd_task, tmp_path):
+    cases = ("tiny_00", "tiny_04")
+    task = read_msd_task(copy_cases(read_msd_task(msd_task), cases, tmp_path / "task"))
+    assert task.cases == cases
     assert task.description["numTraining"] == 2
-    assert task.description["test"] == ["./imagesTs/tiny_02.nii.gz"]
+    assert task.description["test"] == []
     assert task.description["labels"] == {"0": "background", "1": "left", "2": "right"}
 
 
 def test_copies_of_read_only_files_are_writable(msd_task, tmp_path):
     for path in msd_task.rglob("*.nii.gz"):
         path.chmod(0o444)
-    target = lay_out(read_msd_task(msd_task), Division(("tiny_00",), ("tiny_02",)), tmp_path / "t")
-    assert all(path.stat().st_mode & 0o200 for path in target.rglob("*.nii.gz"))
-    assert not any(
-        os.path.samefile(a, b)
-        for a, b in zip(
-            sorted(target.glob("imagesTr/*")), sorted(msd_task.glob("imagesTr/*")), strict=False
-        )
-    )
+    target = copy_cases(read_msd_task(msd_task), ("tiny_00",), tmp_path / "t")
+    copies = sorted(target.rglob("*.nii.gz"))
+    assert len(copies) == 2
+    for path in copies:
+        assert path.stat().st_mode & 0o200
+        assert not os.path.samefile(path, msd_task / path.relative_to(target))

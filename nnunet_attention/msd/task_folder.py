@@ -1,19 +1,17 @@
-"""Medical Segmentation Decathlon task folders: checks one and sets some of its cases aside."""
+"""Reads and checks task folders of the Decathlon, and copies some of their cases."""
 
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from nnunet_attention.demo.settings import DEFAULT_CASES, FEWEST_CASES_FOR_FOLDS
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import parse_json, write_json
 from nnunet_attention.nnunet.dataset_names import full_dataset_name
 
-_MOST_HELD_OUT = 10
 _ENDING = ".nii.gz"
+_DESCRIPTION = "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -21,11 +19,11 @@ class MsdTask:
     """A task folder whose dataset.json and files have been checked.
 
     Attributes:
-        folder: with dataset.json, imagesTr and labelsTr.
-        number: 4 of Task04_Hippocampus.
-        name: Hippocampus of Task04_Hippocampus, letters and digits only.
-        description: the content of dataset.json.
-        cases: names of the labelled cases, sorted, without the file ending.
+        folder: The folder with dataset.json, imagesTr and labelsTr.
+        number: The task's number, 4 of Task04_Hippocampus.
+        name: The task's name, Hippocampus of Task04_Hippocampus; letters and digits only.
+        description: The content of dataset.json.
+        cases: Names of the labelled cases, sorted, without the file ending.
     """
 
     folder: Path
@@ -36,7 +34,7 @@ class MsdTask:
 
     @property
     def organs(self) -> dict[int, str]:
-        """Foreground names by label, ascending."""
+        """The names of the foreground by label, in ascending order."""
         labels = {int(label): name for label, name in self.description["labels"].items()}
         return {label: labels[label] for label in sorted(labels) if label != 0}
 
@@ -47,34 +45,35 @@ class MsdTask:
 
     @property
     def dataset_name(self) -> str:
-        """As nnU-Net's conversion names it, such as Dataset004_Hippocampus."""
+        """The name that nnU-Net's conversion gives, such as Dataset004_Hippocampus."""
         return full_dataset_name(self.number, self.name)
 
     @property
     def folder_name(self) -> str:
-        """In the form that nnU-Net's conversion can read: one underscore only."""
+        """The name in the form that nnU-Net's conversion reads: with one underscore only."""
         return f"Task{self.number:02d}_{self.name}"
 
     def image(self, case: str) -> Path:
         return self.folder / "imagesTr" / (case + _ENDING)
 
     def label(self, case: str) -> Path:
-        return self.folder / "labelsTr" / (case + _ENDING)
+        return self.label_file(self.folder / "labelsTr", case)
+
+    def label_file(self, folder: Path, case: str) -> Path:
+        """Return the file of a case's labels in a folder, such as one of predictions."""
+        return folder / (case + _ENDING)
 
 
-@dataclass(frozen=True)
-class Division:
-    """Which cases train and which are held out for testing; both sorted."""
-
-    training: tuple[str, ...]
-    held_out: tuple[str, ...]
+def is_task_folder(folder: Path) -> bool:
+    """Tell whether a folder looks like a task folder; `read_msd_task` checks all of it."""
+    return (folder / _DESCRIPTION).is_file()
 
 
 def read_msd_task(folder: Path) -> MsdTask:
-    """Reads and checks a task folder as the Decathlon distributes them.
+    """Read and check a task folder as the Decathlon distributes them.
 
     Raises:
-        CommandError: if the folder, its name, its dataset.json or one of its files is not so.
+        CommandError: If the folder, its name, its dataset.json or one of its files is otherwise.
     """
     folder = folder.absolute()
     if not folder.is_dir():
@@ -85,7 +84,7 @@ def read_msd_task(folder: Path) -> MsdTask:
             f"{folder}: its name must be like Task04_Hippocampus; nnU-Net takes the data "
             "set's number and name from it"
         )
-    description = _read_description(folder / "dataset.json")
+    description = _read_description(folder / _DESCRIPTION)
     cases = []
     for file_name in _image_names(folder, description):
         if not file_name.endswith(_ENDING):
@@ -141,66 +140,36 @@ def _read_description(path: Path) -> dict:
     return description
 
 
-def divide(
-    available: tuple[str, ...], cases: int | None, folds: tuple[str, ...], seed: int
-) -> Division:
-    """Draws the cases to use and holds a fifth of them out, at least 1 and at most 10.
+def copy_cases(task: MsdTask, cases: Iterable[str], folder: Path) -> Path:
+    """Copy some cases of a task to a task folder of their own, ready for nnU-Net's conversion.
 
     Args:
-        available: names of the labelled cases.
-        cases: how many to use; None: 20, or all where there are fewer.
-        folds: the folds to train, see `DemoSettings`.
-        seed: of the draw.
-
-    Raises:
-        CommandError: if there are too few cases.
-    """
-    if cases is None:
-        cases = min(DEFAULT_CASES, len(available))
-    if cases > len(available):
-        raise CommandError(f"--cases {cases}: the data set has {len(available)} labelled cases")
-    held_out = min(_MOST_HELD_OUT, max(1, round(cases / 5)))
-    fewest = 1 if folds == ("all",) else FEWEST_CASES_FOR_FOLDS
-    if cases - held_out < fewest:
-        raise CommandError(
-            f"{cases} cases leave {cases - held_out} for training beside {held_out} held out, and "
-            f"--folds {' '.join(folds)} needs {fewest}; use at least {fewest + 1} cases"
-            + ("" if folds == ("all",) else " or --folds all")
-        )
-    drawn = np.random.default_rng(seed).permutation(sorted(available))[:cases].tolist()
-    return Division(tuple(sorted(drawn[held_out:])), tuple(sorted(drawn[:held_out])))
-
-
-def lay_out(task: MsdTask, division: Division, folder: Path) -> Path:
-    """Copies the chosen cases to a task folder of their own, ready for nnU-Net's conversion.
-
-    Args:
-        task: where the cases come from; only read.
-        division: held-out images go to imagesTs, and their labels to labelsTs.
-        folder: the task folder is made in it.
+        task: The task that has the cases; it is only read.
+        cases: Names of the cases.
+        folder: The folder in which the task folder is made.
 
     Returns:
-        The task folder.
+        The new task folder.
     """
     target = folder / task.folder_name
-    for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
+    copied = sorted(cases)
+    for name in ("imagesTr", "labelsTr"):
         (target / name).mkdir(parents=True)
-    for cases, ending in ((division.training, "Tr"), (division.held_out, "Ts")):
-        for case in cases:
-            # copyfile leaves permissions behind: a read-only source gives a removable copy.
-            shutil.copyfile(task.image(case), target / f"images{ending}" / (case + _ENDING))
-            shutil.copyfile(task.label(case), target / f"labels{ending}" / (case + _ENDING))
+    for case in copied:
+        # copyfile leaves permissions behind: a read-only source gives a removable copy.
+        shutil.copyfile(task.image(case), target / "imagesTr" / (case + _ENDING))
+        shutil.copyfile(task.label(case), target / "labelsTr" / (case + _ENDING))
     write_json(
-        target / "dataset.json",
+        target / _DESCRIPTION,
         {
             **task.description,
-            "numTraining": len(division.training),
-            "numTest": len(division.held_out),
+            "numTraining": len(copied),
+            "numTest": 0,
             "training": [
                 {"image": f"./imagesTr/{case}{_ENDING}", "label": f"./labelsTr/{case}{_ENDING}"}
-                for case in division.training
+                for case in copied
             ],
-            "test": [f"./imagesTs/{case}{_ENDING}" for case in division.held_out],
+            "test": [],
         },
     )
     return target

@@ -1,0 +1,59 @@
+"""Makes the demo's folders nnU-Net's, for this process and the commands that it starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nnunet_attention import doorway
+from nnunet_attention.demo.settings import DemoSettings
+from nnunet_attention.nnunet.folders import Folders
+
+# Keeps up with a CPU: augmenting a batch takes a tenth of a training step.
+_AUGMENTATION_PROCESSES = "2"
+# nnU-Net's three folders, in version 2 and in version 1.
+_FOLDER_VARIABLES = (
+    "nnUNet_raw",
+    "nnUNet_preprocessed",
+    "nnUNet_results",
+    "nnUNet_raw_data_base",
+    "RESULTS_FOLDER",
+)
+
+
+def environment(folders: Folders, settings: DemoSettings) -> dict[str, str]:
+    """Return this process's environment with the demo's folders, and only those, as nnU-Net's."""
+    # The trainers import torch; whoever only mistyped a path has not waited for it.
+    from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
+
+    kept = {name: value for name, value in os.environ.items() if name not in _FOLDER_VARIABLES}
+    return kept | {
+        "nnUNet_raw": str(folders.raw),
+        "nnUNet_preprocessed": str(folders.preprocessed),
+        "nnUNet_results": str(folders.results),
+        # Ours alone: a broken module in a user's folder would stop the trainer search.
+        doorway.SEARCH_PATH_VARIABLE: doorway.directory(),
+        "nnUNet_n_proc_DA": _AUGMENTATION_PROCESSES,
+        "nnUNet_def_n_proc": str(settings.processes),
+        "nnUNet_wandb_enabled": "0",
+        SCHEDULE_VARIABLE: settings.schedule,
+    }
+
+
+@contextmanager
+def demo_environment(folders: Folders, settings: DemoSettings) -> Iterator[None]:
+    """Set the variables of `environment` for a block, and put back what was there."""
+    before = dict(os.environ)
+    changed = environment(folders, settings)
+    try:
+        _become(changed)
+        yield
+    finally:
+        _become(before)
+
+
+def _become(variables: dict[str, str]) -> None:
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)

@@ -1,0 +1,42 @@
+"""Asks whether gates do more than as many other parameters."""
+
+from __future__ import annotations
+
+from nnunet_attention.crossval import CrossvalPlan
+from nnunet_attention.experiments.paper_table import Layout
+from nnunet_attention.experiments.stages import (
+    CAPACITY,
+    Arm,
+    Experiment,
+    Trainings,
+    configuration_of,
+    method_titles,
+    short_name,
+)
+
+
+def capacity(plan: CrossvalPlan) -> Experiment:
+    """Lay out the experiment in which all trainers train on the same folds.
+
+    Args:
+        plan: Data sets, one configuration, models, folds, and how they are run.
+
+    Returns:
+        The experiment.
+
+    Raises:
+        CommandError: If there is not one configuration.
+    """
+    methods = method_titles(plan.models)
+    arms = tuple(
+        Arm(dataset, method, dataset, *model, plan.folds)
+        for dataset in plan.datasets
+        for model, method in methods.items()
+    )
+
+    def layout() -> Layout:
+        settings = {dataset: short_name(dataset) for dataset in plan.datasets}
+        return Layout("Capacity", settings, next(iter(methods.values())))
+
+    stages = (Trainings("trainings", plan),)
+    return Experiment(CAPACITY, configuration_of(plan), stages, arms, layout)
