@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 from typing import Literal
 
 from scipy import optimize, stats
@@ -118,10 +118,9 @@ def power(difference: float, planned: Estimate, level: float = LEVEL) -> float:
         return 1.0 if difference else level
     freedom, away = planned.degrees_of_freedom, abs(difference) / planned.standard_error
     critical = stats.t.ppf(1 - level / 2, freedom)
-    # Beyond this scipy's distribution gives NaN, and the power is 1 for any that can be computed.
-    if away > 35 + critical:
-        return 1.0
-    return float(stats.nct.sf(critical, freedom, away) + stats.nct.cdf(-critical, freedom, away))
+    wrong_side = float(stats.nct.cdf(-critical, freedom, away))
+    # scipy gives NaN for some of the probabilities that are as good as 0.
+    return float(stats.nct.sf(critical, freedom, away)) + (0 if isnan(wrong_side) else wrong_side)
 
 
 def detectable_difference(

@@ -135,15 +135,18 @@ def looks_grouped(case_names: Iterable[str]) -> LikelyGroups | None:
     nor `site2_001` of three sites.
     """
     names = sorted(set(case_names))
+    if not names:
+        return None
     for pattern in _LIKELY_PATTERNS:
-        found = [re.match(pattern, name) for name in names]
-        if not all(found):
-            continue
         members: dict[str, list[str]] = {}
-        for name, match in zip(names, found, strict=True):
-            members.setdefault(match.group(1) if match else name, []).append(name)
-        enough = len(members) >= max(_FEWEST_GROUPS, len(names) / len(members))
-        if enough and len(members) < len(names):
+        for name in names:
+            if match := re.match(pattern, name):
+                members.setdefault(match.group(1), []).append(name)
+        if sum(map(len, members.values())) < len(names):
+            continue
+        if len(members) < _FEWEST_GROUPS or len(members) == len(names):
+            continue
+        if len(members) >= len(names) / len(members):
             stem, (first, second, *_) = next(
                 (stem, cases) for stem, cases in members.items() if len(cases) > 1
             )

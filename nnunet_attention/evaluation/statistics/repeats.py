@@ -158,6 +158,7 @@ class _Trainings:
         if not np.isfinite(self.values).all():
             raise ValueError("values must be finite; apply a policy for undefined ones first")
         folds = np.zeros(self.cases, dtype=int) if layout.folds is None else layout.folds
+        alone = layout.groups is None
         groups = np.arange(self.cases) if layout.groups is None else layout.groups
         for name, numbers in (("folds", folds), ("groups", groups)):
             if len(numbers) != self.cases:
@@ -166,7 +167,7 @@ class _Trainings:
                 )
         sizes = np.bincount(groups)
         self.units = len(sizes)
-        self.of_units = group_means(self.values, groups)
+        self.of_units = self.values if alone else group_means(self.values, groups)
         self.means = self.of_units.mean(axis=1)
         shares = 1 / (self.units * sizes[groups])
         self.fold_shares = np.bincount(folds, weights=shares)
@@ -255,9 +256,9 @@ def _bootstrap(
 
     Of R trainings R - 1 are drawn, which makes the variance of few right (Rao and Wu 1988,
     https://doi.org/10.2307/2288945). Deviations of groups are shrunk by what trainings brought into
-    them, as in Davison and Hinkley, Bootstrap methods, 1997, section 3.8. Levels are those of a
-    normal distribution at the t distribution's quantiles (the expanded percentile interval of
-    Hesterberg 2015, https://doi.org/10.1080/00031305.2015.1089789).
+    them, as in Davison and Hinkley, Bootstrap methods, 1997, section 3.8. Percentiles are stretched
+    by the t distribution's quantile over the normal one, without which intervals of few trainings
+    are too short (Hesterberg 2015, https://doi.org/10.1080/00031305.2015.1089789).
     """
     if estimate.standard_error == 0:
         return estimate.mean, estimate.mean
@@ -275,6 +276,7 @@ def _bootstrap(
     # The sum of both draws may be smaller than the variance that the test allows for.
     spread = sqrt(of_trainings + kept)
     deviations *= estimate.standard_error / spread if spread > 0 else 0.0
-    tail = float(special.ndtr(-estimate.quantile((1 + CONFIDENCE) / 2)))
+    tail = (1 - CONFIDENCE) / 2
+    deviations *= estimate.quantile(1 - tail) / special.ndtri(1 - tail)
     low, high = np.quantile(deviations, [tail, 1 - tail])
     return estimate.mean + float(low), estimate.mean + float(high)
