@@ -5,10 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from shared_data import ROOT, needs
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.statistics.comparisons import bootstrap_interval
+from nnunet_attention.evaluation.statistics.comparisons import (
+    bootstrap_interval,
+    summarise_and_compare,
+)
 from nnunet_attention.evaluation.statistics.groups import (
     draw_group_counts,
     group_means,
@@ -166,6 +170,22 @@ def test_a_group_counts_by_the_mean_of_its_defined_cases():
     whole = group_table(table.fillna(0.2), groups)
     np.testing.assert_allclose(whole["A"], [0.7, 0.5, 0.1])
     assert len(table) == 4
+
+
+def test_the_test_on_patients_is_that_of_their_means():
+    """Two images each of five patients, all better: 2 / 2^10 on images, 2 / 2^5 on patients."""
+    cases = [f"patient{n}_frame{frame}" for n in range(5) for frame in (1, 2)]
+    gains = np.arange(1, 11) / 1000
+    table = pd.DataFrame({"A": 0.8 + gains, "B": 0.8}, index=cases)
+
+    def p_value(rows):
+        return summarise_and_compare(rows.to_numpy().T, True, 0, 9)[1][0, 1].p_value
+
+    patients = group_table(table, groups_by_pattern(r"(patient\d+)", cases))
+    assert p_value(table) == pytest.approx(2 / 2**10)
+    assert p_value(patients) == pytest.approx(2 / 2**5)
+    by_hand = (gains[::2] + gains[1::2]) / 2
+    assert p_value(patients) == pytest.approx(stats.wilcoxon(by_hand).pvalue)
 
 
 def test_group_means_by_hand():
