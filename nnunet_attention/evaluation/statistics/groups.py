@@ -10,8 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import special, stats
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.statistics.comparisons import (
+    CONFIDENCE,
+    INTERVAL_RESAMPLES,
+    bootstrap_interval,
+)
 from nnunet_attention.evaluation.statistics.resampling import draw_counts
 
 GROUP_COLUMNS = ("case", "group")
@@ -187,6 +193,39 @@ def group_means(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     members = np.zeros((len(numbers), len(sizes)))
     members[np.arange(len(numbers)), numbers] = 1 / sizes[numbers]
     return values @ members
+
+
+def group_interval(
+    means: np.ndarray,
+    seed: int | Sequence[int],
+    resamples: int = INTERVAL_RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bootstrap interval of each row's mean over groups, right for few groups too.
+
+    As `comparisons.bootstrap_interval` (BCa), whose distances from the mean are stretched by
+    `t / z sqrt(G / (G - 1))`, the quantiles of the t distribution with G - 1 degrees of freedom and
+    of the normal one: without it, intervals over 25 patients hold the truth in 93.3 % instead of
+    95 %. Patients are fewer than images, so that it matters here.
+
+    Args:
+        means: (rows, groups), all defined.
+        seed: of the resampling.
+        resamples: how often the groups are drawn.
+        confidence: of the interval.
+
+    References:
+        Hesterberg: What teachers should know about the bootstrap. 2015,
+        https://doi.org/10.1080/00031305.2015.1089789
+    """
+    low, high = bootstrap_interval(means, seed, resamples, confidence)
+    groups = np.shape(means)[1]
+    if groups == 1:
+        return low, high
+    upper = (1 + confidence) / 2
+    stretch = stats.t.ppf(upper, groups - 1) / special.ndtri(upper) * np.sqrt(groups / (groups - 1))
+    middle = np.mean(means, axis=1)
+    return middle - stretch * (middle - low), middle + stretch * (high - middle)
 
 
 def draw_group_counts(

@@ -15,6 +15,7 @@ from nnunet_attention.evaluation.statistics.comparisons import (
 )
 from nnunet_attention.evaluation.statistics.groups import (
     draw_group_counts,
+    group_interval,
     group_means,
     group_numbers,
     group_table,
@@ -215,3 +216,28 @@ def test_the_interval_over_group_means_is_that_of_drawn_groups():
     # Images as if they were independent would claim to know more.
     narrow = np.diff(np.ravel(bootstrap_interval(values.ravel()[None], 3)))[0]
     assert high[0] - low[0] > 1.2 * narrow
+
+
+def test_the_interval_over_groups_is_near_that_of_the_t_test():
+    # Symmetric, as BCa follows a skew that the t interval ignores.
+    away = np.random.default_rng(1).normal(0, 0.05, 6)
+    means = 0.8 + np.array([[*away, *-away]])
+    expected = stats.ttest_1samp(means[0], 0).confidence_interval(0.95)
+    low, high = group_interval(means, 1)
+    width = expected.high - expected.low
+    assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=width / 20)
+    # BCa alone is narrower by t / z sqrt(12 / 11) = 2.201 / 1.960 * 1.044.
+    narrow_low, narrow_high = bootstrap_interval(means, 1)
+    assert (high - low)[0] / (narrow_high - narrow_low)[0] == pytest.approx(1.173, abs=0.001)
+
+
+def test_the_interval_over_few_groups_holds_the_truth_as_often_as_it_says():
+    means = np.random.default_rng(2).normal(0, 1, (4000, 8))
+    low, high = group_interval(means, 3)
+    assert ((low < 0) & (high > 0)).mean() == pytest.approx(0.95, abs=0.02)
+
+
+def test_equal_groups_have_an_interval_of_nothing_and_one_group_none():
+    low, high = group_interval(np.full((1, 4), 0.5), 0, 99)
+    assert (low[0], high[0]) == (0.5, 0.5)
+    assert np.isnan(group_interval(np.array([[0.5]]), 0, 99)).all()
