@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from math import sqrt
@@ -31,9 +30,9 @@ from nnunet_attention.evaluation.statistics.comparisons import (
 )
 from nnunet_attention.evaluation.statistics.equivalence import LEVEL, detectable_difference, power
 from nnunet_attention.evaluation.statistics.estimates import Components, over_units
-from nnunet_attention.evaluation.statistics.groups import group_means
+from nnunet_attention.evaluation.statistics.groups import group_interval, group_means
 from nnunet_attention.evaluation.statistics.repeats import Layout, compare_repeats
-from nnunet_attention.files import write_json
+from nnunet_attention.files import read_json, write_json
 
 FOLDS = 5
 REPEATS = 3
@@ -131,13 +130,15 @@ def false_marks(scenario: Scenario, leaderboards: int, generator: np.random.Gene
 def coverage(scenario: Scenario, leaderboards: int, generator: np.random.Generator) -> dict:
     """Count how often intervals hold the true difference where each patient has two images."""
     groups = np.arange(scenario.cases) // scenario.images_of_a_patient
-    of_images = of_patients = of_both = 0
+    of_images = not_stretched = of_patients = of_both = 0
     # Of a single training, and quick.
-    single = 4 * leaderboards
+    single = 2 * leaderboards
     for start in range(0, single, _AT_A_TIME):
         values = scenario.draw_cases(generator, min(_AT_A_TIME, single - start))
         of_images += _held(*bootstrap_interval(values, start))
-        of_patients += _held(*bootstrap_interval(group_means(values, groups), start))
+        patients = group_means(values, groups)
+        not_stretched += _held(*bootstrap_interval(patients, start))
+        of_patients += _held(*group_interval(patients, start))
     for number in range(leaderboards):
         first, second = (scenario.method(generator) for _ in range(2))
         found = compare_repeats(first, second, layout=scenario.layout, seed=number, resamples=999)
@@ -147,6 +148,7 @@ def coverage(scenario: Scenario, leaderboards: int, generator: np.random.Generat
         "patients": int(groups[-1]) + 1,
         "leaderboards": single,
         "interval_over_images": of_images / single,
+        "bca_interval_over_patients": not_stretched / single,
         "interval_over_patients": of_patients / single,
         "leaderboards_with_repeats": leaderboards,
         "interval_over_trainings_and_patients": of_both / leaderboards,
@@ -180,7 +182,9 @@ def powers(scenario: Scenario, leaderboards: int, generator: np.random.Generator
 def main(arguments: list[str] | None = None) -> int:
     """Simulate, write the table and say whether the rule holds."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.leaderboard_truth")
-    parser.add_argument("-o", type=Path, required=True, help="the table, FILE.json")
+    parser.add_argument(
+        "-o", type=Path, required=True, help="the table, FILE.json; goes on where it was stopped"
+    )
     parser.add_argument("--leaderboards", type=int, default=2000, help="of each row (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulation (%(default)s)")
     given = parser.parse_args(arguments)
@@ -190,19 +194,24 @@ def main(arguments: list[str] | None = None) -> int:
         "coverage": (coverage, pairs),
         "power": (powers, list(SCENARIOS)),
     }
-    began = time.perf_counter()
-    table: dict = {}
+    settings = {
+        "leaderboards": given.leaderboards,
+        "seed": given.seed,
+        "folds": FOLDS,
+        "repeats": REPEATS,
+        "case_sd": CASE_SD,
+        "correlation": CORRELATION,
+        "level": LEVEL,
+    }
+    given.o.parent.mkdir(parents=True, exist_ok=True)
+    table = _begun(given.o, settings)
     for place, (name, (measure, scenarios)) in enumerate(parts.items()):
-        table[name] = []
-        for number, scenario in enumerate(scenarios):
+        found = table.setdefault(name, [])
+        for number in range(len(found), len(scenarios)):
             generator = np.random.default_rng([given.seed, place, number])
-            table[name].append(measure(scenario, given.leaderboards, generator))
-            seconds = time.perf_counter() - began
-            print(
-                f"{name} {number + 1}/{len(scenarios)}, {seconds:.0f} s: {table[name][-1]}",
-                file=sys.stderr,
-                flush=True,
-            )
+            found.append(measure(scenarios[number], given.leaderboards, generator))
+            write_json(given.o, table)
+            print(f"{name} {number + 1}/{len(scenarios)}: {found[-1]}", file=sys.stderr, flush=True)
     rows = table["false_marks"]
     most_false = max(
         row[key]
@@ -211,21 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     covered = [row["interval_over_patients"] for row in table["coverage"]]
     holds = most_false <= MOST_FALSE and COVERAGE[0] <= min(covered) <= max(covered) <= COVERAGE[1]
-    table.update(
-        settings={
-            "seed": given.seed,
-            "folds": FOLDS,
-            "repeats": REPEATS,
-            "case_sd": CASE_SD,
-            "correlation": CORRELATION,
-            "level": LEVEL,
-        },
-        machine=machine(torch.device("cpu")),
-        seconds=round(time.perf_counter() - began),
-        rule_holds=holds,
-    )
-    given.o.parent.mkdir(parents=True, exist_ok=True)
-    write_json(given.o, table)
+    write_json(given.o, {**table, "rule_holds": holds})
     print(
         f"False with one training each in {min(r['false_with_one_training'] for r in rows):.1%} to "
         f"{max(r['false_with_one_training'] for r in rows):.1%}, with {REPEATS} in at most "
@@ -233,6 +228,16 @@ def main(arguments: list[str] | None = None) -> int:
         f"{max(covered):.1%}: the rule {'holds' if holds else 'does NOT hold'}."
     )
     return 0 if holds else 1
+
+
+def _begun(path: Path, settings: dict) -> dict:
+    """Return what an earlier run with the same settings has finished, to go on from there."""
+    if path.exists():
+        table = read_json(path)
+        if table.get("settings") == settings:
+            return table
+        print(f"{path} has other settings; it is made anew", file=sys.stderr)
+    return {"settings": settings, "machine": machine(torch.device("cpu"))}
 
 
 def _differ(

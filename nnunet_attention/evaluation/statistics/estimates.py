@@ -9,7 +9,7 @@ from math import inf, sqrt
 import numpy as np
 from scipy import stats
 
-CONFIDENCE = 0.95
+from nnunet_attention.evaluation.statistics.comparisons import CONFIDENCE
 
 
 @dataclass(frozen=True)

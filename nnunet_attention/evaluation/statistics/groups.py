@@ -205,7 +205,7 @@ def group_interval(
 
     As `comparisons.bootstrap_interval` (BCa), whose distances from the mean are stretched by
     `t / z sqrt(G / (G - 1))`, the quantiles of the t distribution with G - 1 degrees of freedom and
-    of the normal one: without it, intervals over 25 patients hold the truth in 93.3 % instead of
+    of the normal one: without it, intervals over 25 patients hold the truth in 93 % instead of
     95 %. Patients are fewer than images, so that it matters here.
 
     Args:

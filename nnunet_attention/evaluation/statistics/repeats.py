@@ -30,16 +30,10 @@ from math import sqrt
 import numpy as np
 from scipy import special
 
-from nnunet_attention.evaluation.statistics.estimates import (
-    CONFIDENCE,
-    Components,
-    Estimate,
-    satterthwaite,
-)
+from nnunet_attention.evaluation.statistics.comparisons import CONFIDENCE, INTERVAL_RESAMPLES
+from nnunet_attention.evaluation.statistics.estimates import Components, Estimate, satterthwaite
 from nnunet_attention.evaluation.statistics.groups import group_means
 from nnunet_attention.evaluation.statistics.resampling import resampled_means
-
-INTERVAL_RESAMPLES = 9999
 
 
 @dataclass(frozen=True)
