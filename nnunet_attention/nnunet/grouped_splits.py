@@ -1,0 +1,66 @@
+"""nnU-Net's division into folds for groups of cases that must stay together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.splits import NNUNET_FOLDS
+
+
+def grouped_splits(groups: Mapping[str, str], folds: int = NNUNET_FOLDS) -> list[dict]:
+    """Return splits as splits_final.json has them, with all cases of a group on one side.
+
+    nnU-Net's own function divides the groups, with its seed, in the order of their first cases:
+    where each case is its own group the splits are nnU-Net's. Folds have equally many groups, as
+    far as their number allows, and so need not have equally many cases.
+
+    Args:
+        groups: by case.
+        folds: how many; each has one fifth of the groups in `val` if there are five.
+
+    Raises:
+        CommandError: if there are fewer groups than folds.
+    """
+    members: dict[str, list[str]] = {}
+    for case in sorted(groups):
+        members.setdefault(groups[case], []).append(case)
+    if len(members) < folds:
+        raise CommandError(
+            f"{len(groups)} cases are in {len(members)} groups, and {folds} folds need a group "
+            "each at the least; train with -f all, or use finer groups"
+        )
+    # scikit-learn takes seconds to import.
+    from nnunetv2.utilities.crossval_split import generate_crossval_split
+
+    # A group stands where its first case does, as nnU-Net orders cases by name.
+    firsts = [cases[0] for cases in members.values()]
+    return [
+        {
+            part: sorted(case for first in split[part] for case in members[groups[str(first)]])
+            for part in ("train", "val")
+        }
+        for split in generate_crossval_split(firsts, n_splits=folds)
+    ]
+
+
+def torn_groups(splits: Sequence[Mapping], groups: Mapping[str, str]) -> list[str]:
+    """Return the groups of which some split trains on one case and validates another, sorted.
+
+    Raises:
+        CommandError: if a case of the splits has no group.
+    """
+    ungrouped = sorted(
+        {case for split in splits for part in ("train", "val") for case in split[part]}
+        - set(groups)
+    )
+    if ungrouped:
+        raise CommandError(
+            f"{len(ungrouped)} cases of the splits have no group, such as {ungrouped[0]}; "
+            "give every case of the data set a group"
+        )
+    torn: set[str] = set()
+    for split in splits:
+        train, val = ({groups[case] for case in split[part]} for part in ("train", "val"))
+        torn |= train & val
+    return sorted(torn)
