@@ -524,7 +524,7 @@ function listen() {
   window.addEventListener("resize", refresh);
 }
 
-async function start() {
+async function begin() {
   if (typeof DecompressionStream === "undefined") {
     throw new Error("this browser is too old to unpack the volumes; use one of 2023 or later");
   }
@@ -536,7 +536,7 @@ async function start() {
   requestAnimationFrame(() => { document.body.dataset.state = "ready"; });
 }
 
-start().catch((error) => {
+begin();.catch((error) => {
   element("failure").hidden = false;
   element("failure").textContent = `This page cannot show its slices: ${error.message}.`;
   throw error;
