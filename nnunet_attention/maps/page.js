@@ -536,7 +536,7 @@ async function begin() {
   requestAnimationFrame(() => { document.body.dataset.state = "ready"; });
 }
 
-begin();.catch((error) => {
+begin().catch((error) => {
   element("failure").hidden = false;
   element("failure").textContent = `This page cannot show its slices: ${error.message}.`;
   throw error;
