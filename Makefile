@@ -1,4 +1,5 @@
 # make demo: sets everything up and runs the main job. make test: sets everything up and tests.
+# make test-all: all that takes longer, too.
 # make bench: sets everything up and measures speed and memory; DEVICE=cuda on a GPU.
 # make gpu: sets everything up and does all that a GPU is wanted for; started again, it goes on.
 # GPU_OPTIONS="--minutes 60 --data Task04_Hippocampus" are those of `python -m benchmarks.gpu run`.
@@ -9,7 +10,7 @@ DEVICE ?= cpu
 WORK ?= gpu
 GPU_OPTIONS ?=
 
-.PHONY: demo test lint bench gpu clean
+.PHONY: demo test test-all lint bench gpu clean
 
 # Rebuilt when the metadata or the start-up file changes; the code itself is installed editable.
 $(VENV)/.demo: pyproject.toml setup.py
@@ -28,8 +29,15 @@ demo: $(VENV)/.demo
 
 # A worker for each core, on which torch's threads would only wait for each other. A file's tests
 # stay together, for they share what is costly to make.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+
+# What takes a quarter of an hour on two cores: all quick tests, and the main job on real data.
 test: $(VENV)/.test lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+	$(PYTEST) -m "main or not slow and not exhaustive"
+
+# Everything, real SLURM jobs and trainings of minutes too, with how much of the code it runs.
+test-all: $(VENV)/.test lint
+	$(PYTEST) -m "" --cov
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.performance --device $(DEVICE)

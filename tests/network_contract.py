@@ -307,6 +307,7 @@ class NetworkContract:
             compiled(self.images())
         assert counter.frame_count == 1
 
+    @pytest.mark.slow
     def test_other_sizes_compile_no_more_often_than_without_gates(self):
         sizes = [(4, 8, 16), (8, 8, 16), (8, 16, 16), (12, 16, 32), (4, 24, 48), (16, 8, 16)]
         counts = []

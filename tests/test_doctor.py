@@ -89,6 +89,7 @@ def test_what_is_wrong_is_printed_with_its_remedy_and_ends_with_one(folders, cap
     )
 
 
+@pytest.mark.slow
 def test_the_manual_route_counts_where_start_up_is_switched_off(monkeypatch):
     environment = {
         **os.environ,

@@ -145,6 +145,7 @@ def test_peak_bytes_count_what_is_held_at_the_same_time():
     assert peak_bytes(step, CPU) == 4 * (1000 + 500)
 
 
+@pytest.mark.slow
 def test_jobs_are_timed_in_turn_and_in_all_orders():
     rounds = 30
     called = []
@@ -284,6 +285,7 @@ def test_on_a_gpu_kernels_are_listed_and_not_what_launched_them(monkeypatch):
     assert found == [("mul_kernel", 6.0, 0.75), ("copy_kernel", 2.0, 0.25)]
 
 
+@pytest.mark.slow
 def test_networks_without_room_and_those_held_against_them_are_left_out(monkeypatch, capsys):
     fitting = {PLAIN, ATTENTION}
     monkeypatch.setattr(measure, "_fits", lambda variant, *_: variant.name in fitting)

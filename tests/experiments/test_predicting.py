@@ -30,7 +30,11 @@ def prediction(folders, tmp_path) -> Prediction:
 
 def write_summary(folder, *cases: str) -> None:
     entries = [
-        {"prediction_file": str(folder / f"{case}.nii.gz"), "reference_file": "", "metrics": {}}
+        {
+            "prediction_file": str(folder / f"{case}.nii.gz"),
+            "reference_file": f"{case}.nii.gz",
+            "metrics": {"1": {"Dice": 1.0}},
+        }
         for case in cases
     ]
     write(folder / "summary.json", {"metric_per_case": entries})

@@ -8,7 +8,7 @@ import torch
 from nnunet_commands import NnunetFolders, assert_same_geometry, msd_subset, voxels
 from shared_data import HIPPOCAMPUS, needs
 
-pytestmark = [pytest.mark.slow, needs(HIPPOCAMPUS)]
+pytestmark = [pytest.mark.slow, pytest.mark.main, needs(HIPPOCAMPUS)]
 
 DATASET = "Dataset004_Hippocampus"
 TRAINER = "AttentionUNetTrainer_short"
