@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_attention.cli.leaderboard import show_leaderboard
 from nnunet_attention.cli.numbers import positive
 from nnunet_attention.cli.shared_arguments import (
     FOLDS_OF_SPLITS,
@@ -133,7 +134,9 @@ def run(arguments: argparse.Namespace) -> int:
         print_missing(plan, folders, root, not arguments.no_leaderboard)
         return 0
     code = execute(arguments, plan, folders, root)
-    return code if code or arguments.no_leaderboard else make_leaderboard(plan, root)
+    if code == 0 and not arguments.no_leaderboard:
+        make_leaderboard(plan, root)
+    return code
 
 
 def check_execution_arguments(arguments: argparse.Namespace) -> None:
@@ -297,12 +300,12 @@ def leaderboard_arguments(plan: CrossvalPlan, root: Path) -> list[str]:
     ]
 
 
-def make_leaderboard(plan: CrossvalPlan, root: Path) -> int:
-    """Make the leaderboard of all models from their finished folds, and return the exit code."""
-    # The one place that runs another command.
-    from nnunet_attention.cli.main import main
+def make_leaderboard(plan: CrossvalPlan, root: Path) -> None:
+    """Make the leaderboard of all models from their finished folds, as that command would."""
+    from nnunet_attention.evaluation import Request
 
-    return main(leaderboard_arguments(plan, root))
+    request = Request(plan.datasets, plan.configurations, plan.folds, plan.models)
+    show_leaderboard(request, root / "leaderboard")
 
 
 def _print_failures(outcome: Outcome, root: Path, command: str) -> None:

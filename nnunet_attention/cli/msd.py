@@ -121,11 +121,11 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
     plan = plan_of(arguments)
     check_names(plan, folders)
     root = arguments.output or default_output(plan, folders)
-    return (
-        execute(arguments, plan, folders, root)
-        or make_leaderboard(plan, root)
-        or _show_published(plan.configurations, root / "leaderboard")
-    )
+    code = execute(arguments, plan, folders, root)
+    if code == 0:
+        make_leaderboard(plan, root)
+        _show_published(plan.configurations, root / "leaderboard")
+    return code
 
 
 def _source(arguments: argparse.Namespace) -> TaskSource:
@@ -179,7 +179,7 @@ def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Fo
     return 0
 
 
-def _show_published(configurations: tuple[str, ...], folder: Path) -> int:
+def _show_published(configurations: tuple[str, ...], folder: Path) -> None:
     from rich.console import Console
 
     from nnunet_attention.files import read_json
@@ -191,4 +191,3 @@ def _show_published(configurations: tuple[str, ...], folder: Path) -> int:
     console.print(EXPLAINED, style="dim", markup=False, highlight=False)
     for path in write_published(record, configurations, folder):
         print(f"wrote {path}")
-    return 0
