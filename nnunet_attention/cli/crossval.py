@@ -23,6 +23,7 @@ from nnunet_attention.cli.shared_arguments import (
     trained_models,
 )
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.model_folders import ALL
 
 if TYPE_CHECKING:
     from nnunet_attention.crossval import CrossvalPlan, Folders, Outcome, SlurmSettings
@@ -186,7 +187,7 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
 
     folds = None if arguments.folds is None else tuple(arguments.folds)
     check_folds(folds)
-    if folds is not None and folds != ("all",):
+    if folds is not None and folds != (ALL,):
         folds = tuple(str(int(fold)) for fold in folds)
     weights = arguments.pretrained_weights
     if weights is not None and not weights.is_file():

@@ -15,6 +15,7 @@ from nnunet_attention.cli.shared_arguments import (
 )
 from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 
 HELP = (
     "predict images and write the attention maps of every gate in the images' space, with a "
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "-tr", metavar="TRAINER", dest="trainer", help="(default: AttentionUNetTrainer)"
     )  # fmt: skip
-    model.add_argument("-p", metavar="PLANS", dest="plans", help="(default: nnUNetPlans)")
+    model.add_argument("-p", metavar="PLANS", dest="plans", help=f"(default: {STOCK_PLANS})")
     add_folds(model, "folds, averaged in segmentation and maps (default: 0 1 2 3 4)", ALL_FOLDS)
     model.add_argument(
         "-chk", metavar="NAME", dest="checkpoint", default=FINAL,
@@ -171,7 +172,7 @@ def _model_folder(arguments: argparse.Namespace) -> Path:
         arguments.dataset,
         arguments.configuration,
         arguments.trainer or "AttentionUNetTrainer",
-        arguments.plans or "nnUNetPlans",
+        arguments.plans or STOCK_PLANS,
     )
 
 

@@ -14,7 +14,7 @@ from nnunet_attention.experiments.target_plans import moved_name
 from nnunet_attention.files import remove
 from nnunet_attention.jobs.local import command_environment
 from nnunet_attention.jobs.process import run_command
-from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import (
     ALL,
@@ -190,7 +190,7 @@ def images_of(raw: Path, cases: Sequence[str]) -> dict[str, list[Path]]:
     Raises:
         CommandError: If a case has none.
     """
-    described = read_dataset_json(raw / "dataset.json")
+    described = read_dataset_json(raw / DATASET_JSON)
     if "dataset" in described:
         from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
 
+DATASET_JSON = "dataset.json"
+"""The name of the file, in folders of data, of preprocessed data and of models alike."""
 _EXAMPLES = {
     "file_ending": '"file_ending": ".nii.gz"',
     "labels": '"labels": {"background": 0, "organ": 1}',

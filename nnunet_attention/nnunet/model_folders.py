@@ -13,6 +13,8 @@ from nnunet_attention.nnunet.planners import STOCK_PLANS
 
 ALL = "all"
 SUMMARY = "summary.json"
+PLANS_JSON = "plans.json"
+"""A model's copy of the plans that it was trained with; DATASET_JSON lies beside it."""
 _SEPARATOR = "__"
 _FOLD = "fold_"
 

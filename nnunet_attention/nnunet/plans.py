@@ -14,7 +14,8 @@ from nnunet_attention.files import (
     read_json,
     write_json,
 )
-from nnunet_attention.nnunet.model_folders import fold_folders
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
+from nnunet_attention.nnunet.model_folders import PLANS_JSON, fold_folders
 
 # Besides the configuration: what preprocessing, training and export read.
 _OF_PLANS = (
@@ -176,11 +177,11 @@ def check_unchanged(model: Path, plans: Mapping, configuration: str, dataset_jso
         CommandError: with the differences, if a fold has begun with other plans.
     """
     begun = any(any(fold.glob("checkpoint_*.pth")) for _, fold in fold_folders(model))
-    if not begun or not (model / "plans.json").is_file():
+    if not begun or not (model / PLANS_JSON).is_file():
         return
     try:
-        trained = read_json(model / "plans.json")
-        described = read_json(model / "dataset.json")
+        trained = read_json(model / PLANS_JSON)
+        described = read_json(model / DATASET_JSON)
         before = relevant(trained, configuration, described)
     except (CommandError, KeyError, TypeError):
         return  # Half written by a kill; the next fold writes it again.
