@@ -1,4 +1,5 @@
-# make demo: sets everything up and runs the main job. make test: sets everything up and tests.
+# make demo: sets everything up and runs the main job. make test: sets everything up and tests;
+# make test-all: with the tests that take minutes each.
 # make bench: sets everything up and measures speed and memory; DEVICE=cuda on a GPU.
 # make gpu: sets everything up and does all that a GPU is wanted for; started again, it goes on.
 # GPU_OPTIONS="--minutes 60 --data Task04_Hippocampus" are those of `python -m benchmarks.gpu run`.
@@ -9,7 +10,7 @@ DEVICE ?= cpu
 WORK ?= gpu
 GPU_OPTIONS ?=
 
-.PHONY: demo test lint bench gpu clean
+.PHONY: demo test test-all lint bench gpu clean
 
 # Rebuilt when the metadata or the start-up file changes; the code itself is installed editable.
 $(VENV)/.demo: pyproject.toml setup.py
@@ -30,6 +31,10 @@ demo: $(VENV)/.demo
 # stay together, for they share what is costly to make.
 test: $(VENV)/.test lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+
+# Those too that train for minutes what others test with stand-ins.
+test-all: $(VENV)/.test lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n logical --maxprocesses 8 --dist loadfile
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.performance --device $(DEVICE)
