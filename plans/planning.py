@@ -55,7 +55,7 @@ def plan_dataset(
 
     Raises:
         CommandError: if the data set is absent, no network with gates can be planned, or a plans
-            file of that name exists with another content.
+            file of that name exists with other content.
     """
     raw_folder(name)
     folder = dataset_folder(name)

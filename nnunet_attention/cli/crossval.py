@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from nnunet_attention.crossval import CrossvalPlan, Folders, Outcome, SlurmSettings
 
 HELP = (
-    "cross-validate models on data sets: makes what is missing of fingerprint, plans, "
+    "cross-validate models on data sets: make what is missing of fingerprint, plans, "
     "preprocessing, splits, folds and accumulation, on this machine or on SLURM, and then a "
-    "leaderboard; started again, it goes on"
+    "leaderboard; run again, it continues where it stopped"
 )
 
 
@@ -46,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_folds(parser, f"folds, or all by itself (default: {FOLDS_OF_SPLITS})")
     parser.add_argument(
-        "-pretrained_weights", type=Path, metavar="FILE", help="where every fold starts from"
+        "-pretrained_weights",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint that every fold starts from",
     )
     add_npz(parser)
     add_execution_arguments(parser)
@@ -72,11 +75,11 @@ def add_execution_arguments(
     parser.add_argument(
         "-num_gpus", type=positive, default=1, metavar="N",
         help="GPUs that each fold takes (default: 1). Each GPU of CUDA_VISIBLE_DEVICES, or group "
-        "of so many, trains one fold at a time",
+        "of that many, trains one fold at a time",
     )  # fmt: skip
     parser.add_argument(
         "--at-once", type=positive, metavar="N",
-        help="folds side by side where the device is no GPU (default: 1)",
+        help="folds side by side where the device is not a GPU (default: 1)",
     )  # fmt: skip
     parser.add_argument(
         "-np", type=positive, default=8, metavar="N", dest="processes",
@@ -117,8 +120,8 @@ def add_execution_arguments(
     )  # fmt: skip
     slurm.add_argument(
         "--signal-seconds", type=positive, metavar="S",
-        help="how long before the end of its time a job is told, to stop training in good order "
-        "(default: 120)",
+        help="how long before its time limit a job is told to stop, so that training ends in good "
+        "order (default: 120)",
     )  # fmt: skip
 
 

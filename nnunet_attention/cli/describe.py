@@ -35,7 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"with -d: the name of its plans (default: {STOCK_PLANS})",
     )  # fmt: skip
     parser.add_argument(
-        "-c", nargs="+", metavar="CONFIG", dest="configurations", help="(default: all)"
+        "-c",
+        nargs="+",
+        metavar="CONFIG",
+        dest="configurations",
+        help="configurations (default: all)",
     )
     parser.add_argument(
         "-o", type=Path, metavar="FILE.json", dest="output", help="write the numbers here too"

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--allow-incomplete", action="store_true",
-        help="compare what is there, on the cases that all models have; the missing is named",
+        help="compare what is there, on the cases that all models have; what is missing is named",
     )  # fmt: skip
     add_undefined(parser)
     parser.add_argument(
@@ -227,5 +227,5 @@ def known_parameters(
 def _distance(text: str) -> float:
     distance_mm = float(text)
     if not 0 <= distance_mm < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no distance in mm")
+        raise argparse.ArgumentTypeError(f"{text} is not a distance in mm")
     return distance_mm

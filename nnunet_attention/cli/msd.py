@@ -40,7 +40,7 @@ _TASKS_HELP = "tasks by number or name, such as 4 or Task04_Hippocampus"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions `fetch` and `run`, with their arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    text = "download tasks, check and unpack them; started again, it goes on"
+    text = "download tasks, check and unpack them; run again, it continues where it stopped"
     fetch = actions.add_parser("fetch", help=text, description=text)
     fetch.add_argument("tasks", nargs="+", metavar="TASK", help=_TASKS_HELP)
     fetch.add_argument(
@@ -48,7 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder that gets a folder for each task (default: ./msd)",
     )  # fmt: skip
     _add_download_arguments(fetch)
-    text = "fetch and convert tasks, cross-validate, and compare; started again, it goes on"
+    text = (
+        "fetch and convert tasks, cross-validate, and compare; run again, it continues where it "
+        "stopped"
+    )
     run_parser = actions.add_parser("run", help=text, description=text)
     run_parser.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=_TASKS_HELP)
     run_parser.add_argument(

@@ -1,5 +1,7 @@
 """Makes tables of the costs."""
 
+from dataclasses import replace
+
 from nnunet_attention.cost.measure import ConfigurationCost
 from nnunet_attention.evaluation.leaderboard.grid import Grid
 
@@ -40,7 +42,7 @@ def network_table(cost: ConfigurationCost) -> Grid:
 def gate_table(cost: ConfigurationCost) -> Grid:
     """Return a table with a row for each gate, the highest resolution first."""
     sizes = ("skip", "gating", "inside", "stride")
-    return Grid.of_texts(
+    grid = Grid.of_texts(
         f"{cost.configuration}: gates, channels and cost",
         ["stage", *sizes, "parameters (k)", "MFLOPs / patch"],
         [
@@ -55,10 +57,12 @@ def gate_table(cost: ConfigurationCost) -> Grid:
             ]
             for gate in cost.gates
         ],
-        names=1,
+        names=0,
         notes=(f"start of a new training: {_STARTS[cost.gate_start]}",),
         folded_heading=_FOLDED,
     )
+    # The stage is a number, and yet what a row is known by.
+    return replace(grid, kept=1)
 
 
 def _features(cost: ConfigurationCost, network: str) -> str:

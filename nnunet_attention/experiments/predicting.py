@@ -129,7 +129,9 @@ class Prediction(Action):
             run_command(self.command(images, predictions), command_environment(), log)
             self._evaluate(predictions)
             if not is_predicted(predictions, cases, scheme.file_ending):
-                raise CommandError(f"not all cases were predicted; all the command said: {log}")
+                raise CommandError(
+                    f"not all cases were predicted; the command's output is in {log}"
+                )
             remove(self.folder)
             os.replace(predictions, self.folder)
         except OSError as error:

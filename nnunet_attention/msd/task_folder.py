@@ -94,7 +94,7 @@ def read_msd_task(folder: Path) -> MsdTask:
             if not path.is_file():
                 raise CommandError(
                     f"{folder}: {path.parent.name}/{path.name} is missing although "
-                    "dataset.json lists it; unpack the task anew"
+                    "dataset.json lists it; unpack the task again"
                 )
         cases.append(case)
     return MsdTask(

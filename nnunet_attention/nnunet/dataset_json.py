@@ -118,7 +118,7 @@ def _check_channels(where: str, name: str, channels: object) -> None:
         raise _wrong(where, name, f"has {', '.join(map(str, channels))}, not 0 to N-1")
     for value in channels.values():
         if not isinstance(value, str):
-            raise _wrong(where, name, f"has the name {value!r}, which is no text")
+            raise _wrong(where, name, f"has the name {value!r}, which is not text")
 
 
 def _is_inverted(labels: Mapping) -> bool:

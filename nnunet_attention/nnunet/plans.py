@@ -78,7 +78,7 @@ def save_plans(plans: Mapping, path: Path) -> None:
             if existing["configurations"].get(name) != configuration
         ]
         raise CommandError(
-            f"{path} exists with another content ({', '.join(different)}); models may depend on "
+            f"{path} exists with other content ({', '.join(different)}); models may depend on "
             "it. Choose another name with -overwrite_plans_name, or remove the file"
         )
     try:
@@ -121,7 +121,7 @@ def identifier_of(plans: Mapping, name: str) -> str:
     if not isinstance(identifier, str) or not is_plain_name(identifier):
         raise CommandError(
             f"-c {name}: the plans {plans.get('plans_name')} of {plans.get('dataset_name')} have "
-            f"{identifier!r} for data_identifier; wanted is the name of a folder: plan again"
+            f"{identifier!r} for data_identifier; expected the name of a folder: plan again"
         )
     return identifier
 

@@ -128,7 +128,7 @@ def _read_json(path: Path) -> dict:
         content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CommandError(
-            f"{path.parent} is not a model folder of nnU-Net: {path.name} is missing; wanted is "
+            f"{path.parent} is not a model folder of nnU-Net: {path.name} is missing; expected "
             f"the folder TRAINER__PLANS__CONFIGURATION that holds it and fold_0, fold_1, ..."
         ) from error
     except (OSError, ValueError) as error:
