@@ -87,7 +87,7 @@ def check_whole(path: Path) -> None:
             check(file, path)
     except _NotWholeError as error:
         raise CommandError(
-            f"{path} is not whole: {error}; copy it again from where it came, or make it anew"
+            f"{path} is not whole: {error}; copy it again from where it came, or make it again"
         ) from error
     except (_NoImageError, OSError, ValueError, struct.error) as error:
         raise CommandError(f"{path} cannot be read as an image: {error}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_attention.nnunet.dataset_json import number_of_cases, read_dataset_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, number_of_cases, read_dataset_json
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
 from nnunet_attention.nnunet.datasets import needs_preprocessing
 from nnunet_attention.nnunet.plans import read_plans
@@ -39,7 +39,7 @@ def next_commands(folder: Path, plans_name: str, configurations: Sequence[str]) 
         CommandError: if the plans or dataset.json cannot be read.
     """
     manager = PlansManager(read_plans(folder / f"{plans_name}.json"))
-    description = folder / "dataset.json"
+    description = folder / DATASET_JSON
     dataset_json = read_dataset_json(description, channels=True)
     cases = number_of_cases(dataset_json, str(description))
     resolved = {name: manager.get_configuration(name).configuration for name in configurations}

@@ -127,7 +127,7 @@ class _GatedNetworks(ExperimentPlanner):
         """Write the plans file; configurations added to an existing one are kept.
 
         Raises:
-            CommandError: if there is a plans file of another content.
+            CommandError: if there is a plans file with other content.
         """
         recursive_fix_for_json_export(plans)
         save_plans(

@@ -18,6 +18,7 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.files import is_plain_name, require_writable
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
 from nnunet_attention.nnunet.datasets import dataset_folder, raw_folder
+from nnunet_attention.nnunet.model_folders import SEPARATOR
 from nnunet_attention.nnunet.planners import DEFAULT_PLANNER, converted_name
 from nnunet_attention.plans.architecture import GateOptions
 from nnunet_attention.plans.conversion import convert_plans
@@ -54,7 +55,7 @@ def plan_dataset(
 
     Raises:
         CommandError: if the data set is absent, no network with gates can be planned, or a plans
-            file of that name exists with another content.
+            file of that name exists with other content.
     """
     raw_folder(name)
     folder = dataset_folder(name)
@@ -115,7 +116,7 @@ def plan_or_convert(
         CommandError: see `plan_dataset` and `convert_plans`; or if nnU-Net does not allow the name.
     """
     for given in (plans_name, source):
-        if given is not None and ("__" in given or not is_plain_name(given)):
+        if given is not None and (SEPARATOR in given or not is_plain_name(given)):
             raise CommandError(
                 f"plans name {given!r}: nnU-Net allows neither two underscores in a row nor a "
                 "folder; give a name such as AttentionUNetPlans"

@@ -48,7 +48,7 @@ def main(command_line: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; started again, it goes on", file=sys.stderr)
+        print("stopped; run again, it continues where it stopped", file=sys.stderr)
         return 130
 
 

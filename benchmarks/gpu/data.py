@@ -11,14 +11,16 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.gpu.work import Work
+from benchmarks.preparation import bring_data, plan_and_preprocess
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json
-from nnunet_attention.jobs.process import run_command
-from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
+from nnunet_attention.nnunet.dataset_names import folders_of_datasets
+from nnunet_attention.nnunet.folders import REFERENCES
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.workers import planning_environment
 
 CONFIGURATION = "3d_fullres"
@@ -43,15 +45,17 @@ def main(command_line: list[str] | None = None) -> int:
     except CommandError as error:
         print(error, file=sys.stderr)
         return 1
-    cases = list((work.preprocessed / dataset / "gt_segmentations").iterdir())
+    cases = list((work.preprocessed / dataset / REFERENCES).iterdir())
     write_json(arguments.output, {"dataset": dataset, "cases": len(cases)})
     return 0
 
 
 def installed(work: Work) -> str | None:
     """Return the name of the preprocessed data set, which is put there when it is whole."""
-    found = sorted(path.parent.name for path in work.preprocessed.glob("Dataset*/nnUNetPlans.json"))
-    return found[0] if found else None
+    for folder in folders_of_datasets(work.preprocessed):
+        if (folder / f"{STOCK_PLANS}.json").is_file():
+            return folder.name
+    return None
 
 
 def packed_task(work: Work) -> Path | None:
@@ -68,44 +72,30 @@ def _make(work: Work, scratch: Path, data: Path | None, phantom: bool) -> str:
             "there are no data: give --data with a folder of the Medical Segmentation Decathlon, "
             "such as Task04_Hippocampus, or install a pack that has them"
         )
-    if source is not None and not (source / "dataset.json").is_file():
+    if source is not None and not (source / DATASET_JSON).is_file():
         raise CommandError(f"--data {source}: there is no dataset.json in it")
     for name in ("raw", "preprocessed", "task"):
         shutil.rmtree(scratch / name, ignore_errors=True)
         (scratch / name).mkdir(parents=True)
+    options: tuple[str, ...] = ()
     if source is None:
-        task, memory = write_phantom_task(scratch / "task", _PHANTOM_CASES, seed=0), True
-    else:
-        task, memory = scratch / "task" / source.name, False
-        shutil.copytree(source, task)
-        # The copy of a folder that can only be read can only be read.
-        task.chmod(0o755)
-    # nnU-Net asks for a folder of test images.
-    (task / "imagesTs").mkdir(exist_ok=True)
+        source = write_phantom_task(scratch / "task", _PHANTOM_CASES, seed=0)
+        options = ("-gpu_memory_target", str(_PHANTOM_MEMORY_GB))
     variables = {
         **planning_environment(os.environ),
         "nnUNet_raw": str(scratch / "raw"),
         "nnUNet_preprocessed": str(scratch / "preprocessed"),
         "nnUNet_results": str(scratch / "results"),
     }
-    processes = str(len(os.sched_getaffinity(0)))
-    _run(["nnUNetv2_convert_MSD_dataset", "-i", str(task), "-np", processes], variables, scratch)
-    dataset = next((scratch / "raw").glob("Dataset*")).name
-    planning = ["-d", str(int(number_of_dataset(dataset))), "-c", CONFIGURATION, "-np", processes]
-    planning += ["-npfp", processes]
-    if memory:
-        planning += ["-gpu_memory_target", str(_PHANTOM_MEMORY_GB)]
-    _run(["nnUNetv2_plan_and_preprocess", *planning], variables, scratch)
+    processes, log = len(os.sched_getaffinity(0)), scratch / "nnunet.log"
+    dataset = bring_data(source, scratch / "raw", variables, log, processes)
+    plan_and_preprocess(dataset, CONFIGURATION, variables, log, processes, options)
     made = scratch / "preprocessed" / dataset
-    if not read_json(made / "nnUNetPlans.json")["configurations"].get(CONFIGURATION):
+    if not read_json(made / f"{STOCK_PLANS}.json")["configurations"].get(CONFIGURATION):
         raise CommandError(f"{dataset}: nnU-Net plans no {CONFIGURATION} for it; take other data")
     work.preprocessed.mkdir(parents=True, exist_ok=True)
     made.rename(work.preprocessed / dataset)
     return dataset
-
-
-def _run(command: list[str], variables: Mapping[str, str], scratch: Path) -> None:
-    run_command(command, variables, scratch / "nnunet.log")
 
 
 if __name__ == "__main__":

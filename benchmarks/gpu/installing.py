@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.gpu.parts import check_parts, extract, read_manifest
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.dataset_names import is_dataset_name
 
 WHEELS, DATA = "wheels", "data"
 
@@ -58,7 +59,7 @@ def install(folder: Path, work: Path, pip_options: list[str]) -> int:
 
 
 def _place(path: Path, work: Path) -> None:
-    kind = "nnUNet_preprocessed" if path.name.startswith("Dataset") else "source"
+    kind = "nnUNet_preprocessed" if is_dataset_name(path.name) else "source"
     target = work / kind / path.name
     if target.exists():
         print(f"{target} is there already and stays as it is")

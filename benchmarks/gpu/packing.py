@@ -18,6 +18,8 @@ from pathlib import Path
 from benchmarks.gpu.installing import DATA, WHEELS
 from benchmarks.gpu.parts import told_sizes, write_parts
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.dataset_names import is_dataset_name
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 
 ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = (
@@ -152,7 +154,7 @@ def check_data(folder: Path) -> None:
         CommandError: if it is neither a task of the Decathlon nor preprocessed.
     """
     name = folder.resolve().name
-    preprocessed = name.startswith("Dataset") and (folder / "nnUNetPlans.json").is_file()
+    preprocessed = is_dataset_name(name) and (folder / f"{STOCK_PLANS}.json").is_file()
     task = name.startswith("Task") and (folder / "imagesTr").is_dir()
     if not (preprocessed or task):
         raise CommandError(

@@ -15,6 +15,10 @@ from benchmarks.gpu.work import Work
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.costs import epoch_seconds, read_cost
 from nnunet_attention.files import read_json
+from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
+from nnunet_attention.nnunet.model_folders import ModelName, fold_folder, validation_summary
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(sys.executable).name
@@ -289,17 +293,21 @@ def _slug(model: str) -> str:
     return model.lower().replace(" ", "_").replace("-", "")
 
 
+def _model_folder(results: Path, dataset: str, trainer: str) -> Path:
+    return results / dataset / ModelName(trainer, STOCK_PLANS, CONFIGURATION).folder
+
+
 def _epoch(
     work: Work, settings: Settings, dataset: str, finished: Mapping[str, dict], model: str
 ) -> Stage:
     name = f"epoch_{_slug(model)}"
     results = work.scratch(name) / "nnUNet_results"
     trainer = MODELS[model]
-    fold = results / dataset / f"{trainer}__nnUNetPlans__{CONFIGURATION}" / "fold_0"
+    fold = fold_folder(_model_folder(results, dataset, trainer), 0)
 
     def read(_: Path) -> dict:
         seconds = epoch_seconds(fold)
-        read_json(fold / "validation" / "summary.json")
+        read_json(validation_summary(fold))
         return {"model": model, "epoch_seconds": [seconds[one] for one in range(_EPOCHS_MEASURED)]}
 
     return Stage(
@@ -353,15 +361,16 @@ def _training(
     name = f"training_{_slug(model)}_seed{seed}_fold{fold}"
     trainer = MODELS[model]
     results = work.trained(seed)
-    folder = results / dataset / f"{trainer}__nnUNetPlans__{CONFIGURATION}"
+    folder = _model_folder(results, dataset, trainer)
+    trained = fold_folder(folder, fold)
     logs = work.root / "crossval" / name
 
     def read(_: Path) -> dict:
-        of_epochs = epoch_seconds(folder / f"fold_{fold}")
-        if not (folder / f"fold_{fold}" / "checkpoint_final.pth").is_file():
+        of_epochs = epoch_seconds(trained)
+        if not (trained / FINAL).is_file():
             raise CommandError(f"{folder}: fold {fold} is not at its end")
-        summary = read_json(folder / f"fold_{fold}" / "validation" / "summary.json")
-        labels = read_json(work.preprocessed / dataset / "dataset.json")["labels"]
+        summary = read_json(validation_summary(trained))
+        labels = read_json(work.preprocessed / dataset / DATASET_JSON)["labels"]
         return {
             **{"dataset": dataset, "model": model, "trainer": trainer, "seed": seed, "fold": fold},
             **{

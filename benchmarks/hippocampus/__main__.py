@@ -5,9 +5,10 @@
     python -m benchmarks.hippocampus report [--schedule gpu]
 
 `train` converts, plans and trains with nnU-Net's commands in WORK, one run of a variant with a seed
-after the other; started again, it goes on, and leaves out what was collected before. `collect`
-takes summaries, logs and pictures into results/SCHEDULE beside this file, whatever is finished, and
-`report` makes the leaderboard, the figure and the tables from these, on any machine.
+after the other; run again, it continues where it stopped, and leaves out what was collected
+before. `collect` takes summaries, logs and pictures into results/SCHEDULE beside this file,
+whatever is finished, and `report` makes the leaderboard, the figure and the tables from
+these, on any machine.
 """
 
 from __future__ import annotations

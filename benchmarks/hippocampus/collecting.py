@@ -23,6 +23,9 @@ from benchmarks.hippocampus.training import BIN, collected_model, folders
 from benchmarks.machine import machine
 from nnunet_attention.evaluation.leaderboard.costs import read_cost
 from nnunet_attention.files import read_json, write_json
+from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
+from nnunet_attention.nnunet.model_folders import fold_folder, validation_summary
 from nnunet_attention.nnunet.splits import SPLITS_FILE
 from nnunet_attention.weights.checkpoint import load_checkpoint
 
@@ -40,10 +43,10 @@ def collect(schedule: Schedule, work: Path, results: Path) -> int:
     Ends the program, with nothing written, if a training was of another length.
     """
     logs = {run: _logs(schedule, trained_model(schedule, work, *run)) for run in schedule.runs}
-    dataset_json = read_json(work / "nnUNet_raw" / schedule.dataset / "dataset.json")
+    dataset_json = read_json(work / "nnUNet_raw" / schedule.dataset / DATASET_JSON)
     needed = {key: dataset_json[key] for key in ("labels", "file_ending")}
     labels = _made(results / "labels" / schedule.dataset)
-    write_json(labels / "dataset.json", needed)
+    write_json(labels / DATASET_JSON, needed)
     # The leaderboard's methods tell from it which split was used.
     preprocessed = work / "nnUNet_preprocessed" / schedule.dataset
     shutil.copyfile(preprocessed / SPLITS_FILE, labels / SPLITS_FILE)
@@ -73,9 +76,9 @@ def _logs(schedule: Schedule, model: Path) -> dict[str, dict]:
     """Read nnU-Net's logs of the folds that were trained and validated."""
     logs = {}
     for fold in schedule.folds:
-        folder = model / f"fold_{fold}"
-        if (folder / "validation" / "summary.json").is_file():
-            logs[fold] = load_checkpoint(folder / "checkpoint_final.pth")["logging"]
+        folder = fold_folder(model, fold)
+        if validation_summary(folder).is_file():
+            logs[fold] = load_checkpoint(folder / FINAL)["logging"]
             epochs = len(logs[fold]["epoch_end_timestamps"])
             if epochs != schedule.epochs:
                 sys.exit(
@@ -86,17 +89,18 @@ def _logs(schedule: Schedule, model: Path) -> dict[str, dict]:
 
 
 def _fold(model: Path, fold: str, log: dict, target: Path) -> dict:
-    source = model / f"fold_{fold}"
-    summary = read_json(source / "validation" / "summary.json")
+    summary = read_json(validation_summary(fold_folder(model, fold)))
     for case in summary["metric_per_case"]:
         # Folders of the machine that it was computed on tell nothing.
         for file in ("prediction_file", "reference_file"):
             case[file] = Path(case[file]).name
-    write_json(_made(target / f"fold_{fold}" / "validation") / "summary.json", summary)
+    path = validation_summary(fold_folder(target, fold))
+    _made(path.parent)
+    write_json(path, summary)
     begins, ends = log["epoch_start_timestamps"], log["epoch_end_timestamps"]
     seconds = [end - begin for begin, end in zip(begins, ends, strict=True)]
     write_json(
-        target / f"fold_{fold}" / "progress.json",
+        fold_folder(target, fold) / "progress.json",
         {
             "seconds": [round(one, 2) for one in seconds],
             **{name: [float(value) for value in log[name]] for name in _LOGGED},
@@ -114,13 +118,14 @@ def _pictures(schedule: Schedule, work: Path, results: Path, seed: int, ending: 
     fold = schedule.folds[0]
     model = trained_model(schedule, work, IDENTITY.folder, seed)
     variables = training_environment(schedule, seed, folders(work, seed) | {"PATH": str(BIN)})
-    summary = read_json(model / f"fold_{fold}" / "validation" / "summary.json")
+    trained = fold_folder(model, fold)
+    summary = read_json(validation_summary(trained))
     chosen = best_median_worst(summary)
     raw = work / "nnUNet_raw" / schedule.dataset
     for folder in ("maps", "evolution"):
         shutil.rmtree(results / folder, ignore_errors=True)
     with tempfile.TemporaryDirectory() as scratch:
-        _run(["evolution", str(model / f"fold_{fold}"), "-o", scratch], variables)
+        _run(["evolution", str(trained), "-o", scratch], variables)
         for picture in Path(scratch).glob("*.png"):
             small_copy(picture, results / "evolution" / picture.name)
         images = _made(Path(scratch, "images"))

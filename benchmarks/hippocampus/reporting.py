@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.hippocampus.paired import over_cases, over_seeds_and_cases
 from benchmarks.hippocampus.schedules import STOCK, VARIANTS, Schedule
 from benchmarks.hippocampus.training import collected_model
 from benchmarks.machine import told
 from nnunet_attention.drawing import LABEL_COLOURS, new_figure, save_png
+from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.tables import (
     MINUS,
     confidence_interval,
@@ -21,8 +21,12 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     value_text,
 )
 from nnunet_attention.evaluation.statistics.comparisons import Comparison
+from nnunet_attention.evaluation.statistics.equivalence import equivalence
+from nnunet_attention.evaluation.statistics.estimates import over_units
+from nnunet_attention.evaluation.statistics.repeats import mean_over_repeats
 from nnunet_attention.files import read_json, write_text
 from nnunet_attention.msd.published import write_published
+from nnunet_attention.nnunet.model_folders import validation_summaries
 
 # Margins of equivalence, in Dice. The smaller is the difference that the start `he` made.
 MARGINS = (0.005, 0.01)
@@ -37,21 +41,24 @@ def report(results: Path) -> int:
     if not (results / "runs.json").is_file():
         print(f"{results} has no runs.json; collect a run first", file=sys.stderr)
         return 2
-    from nnunet_attention.cli.main import main
+    from nnunet_attention.cli.leaderboard import show_leaderboard
+    from nnunet_attention.evaluation import Request
 
     record = read_json(results / "runs.json")
     schedule = schedule_of(record)
     shown = shown_runs(record)
-    named = [f"{name}={results / v / f'seed_{seed}'}" for name, (v, seed) in shown.items()]
-    code = main(
-        [
-            *("leaderboard", "-d", schedule.dataset, "-c", schedule.configuration),
-            *("-f", *schedule.folds, "--results", *named),
-            *("--label-names", str(results / "labels"), "-o", str(results / "leaderboard")),
-        ]
+    request = Request(
+        (schedule.dataset,),
+        (schedule.configuration,),
+        tuple(map(str, schedule.folds)),
+        named={name: results / v / f"seed_{seed}" for name, (v, seed) in shown.items()},
+        label_folders=(results / "labels",),
     )
-    if code:
-        return code
+    try:
+        show_leaderboard(request, results / "leaderboard")
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
     summaries = {
         name: read_summaries(schedule, results, variant, int(seed))
         for name, (variant, seed) in shown.items()
@@ -103,7 +110,7 @@ def shown_runs(record: Mapping) -> dict[str, tuple[str, str]]:
 def read_summaries(schedule: Schedule, results: Path, variant: str, seed: int) -> list[dict]:
     """Read the summaries of a run's folds."""
     model = collected_model(schedule, results, variant, seed)
-    return [read_json(model / f"fold_{k}/validation/summary.json") for k in schedule.folds]
+    return [read_json(path) for path in validation_summaries(model, schedule.folds)]
 
 
 def case_dice(summaries: list[dict]) -> dict[str, float]:
@@ -139,17 +146,19 @@ def starts_table(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
         if folder == STOCK.folder or not seeds:
             continue
         differences = paired(dice[folder], stock, seeds)
-        of_cases, of_both = over_cases(differences), over_seeds_and_cases(differences)
+        of_cases = over_units(differences.mean(axis=0))
+        repeated = mean_over_repeats(differences, resamples=0)
+        of_both = None if repeated is None else repeated.estimate
         tested = of_both or of_cases
-        means[folder] = (len(seeds), of_cases.mean, tested.interval[0])
+        means[folder] = (len(seeds), of_cases.mean, tested.interval()[0])
         cells = [
             *(variant.name, _listed(seeds), _mean_dice(dice[folder], seeds)),
             _four(of_cases.mean),
             ", ".join(_four(row.mean()) for row in differences),
             ", ".join(f"{int((row > 0).sum())} of {row.size}" for row in differences),
-            _ends(of_cases.interval),
-            _ends(of_both.interval) if of_both else "one training",
-            *(p_text(tested.equivalence_p_value(margin)) for margin in MARGINS),
+            _ends(of_cases.interval()),
+            _ends(of_both.interval()) if of_both else "one training",
+            *(p_text(equivalence(tested, margin).p_value) for margin in MARGINS),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", *verdicts(means)]) + "\n"

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nnunet_attention.nnunet.model_folders import ModelName
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.workers import WORKERS_VARIABLE
 
-STOCK_PLANS = "nnUNetPlans"
 _ATTENTION_TRAINER = "AttentionUNetTrainer_short"
 
 
@@ -32,7 +33,7 @@ class Variant:
 
     def model_name(self, schedule: Schedule) -> str:
         """Name nnU-Net's folder of the trained model."""
-        return f"{self.trainer}__{self.plans}__{schedule.configuration}"
+        return ModelName(self.trainer, self.plans, schedule.configuration).folder
 
 
 STOCK = Variant("nnU-Net", "stock", "nnUNetTrainer_short")

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.hippocampus.schedules import (
-    STOCK_PLANS,
     VARIANTS,
     Schedule,
     Variant,
     training_environment,
 )
+from benchmarks.preparation import bring_data, plan_and_preprocess
+from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_text
-from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
+from nnunet_attention.nnunet.model_folders import validation_summaries
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.workers import planning_environment
 
 BIN = Path(sys.executable).parent
@@ -49,9 +51,11 @@ def train(
     for folder in folders(work).values():
         Path(folder).mkdir(parents=True, exist_ok=True)
     variables = planning_environment({**os.environ, **folders(work)})
-    code = _prepare(schedule, data, work, processes, variables)
-    if code:
-        return code
+    try:
+        _prepare(schedule, data, work, processes, variables)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
     for number, (name, seed) in enumerate(runs, 1):
         variant = VARIANTS[name]
         title = f"{number} of {len(runs)}: {variant.name}, seed {seed}"
@@ -72,7 +76,7 @@ def train(
 def is_collected(schedule: Schedule, results: Path, variant: str, seed: int) -> bool:
     """Tells whether every fold of a run is among the results."""
     model = collected_model(schedule, results, variant, seed)
-    return all((model / f"fold_{k}/validation/summary.json").is_file() for k in schedule.folds)
+    return all(path.is_file() for path in validation_summaries(model, schedule.folds))
 
 
 def collected_model(schedule: Schedule, results: Path, variant: str, seed: int) -> Path:
@@ -105,42 +109,16 @@ def add_configuration(schedule: Schedule, plans: Path) -> None:
 
 def _prepare(
     schedule: Schedule, data: Path, work: Path, processes: int, variables: dict[str, str]
-) -> int:
-    raw = work / "nnUNet_raw" / schedule.dataset
-    preprocessed = work / "nnUNet_preprocessed" / schedule.dataset
-    if not (raw / "dataset.json").is_file():
-        code = _bring_data(data, raw, work, processes, variables)
-        if code:
-            return code
+) -> None:
+    raw, preprocessed = work / "nnUNet_raw", work / "nnUNet_preprocessed" / schedule.dataset
+    log = work / "logs" / "preparation.log"
+    if not (raw / schedule.dataset / DATASET_JSON).is_file():
+        print(f"bringing {data} into nnU-Net's format; log: {log}", flush=True)
+        bring_data(data, raw, variables, log, processes)
     if not (preprocessed / f"{STOCK_PLANS}_{schedule.planned}").is_dir():
-        number = str(int(number_of_dataset(schedule.dataset)))
-        command = ["nnUNetv2_plan_and_preprocess", "-d", number, "-c", schedule.planned]
-        code = _run([*command, "-np", str(processes)], variables)
-        if code:
-            return code
+        print(f"planning and preprocessing {schedule.dataset}; log: {log}", flush=True)
+        plan_and_preprocess(schedule.dataset, schedule.planned, variables, log, processes)
     add_configuration(schedule, preprocessed / f"{STOCK_PLANS}.json")
-    return 0
-
-
-def _bring_data(
-    data: Path, raw: Path, work: Path, processes: int, variables: dict[str, str]
-) -> int:
-    if "file_ending" in read_json(data / "dataset.json"):
-        # dataset.json last: it says that all is there.
-        shutil.copytree(
-            data, raw, dirs_exist_ok=True, ignore=shutil.ignore_patterns("dataset.json")
-        )
-        shutil.copy(data / "dataset.json", raw)
-        return 0
-    # nnU-Net asks for a folder of test images, which are not used here.
-    source = work / "source" / data.name
-    shutil.copytree(data, source, dirs_exist_ok=True)
-    # The copy of a folder that can only be read can only be read.
-    source.chmod(0o755)
-    (source / "imagesTs").mkdir(exist_ok=True)
-    return _run(
-        ["nnUNetv2_convert_MSD_dataset", "-i", str(source), "-np", str(processes)], variables
-    )
 
 
 def _plan_variant(

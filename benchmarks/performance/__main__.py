@@ -87,7 +87,9 @@ def _arguments(command_line: list[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.performance", description=__doc__.split("\n", 1)[0]
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
-    parser.add_argument("--cases", nargs="+", choices=cases, default=cases, help="(default: all)")
+    parser.add_argument(
+        "--cases", nargs="+", choices=cases, default=cases, help="configurations (default: all)"
+    )
     parser.add_argument(
         "--networks", nargs="+", metavar="NAME", help="as in the tables (default: all)"
     )

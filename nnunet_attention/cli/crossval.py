@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_attention.cli.leaderboard import show_leaderboard
 from nnunet_attention.cli.numbers import positive
 from nnunet_attention.cli.shared_arguments import (
     FOLDS_OF_SPLITS,
@@ -22,14 +23,15 @@ from nnunet_attention.cli.shared_arguments import (
     trained_models,
 )
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.model_folders import ALL
 
 if TYPE_CHECKING:
     from nnunet_attention.crossval import CrossvalPlan, Folders, Outcome, SlurmSettings
 
 HELP = (
-    "cross-validate models on data sets: makes what is missing of fingerprint, plans, "
+    "cross-validate models on data sets: make what is missing of fingerprint, plans, "
     "preprocessing, splits, folds and accumulation, on this machine or on SLURM, and then a "
-    "leaderboard; started again, it goes on"
+    "leaderboard; run again, it continues where it stopped"
 )
 
 
@@ -44,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_folds(parser, f"folds, or all by itself (default: {FOLDS_OF_SPLITS})")
     parser.add_argument(
-        "-pretrained_weights", type=Path, metavar="FILE", help="where every fold starts from"
+        "-pretrained_weights",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint that every fold starts from",
     )
     add_npz(parser)
     add_execution_arguments(parser)
@@ -70,11 +75,11 @@ def add_execution_arguments(
     parser.add_argument(
         "-num_gpus", type=positive, default=1, metavar="N",
         help="GPUs that each fold takes (default: 1). Each GPU of CUDA_VISIBLE_DEVICES, or group "
-        "of so many, trains one fold at a time",
+        "of that many, trains one fold at a time",
     )  # fmt: skip
     parser.add_argument(
         "--at-once", type=positive, metavar="N",
-        help="folds side by side where the device is no GPU (default: 1)",
+        help="folds side by side where the device is not a GPU (default: 1)",
     )  # fmt: skip
     parser.add_argument(
         "-np", type=positive, default=8, metavar="N", dest="processes",
@@ -115,8 +120,8 @@ def add_execution_arguments(
     )  # fmt: skip
     slurm.add_argument(
         "--signal-seconds", type=positive, metavar="S",
-        help="how long before the end of its time a job is told, to stop training in good order "
-        "(default: 120)",
+        help="how long before its time limit a job is told to stop, so that training ends in good "
+        "order (default: 120)",
     )  # fmt: skip
 
 
@@ -133,7 +138,9 @@ def run(arguments: argparse.Namespace) -> int:
         print_missing(plan, folders, root, not arguments.no_leaderboard)
         return 0
     code = execute(arguments, plan, folders, root)
-    return code if code or arguments.no_leaderboard else make_leaderboard(plan, root)
+    if code == 0 and not arguments.no_leaderboard:
+        make_leaderboard(plan, root)
+    return code
 
 
 def check_execution_arguments(arguments: argparse.Namespace) -> None:
@@ -183,7 +190,7 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
 
     folds = None if arguments.folds is None else tuple(arguments.folds)
     check_folds(folds)
-    if folds is not None and folds != ("all",):
+    if folds is not None and folds != (ALL,):
         folds = tuple(str(int(fold)) for fold in folds)
     weights = arguments.pretrained_weights
     if weights is not None and not weights.is_file():
@@ -297,12 +304,12 @@ def leaderboard_arguments(plan: CrossvalPlan, root: Path) -> list[str]:
     ]
 
 
-def make_leaderboard(plan: CrossvalPlan, root: Path) -> int:
-    """Make the leaderboard of all models from their finished folds, and return the exit code."""
-    # The one place that runs another command.
-    from nnunet_attention.cli.main import main
+def make_leaderboard(plan: CrossvalPlan, root: Path) -> None:
+    """Make the leaderboard of all models from their finished folds, as that command would."""
+    from nnunet_attention.evaluation import Request
 
-    return main(leaderboard_arguments(plan, root))
+    request = Request(plan.datasets, plan.configurations, plan.folds, plan.models)
+    show_leaderboard(request, root / "leaderboard")
 
 
 def _print_failures(outcome: Outcome, root: Path, command: str) -> None:

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cases",
         type=positive,
         metavar="N",
-        help="cases to use; each fold holds a fifth of them, 1 to 10, out for testing "
+        help="cases to use; each fold holds out a fifth of them, 1 to 10, for testing "
         f"(default: {DEFAULT_CASES}, or all where there are fewer)",
     )
     parser.add_argument(
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--iterations", type=positive, metavar="N",
-        help=f"training steps an epoch (default: {DEFAULT_ITERATIONS}, "
+        help=f"training steps per epoch (default: {DEFAULT_ITERATIONS}, "
         f"and {DEFAULT_ITERATIONS_ON_DATA} with --data)",
     )  # fmt: skip
     add_seed(
@@ -119,7 +119,10 @@ def run(arguments: argparse.Namespace) -> int:
             new_view=lambda: Status(progress),
         )
     except KeyboardInterrupt:
-        print("stopped; what is finished is kept, go on with the same command", file=sys.stderr)
+        print(
+            "stopped; what is finished is kept; run the same command again to continue",
+            file=sys.stderr,
+        )
         return 130
     console = Console()
     print_leaderboard(results.board, console)
@@ -157,6 +160,6 @@ def _folds(names: list[str]) -> tuple[str, ...]:
         raise CommandError(f"--folds {' '.join(unknown)}: choose from 0 1 2 3 4, or all")
     if ALL in names and len(set(names)) > 1:
         raise CommandError(
-            f"--folds {' '.join(names)}: {ALL} is a training of its own, give it alone"
+            f"--folds {' '.join(names)}: {ALL} is a training of its own; give it by itself"
         )
     return tuple(sorted(set(names)))

@@ -35,7 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"with -d: the name of its plans (default: {STOCK_PLANS})",
     )  # fmt: skip
     parser.add_argument(
-        "-c", nargs="+", metavar="CONFIG", dest="configurations", help="(default: all)"
+        "-c",
+        nargs="+",
+        metavar="CONFIG",
+        dest="configurations",
+        help="configurations (default: all)",
     )
     parser.add_argument(
         "-o", type=Path, metavar="FILE.json", dest="output", help="write the numbers here too"
@@ -74,15 +78,16 @@ def print_costs(costs: Sequence["ConfigurationCost"]) -> None:
     from rich.console import Console
 
     from nnunet_attention.cost.tables import gate_table, network_table
+    from nnunet_attention.evaluation.leaderboard.grid.terminal import print_grid
     from nnunet_attention.networks.wide import WIDE_TOLERANCE, wide_mismatch_in_words
 
     console = Console()
     for cost in costs:
-        console.print(network_table(cost))
+        print_grid(network_table(cost), console)
         if abs(cost.wide_mismatch) > WIDE_TOLERANCE:
             words = wide_mismatch_in_words(cost.wide_mismatch)
             console.print(f"{cost.configuration}: {words}", soft_wrap=True, highlight=False)
-        console.print(gate_table(cost))
+        print_grid(gate_table(cost), console)
     console.print(
         "FLOPs: one forward pass, 2 for a multiply-add. Activations: what a batch keeps for the "
         "backward pass, in 32-bit numbers; mixed precision keeps about half. VRAM: nnU-Net's "

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 HELP = (
     "the paper's experiments on your data: capacity (plain, wide and attention U-Net), "
     "training-size (trained on four fifths and on one fifth of the cases) and transfer (from one "
-    "data set to another), each with a table as in the paper; started again, it goes on"
+    "data set to another), each with a table as in the paper; run again, it continues "
+    "where it stopped"
 )
 # Here and not with the experiments: building the parser must not import what they need.
 NAMES = ("capacity", "training-size", "transfer")

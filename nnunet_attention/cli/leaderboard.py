@@ -1,8 +1,11 @@
 """`nnunet-attention leaderboard`: compares cross-validated models, with statistics for a paper."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_attention.cli.shared_arguments import (
     add_configurations,
@@ -21,6 +24,9 @@ from nnunet_attention.cli.shared_arguments import (
 )
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.metrics.definitions import OVERLAP_METRICS, SURFACE_METRICS
+
+if TYPE_CHECKING:
+    from nnunet_attention.evaluation import Request, Settings, Surfaces
 
 HELP = (
     "compare cross-validated models: tables, confidence intervals, paired tests, rankings and "
@@ -44,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--allow-incomplete", action="store_true",
-        help="compare what is there, on the cases that all models have; the missing is named",
+        help="compare what is there, on the cases that all models have; what is missing is named",
     )  # fmt: skip
     add_undefined(parser)
     parser.add_argument(
@@ -82,19 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the leaderboard, print it and name the files."""
-    from rich.console import Console
-
-    from nnunet_attention.cli.progress import progress_bar
     from nnunet_attention.evaluation import (
         DEFAULT_TOLERANCE_MM,
         Request,
         Settings,
         Surfaces,
         check_metrics,
-        make_leaderboard,
     )
     from nnunet_attention.evaluation.leaderboard.making import default_metrics
-    from nnunet_attention.evaluation.leaderboard.terminal import print_leaderboard
 
     metrics = check_metrics(dict.fromkeys(arguments.metrics or default_metrics(arguments.surface)))
     _check_options(arguments, metrics)
@@ -122,9 +123,26 @@ def run(arguments: argparse.Namespace) -> int:
             *parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM),
             arguments.processes or default_processes(),
         )
+    show_leaderboard(request, arguments.output, settings, surfaces)
+    return 0
+
+
+def show_leaderboard(
+    request: Request,
+    output: Path,
+    settings: Settings | None = None,
+    surfaces: Surfaces | None = None,
+) -> None:
+    """Make a leaderboard, print it and name its files; see `make_leaderboard`."""
+    from rich.console import Console
+
+    from nnunet_attention.cli.progress import progress_bar
+    from nnunet_attention.evaluation import make_leaderboard
+    from nnunet_attention.evaluation.leaderboard.terminal import print_leaderboard
+
     paths = make_leaderboard(
         request,
-        arguments.output,
+        output,
         settings,
         surfaces=surfaces,
         count_parameters=known_parameters,
@@ -135,7 +153,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for path in paths:
         print(f"wrote {path}")
-    return 0
 
 
 def _check_options(arguments: argparse.Namespace, metrics: tuple[str, ...]) -> None:
@@ -210,5 +227,5 @@ def known_parameters(
 def _distance(text: str) -> float:
     distance_mm = float(text)
     if not 0 <= distance_mm < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no distance in mm")
+        raise argparse.ArgumentTypeError(f"{text} is not a distance in mm")
     return distance_mm

@@ -15,6 +15,7 @@ from nnunet_attention.cli.shared_arguments import (
 )
 from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 
 HELP = (
     "predict images and write the attention maps of every gate in the images' space, with a "
@@ -45,13 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("-d", metavar="ID", dest="dataset", help="data set, by number or name")
     model.add_argument("-c", metavar="CONFIG", dest="configuration", help="such as 3d_fullres")
     model.add_argument(
-        "-tr", metavar="TRAINER", dest="trainer", help="(default: AttentionUNetTrainer)"
+        "-tr", metavar="TRAINER", dest="trainer", help="trainer (default: AttentionUNetTrainer)"
     )  # fmt: skip
-    model.add_argument("-p", metavar="PLANS", dest="plans", help="(default: nnUNetPlans)")
+    model.add_argument("-p", metavar="PLANS", dest="plans", help=f"plans (default: {STOCK_PLANS})")
     add_folds(model, "folds, averaged in segmentation and maps (default: 0 1 2 3 4)", ALL_FOLDS)
     model.add_argument(
         "-chk", metavar="NAME", dest="checkpoint", default=FINAL,
-        help=f"(default: {FINAL})",
+        help=f"name of the checkpoints (default: {FINAL})",
     )  # fmt: skip
     shown = parser.add_argument_group("what is written")
     shown.add_argument(
@@ -80,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(running)
     running.add_argument(
         "-step_size", type=_step_size, default=0.5, metavar="SHARE",
-        help="of the patch from one position to the next (default: 0.5)",
+        help="step from one position to the next, as a share of the patch (default: 0.5)",
     )  # fmt: skip
     running.add_argument(
         "--disable_tta", "--no-mirroring", action="store_true", help="no mirroring"
@@ -107,7 +108,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share the cases among N commands, each with its own -part_id (default: 1)",
     )  # fmt: skip
     running.add_argument(
-        "-part_id", type=not_negative, default=0, metavar="N", help="0 to N - 1 (default: 0)"
+        "-part_id",
+        type=not_negative,
+        default=0,
+        metavar="N",
+        help="the part that this command does, 0 to N - 1 (default: 0)",
     )
     running.add_argument("--disable_progress_bar", action="store_true", help="no progress bars")
     running.add_argument("--verbose", action="store_true", help="more of nnU-Net's messages")
@@ -164,14 +169,14 @@ def _model_folder(arguments: argparse.Namespace) -> Path:
         )
         return arguments.model_folder
     if arguments.configuration is None:
-        raise CommandError("-d wants -c too, such as -c 3d_fullres")
+        raise CommandError("-d needs -c too, such as -c 3d_fullres")
     from nnunet_attention.maps.trained_model import trained_model_folder
 
     return trained_model_folder(
         arguments.dataset,
         arguments.configuration,
         arguments.trainer or "AttentionUNetTrainer",
-        arguments.plans or "nnUNetPlans",
+        arguments.plans or STOCK_PLANS,
     )
 
 

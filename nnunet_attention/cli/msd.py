@@ -40,7 +40,7 @@ _TASKS_HELP = "tasks by number or name, such as 4 or Task04_Hippocampus"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions `fetch` and `run`, with their arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    text = "download tasks, check and unpack them; started again, it goes on"
+    text = "download tasks, check and unpack them; run again, it continues where it stopped"
     fetch = actions.add_parser("fetch", help=text, description=text)
     fetch.add_argument("tasks", nargs="+", metavar="TASK", help=_TASKS_HELP)
     fetch.add_argument(
@@ -48,7 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder that gets a folder for each task (default: ./msd)",
     )  # fmt: skip
     _add_download_arguments(fetch)
-    text = "fetch and convert tasks, cross-validate, and compare; started again, it goes on"
+    text = (
+        "fetch and convert tasks, cross-validate, and compare; run again, it continues where it "
+        "stopped"
+    )
     run_parser = actions.add_parser("run", help=text, description=text)
     run_parser.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=_TASKS_HELP)
     run_parser.add_argument(
@@ -121,11 +124,11 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
     plan = plan_of(arguments)
     check_names(plan, folders)
     root = arguments.output or default_output(plan, folders)
-    return (
-        execute(arguments, plan, folders, root)
-        or make_leaderboard(plan, root)
-        or _show_published(plan.configurations, root / "leaderboard")
-    )
+    code = execute(arguments, plan, folders, root)
+    if code == 0:
+        make_leaderboard(plan, root)
+        _show_published(plan.configurations, root / "leaderboard")
+    return code
 
 
 def _source(arguments: argparse.Namespace) -> TaskSource:
@@ -179,7 +182,7 @@ def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Fo
     return 0
 
 
-def _show_published(configurations: tuple[str, ...], folder: Path) -> int:
+def _show_published(configurations: tuple[str, ...], folder: Path) -> None:
     from rich.console import Console
 
     from nnunet_attention.files import read_json
@@ -191,4 +194,3 @@ def _show_published(configurations: tuple[str, ...], folder: Path) -> int:
     console.print(EXPLAINED, style="dim", markup=False, highlight=False)
     for path in write_published(record, configurations, folder):
         print(f"wrote {path}")
-    return 0

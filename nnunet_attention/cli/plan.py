@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         dest="plans_name",
         help="write the plans under this name (default: AttentionUNetPlans, "
-        "AttentionResEncUNetMPlans and so on); a plans file of another content is never "
+        "AttentionResEncUNetMPlans and so on); a plans file with other content is never "
         "overwritten",
     )
     parser.add_argument(
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.source and (arguments.planner or arguments.gpu_memory_target):
         raise CommandError(
             "--from keeps the patch and batch of the existing plans: leave out -pl and "
-            "-gpu_memory_target, or plan anew without --from"
+            "-gpu_memory_target, or plan again without --from"
         )
     if arguments.source:
         refuse_ignored(

@@ -65,7 +65,7 @@ def add_trainers(parser: argparse.ArgumentParser, meaning: str, **options) -> No
     )
     parser.add_argument(
         "-p", nargs="+", metavar="PLANS", dest="plans",
-        help=f"plans of each trainer given without (default: {STOCK_PLANS})",
+        help=f"plans of each trainer that does not name its own (default: {STOCK_PLANS})",
     )  # fmt: skip
 
 
@@ -116,7 +116,11 @@ def add_npz(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: Parser, *other_names: str, default: str = DEVICES[0]) -> None:
     """Add `-device`, by default a GPU."""
     parser.add_argument(
-        *other_names, "-device", choices=DEVICES, default=default, help=f"(default: {default})"
+        *other_names,
+        "-device",
+        choices=DEVICES,
+        default=default,
+        help=f"where to compute (default: {default})",
     )
 
 
@@ -124,7 +128,7 @@ def add_undefined(parser: argparse.ArgumentParser) -> None:
     """Add `--undefined`, a policy of `nnunet_attention.evaluation.POLICIES`."""
     parser.add_argument(
         "--undefined", choices=tuple(POLICIES), default=DEFAULT_POLICY, metavar="POLICY",
-        help="where a label is in neither or only one of reference and prediction: "
+        help="what counts where reference, prediction or both lack a label: "
         f"{', '.join(POLICIES)} (default: {DEFAULT_POLICY}, as nnU-Net's own means)",
     )  # fmt: skip
 
@@ -132,7 +136,7 @@ def add_undefined(parser: argparse.ArgumentParser) -> None:
 def add_seed(parser: argparse.ArgumentParser, of_what: str) -> None:
     """Add `--seed`, by default 0."""
     parser.add_argument(
-        "--seed", type=not_negative, default=0, metavar="N", help=f"of {of_what} (default: 0)"
+        "--seed", type=not_negative, default=0, metavar="N", help=f"seed of {of_what} (default: 0)"
     )
 
 
@@ -154,8 +158,8 @@ def add_tolerances(parser: argparse.ArgumentParser, condition: str = "") -> None
     """Add `--tolerance`, of normalised surface Dice; see `parse_tolerances`."""
     parser.add_argument(
         "--tolerance", nargs="+", action="extend", default=[], metavar="MM", dest="tolerances",
-        help=f"{condition}of normalised surface Dice in mm: a number for all labels, LABEL=MM for "
-        "one (default: 2)",
+        help=f"{condition}tolerance of normalised surface Dice in mm: a number for all labels, "
+        "LABEL=MM for one (default: 2)",
     )  # fmt: skip
 
 

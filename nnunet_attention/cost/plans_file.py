@@ -8,7 +8,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_attention.cost.measure import ConfigurationCost, configuration_cost
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.trusted_plans import building
-from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_attention.nnunet.plans import read_plans
 
 
@@ -25,7 +25,7 @@ def costs_of_plans(
         CommandError: naming the plans file, whatever is wrong with it.
     """
     plans = read_plans(path)
-    dataset_json = read_dataset_json(path.with_name("dataset.json"), channels=True)
+    dataset_json = read_dataset_json(path.with_name(DATASET_JSON), channels=True)
     names = list(plans["configurations"]) if configurations is None else configurations
     for name in names:
         if name not in plans["configurations"]:

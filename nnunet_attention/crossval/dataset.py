@@ -12,11 +12,11 @@ from pathlib import Path
 from nnunet_attention.crossval.plan import CrossvalPlan
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
-from nnunet_attention.nnunet.dataset_json import number_of_cases, read_dataset_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, number_of_cases, read_dataset_json
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
 from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, fold_state, validation_cases
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.model_folders import ALL
+from nnunet_attention.nnunet.model_folders import ALL, PLANS_JSON
 from nnunet_attention.nnunet.plans import (
     check_unchanged,
     configuration_of,
@@ -60,7 +60,7 @@ class Dataset:
     def cases(self) -> tuple[str, ...] | None:
         """Return the cases for training, sorted; None where no data tell, raw or preprocessed."""
         raw = self.folders.raw_dataset(self.name)
-        if (raw / "dataset.json").is_file():
+        if (raw / DATASET_JSON).is_file():
             return training_cases(raw)
         for plans, configuration in self.data_configurations:
             identifier = self.identifier(plans, configuration)
@@ -78,7 +78,7 @@ class Dataset:
         """
         for path in (
             self.folders.dataset_json(self.name),
-            self.folders.raw_dataset(self.name) / "dataset.json",
+            self.folders.raw_dataset_json(self.name),
         ):
             if path.is_file():
                 return read_dataset_json(path, channels=True)
@@ -195,8 +195,8 @@ class Dataset:
         for run in run_of_model.values():
             model = run.folder(self.folders).parent
             for path, original in (
-                (model / "plans.json", self.folders.plans(self.name, run.plans)),
-                (model / "dataset.json", self.folders.dataset_json(self.name)),
+                (model / PLANS_JSON, self.folders.plans(self.name, run.plans)),
+                (model / DATASET_JSON, self.folders.dataset_json(self.name)),
             ):
                 try:
                     if path.exists():
@@ -293,7 +293,7 @@ def training_cases(raw: Path) -> tuple[str, ...]:
     # Not the function that nnU-Net calls, which starts a pool of processes to find their files.
     from nnunetv2.utilities.utils import get_identifiers_from_splitted_dataset_folder
 
-    description = read_dataset_json(raw / "dataset.json")
+    description = read_dataset_json(raw / DATASET_JSON)
     if "dataset" in description:
         return tuple(sorted(description["dataset"]))
     ending = description["file_ending"]

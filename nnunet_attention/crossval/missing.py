@@ -18,6 +18,7 @@ from nnunet_attention.crossval.steps import (
     SplitsStep,
 )
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, summarised_cases
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import ALL, SUMMARY, ModelName, validation_summary
@@ -91,7 +92,7 @@ def _preparation(dataset: Dataset) -> list[CrossvalStep]:
     if dataset.splits is None and dataset.wanted_folds != (ALL,):
         steps.append(SplitsStep(folders, name, needs()))
     raw = folders.raw_dataset(name)
-    if steps and not isinstance(steps[0], SplitsStep) and not (raw / "dataset.json").is_file():
+    if steps and not isinstance(steps[0], SplitsStep) and not (raw / DATASET_JSON).is_file():
         raise CommandError(
             f"{steps[0].name} is missing, and to make it {raw} with the raw data is "
             "needed; check nnUNet_raw"

@@ -20,7 +20,7 @@ def check_names(plan: CrossvalPlan, folders: Folders) -> None:
     """
     check_trainers(trainer for trainer, _ in plan.models)
     for dataset in plan.datasets:
-        for path in (folders.dataset_json(dataset), folders.raw_dataset(dataset) / "dataset.json"):
+        for path in (folders.dataset_json(dataset), folders.raw_dataset_json(dataset)):
             if path.is_file():
                 read_dataset_json(path, channels=True)
         for plans in dict.fromkeys(plans for _, plans in plan.models):

@@ -34,8 +34,8 @@ def run(
         plan: says which models are trained on which data sets and folds.
         folders: nnU-Net's; by default those that its variables name.
         output: the folder for logs and the manifest; by default the one of `default_output`.
-        at_once: folds that are trained side by side where the device is no GPU. On GPUs, one fold
-            runs on each of those that CUDA_VISIBLE_DEVICES has.
+        at_once: folds that are trained side by side where the device is not a GPU. On GPUs, one
+            fold runs on each of those that CUDA_VISIBLE_DEVICES has.
         slurm: what jobs ask for; with it every step becomes a job, and `at_once` is not used.
         view: shows what happens, such as `with nnunet_attention.jobs.view.Status() as view`; by
             default nothing is shown.

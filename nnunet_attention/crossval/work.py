@@ -94,6 +94,6 @@ class CrossvalWork(Work):
             if changed:
                 raise CommandError(
                     f"plans or splits of {dataset} have changed since its folds were begun: "
-                    f"{'; '.join(changed)}. Put the old ones back, or begin anew with other names "
-                    "of plans and another folder (-o)"
+                    f"{'; '.join(changed)}. Put the old ones back, or start again under other "
+                    "names of plans and another folder (-o)"
                 )

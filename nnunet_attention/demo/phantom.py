@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from nnunet_attention.files import write_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 
 TASK_NAME = "Task90_AbdomenPhantom"
 SHAPE = (10, 32, 40)
@@ -82,7 +83,7 @@ def write_phantom_task(folder: Path, cases: int, seed: int) -> Path:
             SimpleITK.WriteImage(image, str(task_folder / name / file_name))
         entries.append({"image": f"./imagesTr/{file_name}", "label": f"./labelsTr/{file_name}"})
     write_json(
-        task_folder / "dataset.json",
+        task_folder / DATASET_JSON,
         {
             "name": "AbdomenPhantom",
             "description": "Made-up abdominal CT with liver, spleen, kidneys and pancreas",

@@ -187,6 +187,6 @@ def _cross_validate(
     if not outcome.ok:
         message = next(iter(outcome.failed.values()))
         raise CommandError(
-            f"{message.splitlines()[0]}. All that was said is in {folder.logs}; what is finished "
-            "is kept, so start the demo again to go on"
+            f"{message.splitlines()[0]}. The full output is in {folder.logs}; what is finished "
+            "is kept, so run the demo again to continue"
         )

@@ -3,10 +3,11 @@
 from dataclasses import asdict, dataclass
 
 from nnunet_attention import __version__
+from nnunet_attention.nnunet.model_folders import ALL
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 
 DEFAULT_CASES = 20
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres")
-ALL = "all"
 FOLDS = ("0", "1", "2", "3", "4", ALL)
 DEFAULT_EPOCHS = 8
 # Enough for the phantom's organs, in a minute on two CPU cores, and for Task04_Hippocampus in two.
@@ -31,7 +32,7 @@ class Model:
     name: str
 
 
-PLANS = "nnUNetPlans"
+PLANS = STOCK_PLANS
 MODELS = (
     Model("nnUNetTrainer_short", "U-Net"),
     Model("AttentionUNetTrainer_short", "Attention U-Net"),

@@ -11,8 +11,8 @@ from nnunet_attention.experiments.stages import (
     Trainings,
     configuration_of,
     method_titles,
-    short_name,
 )
+from nnunet_attention.nnunet.dataset_names import short_dataset_name
 
 
 def capacity(plan: CrossvalPlan) -> Experiment:
@@ -35,7 +35,7 @@ def capacity(plan: CrossvalPlan) -> Experiment:
     )
 
     def layout() -> Layout:
-        settings = {dataset: short_name(dataset) for dataset in plan.datasets}
+        settings = {dataset: short_dataset_name(dataset) for dataset in plan.datasets}
         return Layout("Capacity", settings, next(iter(methods.values())))
 
     stages = (Trainings("trainings", plan),)

@@ -16,8 +16,9 @@ from nnunet_attention.evaluation.leaderboard.building import Settings, build_lea
 from nnunet_attention.evaluation.leaderboard.costs import Cost, read_cost
 from nnunet_attention.experiments.paper_table import PAPER_METRICS, PaperTable
 from nnunet_attention.experiments.stages import Arm, Experiment
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.model_folders import fold_folder, validation_folder
+from nnunet_attention.nnunet.model_folders import PLANS_JSON, fold_folder, validation_folder
 from nnunet_attention.nnunet.splits import default_folds, read_splits
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class _Results:
         """Return what the method costs; without a validation there is no time."""
         parameters = None
         if count_parameters is not None:
-            plans, described = self._network / "plans.json", self._network / "dataset.json"
+            plans, described = self._network / PLANS_JSON, self._network / DATASET_JSON
             parameters = count_parameters(self._arm.trainer, plans, described, self._configuration)
         if self._arm.elsewhere is not None:
             return Cost(parameters)

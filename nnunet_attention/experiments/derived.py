@@ -16,9 +16,10 @@ from pathlib import Path
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import NNUNET_LAYOUT, read_json, remove, write_json, write_text
 from nnunet_attention.nnunet.dataset_names import (
+    folders_of_datasets,
     full_dataset_name,
-    is_dataset_name,
     number_of_dataset,
+    short_dataset_name,
 )
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.plans import differences, identifier_of, relevant
@@ -67,17 +68,17 @@ def choose_derived(
     Raises:
         CommandError: If the number is taken, or all are.
     """
-    short = f"{original.partition('_')[2]}TrainingSize{fold}"
-    for path in sorted(folders.preprocessed.glob(f"Dataset*_{short}/{_NOTE}")):
-        if not is_dataset_name(path.parent.name):
+    short = f"{short_dataset_name(original)}TrainingSize{fold}"
+    for place in folders_of_datasets(folders.preprocessed):
+        path = place / _NOTE
+        if short_dataset_name(place.name) != short or not path.is_file():
             continue
-        if read_json(path) == _note(original, fold) and number in (None, _number(path.parent.name)):
-            return Derived(path.parent.name, original, fold)
+        if read_json(path) == _note(original, fold) and number in (None, _number(place.name)):
+            return Derived(place.name, original, fold)
     taken = {
         _number(path.name): path
         for place in (folders.raw, folders.preprocessed, folders.results)
-        for path in (place.glob("Dataset*_*") if place.is_dir() else ())
-        if is_dataset_name(path.name)
+        for path in folders_of_datasets(place)
     }
     if number is not None and number in taken:
         raise CommandError(f"--derived-id {number}: taken by {taken[number]}; choose another")

@@ -14,7 +14,7 @@ from nnunet_attention.experiments.target_plans import moved_name
 from nnunet_attention.files import remove
 from nnunet_attention.jobs.local import command_environment
 from nnunet_attention.jobs.process import run_command
-from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import (
     ALL,
@@ -129,7 +129,9 @@ class Prediction(Action):
             run_command(self.command(images, predictions), command_environment(), log)
             self._evaluate(predictions)
             if not is_predicted(predictions, cases, scheme.file_ending):
-                raise CommandError(f"not all cases were predicted; all the command said: {log}")
+                raise CommandError(
+                    f"not all cases were predicted; the command's output is in {log}"
+                )
             remove(self.folder)
             os.replace(predictions, self.folder)
         except OSError as error:
@@ -190,7 +192,7 @@ def images_of(raw: Path, cases: Sequence[str]) -> dict[str, list[Path]]:
     Raises:
         CommandError: If a case has none.
     """
-    described = read_dataset_json(raw / "dataset.json")
+    described = read_dataset_json(raw / DATASET_JSON)
     if "dataset" in described:
         from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 

@@ -114,7 +114,7 @@ def run(
             one from 900 on.
         policy: Policy for undefined values, one of `evaluation.POLICIES`.
         seed: Seed of all bootstraps.
-        at_once: How many folds run side by side where the device is no GPU.
+        at_once: How many folds run side by side where the device is not a GPU.
         slurm: How to submit trainings as jobs of SLURM; by default all runs on this machine.
         count_parameters: Counts the parameters of a trainer's network for the table, see
             `evaluation.leaderboard.collect`; without it they are not known.
@@ -207,7 +207,7 @@ def lay_out(
         return training_size(plan, folders, derived_number)
     if name == TRANSFER:
         return transfer(plan, folders, root)
-    raise CommandError(f"{name} is no experiment; choose from {', '.join(EXPERIMENTS)}")
+    raise CommandError(f"{name} is not an experiment; choose from {', '.join(EXPERIMENTS)}")
 
 
 def run_list(experiment: Experiment, folders: Folders) -> list[tuple[str, list[str]]]:

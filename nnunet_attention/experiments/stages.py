@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_attention.crossval import CrossvalPlan
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.model_folders import short_title
 
 if TYPE_CHECKING:
     from nnunet_attention.experiments.paper_table import Layout
@@ -143,16 +144,8 @@ def method_titles(models: Sequence[tuple[str, str]]) -> dict[tuple[str, str], st
     """
     titles = {model: _title(model[0]) for model in models}
     if len(set(titles.values())) < len(titles):
-        titles = {
-            (trainer, plans): trainer if plans == "nnUNetPlans" else f"{trainer} {plans}"
-            for trainer, plans in models
-        }
+        titles = {model: short_title(*model) for model in models}
     return titles
-
-
-def short_name(dataset: str) -> str:
-    """Return the name of a data set without its number, Liver of Dataset003_Liver."""
-    return dataset.partition("_")[2]
 
 
 def configuration_of(plan: CrossvalPlan) -> str:

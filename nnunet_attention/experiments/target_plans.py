@@ -29,8 +29,8 @@ def tuned_name(plans: str, source: str) -> str:
 
 
 @dataclass(frozen=True)
-class MovedPlans(Action):
-    """The stage in which nnU-Net's tool gives the target's plans to the source.
+class _TargetPlans(Action):
+    """A stage that writes the target's plans anew.
 
     Attributes:
         folders: nnU-Net's folders.
@@ -45,6 +45,11 @@ class MovedPlans(Action):
     target: str
     plans: str
     configuration: str
+
+
+@dataclass(frozen=True)
+class MovedPlans(_TargetPlans):
+    """The stage in which nnU-Net's tool gives the target's plans to the source."""
 
     @property
     def name(self) -> str:
@@ -79,25 +84,12 @@ class MovedPlans(Action):
 
 
 @dataclass(frozen=True)
-class CopiedPlans(Action):
+class CopiedPlans(_TargetPlans):
     """The stage that gives the target its own plans under another name.
 
     nnU-Net names a model's folder by trainer and plans: fine-tuned and scratch would be one. The
     preprocessed data are shared.
-
-    Attributes:
-        folders: nnU-Net's folders.
-        source: Full name of the data set that training begins with.
-        target: Full name of the data set that is tested on.
-        plans: Name of the target's plans.
-        configuration: The configuration that will be trained.
     """
-
-    folders: Folders
-    source: str
-    target: str
-    plans: str
-    configuration: str
 
     @property
     def name(self) -> str:

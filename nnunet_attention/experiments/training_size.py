@@ -26,10 +26,9 @@ from nnunet_attention.experiments.stages import (
     Experiment,
     Trainings,
     method_titles,
-    short_name,
     single_stage_configuration_of,
 )
-from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.dataset_names import number_of_dataset, short_dataset_name
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import ALL
 
@@ -100,7 +99,7 @@ def training_size(
     for dataset in plan.datasets:
         derived = choose_derived(folders, dataset, plan.folds[0], derived_number, reserved)
         reserved.add(int(number_of_dataset(derived.name)))
-        short = short_name(dataset)
+        short = short_dataset_name(dataset)
         stages += [
             Trainings(f"prepare {short}", replace(plan, datasets=(dataset,), folds=())),
             Derivation(derived, folders, plan.models, configuration),

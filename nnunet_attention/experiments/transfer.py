@@ -17,7 +17,6 @@ from nnunet_attention.experiments.stages import (
     Experiment,
     Trainings,
     method_titles,
-    short_name,
     single_stage_configuration_of,
 )
 from nnunet_attention.experiments.target_plans import (
@@ -28,6 +27,7 @@ from nnunet_attention.experiments.target_plans import (
 )
 from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.dataset_names import short_dataset_name
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import ALL
 
@@ -75,7 +75,7 @@ def transfer(plan: CrossvalPlan, folders: Folders, root: Path) -> Experiment:
         ]
     moved = tuple((trainer, moved_name(plans, target)) for trainer, plans in plan.models)
     whole_source = replace(plan, datasets=(source,), folds=(ALL,), models=moved)
-    stages.append(Trainings(f"pretrain {short_name(source)}", whole_source))
+    stages.append(Trainings(f"pretrain {short_dataset_name(source)}", whole_source))
     before, after, scratch = [], [], []
     for model, method in methods.items():
         trainer, plans = model
@@ -99,7 +99,7 @@ def transfer(plan: CrossvalPlan, folders: Folders, root: Path) -> Experiment:
     stages.append(Trainings("scratch", to_target))
 
     def layout() -> Layout:
-        title = f"Transfer from {short_name(source)} to {short_name(target)}"
+        title = f"Transfer from {short_dataset_name(source)} to {short_dataset_name(target)}"
         return Layout(title, _SETTINGS, next(iter(methods.values())))
 
     arms = (*before, *after, *scratch)
@@ -146,7 +146,7 @@ def weights_of(
 
 
 def _description(folders: Folders, dataset: str) -> dict:
-    path = folders.raw_dataset(dataset) / "dataset.json"
+    path = folders.raw_dataset_json(dataset)
     if not path.is_file():
         path = folders.dataset_json(dataset)
     return read_dataset_json(path, channels=True)

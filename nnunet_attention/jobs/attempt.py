@@ -127,7 +127,11 @@ class Attempt:
         log = self.output.log(self.step.name)
         note = full_disk_note([self.output.root, *self.step.written_folders])
         return "\n".join(
-            [f"{self.step.name} {how}; all it said: {log}", last_lines(log), *([note] * bool(note))]
+            [
+                f"{self.step.name} {how}; its output is in {log}",
+                last_lines(log),
+                *([note] * bool(note)),
+            ]
         )
 
     def _begin(self) -> None:

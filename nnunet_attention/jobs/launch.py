@@ -249,7 +249,7 @@ class _Launch:
                 self._fail(
                     step.name,
                     f"{step.name} ended without an error, but what it makes is still missing; "
-                    f"all it said: {self._output.log(step.name)}\n"
+                    f"its output is in {self._output.log(step.name)}\n"
                     f"{last_lines(self._output.log(step.name))}",
                 )
             elif not (

@@ -39,7 +39,7 @@ def devices(kind: str, gpus: int = 1, at_once: int = 1) -> list[Device]:
     Args:
         kind: cuda, cpu or mps.
         gpus: how many a step takes.
-        at_once: steps side by side where the device is no GPU.
+        at_once: steps side by side where the device is not a GPU.
 
     Raises:
         CommandError: if there are too few GPUs.

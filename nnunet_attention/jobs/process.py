@@ -235,7 +235,7 @@ def run_command(
     if exit_code != 0:
         raise CommandError(
             f"{command[0]} failed with exit code {exit_code}; "
-            f"the command and all it said: {log}\n{last_lines(log)}"
+            f"the command and its output are in {log}\n{last_lines(log)}"
         )
 
 

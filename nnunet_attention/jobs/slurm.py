@@ -116,7 +116,7 @@ class SlurmRunner:
             output: for logs, records and submitit's files.
             settings: for the jobs.
             prefix: begins the names of the jobs.
-            gpus: how many a step that takes a device gets; 0 where the device is no GPU.
+            gpus: how many a step that takes a device gets; 0 where the device is not a GPU.
 
         Raises:
             CommandError: if submitit or SLURM's commands are not there.

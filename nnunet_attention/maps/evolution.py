@@ -19,7 +19,7 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.files import require_writable
 from nnunet_attention.maps.limits import grey_limits, map_limits
 from nnunet_attention.maps.training_record import FOLDER, RecordedEpoch, read_recorded_epochs
-from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
 
 _PANEL_INCHES = 2.0
 _OPACITY = 0.6
@@ -40,7 +40,7 @@ def draw_evolution_of_fold(fold: Path, output: Path | None = None) -> list[Path]
     """
     if not fold.is_dir():
         raise CommandError(f"{fold}: there is no such folder")
-    labels = read_dataset_json(fold.absolute().parent / "dataset.json", ending=False)["labels"]
+    labels = read_dataset_json(fold.absolute().parent / DATASET_JSON, ending=False)["labels"]
     folder = output or fold / FOLDER
     require_writable(folder, "-o")
     return draw_evolution(fold, folder, labels)

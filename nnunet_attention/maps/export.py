@@ -295,7 +295,7 @@ class CaseExport:
             return None
         path = folder / f"{self.case}{self._ending}"
         if not path.is_file():
-            raise CommandError(f"-gt: there is no {path}; wanted is a label image for every case")
+            raise CommandError(f"-gt: there is no {path}; every case needs a label image")
         return self._read_labels(path)
 
     def _read_labels(self, path: Path) -> np.ndarray:

@@ -21,11 +21,11 @@ def named_cases(folder: Path, ending: str, channels: int, reader: str) -> list[s
     """
     names = sorted(path.name for path in folder.iterdir() if path.name.endswith(ending))
     if not names:
-        raise CommandError(f"-i {folder}: there is no image; wanted are files CASE_0000{ending}")
+        raise CommandError(f"-i {folder}: there is no image; files must be named CASE_0000{ending}")
     noted = [name for name in names if name.startswith("._")]
     if noted:
         raise CommandError(
-            f"-i {folder}: {noted[0]} is no image, but what macOS notes about {noted[0][2:]}; "
+            f"-i {folder}: {noted[0]} is not an image, but a note of macOS about {noted[0][2:]}; "
             f"delete such files: find {folder} -name '._*' -delete"
         )
     numbers: dict[str, list[str]] = {}
@@ -33,7 +33,7 @@ def named_cases(folder: Path, ending: str, channels: int, reader: str) -> list[s
         case, separator, number = name[: -len(ending)].rpartition("_")
         if not (case and separator and len(number) == 4 and number.isdecimal()):
             raise CommandError(
-                f"-i {folder}: {name} has no channel in its name; wanted are files "
+                f"-i {folder}: {name} has no channel in its name; files must be named "
                 f"CASE_0000{ending}, such as {name[: -len(ending)]}_0000{ending}"
             )
         numbers.setdefault(case, []).append(number)

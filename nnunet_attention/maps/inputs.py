@@ -131,7 +131,7 @@ def _with_itk(path: Path) -> Header:
             "for each channel"
         )
     if len(shape) not in (2, 3, 4):
-        raise ValueError(f"it has {len(shape)} axes, wanted are 3")
+        raise ValueError(f"it has {len(shape)} axes, expected 3")
     channels = shape[3] if len(shape) == 4 else 1
     return Header(channels, tuple(shape[:3]), tuple(spacing[:3]))
 
@@ -144,7 +144,7 @@ def _with_nibabel(path: Path) -> Header:
     if not isinstance(image, SpatialImage):
         raise ValueError("it holds no image")
     if len(image.shape) != 3:
-        raise ValueError(f"it has {len(image.shape)} axes, wanted are 3: one file for each channel")
+        raise ValueError(f"it has {len(image.shape)} axes, expected 3: one file for each channel")
     return Header(1, tuple(image.shape), tuple(map(float, image.header.get_zooms())))
 
 
@@ -154,7 +154,7 @@ def _with_tifffile(path: Path) -> Header:
     with tifffile.TiffFile(path) as tiff:
         shape = tiff.series[0].shape
     if len(shape) != 3:
-        raise ValueError(f"it has {len(shape)} axes, wanted are 3: one file for each channel")
+        raise ValueError(f"it has {len(shape)} axes, expected 3: one file for each channel")
     return Header(1, tuple(shape))
 
 
@@ -165,7 +165,7 @@ def _with_scikit_image(path: Path) -> Header:
     if len(shape) == 2:
         return Header(1, shape)
     if len(shape) != 3 or shape[2] not in (3, 4):
-        raise ValueError(f"it has shape {shape}, wanted is a picture in grey or in colours")
+        raise ValueError(f"it has shape {shape}, expected a picture in grey or in colour")
     return Header(shape[2], shape[:2])
 
 

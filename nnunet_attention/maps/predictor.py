@@ -221,8 +221,8 @@ class AttentionPredictor(nnUNetPredictor):
                 if not torch.isfinite(case["data"]).all():
                     name = "" if case["ofile"] is None else f"case {Path(case['ofile']).name}: "
                     raise CommandError(
-                        f"{name}the image holds NaN or infinity, of which a network makes nothing "
-                        "but the same; replace them"
+                        f"{name}the image holds NaN or infinity, which a network only passes on; "
+                        "replace them"
                     )
                 logits, maps = self.predict_logits_and_maps(case["data"])
                 if case["ofile"] is None:

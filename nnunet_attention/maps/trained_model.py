@@ -13,10 +13,17 @@ from torch import Tensor, nn
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.trusted_plans import build_from_plans
 from nnunet_attention.nnunet.checkpoints import FINAL
-from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_attention.nnunet.datasets import dataset_name
 from nnunet_attention.nnunet.lookups import find_trainer
-from nnunet_attention.nnunet.model_folders import ALL, ModelName, fold_folder, fold_folders
+from nnunet_attention.nnunet.model_folders import (
+    ALL,
+    PLANS_JSON,
+    ModelName,
+    fold_folder,
+    fold_folders,
+)
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.plans import read_plans
 from nnunet_attention.weights import load_checkpoint
 from nnunet_attention.weights.checkpoint import load_weights
@@ -66,8 +73,8 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
         raise CommandError(
             f"{folder}: there is no such model folder; check -m, or -d, -c, -tr and -p"
         )
-    plans = read_plans(folder / "plans.json")
-    dataset_json = read_dataset_json(folder / "dataset.json", channels=True)
+    plans = read_plans(folder / PLANS_JSON)
+    dataset_json = read_dataset_json(folder / DATASET_JSON, channels=True)
     names = _folds_to_use(folder, folds, checkpoint_name)
     checkpoints = [load_checkpoint(fold_folder(folder, fold) / checkpoint_name) for fold in names]
     trainer_name = checkpoints[0]["trainer_name"]
@@ -106,7 +113,7 @@ def trained_model_folder(
     dataset: str,
     configuration: str,
     trainer: str = "AttentionUNetTrainer",
-    plans: str = "nnUNetPlans",
+    plans: str = STOCK_PLANS,
 ) -> Path:
     """Return the folder in nnUNet_results of what was trained; it need not exist.
 

@@ -12,6 +12,7 @@ from nnunet_attention.files import remove
 from nnunet_attention.jobs.process import run_command
 from nnunet_attention.msd.archives import one_at_a_time
 from nnunet_attention.msd.task_folder import MsdTask, read_msd_task
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.dataset_names import full_dataset_name
 
 
@@ -60,7 +61,7 @@ def convert(
 
 def is_converted(raw: Path, dataset: str) -> bool:
     """Tell whether nnUNet_raw has a data set, which `convert` puts there as a whole."""
-    return (raw / dataset / "dataset.json").is_file()
+    return (raw / dataset / DATASET_JSON).is_file()
 
 
 def conversion_command(task_folder: Path, processes: int | None = None) -> list[str]:
@@ -105,7 +106,7 @@ def _with_test_folder(task: MsdTask, folder: Path) -> Iterator[Path]:
         return
     linked = folder / task.folder_name
     (linked / "imagesTs").mkdir(parents=True)
-    for name in ("imagesTr", "labelsTr", "dataset.json"):
+    for name in ("imagesTr", "labelsTr", DATASET_JSON):
         (linked / name).symlink_to(task.folder / name)
     yield linked
 

@@ -62,7 +62,7 @@ def run(
         source: Where the task folders come from; by default they are downloaded to ./msd.
         folders: nnU-Net's folders; by default those that its variables name.
         output: Folder for logs and manifest, as for `crossval.run`.
-        at_once: How many folds run side by side where the device is no GPU.
+        at_once: How many folds run side by side where the device is not a GPU.
         slurm: How to submit everything as jobs of SLURM; by default all runs on this machine.
         view: Shows what happens; by default nothing is shown.
 

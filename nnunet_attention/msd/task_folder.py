@@ -8,10 +8,10 @@ from pathlib import Path
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import parse_json, write_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.dataset_names import full_dataset_name
 
 _ENDING = ".nii.gz"
-_DESCRIPTION = "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class MsdTask:
 
 def is_task_folder(folder: Path) -> bool:
     """Tell whether a folder looks like a task folder; `read_msd_task` checks all of it."""
-    return (folder / _DESCRIPTION).is_file()
+    return (folder / DATASET_JSON).is_file()
 
 
 def read_msd_task(folder: Path) -> MsdTask:
@@ -84,7 +84,7 @@ def read_msd_task(folder: Path) -> MsdTask:
             f"{folder}: its name must be like Task04_Hippocampus; nnU-Net takes the data "
             "set's number and name from it"
         )
-    description = _read_description(folder / _DESCRIPTION)
+    description = _read_description(folder / DATASET_JSON)
     cases = []
     for file_name in _image_names(folder, description):
         if not file_name.endswith(_ENDING):
@@ -94,7 +94,7 @@ def read_msd_task(folder: Path) -> MsdTask:
             if not path.is_file():
                 raise CommandError(
                     f"{folder}: {path.parent.name}/{path.name} is missing although "
-                    "dataset.json lists it; unpack the task anew"
+                    "dataset.json lists it; unpack the task again"
                 )
         cases.append(case)
     return MsdTask(
@@ -160,7 +160,7 @@ def copy_cases(task: MsdTask, cases: Iterable[str], folder: Path) -> Path:
         shutil.copyfile(task.image(case), target / "imagesTr" / (case + _ENDING))
         shutil.copyfile(task.label(case), target / "labelsTr" / (case + _ENDING))
     write_json(
-        target / _DESCRIPTION,
+        target / DATASET_JSON,
         {
             **task.description,
             "numTraining": len(copied),

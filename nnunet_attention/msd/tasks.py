@@ -77,7 +77,7 @@ def find_task(text: str) -> Task:
         ):
             return task
     raise CommandError(
-        f"{text} is no task of the Decathlon; choose from {', '.join(t.name for t in TASKS)}"
+        f"{text} is not a task of the Decathlon; choose from {', '.join(t.name for t in TASKS)}"
     )
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.attention_unet import AttentionResidualEncoderUNet, AttentionUNet
 from nnunet_attention.networks.trusted_plans import build_named_network, network_class
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 
 # The paths on the right are written into plans and stay importable for good.
 _GATED_PATH_OF = {
@@ -42,7 +43,7 @@ def attention_class_path(network_class_name: str) -> str:
         supported = ", ".join(known.__name__ for known in _GATED_PATH_OF)
         raise UnsupportedNetworkError(
             f"the plans name the network {network_class_name}; attention gates are supported on "
-            f"{supported}. Choose plans with one of these (-p nnUNetPlans or "
+            f"{supported}. Choose plans with one of these (-p {STOCK_PLANS} or "
             f"-p nnUNetResEncUNetLPlans) or another trainer."
         )
     return _GATED_PATH_OF[plain]

@@ -24,12 +24,12 @@ def check_axes(plans: Mapping, configuration: Mapping) -> None:
         axes = plans.get(name, [0, 1, 2])
         if not _are_whole(axes, 0) or sorted(axes) != [0, 1, 2]:
             raise CommandError(
-                f"the plans have {axes!r} for {name}; wanted is an order of the axes 0, 1 and 2"
+                f"the plans have {axes!r} for {name}; expected an order of the axes 0, 1 and 2"
             )
     patch_size = configuration.get("patch_size", [1, 1, 1])
     if not _are_whole(patch_size, 1) or len(patch_size) not in (2, 3):
         raise CommandError(
-            f"the plans have {patch_size!r} for patch_size; wanted are 2 or 3 whole numbers above 0"
+            f"the plans have {patch_size!r} for patch_size; expected 2 or 3 whole numbers above 0"
         )
     spacing_mm = configuration.get("spacing", [1.0] * len(patch_size))
     if not (
@@ -37,7 +37,7 @@ def check_axes(plans: Mapping, configuration: Mapping) -> None:
         and all(isinstance(step, (int, float)) and 0 < step < math.inf for step in spacing_mm)
     ):
         raise CommandError(
-            f"the plans have {spacing_mm!r} for spacing; wanted is a positive number for each axis"
+            f"the plans have {spacing_mm!r} for spacing; expected a positive number for each axis"
         )
     arguments = configuration["architecture"]["arch_kwargs"]
     for name in ("strides", "kernel_sizes"):
@@ -46,7 +46,7 @@ def check_axes(plans: Mapping, configuration: Mapping) -> None:
             sizes = row if isinstance(row, (list, tuple)) else [row] * len(patch_size)
             if not _are_whole(sizes, 1) or len(sizes) != len(patch_size):
                 raise CommandError(
-                    f"the plans have {row!r} among {name}; wanted are {len(patch_size)} positive "
+                    f"the plans have {row!r} among {name}; expected {len(patch_size)} positive "
                     f"whole numbers, as many as the patch has axes"
                 )
 

@@ -37,7 +37,7 @@ def network_class(path: str) -> type[nn.Module]:
         if _is_network_part(network, _NETWORK_PACKAGES):
             return network
     raise CommandError(
-        f"the plans name the network {path}, which is not imported: wanted is a network of "
+        f"the plans name the network {path}, which is not imported: expected a network of "
         f"dynamic_network_architectures or nnunet_attention, such as nnU-Net's PlainConvUNet and "
         f"ResidualEncoderUNet, as loading anything else could execute code"
     )
@@ -55,7 +55,7 @@ def check_layer(name: str, path: object) -> None:
     """
     if not _is_network_part(_located(path, _LAYER_PACKAGES), _LAYER_PACKAGES):
         raise CommandError(
-            f"the plans name {path} for {name}, which is not imported: wanted is a layer of "
+            f"the plans name {path} for {name}, which is not imported: expected a layer of "
             f"{' or '.join(package.rstrip('.') for package in _LAYER_PACKAGES)}, as loading "
             f"anything else could execute code"
         )
@@ -84,7 +84,7 @@ def check_is_of_nnunet(name: str, value: object, package: str) -> None:
         fits = isinstance(found, type) and issubclass(found, LabelManager)
     if not fits or not str(getattr(found, "__module__", "")).startswith(home):
         raise CommandError(
-            f"the plans name {value!r} for {name}; wanted is "
+            f"the plans name {value!r} for {name}; expected "
             f"{'a function' if is_function else 'a class'} of {home.rstrip('.')}"
         )
 

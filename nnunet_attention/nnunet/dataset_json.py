@@ -6,6 +6,8 @@ from pathlib import Path
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
 
+DATASET_JSON = "dataset.json"
+"""The name of the file, in folders of data, of preprocessed data and of models alike."""
 _EXAMPLES = {
     "file_ending": '"file_ending": ".nii.gz"',
     "labels": '"labels": {"background": 0, "organ": 1}',
@@ -116,7 +118,7 @@ def _check_channels(where: str, name: str, channels: object) -> None:
         raise _wrong(where, name, f"has {', '.join(map(str, channels))}, not 0 to N-1")
     for value in channels.values():
         if not isinstance(value, str):
-            raise _wrong(where, name, f"has the name {value!r}, which is no text")
+            raise _wrong(where, name, f"has the name {value!r}, which is not text")
 
 
 def _is_inverted(labels: Mapping) -> bool:

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.nnunet.dataset_json import read_dataset_json
-from nnunet_attention.nnunet.dataset_names import is_dataset_name, number_of_dataset
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
+from nnunet_attention.nnunet.dataset_names import (
+    DATASET_PREFIX,
+    names_with_number,
+)
 from nnunet_attention.nnunet.environment import PREPROCESSED, RAW, folder_from_environment
 
 
@@ -16,7 +19,7 @@ def dataset_name(name_or_id: str) -> str:
     Raises:
         CommandError: if nnU-Net knows none, or several with that number.
     """
-    if name_or_id.startswith("Dataset"):
+    if name_or_id.startswith(DATASET_PREFIX):
         return name_or_id
     names = _names_with_number(name_or_id)
     if len(names) == 1:
@@ -40,8 +43,7 @@ def _names_with_number(text: str) -> list[str]:
     except OSError as error:
         raise CommandError(f"-d {text}: {error.filename}: {error.strerror}; check it") from error
     # nnU-Net goes by how a name begins: 100 is also Dataset1000_Name to it.
-    names = [name for name in names if is_dataset_name(name)]
-    return [name for name in names if int(number_of_dataset(name)) == int(text)]
+    return names_with_number(names, text)
 
 
 def dataset_folder(name: str) -> Path:
@@ -61,9 +63,9 @@ def raw_folder(name: str) -> Path:
             read.
     """
     folder = folder_from_environment(RAW) / name
-    if not (folder / "dataset.json").is_file():
-        raise CommandError(f"{folder / 'dataset.json'}: there is no such file; check -d")
-    read_dataset_json(folder / "dataset.json", channels=True)
+    if not (folder / DATASET_JSON).is_file():
+        raise CommandError(f"{folder / DATASET_JSON}: there is no such file; check -d")
+    read_dataset_json(folder / DATASET_JSON, channels=True)
     return folder
 
 

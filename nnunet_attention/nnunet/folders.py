@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.environment import (
     PREPROCESSED,
     RAW,
@@ -16,6 +17,9 @@ from nnunet_attention.nnunet.environment import (
 from nnunet_attention.nnunet.model_folders import ModelName, fold_folder
 from nnunet_attention.nnunet.splits import SPLITS_FILE
 
+REFERENCES = "gt_segmentations"
+"""nnU-Net's copy of the references, below a preprocessed data set."""
+RAW_REFERENCES = "labelsTr"
 _VARIABLES = (RAW, PREPROCESSED, RESULTS)
 
 
@@ -44,12 +48,16 @@ class Folders:
     def raw_dataset(self, dataset: str) -> Path:
         return self.raw / dataset
 
+    def raw_dataset_json(self, dataset: str) -> Path:
+        """Return the description that the user has written."""
+        return self.raw_dataset(dataset) / DATASET_JSON
+
     def dataset(self, dataset: str) -> Path:
         return self.preprocessed / dataset
 
     def dataset_json(self, dataset: str) -> Path:
         """Return the copy that planning makes, which training reads."""
-        return self.dataset(dataset) / "dataset.json"
+        return self.dataset(dataset) / DATASET_JSON
 
     def fingerprint(self, dataset: str) -> Path:
         return self.dataset(dataset) / "dataset_fingerprint.json"
@@ -66,7 +74,7 @@ class Folders:
         return self.dataset(dataset) / f".{identifier}.unfinished"
 
     def references(self, dataset: str) -> Path:
-        return self.dataset(dataset) / "gt_segmentations"
+        return self.dataset(dataset) / REFERENCES
 
     def splits(self, dataset: str) -> Path:
         return self.dataset(dataset) / SPLITS_FILE

@@ -13,7 +13,10 @@ from nnunet_attention.nnunet.planners import STOCK_PLANS
 
 ALL = "all"
 SUMMARY = "summary.json"
-_SEPARATOR = "__"
+PLANS_JSON = "plans.json"
+"""A model's copy of the plans that it was trained with; DATASET_JSON lies beside it."""
+SEPARATOR = "__"
+"""Stands between the parts of a model's name, and so in none of them."""
 _FOLD = "fold_"
 
 
@@ -27,23 +30,23 @@ class ModelName(NamedTuple):
     @property
     def folder(self) -> str:
         """The folder's name, `TRAINER__PLANS__CONFIGURATION`."""
-        return _SEPARATOR.join(self)
+        return SEPARATOR.join(self)
 
 
 def model_name(folder: str) -> ModelName | None:
     """Read trainer, plans and configuration off a folder's name; None if it is no model's."""
-    parts = folder.split(_SEPARATOR)
+    parts = folder.split(SEPARATOR)
     return ModelName(*parts) if len(parts) == 3 and all(parts) else None
 
 
 def model_title(trainer: str, plans: str) -> str:
     """Name a model in tables, `TRAINER__PLANS`; its configuration stands elsewhere."""
-    return f"{trainer}{_SEPARATOR}{plans}"
+    return f"{trainer}{SEPARATOR}{plans}"
 
 
 def split_title(title: str) -> tuple[str, str | None]:
     """Split `TRAINER__PLANS`; the plans are None where a trainer alone is named."""
-    trainer, separator, plans = title.partition(_SEPARATOR)
+    trainer, separator, plans = title.partition(SEPARATOR)
     return trainer, plans if separator else None
 
 

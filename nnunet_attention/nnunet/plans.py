@@ -14,7 +14,8 @@ from nnunet_attention.files import (
     read_json,
     write_json,
 )
-from nnunet_attention.nnunet.model_folders import fold_folders
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
+from nnunet_attention.nnunet.model_folders import PLANS_JSON, fold_folders
 
 # Besides the configuration: what preprocessing, training and export read.
 _OF_PLANS = (
@@ -77,7 +78,7 @@ def save_plans(plans: Mapping, path: Path) -> None:
             if existing["configurations"].get(name) != configuration
         ]
         raise CommandError(
-            f"{path} exists with another content ({', '.join(different)}); models may depend on "
+            f"{path} exists with other content ({', '.join(different)}); models may depend on "
             "it. Choose another name with -overwrite_plans_name, or remove the file"
         )
     try:
@@ -120,7 +121,7 @@ def identifier_of(plans: Mapping, name: str) -> str:
     if not isinstance(identifier, str) or not is_plain_name(identifier):
         raise CommandError(
             f"-c {name}: the plans {plans.get('plans_name')} of {plans.get('dataset_name')} have "
-            f"{identifier!r} for data_identifier; wanted is the name of a folder: plan again"
+            f"{identifier!r} for data_identifier; expected the name of a folder: plan again"
         )
     return identifier
 
@@ -176,11 +177,11 @@ def check_unchanged(model: Path, plans: Mapping, configuration: str, dataset_jso
         CommandError: with the differences, if a fold has begun with other plans.
     """
     begun = any(any(fold.glob("checkpoint_*.pth")) for _, fold in fold_folders(model))
-    if not begun or not (model / "plans.json").is_file():
+    if not begun or not (model / PLANS_JSON).is_file():
         return
     try:
-        trained = read_json(model / "plans.json")
-        described = read_json(model / "dataset.json")
+        trained = read_json(model / PLANS_JSON)
+        described = read_json(model / DATASET_JSON)
         before = relevant(trained, configuration, described)
     except (CommandError, KeyError, TypeError):
         return  # Half written by a kill; the next fold writes it again.

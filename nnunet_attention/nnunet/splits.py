@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import parse_json, written_beside
+from nnunet_attention.nnunet.model_folders import ALL
 
 SPLITS_FILE = "splits_final.json"
 # As many as nnU-Net makes where there is no such file.
@@ -63,7 +64,7 @@ def check_splits(splits: list[dict], path: Path, cases: Collection[str] | None, 
         CommandError: if they have no such fold, one of its lists is empty, a case is in both, or
             they name cases that are not there.
     """
-    if fold == "all":
+    if fold == ALL:
         return
     if int(fold) >= len(splits):
         # nnU-Net would silently train on a random 80:20 split.

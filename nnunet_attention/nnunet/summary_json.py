@@ -80,7 +80,7 @@ def parse_summary(content: Mapping, where: str) -> Summary:
     entries = content.get("metric_per_case")
     if not isinstance(entries, list) or not entries:
         raise CommandError(
-            f"{where} is no summary of nnU-Net: no metric_per_case; {SUMMARY_REMEDY}"
+            f"{where} is not a summary of nnU-Net: no metric_per_case; {SUMMARY_REMEDY}"
         )
     cases = tuple(_case(entry, number, where) for number, entry in enumerate(entries))
     written = content.get("tolerance_mm")
@@ -133,7 +133,7 @@ def label_of_key(key: str) -> Label | str:
 def _case(entry: object, number: int, where: str) -> CaseMetrics:
     if not isinstance(entry, dict):
         raise CommandError(
-            f"{where}: entry {number} of metric_per_case is no object; {SUMMARY_REMEDY}"
+            f"{where}: entry {number} of metric_per_case is not an object; {SUMMARY_REMEDY}"
         )
     reference, prediction = entry.get("reference_file"), entry.get("prediction_file")
     if not isinstance(reference, str) or not reference:
@@ -163,7 +163,7 @@ def _numbers(values: object, where: str) -> dict[str, float]:
     for key, value in numbers.items():
         if not _is_number(value):
             raise CommandError(
-                f"{where}: {key} is {json.dumps(value)}, no number; {SUMMARY_REMEDY}"
+                f"{where}: {key} is {json.dumps(value)}, not a number; {SUMMARY_REMEDY}"
             )
     return numbers
 

@@ -152,7 +152,7 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
         return "one of its parts cannot be unpacked"
     if isinstance(error, (RuntimeError, pickle.UnpicklingError)):
         return _first_line(error)
-    return "what it holds ends too soon or is no pickle of torch's"
+    return "what it holds ends too soon or is not a pickle of torch's"
 
 
 def _first_line(error: Exception) -> str:
@@ -186,7 +186,7 @@ def _require(path: Path, prefix: str, found: Mapping, names: Iterable[str]) -> N
     missing = [prefix + name for name in names if name not in found]
     if missing:
         raise CommandError(
-            f"{path} is not a checkpoint of nnU-Net: {', '.join(missing)} missing; wanted is a "
+            f"{path} is not a checkpoint of nnU-Net: {', '.join(missing)} missing; expected a "
             f"checkpoint_final.pth or checkpoint_best.pth that nnUNetv2_train wrote"
         )
 

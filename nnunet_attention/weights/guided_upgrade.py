@@ -8,6 +8,7 @@ from nnunetv2.paths import nnUNet_results
 
 from nnunet_attention.nnunet.checkpoints import BEST, FINAL
 from nnunet_attention.nnunet.model_folders import ModelName
+from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.weights.model_folder import UpgradedModelFolder, upgrade_model_folder
 from nnunet_attention.weights.upgrade import TRAINER_NAME, upgrade_checkpoint_file
 
@@ -55,7 +56,7 @@ def _about_checkpoint(target: Path, init_arguments: Mapping, difference: float) 
             str(plans.get("dataset_name", "DATASET")),
             init_arguments["configuration"],
             str(init_arguments.get("fold", 0)),
-            *("-p", str(plans.get("plans_name", "nnUNetPlans"))),
+            *("-p", str(plans.get("plans_name", STOCK_PLANS))),
             *("-tr", TRAINER_NAME),
             *("-pretrained_weights", str(target)),
         ]
@@ -64,7 +65,7 @@ def _about_checkpoint(target: Path, init_arguments: Mapping, difference: float) 
 
 
 def _about_folder(target: Path, folder: UpgradedModelFolder) -> list[str]:
-    plans_name = str(folder.plans.get("plans_name", "nnUNetPlans"))
+    plans_name = str(folder.plans.get("plans_name", STOCK_PLANS))
     dataset_name = str(folder.plans.get("dataset_name", "DATASET"))
     which = _folds_and_checkpoint(folder.folds)
     files = ["-i", "IMAGES", "-o", "SEGMENTATIONS"]

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import disk_error, parse_json, require_writable, write_json
 from nnunet_attention.nnunet.checkpoints import BEST, FINAL
-from nnunet_attention.nnunet.dataset_json import check_dataset_json
-from nnunet_attention.nnunet.model_folders import fold_folders
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, check_dataset_json
+from nnunet_attention.nnunet.model_folders import PLANS_JSON, fold_folders
 from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
 from nnunet_attention.weights.upgrade import plans_with_full_resolution_gate, upgrade_checkpoint
 
@@ -65,9 +65,9 @@ def upgrade_model_folder(
     require_writable(target.parent, "-o")
     if not target.parent.is_dir():
         raise CommandError(f"cannot write {target}: create the folder {target.parent} first")
-    plans = _read_json(source / "plans.json")
-    dataset_json = _read_json(source / "dataset.json")
-    check_dataset_json(dataset_json, str(source / "dataset.json"), channels=True)
+    plans = _read_json(source / PLANS_JSON)
+    dataset_json = _read_json(source / DATASET_JSON)
+    check_dataset_json(dataset_json, str(source / DATASET_JSON), channels=True)
     folds = {
         (folder / name).relative_to(source): fold
         for fold, folder in fold_folders(source)
@@ -107,12 +107,12 @@ def upgrade_model_folder(
                 f"{', '.join(sorted(set(configuration_names)))}; a model folder has one"
             )
 
-        for name in ("dataset.json", "plans.json", *_COPIED_IF_PRESENT):
+        for name in (DATASET_JSON, PLANS_JSON, *_COPIED_IF_PRESENT):
             if (source / name).is_file():
                 shutil.copyfile(source / name, unfinished / name)
         if gate_full_resolution:
             plans = plans_with_full_resolution_gate(plans, configuration_name)
-            write_json(unfinished / "plans.json", plans, indent=4, allow_nan=True)
+            write_json(unfinished / PLANS_JSON, plans, indent=4, allow_nan=True)
         if target.exists():
             target.rmdir()
         os.rename(unfinished, target)
@@ -128,7 +128,7 @@ def _read_json(path: Path) -> dict:
         content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CommandError(
-            f"{path.parent} is not a model folder of nnU-Net: {path.name} is missing; wanted is "
+            f"{path.parent} is not a model folder of nnU-Net: {path.name} is missing; expected "
             f"the folder TRAINER__PLANS__CONFIGURATION that holds it and fold_0, fold_1, ..."
         ) from error
     except (OSError, ValueError) as error:

@@ -19,7 +19,6 @@ from benchmarks.hippocampus.collecting import (
     small_copy,
     trained_model,
 )
-from benchmarks.hippocampus.paired import over_cases, over_seeds_and_cases
 from benchmarks.hippocampus.reporting import (
     dice_table,
     draw,
@@ -38,10 +37,14 @@ from benchmarks.hippocampus.schedules import (
     training_environment,
 )
 from benchmarks.hippocampus.training import add_configuration, collected_model
+from benchmarks.preparation import bring_data
 from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
 from nnunet_attention.evaluation.leaderboard import methods
 from nnunet_attention.evaluation.leaderboard.tables import MINUS
+from nnunet_attention.evaluation.statistics.equivalence import equivalence
+from nnunet_attention.evaluation.statistics.estimates import over_units
+from nnunet_attention.evaluation.statistics.repeats import mean_over_repeats
 from nnunet_attention.trainers.short import short_schedule, short_seed
 
 each_schedule = pytest.mark.parametrize(
@@ -180,9 +183,9 @@ def test_an_empty_folder_is_prepared_although_trainings_have_no_workers(tmp_path
     architecture = plans["configurations"]["3d_fullres"]["architecture"]
     assert architecture["arch_kwargs"]["gate_start"] == "open"
     assert plans["configurations"]["3d_fullres_batch2"]["batch_size"] == 2
+    log = (work / "logs" / "preparation.log").read_text()
+    assert log.index("nnUNetv2_convert_MSD_dataset") < log.index("nnUNetv2_plan_and_preprocess")
     assert [command[0] for command in commands] == [
-        "nnUNetv2_convert_MSD_dataset",
-        "nnUNetv2_plan_and_preprocess",
         "nnunet-attention",
         "nnunet-attention",
     ]
@@ -191,7 +194,7 @@ def test_an_empty_folder_is_prepared_although_trainings_have_no_workers(tmp_path
 @needs(NUCLEI)
 def test_a_data_set_in_nnunets_format_is_taken_as_it_is(tmp_path):
     raw = tmp_path / "nnUNet_raw" / NUCLEI.name
-    assert training._bring_data(NUCLEI, raw, tmp_path, 1, {}) == 0
+    assert bring_data(NUCLEI, raw.parent, {}, tmp_path / "log", 1) == NUCLEI.name
     files = sorted(path.relative_to(NUCLEI) for path in NUCLEI.rglob("*") if path.is_file())
     assert sorted(path.relative_to(raw) for path in raw.rglob("*") if path.is_file()) == files
 
@@ -261,22 +264,22 @@ def test_the_table_of_runs_lists_models_seeds_folds_and_machines():
 
 def test_with_one_training_the_interval_is_that_of_the_paired_t_test():
     differences = np.array([[0.01, -0.02, 0.03, 0.005]])
-    found = over_cases(differences)
+    found = over_units(differences.mean(axis=0))
     expected = stats.ttest_1samp(differences[0], 0).confidence_interval(0.95)
-    assert found.interval == pytest.approx((expected.low, expected.high), rel=1e-12)
+    assert found.interval() == pytest.approx((expected.low, expected.high), rel=1e-12)
     # By scipy's one-sided tests.
     for margin in (0.005, 0.05):
         below = stats.ttest_1samp(differences[0], -margin, alternative="greater").pvalue
         above = stats.ttest_1samp(differences[0], margin, alternative="less").pvalue
-        assert found.equivalence_p_value(margin) == pytest.approx(max(below, above), rel=1e-12)
-    assert over_seeds_and_cases(differences) is None
+        assert equivalence(found, margin).p_value == pytest.approx(max(below, above), rel=1e-12)
+    assert mean_over_repeats(differences, resamples=0) is None
 
 
 def test_over_seeds_and_cases_by_hand():
     # Means of the seeds 2 and 4, of the cases 2, 3 and 4; nothing is left over but +-0.
     differences = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])
     # A = 3 * 2 = 6, B = 2 * 1 = 2, E = 0: variance (6 + 2) / 6 and 8 ** 2 / (36 / 1 + 4 / 2).
-    found = over_seeds_and_cases(differences)
+    found = mean_over_repeats(differences, resamples=0).estimate
     assert found.mean == 3
     assert found.standard_error == pytest.approx((8 / 6) ** 0.5)
     assert found.degrees_of_freedom == pytest.approx(64 / 38)
@@ -290,7 +293,7 @@ def test_over_seeds_and_cases_covers_the_truth():
         seeds = generator.normal(0, 0.005, (3, 1))
         cases = generator.normal(0, 0.02, (1, 40))
         values = seeds + cases + generator.normal(0, 0.01, (3, 40))
-        low, high = over_seeds_and_cases(values).interval
+        low, high = mean_over_repeats(values, resamples=0).estimate.interval()
         covered += low <= 0 <= high
     assert 0.90 < covered / 400 < 0.99
 

@@ -28,7 +28,7 @@ def fails_with_one_message(capsys, arguments: list[str]) -> str:
         (["--data", "nowhere"], "nowhere is not a folder"),
         (["--cases", "4"], "use at least 5 cases or --folds all"),
         (["--folds", "5"], "--folds 5: choose from 0 1 2 3 4, or all"),
-        (["--folds", "0", "all"], "give it alone"),
+        (["--folds", "0", "all"], "give it by itself"),
         (["--data", "."], "its name must be like Task04_Hippocampus"),
     ],
 )
@@ -134,7 +134,10 @@ def test_an_interrupted_demo_says_how_to_go_on(capsys, tmp_path, monkeypatch):
 
     monkeypatch.setattr("nnunet_attention.demo.running.run", run)
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 130
-    assert "what is finished is kept, go on with the same command" in capsys.readouterr().err
+    assert (
+        "what is finished is kept; run the same command again to continue"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_folder_below_a_file_is_refused(capsys, tmp_path):

@@ -133,7 +133,7 @@ def test_missing_folds_are_named_with_those_that_are_there(model, images, tmp_pa
     [
         (("-m", "nowhere", "-f", 0), "nowhere: there is no such model folder"),
         (("-f", 0), "give either the model's folder with -m, or -d and -c"),
-        (("-d", 900), "-d wants -c too"),
+        (("-d", 900), "-d needs -c too"),
         (("-d", 900, "-c", "3d_fullres", "-m", "x"), "give either"),
         (("-m", "x", "-gt", "nowhere"), "-gt nowhere: there is no such folder"),
         (("-m", "x", "-num_parts", 2, "-part_id", 2), "the parts are 0 to 1"),
@@ -174,13 +174,13 @@ def test_missing_images_channels_and_references_are_named(model, images, tmp_pat
     common = ("-o", tmp_path / "out", "-m", model, "-f", 0)
     assert "there is no such folder" in error_of(capsys, "-i", tmp_path / "none", *common)
     (tmp_path / "empty").mkdir()
-    assert "wanted are files CASE_0000.nii.gz" in error_of(
+    assert "files must be named CASE_0000.nii.gz" in error_of(
         capsys, "-i", tmp_path / "empty", *common
     )
     for name in ("one.nii.gz", "hippocampus_127.nii.gz", "_0000.nii.gz"):
         unnumbered = shutil.copy(images / "one_0000.nii.gz", images / name)
         message = error_of(capsys, "-i", images, *common)
-        assert f"{name} has no channel in its name; wanted are files CASE_0000.nii.gz" in message
+        assert f"{name} has no channel in its name; files must be named CASE_0000.nii.gz" in message
         unnumbered.unlink()
     (images / "one_0001.nii.gz").unlink()
     assert "one_0001.nii.gz missing" in error_of(capsys, "-i", images, *common)
@@ -200,7 +200,7 @@ def test_channels_other_than_the_models_are_named_with_their_case(model, images,
     for path in added:
         path.unlink()
     of_macos = shutil.copy(one, images / "._one_0000.nii.gz")
-    assert "._one_0000.nii.gz is no image, but what macOS" in error_of(capsys, *common)
+    assert "._one_0000.nii.gz is not an image, but a note of macOS" in error_of(capsys, *common)
     of_macos.unlink()
     (images / "two_0000.nii.gz").unlink()
     assert "case two: two_0000.nii.gz missing" in error_of(capsys, *common)

@@ -58,7 +58,7 @@ def test_without_a_connection_there_is_one_line_and_no_rubbish(tmp_path, no_netw
 def test_unknown_task_is_told_before_anything_is_fetched(no_network, tmp_path, capsys):
     command = ["msd", "fetch", "4", "kidney", "-o", str(tmp_path / "msd"), "--url", no_network]
     assert main(command) == 1
-    assert "kidney is no task of the Decathlon" in capsys.readouterr().err
+    assert "kidney is not a task of the Decathlon" in capsys.readouterr().err
 
 
 def test_run_takes_a_local_copy_to_a_leaderboard_beside_published_results(

@@ -4,6 +4,7 @@ from rich.console import Console
 
 from nnunet_attention.cost import ConfigurationCost, GateCost, NetworkCost
 from nnunet_attention.cost.tables import gate_table, network_table
+from nnunet_attention.evaluation.leaderboard.grid.terminal import print_grid
 
 GATE = GateCost(1, 6, 8, 3, (1, 2, 2), 1500, 0.0125, 2_500_000, 0.5)
 PLAIN = NetworkCost((4, 6, 8), 2_000_000, 10**9, 2**30, 4.0)
@@ -19,10 +20,10 @@ COST = ConfigurationCost(
 )
 
 
-def lines_of(table) -> list[str]:
-    console = Console(width=120)
+def lines_of(grid, width=120) -> list[str]:
+    console = Console(width=width)
     with console.capture() as capture:
-        console.print(table)
+        print_grid(grid, console)
     return capture.get().splitlines()
 
 
@@ -42,7 +43,10 @@ def test_growth_is_over_the_plain_network():
         "1.50 (+50.00%)",
         "5.00 (+25.00%)",
     ]
-    assert "features per stage, wide: 5 7 9" in lines[-1]
+    assert lines[-2:] == [
+        "features per stage, plain and attention: 4 6 8",
+        "features per stage, wide: 5 7 9",
+    ]
 
 
 def test_gates_have_their_shares_and_their_start():
@@ -52,4 +56,10 @@ def test_gates_have_their_shares_and_their_start():
         *("1", "6", "8", "3", "1x2x2"),
         *("1.5 (1.25%)", "2.5 (50.00%)"),
     ]
-    assert "start of a new training: open (every coefficient 0.95)" in lines[-1]
+    assert lines[-1] == "start of a new training: open (every coefficient 0.95)"
+
+
+def test_in_a_narrow_terminal_no_number_is_broken():
+    lines = lines_of(network_table(COST), width=50)
+    assert max(map(len, lines)) <= 50
+    assert any("GFLOPs / patch" in line and "2.00 (+100.00%)" in line for line in lines)

@@ -94,7 +94,7 @@ def test_after_a_failure_the_next_run_goes_on_with_what_failed(
     fast_nnunet, settings, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("FAKE_FAILURE", f"-tr {ATTENTION}")
-    with pytest.raises(CommandError, match=r"AttentionUNetTrainer_short.*start the demo again"):
+    with pytest.raises(CommandError, match=r"AttentionUNetTrainer_short.*run the demo again"):
         demo.run(settings, tmp_path / "demo")
     done = journals(tmp_path / "demo")
     assert list(done) == [f"{PLAIN}/fold_0"]

@@ -29,13 +29,10 @@ def prediction(folders, tmp_path) -> Prediction:
 
 
 def write_summary(folder, *cases: str) -> None:
+    files = [str(folder / f"{case}.nii.gz") for case in cases]
+    metrics = {"1": {"Dice": 1.0}}
     entries = [
-        {
-            "prediction_file": str(folder / f"{case}.nii.gz"),
-            "reference_file": f"{case}.nii.gz",
-            "metrics": {"1": {"Dice": 1.0}},
-        }
-        for case in cases
+        {"prediction_file": file, "reference_file": file, "metrics": metrics} for file in files
     ]
     write(folder / "summary.json", {"metric_per_case": entries})
 

@@ -5,9 +5,9 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.experiments.stages import (
     configuration_of,
     method_titles,
-    short_name,
     single_stage_configuration_of,
 )
+from nnunet_attention.nnunet.dataset_names import short_dataset_name
 
 
 def test_methods_are_called_as_in_the_paper():
@@ -30,8 +30,8 @@ def test_methods_of_one_title_are_told_apart_by_trainer_and_plans():
     ]
 
 
-def test_short_name_leaves_the_number_out():
-    assert short_name("Dataset003_Liver_Tumour") == "Liver_Tumour"
+def test_a_short_name_leaves_the_number_out():
+    assert short_dataset_name("Dataset003_Liver_Tumour") == "Liver_Tumour"
 
 
 def test_an_experiment_has_one_configuration():

@@ -58,7 +58,7 @@ def test_the_record_of_an_attempt_says_what_ran_where_and_how_it_ended(
         "message": attempt.poll().message,
     }
     assert {name: record[name] for name in expected} == expected
-    assert "thing failed with exit code 3; all it said:" in record["message"]
+    assert "thing failed with exit code 3; its output is in" in record["message"]
     assert not (tmp_path / ".thing.lock").exists()
 
 

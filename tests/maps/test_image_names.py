@@ -28,7 +28,7 @@ def test_colours_of_one_picture_are_all_channels(tmp_path):
         (["a.png"], "a.png has no channel in its name"),
         (["_0000.png"], "_0000.png has no channel in its name"),
         (["a_001.png"], "a_001.png has no channel in its name"),
-        (["._a_0000.png", "a_0000.png"], "._a_0000.png is no image, but what macOS"),
+        (["._a_0000.png", "a_0000.png"], "._a_0000.png is not an image, but a note of macOS"),
         (["a_0000.png", "a_0001.png", "a_0002.png"], r"channel\(s\) 0000, 0001, 0002, but"),
         (["a_0001.png"], r"case a: a_0000.png missing; the model takes 2 channel\(s\)"),
         (["a_0000.nii.gz"], "there is no image"),

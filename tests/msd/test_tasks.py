@@ -15,7 +15,7 @@ def test_task_is_found_by_any_of_its_names(text):
 
 @pytest.mark.parametrize("text", ["0", "11", "Kidney", "Task05_Hippocampus", ""])
 def test_what_is_no_task_is_refused_with_the_ten_that_are(text):
-    with pytest.raises(CommandError, match=r"is no task of the Decathlon.*Task10_Colon"):
+    with pytest.raises(CommandError, match=r"is not a task of the Decathlon.*Task10_Colon"):
         find_task(text)
 
 

@@ -11,7 +11,7 @@ from nnunet_attention.networks.trusted_plans import check_plans
 @pytest.mark.parametrize("name", ["transpose_forward", "transpose_backward"])
 def test_an_order_of_axes_that_is_none_is_refused(name, axes, minimal_plans):
     minimal_plans[name] = axes
-    with pytest.raises(CommandError, match=f"for {name}; wanted is an order of the axes"):
+    with pytest.raises(CommandError, match=f"for {name}; expected an order of the axes"):
         check_plans(minimal_plans, "3d_fullres")
 
 
@@ -25,14 +25,14 @@ def test_a_patch_of_other_axes_than_the_strides_is_refused(size, minimal_plans):
 @pytest.mark.parametrize("spacing", [[[], 1, 1], [3, 0, 1], [3, float("nan"), 1], None])
 def test_a_spacing_that_is_none_is_refused(spacing, minimal_plans):
     minimal_plans["configurations"]["3d_fullres"]["spacing"] = spacing
-    with pytest.raises(CommandError, match=r"for spacing; wanted is a positive number"):
+    with pytest.raises(CommandError, match=r"for spacing; expected a positive number"):
         check_plans(minimal_plans, "3d_fullres")
 
 
 @pytest.mark.parametrize("row", [[1, 2, None], [1, 2], [1, 0, 2], None])
 def test_strides_that_are_no_numbers_are_refused(row, minimal_plans):
     minimal_plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["strides"][1] = row
-    with pytest.raises(CommandError, match="among strides; wanted are 3 positive"):
+    with pytest.raises(CommandError, match="among strides; expected 3 positive"):
         check_plans(minimal_plans, "3d_fullres")
 
 

@@ -71,5 +71,5 @@ def test_classes_and_functions_of_nnunet_are_accepted(name, value, package):
     ],
 )
 def test_what_nnunet_would_find_elsewhere_is_refused(name, value, package, kind):
-    with pytest.raises(CommandError, match=f"for {name}; wanted is a {kind} of nnunetv2.{package}"):
+    with pytest.raises(CommandError, match=f"for {name}; expected a {kind} of nnunetv2.{package}"):
         check_is_of_nnunet(name, value, package)

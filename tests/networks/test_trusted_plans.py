@@ -189,14 +189,14 @@ def test_names_of_nnunets_classes_that_lead_elsewhere_are_refused(name, value, m
     if name not in ("label_manager", "image_reader_writer"):
         place = minimal_plans["configurations"]["3d_fullres"]
     place[name] = value
-    with pytest.raises(CommandError, match=f"for {name}; wanted is a"):
+    with pytest.raises(CommandError, match=f"for {name}; expected a"):
         check_plans(minimal_plans, "3d_fullres")
 
 
 @pytest.mark.parametrize("name", ["../../home", "/tmp/x", "..", "", None, "a/b"])
 def test_data_are_not_looked_for_outside_the_data_set(name, minimal_plans):
     minimal_plans["configurations"]["3d_fullres"]["data_identifier"] = name
-    with pytest.raises(CommandError, match="for data_identifier; wanted is a name without folders"):
+    with pytest.raises(CommandError, match="for data_identifier; expected a name without folders"):
         check_plans(minimal_plans, "3d_fullres")
 
 

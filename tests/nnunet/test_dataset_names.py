@@ -10,9 +10,13 @@ from nnunet_attention.evaluation import find_dataset
 from nnunet_attention.experiments.derived import choose_derived
 from nnunet_attention.experiments.target_plans import moved_name, tuned_name
 from nnunet_attention.nnunet.dataset_names import (
+    dataset_in_words,
+    folders_of_datasets,
     full_dataset_name,
     is_dataset_name,
+    names_with_number,
     number_of_dataset,
+    short_dataset_name,
 )
 from nnunet_attention.nnunet.datasets import dataset_name
 from nnunet_attention.nnunet.folders import Folders
@@ -94,3 +98,24 @@ def test_a_derived_data_set_with_four_digits_is_found_again(folders):
     }
     (folder / "derived.json").write_text(json.dumps(note))
     assert choose_derived(folders, "Dataset100_Short", "0") == chosen
+
+
+def test_a_number_finds_all_data_sets_that_have_it_whatever_its_zeros():
+    names = ["Dataset004_A", "Dataset0004_B", "Dataset1004_C", "crossval"]
+    assert names_with_number(names, "4") == names_with_number(names, "004") == names[:2]
+    assert names_with_number(names, "A") == names_with_number(names, "\N{SUPERSCRIPT TWO}") == []
+
+
+def test_only_folders_named_as_data_sets_are_listed(tmp_path):
+    for name in ("Dataset010_B", "Dataset002_A", "crossval"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "Dataset001_file").touch()
+    found = [path.name for path in folders_of_datasets(tmp_path)]
+    assert found == ["Dataset002_A", "Dataset010_B"]
+    assert folders_of_datasets(tmp_path / "absent") == []
+
+
+def test_a_name_is_shortened_and_taken_apart():
+    assert short_dataset_name("Dataset003_Liver_Tumour") == "Liver_Tumour"
+    assert short_dataset_name("liver") == "liver"
+    assert dataset_in_words("Dataset003_Liver_Tumour") == "003 Liver_Tumour"

@@ -1,4 +1,4 @@
-"""Plans files are read with clear errors and never overwritten with another content."""
+"""Plans files are read with clear errors and never overwritten with other content."""
 
 import copy
 import json
@@ -119,7 +119,7 @@ def test_before_any_checkpoint_plans_may_change(model, plans):
 @pytest.mark.parametrize("identifier", ["../other", "..", "", None, 3])
 def test_data_are_not_looked_for_outside_the_data_set(identifier):
     plans = {"configurations": {"2d": {"data_identifier": identifier}}}
-    with pytest.raises(CommandError, match="for data_identifier; wanted is the name of a folder"):
+    with pytest.raises(CommandError, match="for data_identifier; expected the name of a folder"):
         identifier_of(plans, "2d")
 
 

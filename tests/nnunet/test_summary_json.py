@@ -70,12 +70,12 @@ def test_a_case_is_its_file_without_folder_and_ending(file, case):
     ("damaged", "message"),
     [
         ({}, "no metric_per_case"),
-        ({"metric_per_case": [3]}, "entry 0 of metric_per_case is no object"),
+        ({"metric_per_case": [3]}, "entry 0 of metric_per_case is not an object"),
         ({"metric_per_case": [{"metrics": {"1": {}}}]}, "entry 0 .* has no reference_file"),
         ({"metric_per_case": [{"reference_file": "a.nii.gz"}]}, "a.nii.gz has no metrics"),
         (content(**{"1": 3}), "case liver_1, label 1 has no metrics"),
-        (content(**{"1": {"Dice": "0.5"}}), r'label 1: Dice is "0.5", no number'),
-        (content(**{"1": {"Dice": True}}), "label 1: Dice is true, no number"),
+        (content(**{"1": {"Dice": "0.5"}}), r'label 1: Dice is "0.5", not a number'),
+        (content(**{"1": {"Dice": True}}), "label 1: Dice is true, not a number"),
         (content(**{"1": {}, "1 ": {}}), "case liver_1 has label 1 twice"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from nnunet_attention.jobs.lock import Lock
 from nnunet_attention.jobs.step import Note, Step
 from nnunet_attention.nnunet.checkpoints import set_aside
+from nnunet_attention.nnunet.dataset_names import dataset_in_words
 from nnunet_attention.nnunet.folders import Folders
 
 
@@ -60,7 +61,7 @@ class CrossvalStep(Step):
     @property
     def dataset_in_words(self) -> str:
         """Return the data set's name so that a narrow terminal can break it."""
-        return self.dataset.removeprefix("Dataset").replace("_", " ", 1)
+        return dataset_in_words(self.dataset)
 
 
 def dataset_lock(dataset: str, folders: Folders) -> Lock:

@@ -20,7 +20,7 @@ from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, predictions_o
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.kept_cases import VARIABLE as KEPT_VARIABLE
 from nnunet_attention.nnunet.kept_cases import whole_predictions
-from nnunet_attention.nnunet.model_folders import validation_folder
+from nnunet_attention.nnunet.model_folders import short_title, validation_folder
 from nnunet_attention.nnunet.splits import trained_on
 from nnunet_attention.pace import duration
 
@@ -91,8 +91,8 @@ class FoldStep(CrossvalStep):
     def cells(self) -> tuple[str, ...]:
         """Return data set, model and fold."""
         run = self.run
-        plans = "" if run.plans == "nnUNetPlans" else f" {run.plans}"
-        return (self.dataset_in_words, f"{run.trainer}{plans} {run.configuration}", run.fold)
+        model = f"{short_title(run.trainer, run.plans)} {run.configuration}"
+        return (self.dataset_in_words, model, run.fold)
 
     def environment(self) -> dict[str, str]:
         """Return the fold's variables; a validation is told which cases need no prediction."""

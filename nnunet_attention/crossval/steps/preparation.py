@@ -104,7 +104,7 @@ class DescriptionStep(CrossvalStep):
         target = self.folders.dataset_json(self.dataset)
         target.parent.mkdir(parents=True, exist_ok=True)
         with written_beside(target) as beside:
-            shutil.copyfile(self.folders.raw_dataset(self.dataset) / "dataset.json", beside)
+            shutil.copyfile(self.folders.raw_dataset_json(self.dataset), beside)
 
 
 @dataclass(frozen=True)

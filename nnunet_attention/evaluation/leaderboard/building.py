@@ -30,6 +30,7 @@ from nnunet_attention.evaluation.statistics.ranking import (
     critical_difference,
     rank_cases,
 )
+from nnunet_attention.nnunet.dataset_names import short_dataset_name
 from nnunet_attention.nnunet.known_splits import KnownSplit
 
 MEAN_OF_LABELS = "mean of labels"
@@ -207,8 +208,8 @@ class Leaderboard:
 
     def short_name(self, dataset: str) -> str:
         """Shorten `Dataset003_Liver` to Liver, unless another data set is called so too."""
-        short = dataset.partition("_")[2] or dataset
-        alike = [name for name in self.datasets if (name.partition("_")[2] or name) == short]
+        short = short_dataset_name(dataset)
+        alike = [name for name in self.datasets if short_dataset_name(name) == short]
         return short if len(alike) == 1 else dataset
 
 

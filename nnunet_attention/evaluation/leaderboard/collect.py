@@ -18,9 +18,11 @@ from nnunet_attention.evaluation.leaderboard.reading import (
     read_nnunet_results,
 )
 from nnunet_attention.evaluation.metrics.table import concatenate
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.known_splits import KnownSplit, find_splits
 from nnunet_attention.nnunet.model_folders import (
     ALL,
+    PLANS_JSON,
     ModelName,
     fold_folder,
     short_title,
@@ -147,7 +149,7 @@ class _Reader:
             return read_cost(self.folder, self.folds)
         parameters = None
         if count_parameters is not None:
-            plans, dataset_json = self.folder / "plans.json", self.folder / "dataset.json"
+            plans, dataset_json = self.folder / PLANS_JSON, self.folder / DATASET_JSON
             parameters = count_parameters(self.trainer, plans, dataset_json, self.configuration)
         return read_cost(self.folder, self.folds, parameters)
 

@@ -36,6 +36,7 @@ from nnunet_attention.evaluation.metrics.evaluate import (
 )
 from nnunet_attention.evaluation.metrics.table import recorded_tolerances
 from nnunet_attention.files import require_writable
+from nnunet_attention.nnunet.folders import RAW_REFERENCES, REFERENCES
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,9 @@ def references_of(dataset: str, folder: Path | None, alone: bool) -> Path:
         CommandError: if there is none.
     """
     roots = data_folders() if folder is None else [folder]
-    candidates = [
-        root / dataset / name for root in roots for name in ("gt_segmentations", "labelsTr")
-    ]
+    candidates = [root / dataset / name for root in roots for name in (REFERENCES, RAW_REFERENCES)]
     if folder is not None and alone:
-        candidates += [folder / "gt_segmentations", folder / "labelsTr", folder]
+        candidates += [folder / REFERENCES, folder / RAW_REFERENCES, folder]
     for candidate in candidates:
         if candidate.is_dir():
             return candidate

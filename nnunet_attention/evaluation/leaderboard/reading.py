@@ -19,7 +19,11 @@ from nnunet_attention.evaluation.metrics.overlap import (
     volume_difference,
 )
 from nnunet_attention.evaluation.metrics.table import as_table, concatenate
-from nnunet_attention.nnunet.dataset_names import is_dataset_name, number_of_dataset
+from nnunet_attention.nnunet.dataset_names import (
+    folders_of_datasets,
+    is_dataset_name,
+    names_with_number,
+)
 from nnunet_attention.nnunet.known_splits import Splits, find_splits
 from nnunet_attention.nnunet.model_folders import (
     ALL,
@@ -133,7 +137,7 @@ def read_named_results(
     if not root.is_dir():
         raise CommandError(f"{root}: there is no such folder; check --results {name}=DIR")
     if datasets is None:
-        names = [path.name for path in sorted(root.iterdir()) if is_dataset_name(path.name)]
+        names = [path.name for path in folders_of_datasets(root)]
     else:
         names = [find_dataset(root, dataset) for dataset in datasets]
     if not names:
@@ -252,12 +256,8 @@ def find_dataset(folder: Path, dataset: str | int) -> str:
     given = str(dataset)
     if (folder / given).is_dir() and is_dataset_name(given):
         return given
-    present = sorted(
-        path.name for path in folder.iterdir() if is_dataset_name(path.name) and path.is_dir()
-    )
-    alike = []
-    if given.isdecimal():
-        alike = [name for name in present if int(number_of_dataset(name)) == int(given)]
+    present = [path.name for path in folders_of_datasets(folder)]
+    alike = names_with_number(present, given)
     if len(alike) != 1:
         raise CommandError(
             f"data set {given}: {'several' if alike else 'no'} such data sets in {folder}; give "

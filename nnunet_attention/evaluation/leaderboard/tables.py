@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from nnunet_attention.evaluation.leaderboard.building import (
@@ -17,6 +18,8 @@ from nnunet_attention.evaluation.leaderboard.grid import DASH, PLUS_MINUS, Cell,
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 
 MINUS = "\N{MINUS SIGN}"
+# With one decimal, fewer hours than these would say little.
+_FEWEST_HOURS = 0.5
 MARKS_EXPLAINED = (
     "Mean and SD over cases; best mean in bold; against it * p < 0.05, ** p < 0.01, *** p < 0.001 "
     "(Wilcoxon signed-rank, Holm)."
@@ -137,12 +140,12 @@ def pair_table(board: Leaderboard, metric: str) -> Grid:
 
 def cost_table(board: Leaderboard) -> Grid:
     """Return what is known of costs; no rows where nothing is."""
+    known = {key: cost for key, cost in board.costs.items() if cost.is_known}
     columns: dict[str, tuple[str, Callable[[float], str]]] = {
         "parameters": ("parameters (millions)", lambda number: f"{number / 1e6:.2f}"),
-        "training_hours": ("training (h a fold)", lambda number: f"{number:.1f}"),
+        "training_hours": _training_column(cost.training_hours for cost in known.values()),
         "seconds_per_case": ("validation (s a case)", lambda number: f"{number:.1f}"),
     }
-    known = {key: cost for key, cost in board.costs.items() if cost.is_known}
     columns = {
         name: column
         for name, column in columns.items()
@@ -160,6 +163,13 @@ def cost_table(board: Leaderboard) -> Grid:
         )
     heading = ["data set", "model", *(title for title, _ in columns.values())]
     return Grid.of_texts("Costs", heading, rows, names=2, folded_heading=("cost", "number"))
+
+
+def _training_column(hours: Iterable[float | None]) -> tuple[str, Callable[[float], str]]:
+    """Return heading and text of the lengths of trainings: in minutes if one is a short one."""
+    if min((number for number in hours if number is not None), default=inf) < _FEWEST_HOURS:
+        return "training (min a fold)", lambda number: f"{number * 60:.1f}"
+    return "training (h a fold)", lambda number: f"{number:.1f}"
 
 
 def undefined_table(board: Leaderboard, metric: str) -> Grid:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_attention.nnunet.summary_json import Label
 
 
@@ -69,8 +69,8 @@ def find_dataset_json(folders: Iterable[Path]) -> Path:
     """
     folders = list(folders)
     for folder in folders:
-        if (folder / "dataset.json").is_file():
-            return folder / "dataset.json"
+        if (folder / DATASET_JSON).is_file():
+            return folder / DATASET_JSON
     raise CommandError(
         f"no dataset.json in any of: {', '.join(str(folder) for folder in folders)}; name it with "
         "-djfile"
@@ -104,7 +104,7 @@ def label_names(dataset: str, folders: Iterable[Path]) -> dict[str, str]:
         E.g. {"1": "liver", "(1, 2)": "whole tumour"}; empty where there is no dataset.json.
     """
     for folder in folders:
-        for path in (Path(folder, "dataset.json"), Path(folder, dataset, "dataset.json")):
+        for path in (Path(folder, DATASET_JSON), Path(folder, dataset, DATASET_JSON)):
             if path.is_file():
                 names = LabelScheme.from_file(path).names
                 return {str(label): name for label, name in names.items()}

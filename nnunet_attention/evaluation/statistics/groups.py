@@ -114,14 +114,14 @@ def groups_by_pattern(pattern: str, cases: Collection[str]) -> dict[str, str]:
         cases: names.
 
     Raises:
-        CommandError: if it is no regular expression or has no group, a case does not match it, or
-            all cases are in one group.
+        CommandError: if it is not a regular expression or has no group, a case does not match it,
+            or all cases are in one group.
     """
     option = f"--group-by {pattern!r}"
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise CommandError(f"{option} is no regular expression: {error}") from error
+        raise CommandError(f"{option} is not a regular expression: {error}") from error
     if expression.groups == 0:
         raise CommandError(
             f"{option} has no group; put what names the patient in brackets, such as (patient\\d+)"

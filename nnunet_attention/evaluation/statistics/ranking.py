@@ -17,10 +17,10 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
+from nnunet_attention.evaluation.statistics.comparisons import CONFIDENCE
 from nnunet_attention.evaluation.statistics.resampling import draw_counts
 
 RANK_RESAMPLES = 1000
-CONFIDENCE = 0.95
 TEST_LEVEL = 0.05
 # Scores that differ by rounding only share a rank.
 _DECIMALS = 12

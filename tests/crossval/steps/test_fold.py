@@ -86,13 +86,8 @@ def test_a_fold_that_is_finished_has_nothing_left(nnunet):
     for case in split["val"]:
         path = fold / "validation" / f"{case}.nii.gz"
         path.write_bytes(b"x")
-        entries.append(
-            {
-                "prediction_file": str(path),
-                "reference_file": str(path),
-                "metrics": {"1": {"Dice": 1.0}},
-            }
-        )
+        files = {"reference_file": str(path), "prediction_file": str(path)}
+        entries.append({**files, "metrics": {"1": {"Dice": 1.0}}})
     step = step_of(nnunet)
     assert not step.is_done()
     (fold / "validation" / "summary.json").write_text(json.dumps({"metric_per_case": entries}))

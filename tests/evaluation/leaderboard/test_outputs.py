@@ -140,6 +140,19 @@ def test_costs_stand_in_columns_where_they_are_known():
     assert cost_table(small_leaderboard()).texts == []
 
 
+def test_short_trainings_are_told_in_minutes():
+    frame = frame_of({("Dataset001_One", "x"): {"A": [0.5, 0.7], "B": [0.4, 0.6]}})
+    costs = {
+        ("Dataset001_One", "3d_fullres", "A"): Cost(training_hours=0.0125),
+        ("Dataset001_One", "3d_fullres", "B"): Cost(training_hours=2.0),
+    }
+    board = build_leaderboard(frame, small_settings(), costs)
+    grid = cost_table(board)
+    assert grid.heading == ("data set", "model", "training (min a fold)")
+    # 0.0125 h are 45 s.
+    assert grid.texts == [["One", "A", "0.8"], ["One", "B", "120.0"]]
+
+
 @pytest.mark.parametrize(
     ("share", "text"),
     [(0, "0 %"), (0.004, "<1 %"), (0.5, "50 %"), (0.996, ">99 %"), (1, "100 %")],

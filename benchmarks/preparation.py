@@ -1,0 +1,68 @@
+"""Brings a folder of data to where nnU-Net's trainings begin: converted, planned, preprocessed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nnunet_attention.files import read_json
+from nnunet_attention.jobs.process import run_command
+from nnunet_attention.msd import convert
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
+from nnunet_attention.nnunet.dataset_names import number_of_dataset
+
+
+def bring_data(
+    data: Path, raw: Path, variables: Mapping[str, str], log: Path, processes: int
+) -> str:
+    """Make data a data set of nnU-Net, if it is not one yet.
+
+    Args:
+        data: a task folder of the Decathlon, which is converted, or a data set in nnU-Net's raw
+            format, which is copied.
+        raw: nnUNet_raw.
+        variables: the environment of nnU-Net's command.
+        log: gets what the command says.
+        processes: of the conversion.
+
+    Returns:
+        The data set's name.
+
+    Raises:
+        CommandError: if it cannot be converted.
+    """
+    if "file_ending" not in read_json(data / DATASET_JSON):
+        return convert(data, raw, variables, log, processes)
+    # dataset.json last: it says that all is there.
+    ignored = shutil.ignore_patterns(DATASET_JSON)
+    shutil.copytree(data, raw / data.name, dirs_exist_ok=True, ignore=ignored)
+    shutil.copy(data / DATASET_JSON, raw / data.name)
+    return data.name
+
+
+def plan_and_preprocess(
+    dataset: str,
+    configuration: str,
+    variables: Mapping[str, str],
+    log: Path,
+    processes: int,
+    options: Sequence[str] = (),
+) -> None:
+    """Plan a data set with nnU-Net's own planner, and preprocess it for one configuration.
+
+    Args:
+        dataset: full name.
+        configuration: such as 3d_fullres.
+        variables: the environment of nnU-Net's command; see `planning_environment`.
+        log: gets what the command says.
+        processes: of fingerprint and preprocessing.
+        options: further ones of nnUNetv2_plan_and_preprocess.
+
+    Raises:
+        CommandError: if the command fails.
+    """
+    number = str(int(number_of_dataset(dataset)))
+    command = ["nnUNetv2_plan_and_preprocess", "-d", number, "-c", configuration]
+    command += ["-np", str(processes), "-npfp", str(processes), *options]
+    run_command(command, variables, log)
