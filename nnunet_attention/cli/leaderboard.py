@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from nnunet_attention.cli.group_arguments import add_groups, groups_reader
 from nnunet_attention.cli.shared_arguments import (
     add_configurations,
     add_datasets,
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-incomplete", action="store_true",
         help="compare what is there, on the cases that all models have; the missing is named",
     )  # fmt: skip
+    add_groups(parser)
     add_undefined(parser)
     parser.add_argument(
         "--metrics", nargs="+", metavar="METRIC",
@@ -87,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_attention.cli.progress import progress_bar
     from nnunet_attention.evaluation import (
         DEFAULT_TOLERANCE_MM,
+        Leaderboard,
         Request,
         Settings,
         Surfaces,
@@ -95,6 +98,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
     from nnunet_attention.evaluation.leaderboard.making import default_metrics
     from nnunet_attention.evaluation.leaderboard.terminal import print_leaderboard
+
+    def show(board: Leaderboard) -> None:
+        print_leaderboard(board, Console())
+        for dataset, likely in board.likely_groups().items():
+            print(f"{dataset}: {likely.note}", file=sys.stderr)
 
     metrics = check_metrics(dict.fromkeys(arguments.metrics or default_metrics(arguments.surface)))
     _check_options(arguments, metrics)
@@ -122,16 +130,19 @@ def run(arguments: argparse.Namespace) -> int:
             *parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM),
             arguments.processes or default_processes(),
         )
+    # Of chosen folds, or of some that are missing, a file of all patients says more than is needed.
+    is_part = request.folds is not None or request.allow_incomplete
     paths = make_leaderboard(
         request,
         arguments.output,
         settings,
         surfaces=surfaces,
+        groups=groups_reader(arguments.groups, arguments.group_by, others=is_part),
         count_parameters=known_parameters,
         is_nnunet_split=is_nnunet_split,
         progress=lambda: progress_bar("measuring surfaces"),
         # Shown even if by now the disk is full.
-        on_board=lambda board: print_leaderboard(board, Console()),
+        on_board=show,
     )
     for path in paths:
         print(f"wrote {path}")

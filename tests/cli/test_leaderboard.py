@@ -156,6 +156,60 @@ def test_folds_and_split_come_from_splits_final(results, tmp_path, monkeypatch):
     assert "a split of the project's own (2 folds)" in record["methods"][0]
 
 
+FRAMES = {f"patient{n}_frame{k}": {"1": 0.5 + n / 40 + k / 100} for n in range(5) for k in range(2)}
+BETTER_FRAMES = {
+    case: {"1": round(value["1"] + (3 + int(case[7])) / 100, 3)} for case, value in FRAMES.items()
+}
+
+
+@pytest.fixture
+def frames(tmp_path) -> list[str]:
+    """Arguments for two models' results on two images of each of five patients."""
+    for name, cases in (("A", FRAMES), ("B", BETTER_FRAMES)):
+        write_folds(tmp_path / name / "Dataset001_One" / "3d_fullres", cases)
+    named = [f"{name}={tmp_path / name}" for name in "AB"]
+    output = str(tmp_path / "out")
+    return ["leaderboard", "-d", "1", "-f", "0", "1", "-o", output, "--results", *named]
+
+
+def p_value(output: Path) -> float:
+    record = json.loads((output / "leaderboard.json").read_text())
+    return record["rows"][0]["comparisons"][0]["p_value"]
+
+
+def test_images_of_a_patient_are_one_by_file_or_by_name(frames, tmp_path, capsys):
+    file = tmp_path / "groups.csv"
+    # With a case of a fold that is not compared.
+    lines = [f"{case},{case.split('_')[0]}" for case in [*FRAMES, "patient9_frame0"]]
+    file.write_text("\n".join(["case,group", *lines]))
+    assert main(frames) == 0
+    # All of ten images differ in the same direction: 2 / 2^10; of five patients 2 / 2^5.
+    assert p_value(tmp_path / "out") == pytest.approx(2 / 2**10)
+    note = capsys.readouterr().err
+    assert "Dataset001_One: names of cases look grouped" in note
+    assert note.count("\n") == 1
+    for option in (["--groups", str(file)], ["--group-by", r"(patient\d+)"]):
+        assert main([*frames, *option]) == 0
+        assert p_value(tmp_path / "out") == pytest.approx(2 / 2**5)
+        assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--group-by", "(x)", "--groups", "x.csv"], "--groups and --group-by both say"),
+        (["--group-by", "(patient)"], "all 10 cases are in one group, patient"),
+        (["--groups", "nowhere.csv"], "--groups nowhere.csv: there is no such file"),
+    ],
+)
+def test_groups_that_cannot_be_used_give_one_line(options, message, frames, tmp_path, capsys):
+    assert main([*frames, *options]) == 1
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def truncate(results: Path) -> None:
     path = next(results.rglob("summary.json"))
     path.write_text(path.read_text()[:100])

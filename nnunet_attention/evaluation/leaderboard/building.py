@@ -17,10 +17,17 @@ from nnunet_attention.evaluation.statistics.comparisons import (
     INTERVAL_RESAMPLES,
     Comparison,
     Summary,
+    bootstrap_interval,
     holm,
     summarise_and_compare,
 )
 from nnunet_attention.evaluation.statistics.definitions import DEFAULT_POLICY
+from nnunet_attention.evaluation.statistics.groups import (
+    LikelyGroups,
+    group_interval,
+    group_table,
+    looks_grouped,
+)
 from nnunet_attention.evaluation.statistics.policies import apply_policy, common_cases
 from nnunet_attention.evaluation.statistics.ranking import (
     RANK_RESAMPLES,
@@ -52,6 +59,8 @@ class Settings:
         allow_incomplete: models need not have the same cases; only common ones are compared.
         tolerance_mm: of the normalised surface Dice, in words; None where it is not known.
         missing_distance_mm: ASSD and HD95 where just one mask is empty; None: left out.
+        groups: by case, of cases that belong together, as the images of one patient do: a group
+            counts as one, by its mean; None: each case counts.
     """
 
     metrics: tuple[str, ...] = OVERLAP_METRICS
@@ -62,6 +71,12 @@ class Settings:
     allow_incomplete: bool = False
     tolerance_mm: str | None = None
     missing_distance_mm: float | None = None
+    groups: Mapping[str, str] | None = None
+
+    @property
+    def unit(self) -> str:
+        """What counts as one: a case, or a group."""
+        return "case" if self.groups is None else "group"
 
 
 @dataclass(frozen=True)
@@ -132,6 +147,7 @@ class Row:
         metric: name.
         cases: names, in order.
         values: (models, cases).
+        units: what the statistics count as one: the cases, or the names of the groups.
         entries: by model.
         pairs: each two models once.
         critical: Nemenyi's test over the cases; None for one model or one case.
@@ -144,6 +160,7 @@ class Row:
     metric: str
     cases: tuple[str, ...]
     values: np.ndarray
+    units: tuple[str, ...]
     entries: dict[str, Entry]
     pairs: tuple[Pair, ...]
     critical: CriticalDifference | None
@@ -182,7 +199,8 @@ class Leaderboard:
         undefined: for each data set, model, label and metric, what the policy did; see
             `policies.apply_policy`.
         dropped: for each data set, label and metric, how many cases not all models had.
-        cases: the table that was read, with a column `used`: the value that counted, or NaN.
+        cases: the table that was read, with a column `used`: the value that counted, or NaN; where
+            cases are grouped, with a column `group` too.
         costs: by data set and model; empty where nothing is known.
         missing: folds that were wanted and are not there.
         splits: by data set, where it is known which one the results were validated with.
@@ -204,6 +222,16 @@ class Leaderboard:
     def rows_of(self, metric: str) -> list[Row]:
         """List the rows of a metric, in order."""
         return [row for row in self.rows if row.metric == metric]
+
+    def likely_groups(self) -> dict[str, LikelyGroups]:
+        """Return what the names of cases give away, by data set; nothing where groups are known."""
+        if self.settings.groups is not None:
+            return {}
+        found = {
+            str(dataset): looks_grouped(of_dataset["case"])
+            for dataset, of_dataset in self.cases.groupby("dataset", sort=False)
+        }
+        return {dataset: likely for dataset, likely in found.items() if likely is not None}
 
     def short_name(self, dataset: str) -> str:
         """Shorten `Dataset003_Liver` to Liver, unless another data set is called so too."""
@@ -231,7 +259,8 @@ def build_leaderboard(
 
     Raises:
         CommandError: if models have different labels, or different cases without
-            `allow_incomplete`, or a metric is not there, or nothing is left to compare.
+            `allow_incomplete`, or a metric is not there, a case has no group although there are
+            groups, or nothing is left to compare.
     """
     check_metrics(settings.metrics)
     several = frame["configuration"].nunique() > 1
@@ -244,6 +273,7 @@ def build_leaderboard(
     _check_metrics_are_there(frame, settings.metrics)
     frame = frame[frame["metric"].isin(settings.metrics)].reset_index(drop=True)
     _check_same_labels_and_cases(frame, settings.allow_incomplete)
+    _check_groups(frame, settings.groups)
     counted, undefined = apply_policy(frame, settings.policy, settings.missing_distance_mm)
     shared, dropped = common_cases(counted)
     if shared.empty:
@@ -273,7 +303,7 @@ def build_leaderboard(
         fold_means=_fold_means(frame),
         undefined=undefined,
         dropped=dropped,
-        cases=_with_used(frame, shared),
+        cases=_with_used(frame, shared, settings.groups),
         costs=known,
         missing=missing,
         splits=splits or {},
@@ -328,6 +358,16 @@ def _check_same_labels_and_cases(frame: pd.DataFrame, allow_incomplete: bool) ->
                     )
 
 
+def _check_groups(frame: pd.DataFrame, groups: Mapping[str, str] | None) -> None:
+    if groups is None:
+        return
+    without = {case for case in frame["case"].unique() if case not in groups}
+    if without:
+        raise CommandError(
+            f"cases without a group: {_few(without)}; give every case of the results a group"
+        )
+
+
 class _Table(NamedTuple):
     """Holds the values of a row, cases by models."""
 
@@ -359,13 +399,19 @@ def _tables(
 def _row(table: _Table, settings: Settings) -> Row:
     dataset, label, is_overall, metric, frame = table
     higher = METRICS[metric].higher_is_better
-    values = frame.to_numpy().T
+    # Cases of a group count as one, by their mean.
+    of_units = frame if settings.groups is None else group_table(frame, settings.groups)
+    values = of_units.to_numpy().T
     models = list(frame.columns)
     # Of its own for each row: what else is in the leaderboard does not change it.
     seed = (settings.seed, zlib.crc32("\0".join((dataset, label, metric)).encode()))
     rankings = rank_cases(values, higher, seed, settings.rank_resamples)
     summaries, comparisons = summarise_and_compare(
-        values, higher, seed, settings.interval_resamples
+        values,
+        higher,
+        seed,
+        settings.interval_resamples,
+        bootstrap_interval if settings.groups is None else group_interval,
     )
     standings = {method: _standings(ranking, models) for method, ranking in rankings.items()}
     pairs = tuple(
@@ -390,7 +436,8 @@ def _row(table: _Table, settings: Settings) -> Row:
         is_overall=is_overall,
         metric=metric,
         cases=tuple(frame.index),
-        values=values,
+        values=frame.to_numpy().T,
+        units=tuple(of_units.index),
         entries=entries,
         pairs=pairs,
         critical=critical,
@@ -477,11 +524,16 @@ def _fold_means(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float | No
     return by_dataset
 
 
-def _with_used(frame: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
+def _with_used(
+    frame: pd.DataFrame, shared: pd.DataFrame, groups: Mapping[str, str] | None
+) -> pd.DataFrame:
     keys = ["dataset", "model", "case", "label", "metric"]
     used = shared[[*keys, "value"]].rename(columns={"value": "used"})
     # The settings have the tolerance, in words.
     cases = frame.drop(columns="tolerance_mm", errors="ignore")
+    if groups is not None:
+        place = cases.columns.get_loc("case")
+        cases.insert(place + 1, "group", cases["case"].map(groups))
     return cases.merge(used, on=keys, how="left", validate="one_to_one")
 
 

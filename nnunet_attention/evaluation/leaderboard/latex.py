@@ -30,17 +30,19 @@ def latex(board: Leaderboard) -> str:
 def _main_table(board: Leaderboard, metric: str) -> str:
     way = "higher" if METRICS[metric].higher_is_better else "lower"
     policy = POLICIES[board.settings.policy].split(":")[0].split(";")[0].split(",")[0]
+    count = "$n$" if board.settings.groups is None else "$n$ (cases)"
     caption = (
-        f"{escaped(METRICS[metric].title)} (mean $\\pm$ standard deviation over cases; {way} is "
-        "better). Best mean in bold. Significantly worse than it: $^{*}\\,p<0.05$, "
-        "$^{**}\\,p<0.01$, $^{***}\\,p<0.001$ (two-sided Wilcoxon signed-rank test, Holm). "
+        f"{escaped(METRICS[metric].title)} (mean $\\pm$ standard deviation over "
+        f"{board.settings.unit}s; {way} is better). Best mean in bold. Significantly worse than "
+        "it: $^{*}\\,p<0.05$, $^{**}\\,p<0.01$, $^{***}\\,p<0.001$ (two-sided Wilcoxon "
+        "signed-rank test, Holm). "
         f"Undefined values: {escaped(board.settings.policy)} ({escaped(_uncapitalised(policy))})."
     )
     return latex_table(
         main_table(board, metric),
         caption,
         f"tab:leaderboard-{_key(metric)}",
-        latex_line(["Data set", "Label", "$n$", *map(escaped, board.models)]),
+        latex_line(["Data set", "Label", count, *map(escaped, board.models)]),
         between_groups="\\addlinespace\n",
     )
 
@@ -58,8 +60,8 @@ def _ranks_table(board: Leaderboard, metric: str) -> str:
     caption = (
         f"Ranks by {escaped(METRICS[metric].title)}"
         f"{f' over {count} data sets' if count > 1 else ''}, by three methods: rank, share of "
-        f"{board.settings.rank_resamples} bootstrap resamples of the cases with rank 1, and "
-        "95\\,\\% interval of the rank."
+        f"{board.settings.rank_resamples} bootstrap resamples of the {board.settings.unit}s with "
+        "rank 1, and 95\\,\\% interval of the rank."
     )
     return latex_table(
         ranks_table(board, metric),

@@ -82,7 +82,7 @@ def _data(board: Leaderboard) -> str:
         )
     text = (
         f"We compared {_joined(board.models)} on {_counted(len(cases), 'data set')}: {listed}. "
-        f"{validated}. The case is the unit of all statistics."
+        f"{validated}. {_unit(board)}"
     )
     if board.missing:
         text += (
@@ -90,6 +90,22 @@ def _data(board: Leaderboard) -> str:
             "results of all models were compared."
         )
     return text
+
+
+def _unit(board: Leaderboard) -> str:
+    """Say what counts as one."""
+    groups = board.settings.groups
+    if groups is None:
+        return "The case is the unit of all statistics."
+    counts = ", ".join(
+        f"{of_dataset['group'].nunique()} in {board.short_name(str(name))}"
+        for name, of_dataset in board.cases.groupby("dataset", sort=False)
+    )
+    return (
+        f"Cases that belong together formed groups ({counts}). The group is the unit of all "
+        "statistics: it counts once, by the mean of its cases, in means, intervals, tests and "
+        "ranks, and is resampled as a whole."
+    )
 
 
 def _validation(folds: list[int | str], split: KnownSplit | None) -> str:
@@ -151,10 +167,17 @@ def _undefined(board: Leaderboard) -> str:
 
 def _statistics(board: Leaderboard) -> str:
     settings = board.settings
+    unit = settings.unit
+    stretched = ""
+    if settings.groups is not None:
+        stretched = (
+            "; its distances from the mean were stretched by the quantile of the t distribution "
+            "over that of the normal one, and by the root of G / (G - 1), for G groups"
+        )
     text = (
-        "We report mean, standard deviation and median over cases, and a 95 % confidence interval "
-        "of the mean by the bias-corrected and accelerated bootstrap over cases [3] "
-        f"({settings.interval_resamples} resamples)."
+        f"We report mean, standard deviation and median over {unit}s, and a 95 % confidence "
+        "interval of the mean by the bias-corrected and accelerated bootstrap over "
+        f"{unit}s [3] ({settings.interval_resamples} resamples{stretched})."
     )
     if len(board.models) < 2:
         return text
@@ -165,12 +188,12 @@ def _statistics(board: Leaderboard) -> str:
     ]
     return (
         f"{text} Each two models were compared by the two-sided Wilcoxon signed-rank test [1] on "
-        "paired cases; cases without a difference were left out of the test and counted as ties. "
-        "P-values were exact for at most 50 differing cases without ties among the differences, "
-        "and for at most 13 in any event, and else from the normal approximation. They were "
-        "corrected by Holm's method [2] for all tests of a metric at one level: over all pairs of "
-        f"models and data sets ({families[0]}), and apart from these over all pairs of models and "
-        f"labels of data sets with several labels ({families[1]}). Metrics were not corrected for "
+        f"paired {unit}s; {unit}s without a difference were left out of the test and counted as "
+        f"ties. P-values were exact for at most 50 differing {unit}s without ties among the "
+        "differences, and for at most 13 in any event, and else from the normal approximation. "
+        "They were corrected by Holm's method [2] for all tests of a metric at one level: over "
+        f"all pairs of models and data sets ({families[0]}), and apart from these over "
+        f"all pairs of models and labels of data sets with several labels ({families[1]}). Metrics were not corrected for "
         "one another. Marks are against the model with the best mean: * p < 0.05, ** p < 0.01, "
         "*** p < 0.001 after correction. The effect size is the matched-pairs rank-biserial "
         "correlation [4]."
@@ -180,15 +203,17 @@ def _statistics(board: Leaderboard) -> str:
 def _rankings(board: Leaderboard) -> str:
     if len(board.models) < 2:
         return "With a single model there is no ranking."
+    unit = board.settings.unit
     return (
-        "Models were ranked on each data set by three methods [5]: by the mean over cases; by the "
-        "mean of the ranks within each case; and by the number of models that are significantly "
-        "worse in one-sided Wilcoxon signed-rank tests at the 5 % level, not corrected, as in the "
-        "Medical Segmentation Decathlon [6]. Equals share the smallest rank. Over data sets the "
-        "ranks were averaged and ranked again. Stability is the share of "
-        f"{board.settings.rank_resamples} bootstrap resamples of the cases in which a model has a "
-        "rank, with a 95 % percentile interval of the rank. Mean ranks were compared by Friedman's "
-        "test (for three models or more) and Nemenyi's critical difference at the 5 % level [7]."
+        f"Models were ranked on each data set by three methods [5]: by the mean over {unit}s; by "
+        f"the mean of the ranks within each {unit}; and by the number of models that are "
+        "significantly worse in one-sided Wilcoxon signed-rank tests at the 5 % level, not "
+        "corrected, as in the Medical Segmentation Decathlon [6]. Equals share the smallest "
+        "rank. Over data sets the ranks were averaged and ranked again. Stability is the share of "
+        f"{board.settings.rank_resamples} bootstrap resamples of the {unit}s in which a model "
+        "has a rank, with a 95 % percentile interval of the rank. Mean ranks were compared by "
+        "Friedman's test (for three models or more) and Nemenyi's critical difference at the "
+        "5 % level [7]."
     )
 
 

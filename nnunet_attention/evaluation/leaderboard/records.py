@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from nnunet_attention.evaluation.leaderboard.building import Leaderboard, Row
+from nnunet_attention.evaluation.leaderboard.building import Leaderboard, Row, Settings
 from nnunet_attention.evaluation.leaderboard.methods import REFERENCES, methods_paragraphs, versions
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
@@ -18,12 +18,12 @@ def leaderboard_record(board: Leaderboard) -> dict:
     return {
         "format": FORMAT,
         "versions": versions(),
-        "settings": asdict(board.settings),
+        "settings": settings_record(board.settings),
         "datasets": list(board.datasets),
         "models": list(board.models),
         "missing": list(board.missing),
         "metrics": {name: METRICS[name].definition for name in board.settings.metrics},
-        "rows": [_row(row) for row in board.rows],
+        "rows": [_row(row, board.settings) for row in board.rows],
         "consensus": [
             {
                 "metric": consensus.metric,
@@ -49,8 +49,19 @@ def leaderboard_record(board: Leaderboard) -> dict:
     }
 
 
-def _row(row: Row) -> dict:
+def settings_record(settings: Settings) -> dict:
+    """Return the settings; those that came later only where they are used."""
+    record = asdict(replace(settings, groups=None))
+    del record["groups"]
+    if settings.groups is not None:
+        record["groups"] = dict(settings.groups)
+    return record
+
+
+def _row(row: Row, settings: Settings) -> dict:
+    counts = {} if settings.groups is None else {"groups": len(row.units), "cases": len(row.cases)}
     return {
+        **counts,
         "dataset": row.dataset,
         "label": row.label,
         "is_overall": row.is_overall,

@@ -17,17 +17,9 @@ from nnunet_attention.evaluation.leaderboard.grid import DASH, PLUS_MINUS, Cell,
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 
 MINUS = "\N{MINUS SIGN}"
-MARKS_EXPLAINED = (
-    "Mean and SD over cases; best mean in bold; against it * p < 0.05, ** p < 0.01, *** p < 0.001 "
-    "(Wilcoxon signed-rank, Holm)."
-)
 FOLD_MEANS_EXPLAINED = (
     "As nnU-Net has it in summary.json: mean over folds of the mean over labels of the mean over "
     "cases where the metric is defined."
-)
-CONSENSUS_EXPLAINED = (
-    "In brackets: mean of the ranks on the data sets; bootstrap resamples of cases with rank 1; "
-    "95 % interval of the rank."
 )
 UNDEFINED_EXPLAINED = (
     "Cases with empty masks: both / only the reference / only the prediction; then how many values "
@@ -35,24 +27,51 @@ UNDEFINED_EXPLAINED = (
 )
 
 
+def marks_explained(board: Leaderboard) -> str:
+    """Say what the main table's numbers and marks are."""
+    return (
+        f"Mean and SD over {_units(board)}; best mean in bold; against it * p < 0.05, "
+        "** p < 0.01, *** p < 0.001 (Wilcoxon signed-rank, Holm)."
+    )
+
+
+def consensus_explained(board: Leaderboard) -> str:
+    """Say what stands in the brackets of the table of ranks."""
+    return (
+        "In brackets: mean of the ranks on the data sets; bootstrap resamples of "
+        f"{board.settings.unit}s with rank 1; 95 % interval of the rank."
+    )
+
+
+def count_heading(board: Leaderboard) -> str:
+    """Name the column of `count_text`."""
+    return "n" if board.settings.groups is None else "n (cases)"
+
+
+def count_text(board: Leaderboard, row: Row) -> str:
+    """Count the cases of a row; where they are grouped the groups, with the cases in brackets."""
+    units = str(len(row.units))
+    return units if board.settings.groups is None else f"{units} ({len(row.cases)})"
+
+
 def main_table(board: Leaderboard, metric: str) -> Grid:
     """Return mean and SD of each model on each data set, and on its labels."""
     rows = board.rows_of(metric)
     return Grid(
         title=metric_title(metric),
-        heading=("data set", "label", "n", *board.models),
+        heading=("data set", "label", count_heading(board), *board.models),
         rows=tuple(
             (
                 Cell(board.short_name(row.dataset) if row.is_overall else ""),
                 Cell(row.label),
-                Cell(str(len(row.cases))),
+                Cell(count_text(board, row)),
                 *(_mean_cell(row, model) for model in board.models),
             )
             for row in rows
         ),
         names=2,
         groups=frozenset(number for number, row in enumerate(rows) if row.is_overall),
-        notes=(MARKS_EXPLAINED,),
+        notes=(marks_explained(board),),
         kept=3,
         folded_heading=("model", f"mean {PLUS_MINUS} SD"),
     )
@@ -80,7 +99,7 @@ def consensus_table(board: Leaderboard, metric: str) -> Grid:
         ["model", *(f"rank by {name}" for name in RANKING_METHODS.values())],
         [[model, *map(_standing, standings.values())] for model, standings in models],
         names=1,
-        notes=(CONSENSUS_EXPLAINED,),
+        notes=(consensus_explained(board),),
         folded_heading=("ranking", "rank"),
     )
 
@@ -113,15 +132,15 @@ def ranks_table(board: Leaderboard, metric: str) -> Grid:
 def pair_table(board: Leaderboard, metric: str) -> Grid:
     """Return the comparison of each two models on each data set and label."""
     heading = [
-        "data set", "label", "models", "n", "difference", "95 % CI", "wins/ties/losses",
-        "rank-biserial r", "p", "p (Holm)",
+        "data set", "label", "models", count_heading(board), "difference", "95 % CI",
+        "wins/ties/losses", "rank-biserial r", "p", "p (Holm)",
     ]  # fmt: skip
     rows = [
         [
             board.short_name(row.dataset),
             row.label,
             f"{pair.first} {DASH} {pair.second}",
-            str(pair.comparison.n),
+            count_text(board, row),
             signed(pair.comparison.mean_difference, metric),
             confidence_interval(pair.comparison.low, pair.comparison.high, metric, signed),
             wins_ties_losses(pair),
@@ -269,6 +288,10 @@ def metric_title(metric: str) -> str:
     """Name a metric, with an arrow to where it is better."""
     arrow = "\N{UPWARDS ARROW}" if METRICS[metric].higher_is_better else "\N{DOWNWARDS ARROW}"
     return f"{METRICS[metric].title} {arrow}"
+
+
+def _units(board: Leaderboard) -> str:
+    return "cases" if board.settings.groups is None else "groups, each by the mean of its cases"
 
 
 def _standing(standing: Standing) -> str:

@@ -12,6 +12,7 @@ from nnunet_attention.evaluation.leaderboard.building import (
     Row,
     Standing,
 )
+from nnunet_attention.evaluation.leaderboard.tables import count_text
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
 
@@ -27,10 +28,16 @@ def page_data(board: Leaderboard) -> dict:
         )
         for dataset in board.datasets
     }
+    groups = board.settings.groups
     return {
         "models": list(board.models),
+        "unit": board.settings.unit,
         "datasets": [
-            {"name": board.short_name(dataset), "cases": cases[dataset]}
+            {
+                "name": board.short_name(dataset),
+                "cases": cases[dataset],
+                **({} if groups is None else {"groups": [groups[case] for case in cases[dataset]]}),
+            }
             for dataset in board.datasets
         ],
         "metrics": [
@@ -87,7 +94,7 @@ def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:
                 "low": pair.comparison.low,
                 "high": pair.comparison.high,
                 "p": pair.adjusted_p_value,
-                "n": pair.comparison.n,
+                "n": count_text(board, row),
                 "effect": pair.comparison.effect_size,
                 "counts": [
                     pair.comparison.wins,

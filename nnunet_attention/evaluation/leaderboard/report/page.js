@@ -145,6 +145,12 @@
       ? { ...pair, difference: -pair.difference, low: negative(pair.high), high: negative(pair.low), effect: -pair.effect, counts: [...pair.counts].reverse() }
       : pair;
   };
+  const unit = `${data.unit}s`;
+  // A case with the group that it counts in, where cases are grouped.
+  const caseText = (dataset, number) => {
+    const { cases, groups } = data.datasets[dataset];
+    return groups && groups[number] !== cases[number] ? `${cases[number]}, group ${groups[number]}` : cases[number];
+  };
   const valuesOf = (row, model) => {
     const place = row.models.indexOf(model);
     return place < 0 ? null : row.values[place];
@@ -388,7 +394,6 @@
     const groups = rowsOfDataset();
     byId("violins-text").textContent = `${metric().title}, ${data.datasets[choice.dataset].name}.`;
     if (!groups.length) { byId("violins").textContent = "No cases."; return; }
-    const names = data.datasets[choice.dataset].cases;
     const all = groups.flatMap((row) => row.values.flat()).filter((value) => value !== null);
     const [low, high] = spanOf(all);
     const models = Math.max(...groups.map((row) => row.models.length));
@@ -433,7 +438,7 @@
           if (value === null) return;
           // The same place at every drawing, spread evenly by the golden ratio.
           const offset = (((number * 0.618034) % 1) - 0.5) * 1.5 * widthAt(value);
-          dots.push({ x: centre + offset, y: y(value), text: `${names[number]}\n${data.models[model]}, ${row.label}: ${valueText(value)}` });
+          dots.push({ x: centre + offset, y: y(value), text: `${caseText(choice.dataset, number)}\n${data.models[model]}, ${row.label}: ${valueText(value)}` });
         });
         for (const dot of dots) {
           withTip(canvas.add("circle", { cx: dot.x.toFixed(1), cy: dot.y.toFixed(1), r: sorted.length > 150 ? 1.5 : 2.2, fill: colour(model), "fill-opacity": 0.55 }), dot.text);
@@ -462,7 +467,7 @@
       return;
     }
     const names = data.datasets[choice.dataset].cases;
-    const points = names.map((name, n) => ({ name, a: first[n], b: second[n] })).filter((point) => point.a !== null && point.b !== null);
+    const points = names.map((name, n) => ({ name, text: caseText(choice.dataset, n), a: first[n], b: second[n] })).filter((point) => point.a !== null && point.b !== null);
     const all = points.flatMap((point) => [point.a, point.b]);
     const [low, high] = spanOf(all);
     const canvas = new Canvas("scatter", (width) => Math.min(width, 600), `Cases, ${data.models[a]} against ${data.models[b]}`);
@@ -498,14 +503,14 @@
       ring.setAttribute("cx", x(point.a));
       ring.setAttribute("cy", y(point.b));
       ring.setAttribute("visibility", "visible");
-      showTip(`${point.name}\n${data.models[a]}: ${valueText(point.a)}\n${data.models[b]}: ${valueText(point.b)}\ndifference: ${signedText(point.a - point.b, metric().decimals, true)}`, event.clientX, event.clientY);
+      showTip(`${point.text}\n${data.models[a]}: ${valueText(point.a)}\n${data.models[b]}: ${valueText(point.b)}\ndifference: ${signedText(point.a - point.b, metric().decimals, true)}`, event.clientX, event.clientY);
     };
     pane.addEventListener("pointermove", nearest);
     pane.addEventListener("pointerdown", nearest);
     pane.addEventListener("pointerleave", () => { ring.setAttribute("visibility", "hidden"); hideTip(); });
     const pair = pairOf(row);
     caption.textContent = `${metric().title}, ${data.datasets[choice.dataset].name}, ${row.label}, ${points.length} cases. `
-      + (pair ? `${data.models[a]} better in ${pair.counts[0]}, equal in ${pair.counts[1]}, worse in ${pair.counts[2]}; ${pText(pair.p)} (Wilcoxon, Holm).` : "");
+      + (pair ? `${data.models[a]} better in ${pair.counts[0]}${data.unit === "case" ? "" : ` ${unit}`}, equal in ${pair.counts[1]}, worse in ${pair.counts[2]}; ${pText(pair.p)} (Wilcoxon, Holm).` : "");
   };
 
   // ---------------------------------------------------------------- worst cases
@@ -563,7 +568,7 @@
       const consensus = data.consensus.find((one) => one.metric === metric().name);
       drawCritical("critical-all", consensus.critical, "Data sets");
       const overall = rowsOfDataset().find((row) => row.overall);
-      drawCritical("critical-one", overall ? overall.critical : null, `Cases of ${data.datasets[choice.dataset].name}`);
+      drawCritical("critical-one", overall ? overall.critical : null, `${data.unit === "case" ? "Cases" : "Groups"} of ${data.datasets[choice.dataset].name}`);
       drawForest();
       drawScatter();
     }

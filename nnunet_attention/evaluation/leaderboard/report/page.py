@@ -12,15 +12,17 @@ from nnunet_attention.evaluation.leaderboard.grid.html import html_cell
 from nnunet_attention.evaluation.leaderboard.methods import REFERENCES, methods_paragraphs
 from nnunet_attention.evaluation.leaderboard.report.data import page_data
 from nnunet_attention.evaluation.leaderboard.tables import (
-    CONSENSUS_EXPLAINED,
     FOLD_MEANS_EXPLAINED,
-    MARKS_EXPLAINED,
     UNDEFINED_EXPLAINED,
     confidence_interval,
+    consensus_explained,
     consensus_table,
     cost_table,
+    count_heading,
+    count_text,
     fold_mean_table,
     interval,
+    marks_explained,
     p_text,
     pair_table,
     percent,
@@ -40,9 +42,9 @@ def report_page(board: Leaderboard) -> str:
         subtitle=escape(_subtitle(board)),
         findings=_findings(board),
         results=_results(board),
-        results_note=escape(MARKS_EXPLAINED),
+        results_note=escape(marks_explained(board)),
         consensus=_by_metric(board, consensus_table) if len(board.models) > 1 else "",
-        consensus_note=escape(CONSENSUS_EXPLAINED),
+        consensus_note=escape(consensus_explained(board)),
         pairs=_by_metric(board, pair_table) if len(board.models) > 1 else "",
         undefined=_by_metric(board, undefined_table) or "<p>There are none.</p>",
         undefined_note=escape(UNDEFINED_EXPLAINED),
@@ -53,6 +55,8 @@ def report_page(board: Leaderboard) -> str:
         methods="".join(f"<p>{escape(text)}</p>" for text in methods_paragraphs(board)),
         references="".join(f"<li>{_linked(text)}</li>" for text in REFERENCES),
         version=escape(__version__),
+        unit=board.settings.unit,
+        count=escape(count_heading(board)),
         one_model="one-model" if len(board.models) < 2 else "",
     )
 
@@ -61,9 +65,12 @@ def _subtitle(board: Leaderboard) -> str:
     datasets = len(board.datasets)
     cases = board.cases.groupby("dataset")["case"].nunique().sum()
     names = ", ".join(board.short_name(name) for name in board.datasets)
+    groups = ""
+    if board.settings.groups is not None:
+        groups = f" in {board.cases.groupby('dataset')['group'].nunique().sum():,} groups"
     return (
         f"{len(board.models)} model{'s' if len(board.models) > 1 else ''} on {datasets} data "
-        f"set{'s' if datasets > 1 else ''} ({names}), {cases:,} cases"
+        f"set{'s' if datasets > 1 else ''} ({names}), {cases:,} cases{groups}"
     )
 
 
@@ -84,7 +91,7 @@ def _findings(board: Leaderboard) -> str:
             over = f" over {len(consensus.datasets)} data sets" if len(overall) > 1 else ""
             sentences.append(
                 f"{leaders[0]} ranks first by mean {title}{over}, and does so in "
-                f"{percent(first.first)} of the bootstrap resamples of the cases."
+                f"{percent(first.first)} of the bootstrap resamples of the {board.settings.unit}s."
             )
         for method, name in RANKING_METHODS.items():
             by_method = consensus.standings[method]
@@ -135,7 +142,7 @@ def _result(board: Leaderboard, row: Row, model: str) -> str:
         ("dataset", Cell(board.short_name(row.dataset)), None),
         ("label", Cell(row.label), None),
         ("model", Cell(model), None),
-        ("n", Cell(str(summary.n)), summary.n),
+        ("n", Cell(count_text(board, row)), summary.n),
         ("mean", mean, summary.mean),
         ("median", Cell(value_text(summary.median, row.metric)), summary.median),
         (
