@@ -41,7 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_folds(parser)
     parser.add_argument(
         "--results", nargs="+", action="extend", default=[], metavar="NAME=DIR",
-        help="other results: DIR/DATASET/CONFIG/fold_k/validation/summary.json",
+        help="other results: DIR/DATASET/CONFIG/fold_k/validation/summary.json; several folders "
+        "with one NAME are trainings of one model",
+    )  # fmt: skip
+    parser.add_argument(
+        "--repeats", nargs="+", action="extend", type=Path, default=[], metavar="DIR",
+        help="further folders like nnUNet_results, each with one more training of every trainer",
+    )  # fmt: skip
+    parser.add_argument(
+        "--paired-repeats", action="store_true",
+        help="trainings of different models were made with the same seeds, in the order given, "
+        "and are compared in pairs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--marks", action="store_true",
+        help="set marks of significance also where models were trained once each",
     )  # fmt: skip
     parser.add_argument(
         "--allow-incomplete", action="store_true",
@@ -114,6 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
         named=named_results(arguments.results),
         allow_incomplete=arguments.allow_incomplete,
         label_folders=tuple(arguments.label_names),
+        repeats=tuple(arguments.repeats),
     )
     check_folds(request.folds)
     settings = Settings(
@@ -122,6 +137,8 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         allow_incomplete=arguments.allow_incomplete,
         missing_distance_mm=arguments.missing_distance,
+        paired_repeats=arguments.paired_repeats,
+        marks=arguments.marks,
     )
     surfaces = None
     if arguments.surface:
@@ -178,16 +195,14 @@ def _check_options(arguments: argparse.Namespace, metrics: tuple[str, ...]) -> N
             raise CommandError(f"--label-names {folder}: there is no such folder")
 
 
-def named_results(texts: list[str]) -> dict[str, Path]:
+def named_results(texts: list[str]) -> dict[str, tuple[Path, ...]]:
     """Read folders by name off texts NAME=DIR."""
-    folders: dict[str, Path] = {}
+    folders: dict[str, tuple[Path, ...]] = {}
     for text in texts:
         name, separator, folder = text.partition("=")
         if not (name and separator and folder):
             raise CommandError(f"--results {text}: give NAME=DIR")
-        if name in folders:
-            raise CommandError(f"--results {text}: the name {name} is given twice")
-        folders[name] = Path(folder)
+        folders[name] = (*folders.get(name, ()), Path(folder))
     return folders
 
 

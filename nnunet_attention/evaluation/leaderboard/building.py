@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -12,7 +12,17 @@ import pandas as pd
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.costs import Cost
+from nnunet_attention.evaluation.leaderboard.trainings import (
+    Trainings,
+    apart,
+    counts_together,
+    folds_of_cases,
+    has_repeats,
+    layout_of,
+    together,
+)
 from nnunet_attention.evaluation.metrics.definitions import METRICS, OVERLAP_METRICS, check_metrics
+from nnunet_attention.evaluation.metrics.table import REPEAT
 from nnunet_attention.evaluation.statistics.comparisons import (
     INTERVAL_RESAMPLES,
     Comparison,
@@ -37,6 +47,7 @@ from nnunet_attention.evaluation.statistics.ranking import (
     critical_difference,
     rank_cases,
 )
+from nnunet_attention.evaluation.statistics.repeats import Repeated
 from nnunet_attention.nnunet.known_splits import KnownSplit
 
 MEAN_OF_LABELS = "mean of labels"
@@ -61,6 +72,8 @@ class Settings:
         missing_distance_mm: ASSD and HD95 where just one mask is empty; None: left out.
         groups: by case, of cases that belong together, as the images of one patient do: a group
             counts as one, by its mean; None: each case counts.
+        paired_repeats: trainings of different models with the same number had the same seed.
+        marks: marks of significance are shown even where models were trained once each.
     """
 
     metrics: tuple[str, ...] = OVERLAP_METRICS
@@ -72,6 +85,8 @@ class Settings:
     tolerance_mm: str | None = None
     missing_distance_mm: float | None = None
     groups: Mapping[str, str] | None = None
+    paired_repeats: bool = False
+    marks: bool = False
 
     @property
     def unit(self) -> str:
@@ -110,12 +125,14 @@ class Entry:
         mark: of significance against the row's best model, by adjusted p: * < 0.05, ** < 0.01,
             *** < 0.001; empty for the best and where nothing is significant.
         standings: by method, see `RANKING_METHODS`.
+        repeated: what several trainings tell; None for a model that was trained once.
     """
 
     summary: Summary
     best: bool
     mark: str
     standings: dict[str, Standing]
+    repeated: Repeated | None = None
 
 
 @dataclass(frozen=True)
@@ -125,15 +142,18 @@ class Pair:
     Attributes:
         first: name.
         second: name.
-        comparison: first against second.
+        comparison: first against second, means over trainings where there are several.
         adjusted_p_value: Holm, over all pairs of all rows of this metric and level: data sets are
             one level, their labels another.
+        repeated: the comparison over trainings, whose test and interval it has; None where one of
+            the models was trained once.
     """
 
     first: str
     second: str
     comparison: Comparison
     adjusted_p_value: float
+    repeated: Repeated | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +166,7 @@ class Row:
         is_overall: whether it stands for the data set; the only label of a data set does.
         metric: name.
         cases: names, in order.
-        values: (models, cases).
+        values: (models, cases), means over trainings where there are several.
         units: what the statistics count as one: the cases, or the names of the groups.
         entries: by model.
         pairs: each two models once.
@@ -219,6 +239,24 @@ class Leaderboard:
     missing: tuple[str, ...] = ()
     splits: Mapping[str, KnownSplit] = field(default_factory=dict)
 
+    @property
+    def trainings(self) -> dict[str, int]:
+        """How often each model was trained, on the data set where it was trained most often."""
+        if REPEAT not in self.cases:
+            return dict.fromkeys(self.models, 1)
+        counts = self.cases.groupby(["model", "dataset"])[REPEAT].nunique().groupby("model").max()
+        return {model: int(counts[model]) for model in self.models}
+
+    def shows_mark(self, row: Row, model: str) -> bool:
+        """Tell whether a model's mark is shown: where trainings were compared, or on demand."""
+        if self.settings.marks:
+            return True
+        best = next(name for name, entry in row.entries.items() if entry.best)
+        pair = next(
+            (pair for pair in row.pairs if {pair.first, pair.second} == {best, model}), None
+        )
+        return pair is not None and pair.repeated is not None
+
     def rows_of(self, metric: str) -> list[Row]:
         """List the rows of a metric, in order."""
         return [row for row in self.rows if row.metric == metric]
@@ -251,7 +289,7 @@ def build_leaderboard(
 
     Args:
         frame: with the columns of `COLUMNS`. Where it has several configurations, each
-            is a model of its own.
+            is a model of its own. Where it has a column `REPEAT`, models have several trainings.
         settings: see `Settings`.
         costs: by data set, configuration and model.
         missing: to be named in the outputs.
@@ -260,7 +298,7 @@ def build_leaderboard(
     Raises:
         CommandError: if models have different labels, or different cases without
             `allow_incomplete`, or a metric is not there, a case has no group although there are
-            groups, or nothing is left to compare.
+            groups, repeats have different splits, or nothing is left to compare.
     """
     check_metrics(settings.metrics)
     several = frame["configuration"].nunique() > 1
@@ -272,10 +310,20 @@ def build_leaderboard(
     }
     _check_metrics_are_there(frame, settings.metrics)
     frame = frame[frame["metric"].isin(settings.metrics)].reset_index(drop=True)
-    _check_same_labels_and_cases(frame, settings.allow_incomplete)
+    if has_repeats(frame):
+        folds = folds_of_cases(frame)
+        apart_frame = apart(frame)
+    else:
+        _refuse_pairing(settings)
+        folds = {}
+        frame = frame.drop(columns=REPEAT, errors="ignore")
+        apart_frame = frame
+    _check_same_labels_and_cases(apart_frame, settings.allow_incomplete)
     _check_groups(frame, settings.groups)
-    counted, undefined = apply_policy(frame, settings.policy, settings.missing_distance_mm)
+    counted, undefined = apply_policy(apart_frame, settings.policy, settings.missing_distance_mm)
     shared, dropped = common_cases(counted)
+    if folds:
+        undefined, shared = counts_together(undefined, apart_frame), together(shared)
     if shared.empty:
         raise CommandError(
             "no case is left to compare: the models have none in common under the policy "
@@ -285,7 +333,7 @@ def build_leaderboard(
     models = tuple(frame["model"].unique())
     rows = _adjusted(
         [
-            _row(table, settings)
+            _row(table, settings, folds.get(dataset))
             for metric in settings.metrics
             for dataset in datasets
             for table in _tables(shared, frame, dataset, metric, models)
@@ -358,6 +406,14 @@ def _check_same_labels_and_cases(frame: pd.DataFrame, allow_incomplete: bool) ->
                     )
 
 
+def _refuse_pairing(settings: Settings) -> None:
+    if settings.paired_repeats:
+        raise CommandError(
+            "--paired-repeats would be ignored, as every model was trained once; name further "
+            "trainings with --results NAME=DIR or --repeats, or leave it out"
+        )
+
+
 def _check_groups(frame: pd.DataFrame, groups: Mapping[str, str] | None) -> None:
     if groups is None:
         return
@@ -369,7 +425,7 @@ def _check_groups(frame: pd.DataFrame, groups: Mapping[str, str] | None) -> None
 
 
 class _Table(NamedTuple):
-    """Holds the values of a row, cases by models."""
+    """Holds the values of a row, cases by models, or by models and trainings."""
 
     dataset: str
     label: str
@@ -386,7 +442,8 @@ def _tables(
     if rows.empty:
         return
     there = [model for model in models if (rows["model"] == model).any()]
-    values = rows.pivot(index=["label", "case"], columns="model", values="value")[there]
+    columns = ["model", REPEAT] if REPEAT in rows else "model"
+    values = rows.pivot(index=["label", "case"], columns=columns, values="value")[there]
     labels = frame.loc[frame["dataset"] == dataset, "label"].unique()
     if len(labels) > 1:
         yield _Table(dataset, MEAN_OF_LABELS, True, metric, values.groupby("case").mean())
@@ -396,8 +453,19 @@ def _tables(
             yield _Table(dataset, label, is_overall, metric, values.xs(label, level="label"))
 
 
-def _row(table: _Table, settings: Settings) -> Row:
+def _row(table: _Table, settings: Settings, folds: Mapping[str, object] | None) -> Row:
+    """Compute a row.
+
+    Args:
+        table: its values.
+        settings: see `Settings`.
+        folds: by case, where models have several trainings.
+    """
     dataset, label, is_overall, metric, frame = table
+    of_trainings = frame
+    if folds is not None:
+        names = list(dict.fromkeys(frame.columns.get_level_values(0)))
+        frame = pd.DataFrame({name: of_trainings[name].mean(axis=1) for name in names})
     higher = METRICS[metric].higher_is_better
     # Cases of a group count as one, by their mean.
     of_units = frame if settings.groups is None else group_table(frame, settings.groups)
@@ -418,12 +486,24 @@ def _row(table: _Table, settings: Settings) -> Row:
         Pair(models[first], models[second], comparison, comparison.p_value)
         for (first, second), comparison in comparisons.items()
     )
+    described: dict[str, Repeated | None] = {}
+    if folds is not None:
+        trainings = Trainings(
+            {model: of_trainings[model].to_numpy().T for model in models},
+            layout_of(list(frame.index), folds, settings.groups),
+            seed,
+            settings.interval_resamples,
+            settings.paired_repeats,
+        )
+        described = {model: trainings.describe(model) for model in models}
+        pairs = tuple(_over_trainings(pair, trainings) for pair in pairs)
     entries = {
         model: Entry(
-            summaries[number],
+            _with_interval(summaries[number], described.get(model)),
             standings["mean"][model].rank == 1,
             "",
             {method: standings[method][model] for method in standings},
+            described.get(model),
         )
         for number, model in enumerate(models)
     }
@@ -443,6 +523,22 @@ def _row(table: _Table, settings: Settings) -> Row:
         critical=critical,
         rankings=rankings,
     )
+
+
+def _over_trainings(pair: Pair, trainings: Trainings) -> Pair:
+    """Give a pair the test and interval over trainings, where both models have several."""
+    repeated = trainings.compare(pair.first, pair.second)
+    if repeated is None:
+        return pair
+    p_value = repeated.estimate.p_value
+    comparison = replace(pair.comparison, low=repeated.low, high=repeated.high, p_value=p_value)
+    return replace(pair, comparison=comparison, adjusted_p_value=p_value, repeated=repeated)
+
+
+def _with_interval(summary: Summary, repeated: Repeated | None) -> Summary:
+    if repeated is None:
+        return summary
+    return replace(summary, low=repeated.low, high=repeated.high)
 
 
 def _standings(ranking: Ranking, models: list[str] | tuple[str, ...]) -> dict[str, Standing]:
@@ -476,7 +572,7 @@ def _adjusted(rows: list[Row]) -> list[Row]:
 
 def _with_marks(row: Row, adjusted: np.ndarray) -> Row:
     pairs = tuple(
-        Pair(pair.first, pair.second, pair.comparison, float(p_value))
+        replace(pair, adjusted_p_value=float(p_value))
         for pair, p_value in zip(row.pairs, adjusted, strict=True)
     )
     best = next(model for model, entry in row.entries.items() if entry.best)
@@ -486,12 +582,7 @@ def _with_marks(row: Row, adjusted: np.ndarray) -> Row:
         if best in (pair.first, pair.second)
     }
     entries = {
-        model: Entry(
-            entry.summary,
-            entry.best,
-            "" if entry.best else mark_of(p_against_best[model]),
-            entry.standings,
-        )
+        model: replace(entry, mark="" if entry.best else mark_of(p_against_best[model]))
         for model, entry in row.entries.items()
     }
     return Row(**{**vars(row), "pairs": pairs, "entries": entries})
@@ -515,8 +606,9 @@ def _consensus(metric: str, rows: list[Row], models: tuple[str, ...]) -> Consens
 def _fold_means(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float | None]]]:
     keys = ["dataset", "metric", "model"]
     finite = frame.assign(value=frame["value"].replace([np.inf, -np.inf], np.nan))
-    of_labels = finite.groupby([*keys, "fold", "label"], sort=False)["value"].mean()
-    means = of_labels.groupby([*keys, "fold"], sort=False).mean().groupby(keys, sort=False).mean()
+    trained = ["fold", *([REPEAT] if REPEAT in frame else [])]
+    of_labels = finite.groupby([*keys, *trained, "label"], sort=False)["value"].mean()
+    means = of_labels.groupby([*keys, *trained], sort=False).mean().groupby(keys, sort=False).mean()
     by_dataset: dict[str, dict[str, dict[str, float | None]]] = {}
     for (dataset, metric, model), mean in means.items():
         of_metric = by_dataset.setdefault(dataset, {}).setdefault(metric, {})
@@ -527,7 +619,7 @@ def _fold_means(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float | No
 def _with_used(
     frame: pd.DataFrame, shared: pd.DataFrame, groups: Mapping[str, str] | None
 ) -> pd.DataFrame:
-    keys = ["dataset", "model", "case", "label", "metric"]
+    keys = ["dataset", "model", "case", "label", "metric", *([REPEAT] if REPEAT in frame else [])]
     used = shared[[*keys, "value"]].rename(columns={"value": "used"})
     # The settings have the tolerance, in words.
     cases = frame.drop(columns="tolerance_mm", errors="ignore")

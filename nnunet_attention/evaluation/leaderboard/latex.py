@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from nnunet_attention.evaluation.leaderboard.building import RANKING_METHODS, Leaderboard
 from nnunet_attention.evaluation.leaderboard.grid.latex import escaped, latex_line, latex_table
-from nnunet_attention.evaluation.leaderboard.methods import REFERENCES, methods_paragraphs
+from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references
 from nnunet_attention.evaluation.leaderboard.tables import (
     consensus_standings,
+    has_marks,
     main_table,
     ranks_table,
+    test_words,
+    trainings_explained,
+    trainings_table,
+    trainings_words,
 )
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.definitions import POLICIES
@@ -19,11 +24,15 @@ def latex(board: Leaderboard) -> str:
     parts = ["% Needs \\usepackage{booktabs} in the preamble.\n"]
     for metric in board.settings.metrics:
         parts.append(_main_table(board, metric))
+        trainings = trainings_table(board, metric)
+        if trainings.rows:
+            caption = f"{escaped(METRICS[metric].title)}. {escaped(trainings_explained(board))}"
+            parts.append(latex_table(trainings, caption, f"tab:trainings-{_key(metric)}"))
         if len(board.models) > 1:
             parts.append(_ranks_table(board, metric))
     parts.append("% Methods, for the text of the paper:\n")
     parts += [f"% {line}\n" for line in methods_paragraphs(board)]
-    parts += [f"% [{number}] {line}\n" for number, line in enumerate(REFERENCES, 1)]
+    parts += [f"% [{number}] {line}\n" for number, line in enumerate(references(board), 1)]
     return "\n".join(parts)
 
 
@@ -31,11 +40,17 @@ def _main_table(board: Leaderboard, metric: str) -> str:
     way = "higher" if METRICS[metric].higher_is_better else "lower"
     policy = POLICIES[board.settings.policy].split(":")[0].split(";")[0].split(",")[0]
     count = "$n$" if board.settings.groups is None else "$n$ (cases)"
+    words = trainings_words(board)
+    head = f"; {escaped(words)}" if words else ""
+    marks = (
+        "Significantly worse than it: $^{*}\\,p<0.05$, $^{**}\\,p<0.01$, $^{***}\\,p<0.001$ "
+        f"({escaped(test_words(board))}, Holm). "
+        if has_marks(board)
+        else ""
+    )
     caption = (
         f"{escaped(METRICS[metric].title)} (mean $\\pm$ standard deviation over "
-        f"{board.settings.unit}s; {way} is better). Best mean in bold. Significantly worse than "
-        "it: $^{*}\\,p<0.05$, $^{**}\\,p<0.01$, $^{***}\\,p<0.001$ (two-sided Wilcoxon "
-        "signed-rank test, Holm). "
+        f"{board.settings.unit}s; {way} is better{head}). Best mean in bold. {marks}"
         f"Undefined values: {escaped(board.settings.policy)} ({escaped(_uncapitalised(policy))})."
     )
     return latex_table(

@@ -29,6 +29,10 @@ REFERENCES = (
     "Isensee F, et al. nnU-Net: a self-configuring method for deep learning-based biomedical image "
     "segmentation. Nature Methods 2021. https://doi.org/10.1038/s41592-020-01008-z",
 )
+_REPEATS_REFERENCE = (
+    "Searle SR, Casella G, McCulloch CE. Variance components. Wiley 1992. "
+    "https://doi.org/10.1002/9780470316856"
+)
 _LIBRARIES = ("numpy", "scipy", "pandas")
 
 
@@ -55,13 +59,23 @@ def tolerance_in_words(tolerances_mm: Mapping[str, Mapping[str, float | None]]) 
     )
 
 
-def methods_paragraphs(board: Leaderboard) -> list[str]:
-    """Return paragraphs from data to software; numbers in brackets are those of `REFERENCES`."""
+def references(board: Leaderboard) -> tuple[str, ...]:
+    """Return what the methods of a leaderboard cite, by number from 1."""
+    return (*REFERENCES, _REPEATS_REFERENCE) if _has_repeats(board) else REFERENCES
+
+
+def methods_paragraphs(board: Leaderboard, all_marks: bool = False) -> list[str]:
+    """Return paragraphs from data to software; numbers in brackets are those of `references`.
+
+    Args:
+        board: the leaderboard.
+        all_marks: whether the text goes with all marks, those too that tables do not show.
+    """
     return [
         _data(board),
         _metrics(board),
         _undefined(board),
-        _statistics(board),
+        _statistics(board, all_marks or board.settings.marks),
         _rankings(board),
         _software(board),
     ]
@@ -165,7 +179,7 @@ def _undefined(board: Leaderboard) -> str:
     )
 
 
-def _statistics(board: Leaderboard) -> str:
+def _statistics(board: Leaderboard, all_marks: bool) -> str:
     settings = board.settings
     unit = settings.unit
     stretched = ""
@@ -180,7 +194,7 @@ def _statistics(board: Leaderboard) -> str:
         f"{unit}s [3] ({settings.interval_resamples} resamples{stretched})."
     )
     if len(board.models) < 2:
-        return text
+        return f"{text}{_over_trainings(board)}"
     primary = board.rows_of(settings.metrics[0])
     families = [
         _counted(sum(len(row.pairs) for row in primary if row.is_overall is overall), "test")
@@ -193,11 +207,52 @@ def _statistics(board: Leaderboard) -> str:
         "differences, and for at most 13 in any event, and else from the normal approximation. "
         "They were corrected by Holm's method [2] for all tests of a metric at one level: over "
         f"all pairs of models and data sets ({families[0]}), and apart from these over "
-        f"all pairs of models and labels of data sets with several labels ({families[1]}). Metrics were not corrected for "
-        "one another. Marks are against the model with the best mean: * p < 0.05, ** p < 0.01, "
-        "*** p < 0.001 after correction. The effect size is the matched-pairs rank-biserial "
-        "correlation [4]."
+        f"all pairs of models and labels of data sets with several labels ({families[1]}). Metrics "
+        f"were not corrected for one another. {_marks(board, all_marks)} The effect size is the "
+        f"matched-pairs rank-biserial correlation [4].{_over_trainings(board)}"
     )
+
+
+def _marks(board: Leaderboard, all_marks: bool) -> str:
+    explained = (
+        "Marks are against the model with the best mean: * p < 0.05, ** p < 0.01, *** p < 0.001 "
+        "after correction."
+    )
+    if all_marks or min(board.trainings.values()) > 1:
+        return explained
+    once = "Each model was trained once"
+    if _has_repeats(board):
+        names = tuple(model for model, count in board.trainings.items() if count == 1)
+        once = f"{_joined(names)} {'was' if len(names) == 1 else 'were'} trained once"
+    withheld = (
+        f"{once}: such a p-value says whether a difference would hold for other "
+        f"{board.settings.unit}s, not whether it would for other trainings, so that no mark of "
+        "significance is set."
+    )
+    return f"{explained} {withheld}" if _has_repeats(board) else withheld
+
+
+def _over_trainings(board: Leaderboard) -> str:
+    """Say how several trainings were compared; nothing where there are none."""
+    if not _has_repeats(board):
+        return ""
+    unit = board.settings.unit
+    counts = _joined(tuple(f"{count} of {model}" for model, count in board.trainings.items()))
+    paired = "paired by their seeds" if board.settings.paired_repeats else "not paired"
+    return (
+        f" Of each fold there were several trainings ({counts}), and values are means over them. "
+        "Two models with several trainings each were compared, instead of by Wilcoxon's test, by "
+        f"a t test over trainings and {unit}s: the variance of a mean is that between trainings "
+        f"of a fold, summed over folds, plus that between {unit}s, less what both share, with "
+        f"Satterthwaite's degrees of freedom [{len(REFERENCES) + 1}]; trainings were {paired}. "
+        "Intervals of such means and differences are from a two-level bootstrap, of trainings "
+        f"within folds and of {unit}s. Ranks and their stability are those of the means over "
+        "trainings."
+    )
+
+
+def _has_repeats(board: Leaderboard) -> bool:
+    return max(board.trainings.values()) > 1
 
 
 def _rankings(board: Leaderboard) -> str:

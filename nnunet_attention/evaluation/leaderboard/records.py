@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from nnunet_attention.evaluation.leaderboard.building import Leaderboard, Row, Settings
-from nnunet_attention.evaluation.leaderboard.methods import REFERENCES, methods_paragraphs, versions
+from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references, versions
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
+from nnunet_attention.evaluation.statistics.repeats import Repeated
 
 # Grows when a key changes its meaning or goes.
 FORMAT = 1
+# Settings that came after the first format; records without them stay as they were.
+_LATER = ("groups", "paired_repeats", "marks")
 
 
 def leaderboard_record(board: Leaderboard) -> dict:
@@ -44,17 +47,19 @@ def leaderboard_record(board: Leaderboard) -> dict:
             for (dataset, model), cost in board.costs.items()
             if cost.is_known
         ],
-        "methods": methods_paragraphs(board),
-        "references": list(REFERENCES),
+        # All marks are in the record, whether tables show them or not.
+        "methods": methods_paragraphs(board, all_marks=True),
+        "references": list(references(board)),
     }
 
 
 def settings_record(settings: Settings) -> dict:
     """Return the settings; those that came later only where they are used."""
     record = asdict(replace(settings, groups=None))
-    del record["groups"]
-    if settings.groups is not None:
-        record["groups"] = dict(settings.groups)
+    for name in _LATER:
+        del record[name]
+        if value := getattr(settings, name):
+            record[name] = dict(value) if name == "groups" else value
     return record
 
 
@@ -71,6 +76,7 @@ def _row(row: Row, settings: Settings) -> dict:
                 **asdict(entry.summary),
                 "best": entry.best,
                 "mark": entry.mark,
+                **_trainings(entry.repeated),
                 "standings": {
                     method: asdict(standing) for method, standing in entry.standings.items()
                 },
@@ -83,10 +89,28 @@ def _row(row: Row, settings: Settings) -> dict:
                 "second": pair.second,
                 **asdict(pair.comparison),
                 "adjusted_p_value": pair.adjusted_p_value,
+                **_trainings(pair.repeated),
             }
             for pair in row.pairs
         ],
         "critical_difference": _critical(row.critical, tuple(row.entries)),
+    }
+
+
+def _trainings(repeated: Repeated | None) -> dict:
+    """Return what several trainings tell; nothing where a model was trained once."""
+    if repeated is None:
+        return {}
+    return {
+        "trainings": {
+            "repeats": list(repeated.repeats),
+            "means": list(repeated.training_means),
+            "sd": repeated.training_sd,
+            "unit_sd": repeated.unit_sd,
+            "paired": repeated.paired,
+            "standard_error": repeated.estimate.standard_error,
+            "degrees_of_freedom": repeated.estimate.degrees_of_freedom,
+        }
     }
 
 

@@ -28,10 +28,91 @@ UNDEFINED_EXPLAINED = (
 
 
 def marks_explained(board: Leaderboard) -> str:
-    """Say what the main table's numbers and marks are."""
+    """Say what the main table's numbers and marks are, or why no marks are set."""
+    text = f"Mean and SD over {_units(board)}; best mean in bold"
+    if len(board.models) < 2:
+        return f"{text}."
+    if has_marks(board):
+        text += f"; against it * p < 0.05, ** p < 0.01, *** p < 0.001 ({test_words(board)}, Holm)"
+    trainings = board.trainings.values()
+    if board.settings.marks or min(trainings) > 1:
+        return f"{text}."
+    who = "One training each" if max(trainings) == 1 else "Where a model was trained once"
     return (
-        f"Mean and SD over {_units(board)}; best mean in bold; against it * p < 0.05, "
-        "** p < 0.01, *** p < 0.001 (Wilcoxon signed-rank, Holm)."
+        f"{text}. {who}: p-values hold for other {board.settings.unit}s, not for other trainings, "
+        "and no marks of significance are set (--marks sets them)."
+    )
+
+
+def has_marks(board: Leaderboard) -> bool:
+    """Tell whether there may be marks of significance: where some models were trained repeatedly.
+
+    Two such models are needed, or the wish for marks.
+    """
+    several = sum(count > 1 for count in board.trainings.values())
+    return len(board.models) > 1 and (board.settings.marks or several > 1)
+
+
+def test_words(board: Leaderboard) -> str:
+    """Name the test of two models."""
+    counts = board.trainings.values()
+    over_trainings = f"t test over trainings and {board.settings.unit}s"
+    if min(counts) > 1:
+        return over_trainings
+    wilcoxon = "two-sided Wilcoxon signed-rank test"
+    return wilcoxon if max(counts) == 1 else f"{over_trainings}, or {wilcoxon}"
+
+
+def trainings_words(board: Leaderboard) -> str:
+    """Say how often models were trained; nothing for a single model that was trained once."""
+    counts = board.trainings
+    if len(set(counts.values())) > 1:
+        return "trainings: " + ", ".join(f"{model} {count}" for model, count in counts.items())
+    count = next(iter(counts.values()))
+    if count == 1:
+        return "one training each" if len(counts) > 1 else ""
+    return f"means of {count} trainings{' each' if len(counts) > 1 else ''}"
+
+
+def trainings_explained(board: Leaderboard) -> str:
+    """Say what the table of trainings tells."""
+    return (
+        "Mean over trainings; SD between the means of trainings; SD between "
+        f"{board.settings.unit}s, of their means over trainings; interval of the mean over "
+        f"trainings and {board.settings.unit}s; the mean of each training."
+    )
+
+
+def trainings_table(board: Leaderboard, metric: str) -> Grid:
+    """Return the spread between trainings beside that between units; no rows without repeats."""
+    unit = board.settings.unit
+    rows = [
+        [
+            board.short_name(row.dataset),
+            row.label,
+            model,
+            str(repeated.repeats[0]),
+            value_text(entry.summary.mean, metric),
+            f"{repeated.training_sd:.{_decimals(metric) + 1}f}",
+            f"{repeated.unit_sd:.{_decimals(metric) + 1}f}",
+            confidence_interval(entry.summary.low, entry.summary.high, metric),
+            " ".join(value_text(mean, metric) for mean in repeated.training_means),
+        ]
+        for row in board.rows_of(metric)
+        for model, entry in row.entries.items()
+        if (repeated := entry.repeated) is not None
+    ]
+    heading = [
+        "data set", "label", "model", "trainings", "mean", "SD of trainings", f"SD of {unit}s",
+        "95 % CI", "each",
+    ]  # fmt: skip
+    return Grid.of_texts(
+        "Trainings",
+        heading,
+        rows,
+        names=3,
+        notes=(trainings_explained(board),),
+        folded_heading=("trainings", "number"),
     )
 
 
@@ -58,14 +139,14 @@ def main_table(board: Leaderboard, metric: str) -> Grid:
     """Return mean and SD of each model on each data set, and on its labels."""
     rows = board.rows_of(metric)
     return Grid(
-        title=metric_title(metric),
+        title=_with_trainings(metric_title(metric), board),
         heading=("data set", "label", count_heading(board), *board.models),
         rows=tuple(
             (
                 Cell(board.short_name(row.dataset) if row.is_overall else ""),
                 Cell(row.label),
                 Cell(count_text(board, row)),
-                *(_mean_cell(row, model) for model in board.models),
+                *(_mean_cell(board, row, model) for model in board.models),
             )
             for row in rows
         ),
@@ -194,7 +275,8 @@ def undefined_table(board: Leaderboard, metric: str) -> Grid:
         for label in of_dataset["label"].unique():
             of_model = {item.model: item for item in of_dataset.itertuples() if item.label == label}
             cells = [_undefined_text(of_model.get(model)) for model in board.models]
-            cases = max(item.cases for item in of_model.values())
+            # Of repeats, all trainings are counted.
+            cases = max(item.cases // getattr(item, "trainings", 1) for item in of_model.values())
             compared = int(common.get((dataset, label), 0))
             if compared != cases or any(cell not in ("", DASH) for cell in cells):
                 cells = [cell or "none" for cell in cells]
@@ -290,6 +372,11 @@ def metric_title(metric: str) -> str:
     return f"{METRICS[metric].title} {arrow}"
 
 
+def _with_trainings(title: str, board: Leaderboard) -> str:
+    words = trainings_words(board)
+    return f"{title}, {words}" if words else title
+
+
 def _units(board: Leaderboard) -> str:
     return "cases" if board.settings.groups is None else "groups, each by the mean of its cases"
 
@@ -317,7 +404,7 @@ def _decimals(metric: str) -> int:
     return 2 if metric.endswith("_mm") else 3
 
 
-def _mean_cell(row: Row, model: str) -> Cell:
+def _mean_cell(board: Leaderboard, row: Row, model: str) -> Cell:
     entry = row.entries.get(model)
     if entry is None:
         return Cell(DASH)
@@ -326,5 +413,5 @@ def _mean_cell(row: Row, model: str) -> Cell:
         value_text(entry.summary.mean, row.metric),
         "" if sd is None else value_text(sd, row.metric),
         entry.best,
-        entry.mark,
+        entry.mark if board.shows_mark(row, model) else "",
     )

@@ -10,6 +10,7 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     consensus_table,
     cost_table,
     main_table,
+    trainings_table,
     undefined_table,
 )
 
@@ -21,6 +22,9 @@ def print_leaderboard(board: Leaderboard, console: Console) -> None:
     """Print the first metric's tables, costs, and where values are undefined."""
     metric = board.settings.metrics[0]
     print_grid(main_table(board, metric), console)
+    trainings = trainings_table(board, metric)
+    if trainings.rows:
+        print_grid(trainings, console)
     if len(board.models) > 1:
         ranks = consensus_table(board, metric)
         if ranks.rows:

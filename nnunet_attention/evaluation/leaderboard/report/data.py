@@ -94,6 +94,8 @@ def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:
                 "low": pair.comparison.low,
                 "high": pair.comparison.high,
                 "p": pair.adjusted_p_value,
+                # Whether it is shown as significant, if it is.
+                "marked": board.settings.marks or pair.repeated is not None,
                 "n": count_text(board, row),
                 "effect": pair.comparison.effect_size,
                 "counts": [

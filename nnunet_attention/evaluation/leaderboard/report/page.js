@@ -358,21 +358,23 @@
       const name = row.overall ? dataset : row.label;
       canvas.text(row.overall ? 4 : 16, y + 4, fitted(name, left - (row.overall ? 14 : 26)), { class: row.overall ? "strong" : "faint" });
       const gain = metric().higher ? pair.difference : -pair.difference;
-      const paint = pair.p < 0.05 ? colour(gain > 0 ? choice.first : choice.second) : "#6b7683";
+      const marked = pair.marked && pair.p < 0.05;
+      const paint = marked ? colour(gain > 0 ? choice.first : choice.second) : "#6b7683";
       if (pair.low !== null) canvas.line(x(pair.low), y, x(pair.high), y, { stroke: paint, "stroke-width": row.overall ? 3 : 2, "stroke-linecap": "round" });
       canvas.mark(row.overall ? "diamond" : "circle", x(pair.difference), y, row.overall ? 5 : 3.6, { fill: paint, stroke: "#fff" });
-      const weight = { class: pair.p < 0.05 ? "strong" : "faint" };
-      if (narrow) canvas.text(canvas.width - 4, y + 4, stars(pair.p), { "text-anchor": "end", ...weight });
+      const weight = { class: marked ? "strong" : "faint" };
+      if (narrow) canvas.text(canvas.width - 4, y + 4, marked ? stars(pair.p) : "", { "text-anchor": "end", ...weight });
       else {
         canvas.text(canvas.width - 100, y + 4, signedText(pair.difference, metric().decimals, true), { "text-anchor": "end", ...weight });
         canvas.text(canvas.width - 86, y + 4, pText(pair.p), weight);
-        canvas.text(canvas.width - 20, y + 4, stars(pair.p), weight);
+        canvas.text(canvas.width - 20, y + 4, marked ? stars(pair.p) : "", weight);
       }
       const interval = pair.low === null ? "" : `, 95 % CI ${signedText(pair.low, metric().decimals, true)} to ${signedText(pair.high, metric().decimals, true)}`;
       withTip(canvas.add("rect", { x: 0, y: y - step / 2, width: canvas.width, height: step, fill: "transparent" }),
         `${dataset}, ${row.label} (n = ${pair.n})\n${a} ${MINUS} ${b}: ${signedText(pair.difference, metric().decimals, true)}${interval}\n${pText(pair.p)} (Holm), r = ${signedText(pair.effect, 2, true)}\n${a} better / equal / worse: ${pair.counts.join(" / ")}`);
     });
-    caption.textContent = `Mean difference in ${metric().title}, ${a} minus ${b}, with 95 % confidence interval. Diamonds: data sets; dots: their labels. In colour, and marked: significant after Holm's correction.`;
+    caption.textContent = `Mean difference in ${metric().title}, ${a} minus ${b}, with 95 % confidence interval. Diamonds: data sets; dots: their labels. `
+      + (found.some(({ pair }) => pair.marked) ? "In colour, and marked: significant after Holm's correction." : `One training each: p-values hold for other ${unit}, not for other trainings, and nothing is marked.`);
   };
 
   // ---------------------------------------------------------------- violins
@@ -510,7 +512,7 @@
     pane.addEventListener("pointerleave", () => { ring.setAttribute("visibility", "hidden"); hideTip(); });
     const pair = pairOf(row);
     caption.textContent = `${metric().title}, ${data.datasets[choice.dataset].name}, ${row.label}, ${points.length} cases. `
-      + (pair ? `${data.models[a]} better in ${pair.counts[0]}${data.unit === "case" ? "" : ` ${unit}`}, equal in ${pair.counts[1]}, worse in ${pair.counts[2]}; ${pText(pair.p)} (Wilcoxon, Holm).` : "");
+      + (pair ? `${data.models[a]} better in ${pair.counts[0]}${data.unit === "case" ? "" : ` ${unit}`}, equal in ${pair.counts[1]}, worse in ${pair.counts[2]}; ${pText(pair.p)} (Holm).` : "");
   };
 
   // ---------------------------------------------------------------- worst cases
