@@ -62,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare what is there, on the cases that all models have; the missing is named",
     )  # fmt: skip
     add_groups(parser)
+    parser.add_argument(
+        "--margin", type=float, metavar="NUMBER",
+        help="differences smaller than this do not matter, e.g. 0.01, in metrics whose best value "
+        "is 1: tests of equivalence, power, and a verdict on each pair",
+    )  # fmt: skip
     add_undefined(parser)
     parser.add_argument(
         "--metrics", nargs="+", metavar="METRIC",
@@ -139,6 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
         missing_distance_mm=arguments.missing_distance,
         paired_repeats=arguments.paired_repeats,
         marks=arguments.marks,
+        margin=arguments.margin,
     )
     surfaces = None
     if arguments.surface:

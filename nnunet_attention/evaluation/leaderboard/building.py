@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.leaderboard.assessing import Assessment, assess
 from nnunet_attention.evaluation.leaderboard.costs import Cost
 from nnunet_attention.evaluation.leaderboard.trainings import (
     Trainings,
@@ -74,6 +75,8 @@ class Settings:
             counts as one, by its mean; None: each case counts.
         paired_repeats: trainings of different models with the same number had the same seed.
         marks: marks of significance are shown even where models were trained once each.
+        margin: differences smaller than this do not matter, in metrics whose best value is 1; None:
+            equivalence is not tested.
     """
 
     metrics: tuple[str, ...] = OVERLAP_METRICS
@@ -87,6 +90,11 @@ class Settings:
     groups: Mapping[str, str] | None = None
     paired_repeats: bool = False
     marks: bool = False
+    margin: float | None = None
+
+    def margin_of(self, metric: str) -> float | None:
+        """Return the margin of a metric, None for one in mm or without an end."""
+        return self.margin if METRICS[metric].when_both_empty == 1 else None
 
     @property
     def unit(self) -> str:
@@ -147,6 +155,7 @@ class Pair:
             one level, their labels another.
         repeated: the comparison over trainings, whose test and interval it has; None where one of
             the models was trained once.
+        assessment: against the margin; None without one, or for a single case.
     """
 
     first: str
@@ -154,6 +163,7 @@ class Pair:
     comparison: Comparison
     adjusted_p_value: float
     repeated: Repeated | None = None
+    assessment: Assessment | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +178,7 @@ class Row:
         cases: names, in order.
         values: (models, cases), means over trainings where there are several.
         units: what the statistics count as one: the cases, or the names of the groups.
+        of_units: (models, units), means over the cases of a group.
         entries: by model.
         pairs: each two models once.
         critical: Nemenyi's test over the cases; None for one model or one case.
@@ -181,6 +192,7 @@ class Row:
     cases: tuple[str, ...]
     values: np.ndarray
     units: tuple[str, ...]
+    of_units: np.ndarray
     entries: dict[str, Entry]
     pairs: tuple[Pair, ...]
     critical: CriticalDifference | None
@@ -296,11 +308,12 @@ def build_leaderboard(
         splits: by data set, where known; the methods name them.
 
     Raises:
-        CommandError: if models have different labels, or different cases without
-            `allow_incomplete`, or a metric is not there, a case has no group although there are
-            groups, repeats have different splits, or nothing is left to compare.
+        CommandError: if the margin cannot be used, models have different labels, or different cases
+            without `allow_incomplete`, or a metric is not there, a case has no group although there
+            are groups, repeats have different splits, or nothing is left to compare.
     """
     check_metrics(settings.metrics)
+    _check_margin(settings)
     several = frame["configuration"].nunique() > 1
     if several:
         frame = frame.assign(model=_contestant(frame["model"], frame["configuration"]))
@@ -337,7 +350,8 @@ def build_leaderboard(
             for metric in settings.metrics
             for dataset in datasets
             for table in _tables(shared, frame, dataset, metric, models)
-        ]
+        ],
+        settings,
     )
     return Leaderboard(
         settings=settings,
@@ -404,6 +418,19 @@ def _check_same_labels_and_cases(frame: pd.DataFrame, allow_incomplete: bool) ->
                     raise CommandError(
                         f"{dataset}: {first} and {model} have different {what} ({only}); {remedy}"
                     )
+
+
+def _check_margin(settings: Settings) -> None:
+    margin = settings.margin
+    if margin is None:
+        return
+    if not 0 < margin < 1:
+        raise CommandError(f"--margin {margin:g}: give a difference between 0 and 1, such as 0.01")
+    if all(settings.margin_of(metric) is None for metric in settings.metrics):
+        raise CommandError(
+            f"--margin {margin:g} would be ignored: it is for metrics whose best value is 1, such "
+            "as dice; compare one, or leave it out"
+        )
 
 
 def _refuse_pairing(settings: Settings) -> None:
@@ -518,6 +545,7 @@ def _row(table: _Table, settings: Settings, folds: Mapping[str, object] | None) 
         cases=tuple(frame.index),
         values=frame.to_numpy().T,
         units=tuple(of_units.index),
+        of_units=values,
         entries=entries,
         pairs=pairs,
         critical=critical,
@@ -557,7 +585,7 @@ def _standings(ranking: Ranking, models: list[str] | tuple[str, ...]) -> dict[st
     }
 
 
-def _adjusted(rows: list[Row]) -> list[Row]:
+def _adjusted(rows: list[Row], settings: Settings) -> list[Row]:
     """Give rows Holm's p-values, each family adjusted alone, and marks."""
     adjusted: dict[int, np.ndarray] = {}
     for family in sorted({(row.metric, row.is_overall) for row in rows}):
@@ -567,12 +595,12 @@ def _adjusted(rows: list[Row]) -> list[Row]:
         p_values = holm([pair.comparison.p_value for n in members for pair in rows[n].pairs])
         ends = np.cumsum([len(rows[number].pairs) for number in members])
         adjusted.update(zip(members, np.split(p_values, ends[:-1]), strict=True))
-    return [_with_marks(row, adjusted[number]) for number, row in enumerate(rows)]
+    return [_with_marks(row, adjusted[number], settings) for number, row in enumerate(rows)]
 
 
-def _with_marks(row: Row, adjusted: np.ndarray) -> Row:
+def _with_marks(row: Row, adjusted: np.ndarray, settings: Settings) -> Row:
     pairs = tuple(
-        replace(pair, adjusted_p_value=float(p_value))
+        _assessed(replace(pair, adjusted_p_value=float(p_value)), row, settings)
         for pair, p_value in zip(row.pairs, adjusted, strict=True)
     )
     best = next(model for model, entry in row.entries.items() if entry.best)
@@ -586,6 +614,21 @@ def _with_marks(row: Row, adjusted: np.ndarray) -> Row:
         for model, entry in row.entries.items()
     }
     return Row(**{**vars(row), "pairs": pairs, "entries": entries})
+
+
+def _assessed(pair: Pair, row: Row, settings: Settings) -> Pair:
+    margin = settings.margin_of(row.metric)
+    if margin is None:
+        return pair
+    values = dict(zip(row.entries, row.of_units, strict=True))
+    assessment = assess(
+        values[pair.first] - values[pair.second],
+        pair.repeated,
+        margin,
+        METRICS[row.metric].higher_is_better,
+        pair.adjusted_p_value,
+    )
+    return replace(pair, assessment=assessment)
 
 
 def _consensus(metric: str, rows: list[Row], models: tuple[str, ...]) -> Consensus:

@@ -6,6 +6,8 @@ from nnunet_attention.evaluation.leaderboard.building import RANKING_METHODS, Le
 from nnunet_attention.evaluation.leaderboard.grid.latex import escaped, latex_line, latex_table
 from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references
 from nnunet_attention.evaluation.leaderboard.tables import (
+    assessment_explained,
+    assessment_table,
     consensus_standings,
     has_marks,
     main_table,
@@ -30,6 +32,10 @@ def latex(board: Leaderboard) -> str:
             parts.append(latex_table(trainings, caption, f"tab:trainings-{_key(metric)}"))
         if len(board.models) > 1:
             parts.append(_ranks_table(board, metric))
+        assessed = assessment_table(board, metric)
+        if assessed.rows:
+            caption = f"{escaped(METRICS[metric].title)}. {escaped(assessment_explained(board))}"
+            parts.append(latex_table(assessed, caption, f"tab:equivalence-{_key(metric)}"))
     parts.append("% Methods, for the text of the paper:\n")
     parts += [f"% {line}\n" for line in methods_paragraphs(board)]
     parts += [f"% [{number}] {line}\n" for number, line in enumerate(references(board), 1)]

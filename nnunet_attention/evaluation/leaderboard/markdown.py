@@ -7,6 +7,7 @@ from nnunet_attention.evaluation.leaderboard.grid import Grid
 from nnunet_attention.evaluation.leaderboard.grid.markdown import escaped, markdown_table
 from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references
 from nnunet_attention.evaluation.leaderboard.tables import (
+    assessment_table,
     consensus_table,
     cost_table,
     fold_mean_table,
@@ -31,6 +32,9 @@ def markdown(board: Leaderboard) -> str:
             parts += ["### Ranks over data sets\n", markdown_table(ranks), *_notes(ranks)]
             pairs = pair_table(board, metric)
             parts += [f"### {pairs.title}\n", markdown_table(pairs)]
+            assessed = assessment_table(board, metric)
+            if assessed.rows:
+                parts += [f"### {assessed.title}\n", markdown_table(assessed), *_notes(assessed)]
         undefined = undefined_table(board, metric)
         if undefined.rows:
             parts += ["### Undefined values\n", *_notes(undefined), markdown_table(undefined)]

@@ -33,6 +33,13 @@ _REPEATS_REFERENCE = (
     "Searle SR, Casella G, McCulloch CE. Variance components. Wiley 1992. "
     "https://doi.org/10.1002/9780470316856"
 )
+_MARGIN_REFERENCES = (
+    "Schuirmann DJ. A comparison of the two one-sided tests procedure and the power approach for "
+    "assessing the equivalence of average bioavailability. Journal of Pharmacokinetics and "
+    "Biopharmaceutics 1987. https://doi.org/10.1007/BF01068419",
+    "Christodoulou E, et al. False promises in medical imaging AI? Assessing validity of "
+    "outperformance claims. 2025. https://arxiv.org/abs/2505.04720",
+)
 _LIBRARIES = ("numpy", "scipy", "pandas")
 
 
@@ -61,7 +68,11 @@ def tolerance_in_words(tolerances_mm: Mapping[str, Mapping[str, float | None]]) 
 
 def references(board: Leaderboard) -> tuple[str, ...]:
     """Return what the methods of a leaderboard cite, by number from 1."""
-    return (*REFERENCES, _REPEATS_REFERENCE) if _has_repeats(board) else REFERENCES
+    return (
+        *REFERENCES,
+        *((_REPEATS_REFERENCE,) if _has_repeats(board) else ()),
+        *(_MARGIN_REFERENCES if _has_margin(board) else ()),
+    )
 
 
 def methods_paragraphs(board: Leaderboard, all_marks: bool = False) -> list[str]:
@@ -209,7 +220,7 @@ def _statistics(board: Leaderboard, all_marks: bool) -> str:
         f"all pairs of models and data sets ({families[0]}), and apart from these over "
         f"all pairs of models and labels of data sets with several labels ({families[1]}). Metrics "
         f"were not corrected for one another. {_marks(board, all_marks)} The effect size is the "
-        f"matched-pairs rank-biserial correlation [4].{_over_trainings(board)}"
+        f"matched-pairs rank-biserial correlation [4].{_over_trainings(board)}{_margin(board)}"
     )
 
 
@@ -249,6 +260,31 @@ def _over_trainings(board: Leaderboard) -> str:
         f"within folds and of {unit}s. Ranks and their stability are those of the means over "
         "trainings."
     )
+
+
+def _margin(board: Leaderboard) -> str:
+    """Say how equivalence was tested; nothing where it was not."""
+    if not _has_margin(board):
+        return ""
+    schuirmann, false_claims = (
+        references(board).index(reference) + 1 for reference in _MARGIN_REFERENCES
+    )
+    unit = board.settings.unit
+    return (
+        f" Differences smaller than {board.settings.margin:g} were taken not to matter. Two models "
+        "were called equivalent where two one-sided t tests at the 5 % level "
+        f"[{schuirmann}], not corrected for their number, showed the mean difference to lie within "
+        "that margin; else better or worse where the corrected p-value was below 0.05; else "
+        "undecided. Non-inferiority is one of these two tests alone. Power is that of the "
+        "two-sided t test of the mean difference at the 5 % level, with the variance observed "
+        f"between {unit}s and, where there are several, between trainings. The probability of a "
+        "false claim is that of the model with the better mean not being better in truth, with a "
+        f"flat prior [{false_claims}]."
+    )
+
+
+def _has_margin(board: Leaderboard) -> bool:
+    return board.settings.margin is not None and len(board.models) > 1
 
 
 def _has_repeats(board: Leaderboard) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+from nnunet_attention.evaluation.leaderboard.assessing import Assessment
 from nnunet_attention.evaluation.leaderboard.building import Leaderboard, Row, Settings
 from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references, versions
 from nnunet_attention.evaluation.metrics.definitions import METRICS
@@ -13,7 +14,7 @@ from nnunet_attention.evaluation.statistics.repeats import Repeated
 # Grows when a key changes its meaning or goes.
 FORMAT = 1
 # Settings that came after the first format; records without them stay as they were.
-_LATER = ("groups", "paired_repeats", "marks")
+_LATER = ("groups", "paired_repeats", "marks", "margin")
 
 
 def leaderboard_record(board: Leaderboard) -> dict:
@@ -90,6 +91,7 @@ def _row(row: Row, settings: Settings) -> dict:
                 **asdict(pair.comparison),
                 "adjusted_p_value": pair.adjusted_p_value,
                 **_trainings(pair.repeated),
+                **_assessment(pair.assessment),
             }
             for pair in row.pairs
         ],
@@ -112,6 +114,16 @@ def _trainings(repeated: Repeated | None) -> dict:
             "degrees_of_freedom": repeated.estimate.degrees_of_freedom,
         }
     }
+
+
+def _assessment(assessment: Assessment | None) -> dict:
+    if assessment is None:
+        return {}
+    found = assessment.equivalence
+    derived = {"p_value": found.p_value, "smallest_margin": found.smallest_margin}
+    record = asdict(assessment)
+    record["equivalence"].update(derived)
+    return {"assessment": record}
 
 
 def _critical(critical: CriticalDifference | None, models: tuple[str, ...]) -> dict | None:

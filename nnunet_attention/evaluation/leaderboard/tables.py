@@ -235,6 +235,63 @@ def pair_table(board: Leaderboard, metric: str) -> Grid:
     return Grid.of_texts("Paired comparisons", heading, rows, names=3)
 
 
+def assessment_explained(board: Leaderboard) -> str:
+    """Say what the table of `assessment_table` tells."""
+    unit = board.settings.unit
+    return (
+        f"Margin {board.settings.margin:g}. Not worse: one-sided t tests that the first model, and "
+        "the second, is not worse by the margin. Equivalent: both are small (TOST, 5 %), which is "
+        "that the 90 % interval lies within the margin; from: the margin from which on they are. "
+        f"Detectable: the smallest difference that so many {unit}s and trainings find with 80 % "
+        f"power. Needed: {unit}s, or trainings of each fold, to find a difference of the margin. "
+        "False claim: the probability that the model with the better mean is in truth not better. "
+        "Verdict on the first model: equivalence comes first; better or worse by p (Holm)."
+    )
+
+
+def assessment_table(board: Leaderboard, metric: str) -> Grid:
+    """Return what each difference shows against the margin; no rows without one."""
+    unit = board.settings.unit
+    found = [
+        (row, pair, pair.assessment)
+        for row in board.rows_of(metric)
+        for pair in row.pairs
+        if pair.assessment is not None
+    ]
+    several = any(pair.repeated is not None for _, pair, _ in found)
+    heading = [
+        "data set", "label", "models", "verdict", "difference", "90 % CI",
+        "first not worse, p", "second not worse, p", "equivalent from", "detectable",
+        f"{unit}s needed", *(["trainings needed"] if several else []), "false claim",
+    ]  # fmt: skip
+    rows = [
+        [
+            board.short_name(row.dataset),
+            row.label,
+            f"{pair.first} {DASH} {pair.second}",
+            item.verdict,
+            _fine(pair.comparison.mean_difference, "+"),
+            f"[{_fine(item.equivalence.low, '+')}, {_fine(item.equivalence.high, '+')}]",
+            _small_p_text(item.not_worse_p_value),
+            _small_p_text(item.not_better_p_value),
+            _fine(item.equivalence.smallest_margin),
+            _fine(item.detectable_difference),
+            _number(item.units_needed),
+            *([_number(item.trainings_needed)] if several else []),
+            _small_p_text(item.false_claim_probability),
+        ]
+        for row, pair, item in found
+    ]
+    return Grid.of_texts(
+        "Equivalence and power",
+        heading,
+        rows,
+        names=4,
+        notes=(assessment_explained(board),) if found else (),
+        folded_heading=("against the margin", "number"),
+    )
+
+
 def cost_table(board: Leaderboard) -> Grid:
     """Return what is known of costs; no rows where nothing is."""
     columns: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -370,6 +427,20 @@ def metric_title(metric: str) -> str:
     """Name a metric, with an arrow to where it is better."""
     arrow = "\N{UPWARDS ARROW}" if METRICS[metric].higher_is_better else "\N{DOWNWARDS ARROW}"
     return f"{METRICS[metric].title} {arrow}"
+
+
+def _fine(value: float, sign: str = "") -> str:
+    """Write a difference with a decimal more than values have."""
+    return f"{value:{sign}.4f}".replace("-", MINUS)
+
+
+def _small_p_text(p_value: float) -> str:
+    """Write a p-value with three decimals, or a small one by its order."""
+    return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.0e}".replace("-", MINUS)
+
+
+def _number(needed: int | None) -> str:
+    return DASH if needed is None else f"{needed}"
 
 
 def _with_trainings(title: str, board: Leaderboard) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nnunet_attention.evaluation.leaderboard.building import Leaderboard
 from nnunet_attention.evaluation.leaderboard.grid.terminal import print_grid
 from nnunet_attention.evaluation.leaderboard.tables import (
+    assessment_table,
     consensus_table,
     cost_table,
     main_table,
@@ -29,6 +30,9 @@ def print_leaderboard(board: Leaderboard, console: Console) -> None:
         ranks = consensus_table(board, metric)
         if ranks.rows:
             print_grid(ranks, console)
+        assessed = assessment_table(board, metric)
+        if assessed.rows:
+            print_grid(assessed, console)
     for grid in (cost_table(board), undefined_table(board, metric)):
         if grid.rows:
             print_grid(grid, console)

@@ -14,6 +14,8 @@ from nnunet_attention.evaluation.leaderboard.report.data import page_data
 from nnunet_attention.evaluation.leaderboard.tables import (
     FOLD_MEANS_EXPLAINED,
     UNDEFINED_EXPLAINED,
+    assessment_explained,
+    assessment_table,
     confidence_interval,
     consensus_explained,
     consensus_table,
@@ -50,6 +52,12 @@ def report_page(board: Leaderboard) -> str:
         consensus_note=escape(consensus_explained(board)),
         trainings=_trainings(board),
         pairs=_by_metric(board, pair_table) if len(board.models) > 1 else "",
+        assessed=_assessed(board),
+        training_dots=(
+            " Ringed dots beside them: means of single trainings."
+            if max(board.trainings.values()) > 1
+            else ""
+        ),
         undefined=_by_metric(board, undefined_table) or "<p>There are none.</p>",
         undefined_note=escape(UNDEFINED_EXPLAINED),
         fold_means=_by_metric(board, fold_mean_table),
@@ -197,6 +205,17 @@ def _by_metric(board: Leaderboard, table: Callable[[Leaderboard, str], Grid]) ->
                 f"{html_table(grid)}</div>"
             )
     return "".join(parts)
+
+
+def _assessed(board: Leaderboard) -> str:
+    tables = _by_metric(board, assessment_table)
+    if not tables:
+        return ""
+    note = escape(assessment_explained(board))
+    return (
+        "<details><summary>Equivalence and power as a table</summary>"
+        f'{tables}<p class="note">{note}</p></details>'
+    )
 
 
 def _trainings(board: Leaderboard) -> str:
