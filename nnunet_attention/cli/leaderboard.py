@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_attention.cli.group_arguments import add_groups, groups_reader
 from nnunet_attention.cli.shared_arguments import (
     add_configurations,
     add_datasets,
@@ -46,11 +48,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_folds(parser)
     parser.add_argument(
         "--results", nargs="+", action="extend", default=[], metavar="NAME=DIR",
-        help="other results: DIR/DATASET/CONFIG/fold_k/validation/summary.json",
+        help="other results: DIR/DATASET/CONFIG/fold_k/validation/summary.json; several folders "
+        "with one NAME are trainings of one model",
+    )  # fmt: skip
+    parser.add_argument(
+        "--repeats", nargs="+", action="extend", type=Path, default=[], metavar="DIR",
+        help="further folders like nnUNet_results, each with one more training of every trainer",
+    )  # fmt: skip
+    parser.add_argument(
+        "--paired-repeats", action="store_true",
+        help="trainings of different models were made with the same seeds, in the order given, "
+        "and are compared in pairs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--marks", action="store_true",
+        help="set marks of significance also where models were trained once each",
     )  # fmt: skip
     parser.add_argument(
         "--allow-incomplete", action="store_true",
         help="compare what is there, on the cases that all models have; what is missing is named",
+    )  # fmt: skip
+    add_groups(parser)
+    parser.add_argument(
+        "--margin", type=float, metavar="NUMBER",
+        help="differences smaller than this do not matter, e.g. 0.01, in metrics whose best value "
+        "is 1: tests of equivalence, power, and a verdict on each pair",
     )  # fmt: skip
     add_undefined(parser)
     parser.add_argument(
@@ -107,6 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
         named=named_results(arguments.results),
         allow_incomplete=arguments.allow_incomplete,
         label_folders=tuple(arguments.label_names),
+        repeats=tuple(arguments.repeats),
     )
     check_folds(request.folds)
     settings = Settings(
@@ -115,6 +138,9 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         allow_incomplete=arguments.allow_incomplete,
         missing_distance_mm=arguments.missing_distance,
+        paired_repeats=arguments.paired_repeats,
+        marks=arguments.marks,
+        margin=arguments.margin,
     )
     surfaces = None
     if arguments.surface:
@@ -123,7 +149,10 @@ def run(arguments: argparse.Namespace) -> int:
             *parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM),
             arguments.processes or default_processes(),
         )
-    show_leaderboard(request, arguments.output, settings, surfaces)
+    # Of chosen folds, or of some that are missing, a file of all patients says more than is needed.
+    is_part = request.folds is not None or request.allow_incomplete
+    groups = groups_reader(arguments.groups, arguments.group_by, others=is_part)
+    show_leaderboard(request, arguments.output, settings, surfaces, groups)
     return 0
 
 
@@ -132,24 +161,31 @@ def show_leaderboard(
     output: Path,
     settings: Settings | None = None,
     surfaces: Surfaces | None = None,
+    groups: Callable[[Collection[str]], dict[str, str]] | None = None,
 ) -> None:
     """Make a leaderboard, print it and name its files; see `make_leaderboard`."""
     from rich.console import Console
 
     from nnunet_attention.cli.progress import progress_bar
-    from nnunet_attention.evaluation import make_leaderboard
+    from nnunet_attention.evaluation import Leaderboard, make_leaderboard
     from nnunet_attention.evaluation.leaderboard.terminal import print_leaderboard
+
+    def show(board: Leaderboard) -> None:
+        print_leaderboard(board, Console())
+        for dataset, likely in board.likely_groups().items():
+            print(f"{dataset}: {likely.note}", file=sys.stderr)
 
     paths = make_leaderboard(
         request,
         output,
         settings,
         surfaces=surfaces,
+        groups=groups,
         count_parameters=known_parameters,
         is_nnunet_split=is_nnunet_split,
         progress=lambda: progress_bar("measuring surfaces"),
         # Shown even if by now the disk is full.
-        on_board=lambda board: print_leaderboard(board, Console()),
+        on_board=show,
     )
     for path in paths:
         print(f"wrote {path}")
@@ -184,16 +220,14 @@ def _check_options(arguments: argparse.Namespace, metrics: tuple[str, ...]) -> N
             raise CommandError(f"--label-names {folder}: there is no such folder")
 
 
-def named_results(texts: list[str]) -> dict[str, Path]:
+def named_results(texts: list[str]) -> dict[str, tuple[Path, ...]]:
     """Read folders by name off texts NAME=DIR."""
-    folders: dict[str, Path] = {}
+    folders: dict[str, tuple[Path, ...]] = {}
     for text in texts:
         name, separator, folder = text.partition("=")
         if not (name and separator and folder):
             raise CommandError(f"--results {text}: give NAME=DIR")
-        if name in folders:
-            raise CommandError(f"--results {text}: the name {name} is given twice")
-        folders[name] = Path(folder)
+        folders[name] = (*folders.get(name, ()), Path(folder))
     return folders
 
 

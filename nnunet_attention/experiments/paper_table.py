@@ -21,6 +21,7 @@ from nnunet_attention.evaluation.leaderboard.grid import latex as tex
 from nnunet_attention.evaluation.leaderboard.grid import markdown as md
 from nnunet_attention.evaluation.leaderboard.grid.terminal import print_grid
 from nnunet_attention.evaluation.leaderboard.methods import versions
+from nnunet_attention.evaluation.leaderboard.records import settings_record
 from nnunet_attention.evaluation.leaderboard.tables import p_text, value_text
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.comparisons import Comparison, Summary
@@ -212,7 +213,7 @@ class PaperTable:
             "baseline": self.layout.baseline,
             "caption": self.caption(),
             "metrics": {name: METRICS[name].definition for name in metrics},
-            "settings": asdict(self.board.settings),
+            "settings": settings_record(self.board.settings),
             "results": results,
             "versions": versions(),
         }

@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from results_folders import write_folds, write_summary
+from scipy import stats
 from shared_data import ROOT, needs
 
 from nnunet_attention.cli import main
@@ -156,6 +158,103 @@ def test_folds_and_split_come_from_splits_final(results, tmp_path, monkeypatch):
     assert "a split of the project's own (2 folds)" in record["methods"][0]
 
 
+FRAMES = {f"patient{n}_frame{k}": {"1": 0.5 + n / 40 + k / 100} for n in range(5) for k in range(2)}
+BETTER_FRAMES = {
+    case: {"1": round(value["1"] + (3 + int(case[7])) / 100, 3)} for case, value in FRAMES.items()
+}
+
+
+@pytest.fixture
+def frames(tmp_path) -> list[str]:
+    """Arguments for two models' results on two images of each of five patients."""
+    for name, cases in (("A", FRAMES), ("B", BETTER_FRAMES)):
+        write_folds(tmp_path / name / "Dataset001_One" / "3d_fullres", cases)
+    named = [f"{name}={tmp_path / name}" for name in "AB"]
+    output = str(tmp_path / "out")
+    return ["leaderboard", "-d", "1", "-f", "0", "1", "-o", output, "--results", *named]
+
+
+def p_value(output: Path) -> float:
+    record = json.loads((output / "leaderboard.json").read_text())
+    return record["rows"][0]["comparisons"][0]["p_value"]
+
+
+def test_images_of_a_patient_are_one_by_file_or_by_name(frames, tmp_path, capsys):
+    file = tmp_path / "groups.csv"
+    # With a case of a fold that is not compared.
+    lines = [f"{case},{case.split('_')[0]}" for case in [*FRAMES, "patient9_frame0"]]
+    file.write_text("\n".join(["case,group", *lines]))
+    assert main(frames) == 0
+    # All of ten images differ in the same direction: 2 / 2^10; of five patients 2 / 2^5.
+    assert p_value(tmp_path / "out") == pytest.approx(2 / 2**10)
+    note = capsys.readouterr().err
+    assert "Dataset001_One: names of cases look grouped" in note
+    assert note.count("\n") == 1
+    for option in (["--groups", str(file)], ["--group-by", r"(patient\d+)"]):
+        assert main([*frames, *option]) == 0
+        assert p_value(tmp_path / "out") == pytest.approx(2 / 2**5)
+        assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--group-by", "(x)", "--groups", "x.csv"], "--groups and --group-by both say"),
+        (["--group-by", "(patient)"], "all 10 cases are in one group, patient"),
+        (["--groups", "nowhere.csv"], "--groups nowhere.csv: there is no such file"),
+    ],
+)
+def test_groups_that_cannot_be_used_give_one_line(options, message, frames, tmp_path, capsys):
+    assert main([*frames, *options]) == 1
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def shifted(by: float) -> dict:
+    return {case: {"1": round(0.5 + int(case[7]) / 40 + by, 3)} for case in FRAMES}
+
+
+def test_folders_of_one_name_are_trainings_of_one_model(tmp_path, capsys):
+    for name, by in (("A0", 0.01), ("A1", 0.03), ("A2", 0.05), ("B0", 0), ("B1", 0.005)):
+        write_folds(tmp_path / name / "Dataset001_One" / "3d_fullres", shifted(by), folds=1)
+    named = [f"{name[0]}={tmp_path / name}" for name in ("A0", "A1", "A2", "B0", "B1")]
+    base = ["leaderboard", "-d", "1", "-f", "0", "-o", str(tmp_path / "out"), "--results"]
+    assert main([*base, *named]) == 0
+    # All cases of a training are shifted alike: Welch's t test on the trainings is all there is.
+    welch = stats.ttest_ind([0.01, 0.03, 0.05], [0, 0.005], equal_var=False).pvalue
+    assert p_value(tmp_path / "out") == pytest.approx(welch, rel=1e-6)
+    assert "trainings: A 3, B 2" in " ".join(capsys.readouterr().out.split())
+    with (tmp_path / "out" / "leaderboard.csv").open(newline="") as file:
+        assert {(row["model"], row["repeat"]) for row in csv.DictReader(file)} == {
+            *(("A", str(n)) for n in range(3)),
+            *(("B", str(n)) for n in range(2)),
+        }
+    assert main([*base, *named[:2], *named[3:], "--paired-repeats"]) == 0
+    paired = stats.ttest_rel([0.01, 0.03], [0, 0.005]).pvalue
+    assert p_value(tmp_path / "out") == pytest.approx(paired, rel=1e-6)
+
+
+def test_further_results_folders_hold_trainings_of_every_trainer(results, tmp_path, capsys):
+    for trainer, by in (("nnUNetTrainer", 0.02), ("AttentionUNetTrainer", -0.03)):
+        cases = {
+            case: {label: round(dice + by, 3) for label, dice in labels.items()}
+            for case, labels in (CASES if trainer == "nnUNetTrainer" else BETTER).items()
+        }
+        model = f"{trainer}__nnUNetPlans__3d_fullres"
+        write_folds(tmp_path / "second" / "Dataset001_One" / model, cases)
+    assert main(leaderboard(tmp_path, "--repeats", str(tmp_path / "second"))) == 0
+    record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    row = next(row for row in record["rows"] if row["label"] == "2")
+    assert row["models"]["nnUNetTrainer"]["trainings"]["means"] == pytest.approx([0.4, 0.42])
+    assert row["models"]["AttentionUNetTrainer"]["mean"] == pytest.approx(0.485)
+    shutil.rmtree(next((tmp_path / "second").rglob("nnUNetTrainer__*")))
+    capsys.readouterr()
+    assert main(leaderboard(tmp_path, "--repeats", str(tmp_path / "second"))) == 1
+    assert "there is no such model" in capsys.readouterr().err
+
+
 def truncate(results: Path) -> None:
     path = next(results.rglob("summary.json"))
     path.write_text(path.read_text()[:100])
@@ -196,7 +295,9 @@ def test_damaged_results_give_one_line_and_no_output(damage, message, results, t
         (("--metrics", "dize"), "unknown metric 'dize'"),
         (("--metrics", "hd95_mm"), "no hd95_mm; measure them with --surface"),
         (("--results", "Paper"), "--results Paper: give NAME=DIR"),
-        (("--results", "A=x", "A=y"), "the name A is given twice"),
+        (("--results", "A=x", "A=x"), "given twice, but a training counts once"),
+        (("--paired-repeats",), "every model was trained once"),
+        (("--repeats", "nowhere"), "--repeats nowhere: there is no such folder"),
         (("-f", "0", "all"), "give numbers of folds, or all by itself"),
         (("--surface",), "no references of Dataset001_One"),
         (("-gt", "x"), "-gt would be ignored without --surface"),

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.leaderboard.assessing import Assessment, assess
 from nnunet_attention.evaluation.leaderboard.costs import Cost
+from nnunet_attention.evaluation.leaderboard.trainings import (
+    Trainings,
+    apart,
+    counts_together,
+    folds_of_cases,
+    has_repeats,
+    layout_of,
+    together,
+)
 from nnunet_attention.evaluation.metrics.definitions import METRICS, OVERLAP_METRICS, check_metrics
+from nnunet_attention.evaluation.metrics.table import REPEAT
 from nnunet_attention.evaluation.statistics.comparisons import (
     INTERVAL_RESAMPLES,
     Comparison,
     Summary,
+    bootstrap_interval,
     holm,
     summarise_and_compare,
 )
 from nnunet_attention.evaluation.statistics.definitions import DEFAULT_POLICY
+from nnunet_attention.evaluation.statistics.groups import (
+    LikelyGroups,
+    group_interval,
+    group_table,
+    looks_grouped,
+)
 from nnunet_attention.evaluation.statistics.policies import apply_policy, common_cases
 from nnunet_attention.evaluation.statistics.ranking import (
     RANK_RESAMPLES,
@@ -30,6 +48,7 @@ from nnunet_attention.evaluation.statistics.ranking import (
     critical_difference,
     rank_cases,
 )
+from nnunet_attention.evaluation.statistics.repeats import Repeated
 from nnunet_attention.nnunet.dataset_names import short_dataset_name
 from nnunet_attention.nnunet.known_splits import KnownSplit
 
@@ -53,6 +72,12 @@ class Settings:
         allow_incomplete: models need not have the same cases; only common ones are compared.
         tolerance_mm: of the normalised surface Dice, in words; None where it is not known.
         missing_distance_mm: ASSD and HD95 where just one mask is empty; None: left out.
+        groups: by case, of cases that belong together, as the images of one patient do: a group
+            counts as one, by its mean; None: each case counts.
+        paired_repeats: trainings of different models with the same number had the same seed.
+        marks: marks of significance are shown even where models were trained once each.
+        margin: differences smaller than this do not matter, in metrics whose best value is 1; None:
+            equivalence is not tested.
     """
 
     metrics: tuple[str, ...] = OVERLAP_METRICS
@@ -63,6 +88,19 @@ class Settings:
     allow_incomplete: bool = False
     tolerance_mm: str | None = None
     missing_distance_mm: float | None = None
+    groups: Mapping[str, str] | None = None
+    paired_repeats: bool = False
+    marks: bool = False
+    margin: float | None = None
+
+    def margin_of(self, metric: str) -> float | None:
+        """Return the margin of a metric, None for one in mm or without an end."""
+        return self.margin if METRICS[metric].when_both_empty == 1 else None
+
+    @property
+    def unit(self) -> str:
+        """What counts as one: a case, or a group."""
+        return "case" if self.groups is None else "group"
 
 
 @dataclass(frozen=True)
@@ -96,12 +134,14 @@ class Entry:
         mark: of significance against the row's best model, by adjusted p: * < 0.05, ** < 0.01,
             *** < 0.001; empty for the best and where nothing is significant.
         standings: by method, see `RANKING_METHODS`.
+        repeated: what several trainings tell; None for a model that was trained once.
     """
 
     summary: Summary
     best: bool
     mark: str
     standings: dict[str, Standing]
+    repeated: Repeated | None = None
 
 
 @dataclass(frozen=True)
@@ -111,15 +151,20 @@ class Pair:
     Attributes:
         first: name.
         second: name.
-        comparison: first against second.
+        comparison: first against second, means over trainings where there are several.
         adjusted_p_value: Holm, over all pairs of all rows of this metric and level: data sets are
             one level, their labels another.
+        repeated: the comparison over trainings, whose test and interval it has; None where one of
+            the models was trained once.
+        assessment: against the margin; None without one, or for a single case.
     """
 
     first: str
     second: str
     comparison: Comparison
     adjusted_p_value: float
+    repeated: Repeated | None = None
+    assessment: Assessment | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +177,9 @@ class Row:
         is_overall: whether it stands for the data set; the only label of a data set does.
         metric: name.
         cases: names, in order.
-        values: (models, cases).
+        values: (models, cases), means over trainings where there are several.
+        units: what the statistics count as one: the cases, or the names of the groups.
+        of_units: (models, units), means over the cases of a group.
         entries: by model.
         pairs: each two models once.
         critical: Nemenyi's test over the cases; None for one model or one case.
@@ -145,6 +192,8 @@ class Row:
     metric: str
     cases: tuple[str, ...]
     values: np.ndarray
+    units: tuple[str, ...]
+    of_units: np.ndarray
     entries: dict[str, Entry]
     pairs: tuple[Pair, ...]
     critical: CriticalDifference | None
@@ -183,7 +232,8 @@ class Leaderboard:
         undefined: for each data set, model, label and metric, what the policy did; see
             `policies.apply_policy`.
         dropped: for each data set, label and metric, how many cases not all models had.
-        cases: the table that was read, with a column `used`: the value that counted, or NaN.
+        cases: the table that was read, with a column `used`: the value that counted, or NaN; where
+            cases are grouped, with a column `group` too.
         costs: by data set and model; empty where nothing is known.
         missing: folds that were wanted and are not there.
         splits: by data set, where it is known which one the results were validated with.
@@ -202,9 +252,37 @@ class Leaderboard:
     missing: tuple[str, ...] = ()
     splits: Mapping[str, KnownSplit] = field(default_factory=dict)
 
+    @property
+    def trainings(self) -> dict[str, int]:
+        """How often each model was trained, on the data set where it was trained most often."""
+        if REPEAT not in self.cases:
+            return dict.fromkeys(self.models, 1)
+        counts = self.cases.groupby(["model", "dataset"])[REPEAT].nunique().groupby("model").max()
+        return {model: int(counts[model]) for model in self.models}
+
+    def shows_mark(self, row: Row, model: str) -> bool:
+        """Tell whether a model's mark is shown: where trainings were compared, or on demand."""
+        if self.settings.marks:
+            return True
+        best = next(name for name, entry in row.entries.items() if entry.best)
+        pair = next(
+            (pair for pair in row.pairs if {pair.first, pair.second} == {best, model}), None
+        )
+        return pair is not None and pair.repeated is not None
+
     def rows_of(self, metric: str) -> list[Row]:
         """List the rows of a metric, in order."""
         return [row for row in self.rows if row.metric == metric]
+
+    def likely_groups(self) -> dict[str, LikelyGroups]:
+        """Return what the names of cases give away, by data set; nothing where groups are known."""
+        if self.settings.groups is not None:
+            return {}
+        found = {
+            str(dataset): looks_grouped(of_dataset["case"])
+            for dataset, of_dataset in self.cases.groupby("dataset", sort=False)
+        }
+        return {dataset: likely for dataset, likely in found.items() if likely is not None}
 
     def short_name(self, dataset: str) -> str:
         """Shorten `Dataset003_Liver` to Liver, unless another data set is called so too."""
@@ -224,17 +302,19 @@ def build_leaderboard(
 
     Args:
         frame: with the columns of `COLUMNS`. Where it has several configurations, each
-            is a model of its own.
+            is a model of its own. Where it has a column `REPEAT`, models have several trainings.
         settings: see `Settings`.
         costs: by data set, configuration and model.
         missing: to be named in the outputs.
         splits: by data set, where known; the methods name them.
 
     Raises:
-        CommandError: if models have different labels, or different cases without
-            `allow_incomplete`, or a metric is not there, or nothing is left to compare.
+        CommandError: if the margin cannot be used, models have different labels, or different cases
+            without `allow_incomplete`, or a metric is not there, a case has no group although there
+            are groups, repeats have different splits, or nothing is left to compare.
     """
     check_metrics(settings.metrics)
+    _check_margin(settings)
     several = frame["configuration"].nunique() > 1
     if several:
         frame = frame.assign(model=_contestant(frame["model"], frame["configuration"]))
@@ -244,9 +324,20 @@ def build_leaderboard(
     }
     _check_metrics_are_there(frame, settings.metrics)
     frame = frame[frame["metric"].isin(settings.metrics)].reset_index(drop=True)
-    _check_same_labels_and_cases(frame, settings.allow_incomplete)
-    counted, undefined = apply_policy(frame, settings.policy, settings.missing_distance_mm)
+    if has_repeats(frame):
+        folds = folds_of_cases(frame)
+        apart_frame = apart(frame)
+    else:
+        _refuse_pairing(settings)
+        folds = {}
+        frame = frame.drop(columns=REPEAT, errors="ignore")
+        apart_frame = frame
+    _check_same_labels_and_cases(apart_frame, settings.allow_incomplete)
+    _check_groups(frame, settings.groups)
+    counted, undefined = apply_policy(apart_frame, settings.policy, settings.missing_distance_mm)
     shared, dropped = common_cases(counted)
+    if folds:
+        undefined, shared = counts_together(undefined, apart_frame), together(shared)
     if shared.empty:
         raise CommandError(
             "no case is left to compare: the models have none in common under the policy "
@@ -256,11 +347,12 @@ def build_leaderboard(
     models = tuple(frame["model"].unique())
     rows = _adjusted(
         [
-            _row(table, settings)
+            _row(table, settings, folds.get(dataset))
             for metric in settings.metrics
             for dataset in datasets
             for table in _tables(shared, frame, dataset, metric, models)
-        ]
+        ],
+        settings,
     )
     return Leaderboard(
         settings=settings,
@@ -274,7 +366,7 @@ def build_leaderboard(
         fold_means=_fold_means(frame),
         undefined=undefined,
         dropped=dropped,
-        cases=_with_used(frame, shared),
+        cases=_with_used(frame, shared, settings.groups),
         costs=known,
         missing=missing,
         splits=splits or {},
@@ -329,8 +421,39 @@ def _check_same_labels_and_cases(frame: pd.DataFrame, allow_incomplete: bool) ->
                     )
 
 
+def _check_margin(settings: Settings) -> None:
+    margin = settings.margin
+    if margin is None:
+        return
+    if not 0 < margin < 1:
+        raise CommandError(f"--margin {margin:g}: give a difference between 0 and 1, such as 0.01")
+    if all(settings.margin_of(metric) is None for metric in settings.metrics):
+        raise CommandError(
+            f"--margin {margin:g} would be ignored: it is for metrics whose best value is 1, such "
+            "as dice; compare one, or leave it out"
+        )
+
+
+def _refuse_pairing(settings: Settings) -> None:
+    if settings.paired_repeats:
+        raise CommandError(
+            "--paired-repeats would be ignored, as every model was trained once; name further "
+            "trainings with --results NAME=DIR or --repeats, or leave it out"
+        )
+
+
+def _check_groups(frame: pd.DataFrame, groups: Mapping[str, str] | None) -> None:
+    if groups is None:
+        return
+    without = {case for case in frame["case"].unique() if case not in groups}
+    if without:
+        raise CommandError(
+            f"cases without a group: {_few(without)}; give every case of the results a group"
+        )
+
+
 class _Table(NamedTuple):
-    """Holds the values of a row, cases by models."""
+    """Holds the values of a row, cases by models, or by models and trainings."""
 
     dataset: str
     label: str
@@ -347,7 +470,8 @@ def _tables(
     if rows.empty:
         return
     there = [model for model in models if (rows["model"] == model).any()]
-    values = rows.pivot(index=["label", "case"], columns="model", values="value")[there]
+    columns = ["model", REPEAT] if REPEAT in rows else "model"
+    values = rows.pivot(index=["label", "case"], columns=columns, values="value")[there]
     labels = frame.loc[frame["dataset"] == dataset, "label"].unique()
     if len(labels) > 1:
         yield _Table(dataset, MEAN_OF_LABELS, True, metric, values.groupby("case").mean())
@@ -357,28 +481,57 @@ def _tables(
             yield _Table(dataset, label, is_overall, metric, values.xs(label, level="label"))
 
 
-def _row(table: _Table, settings: Settings) -> Row:
+def _row(table: _Table, settings: Settings, folds: Mapping[str, object] | None) -> Row:
+    """Compute a row.
+
+    Args:
+        table: its values.
+        settings: see `Settings`.
+        folds: by case, where models have several trainings.
+    """
     dataset, label, is_overall, metric, frame = table
+    of_trainings = frame
+    if folds is not None:
+        names = list(dict.fromkeys(frame.columns.get_level_values(0)))
+        frame = pd.DataFrame({name: of_trainings[name].mean(axis=1) for name in names})
     higher = METRICS[metric].higher_is_better
-    values = frame.to_numpy().T
+    # Cases of a group count as one, by their mean.
+    of_units = frame if settings.groups is None else group_table(frame, settings.groups)
+    values = of_units.to_numpy().T
     models = list(frame.columns)
     # Of its own for each row: what else is in the leaderboard does not change it.
     seed = (settings.seed, zlib.crc32("\0".join((dataset, label, metric)).encode()))
     rankings = rank_cases(values, higher, seed, settings.rank_resamples)
     summaries, comparisons = summarise_and_compare(
-        values, higher, seed, settings.interval_resamples
+        values,
+        higher,
+        seed,
+        settings.interval_resamples,
+        bootstrap_interval if settings.groups is None else group_interval,
     )
     standings = {method: _standings(ranking, models) for method, ranking in rankings.items()}
     pairs = tuple(
         Pair(models[first], models[second], comparison, comparison.p_value)
         for (first, second), comparison in comparisons.items()
     )
+    described: dict[str, Repeated | None] = {}
+    if folds is not None:
+        trainings = Trainings(
+            {model: of_trainings[model].to_numpy().T for model in models},
+            layout_of(list(frame.index), folds, settings.groups),
+            seed,
+            settings.interval_resamples,
+            settings.paired_repeats,
+        )
+        described = {model: trainings.describe(model) for model in models}
+        pairs = tuple(_over_trainings(pair, trainings) for pair in pairs)
     entries = {
         model: Entry(
-            summaries[number],
+            _with_interval(summaries[number], described.get(model)),
             standings["mean"][model].rank == 1,
             "",
             {method: standings[method][model] for method in standings},
+            described.get(model),
         )
         for number, model in enumerate(models)
     }
@@ -391,12 +544,30 @@ def _row(table: _Table, settings: Settings) -> Row:
         is_overall=is_overall,
         metric=metric,
         cases=tuple(frame.index),
-        values=values,
+        values=frame.to_numpy().T,
+        units=tuple(of_units.index),
+        of_units=values,
         entries=entries,
         pairs=pairs,
         critical=critical,
         rankings=rankings,
     )
+
+
+def _over_trainings(pair: Pair, trainings: Trainings) -> Pair:
+    """Give a pair the test and interval over trainings, where both models have several."""
+    repeated = trainings.compare(pair.first, pair.second)
+    if repeated is None:
+        return pair
+    p_value = repeated.estimate.p_value
+    comparison = replace(pair.comparison, low=repeated.low, high=repeated.high, p_value=p_value)
+    return replace(pair, comparison=comparison, adjusted_p_value=p_value, repeated=repeated)
+
+
+def _with_interval(summary: Summary, repeated: Repeated | None) -> Summary:
+    if repeated is None:
+        return summary
+    return replace(summary, low=repeated.low, high=repeated.high)
 
 
 def _standings(ranking: Ranking, models: list[str] | tuple[str, ...]) -> dict[str, Standing]:
@@ -415,7 +586,7 @@ def _standings(ranking: Ranking, models: list[str] | tuple[str, ...]) -> dict[st
     }
 
 
-def _adjusted(rows: list[Row]) -> list[Row]:
+def _adjusted(rows: list[Row], settings: Settings) -> list[Row]:
     """Give rows Holm's p-values, each family adjusted alone, and marks."""
     adjusted: dict[int, np.ndarray] = {}
     for family in sorted({(row.metric, row.is_overall) for row in rows}):
@@ -425,12 +596,12 @@ def _adjusted(rows: list[Row]) -> list[Row]:
         p_values = holm([pair.comparison.p_value for n in members for pair in rows[n].pairs])
         ends = np.cumsum([len(rows[number].pairs) for number in members])
         adjusted.update(zip(members, np.split(p_values, ends[:-1]), strict=True))
-    return [_with_marks(row, adjusted[number]) for number, row in enumerate(rows)]
+    return [_with_marks(row, adjusted[number], settings) for number, row in enumerate(rows)]
 
 
-def _with_marks(row: Row, adjusted: np.ndarray) -> Row:
+def _with_marks(row: Row, adjusted: np.ndarray, settings: Settings) -> Row:
     pairs = tuple(
-        Pair(pair.first, pair.second, pair.comparison, float(p_value))
+        _assessed(replace(pair, adjusted_p_value=float(p_value)), row, settings)
         for pair, p_value in zip(row.pairs, adjusted, strict=True)
     )
     best = next(model for model, entry in row.entries.items() if entry.best)
@@ -440,15 +611,25 @@ def _with_marks(row: Row, adjusted: np.ndarray) -> Row:
         if best in (pair.first, pair.second)
     }
     entries = {
-        model: Entry(
-            entry.summary,
-            entry.best,
-            "" if entry.best else mark_of(p_against_best[model]),
-            entry.standings,
-        )
+        model: replace(entry, mark="" if entry.best else mark_of(p_against_best[model]))
         for model, entry in row.entries.items()
     }
     return Row(**{**vars(row), "pairs": pairs, "entries": entries})
+
+
+def _assessed(pair: Pair, row: Row, settings: Settings) -> Pair:
+    margin = settings.margin_of(row.metric)
+    if margin is None:
+        return pair
+    values = dict(zip(row.entries, row.of_units, strict=True))
+    assessment = assess(
+        values[pair.first] - values[pair.second],
+        pair.repeated,
+        margin,
+        METRICS[row.metric].higher_is_better,
+        pair.adjusted_p_value,
+    )
+    return replace(pair, assessment=assessment)
 
 
 def _consensus(metric: str, rows: list[Row], models: tuple[str, ...]) -> Consensus:
@@ -469,8 +650,9 @@ def _consensus(metric: str, rows: list[Row], models: tuple[str, ...]) -> Consens
 def _fold_means(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float | None]]]:
     keys = ["dataset", "metric", "model"]
     finite = frame.assign(value=frame["value"].replace([np.inf, -np.inf], np.nan))
-    of_labels = finite.groupby([*keys, "fold", "label"], sort=False)["value"].mean()
-    means = of_labels.groupby([*keys, "fold"], sort=False).mean().groupby(keys, sort=False).mean()
+    trained = ["fold", *([REPEAT] if REPEAT in frame else [])]
+    of_labels = finite.groupby([*keys, *trained, "label"], sort=False)["value"].mean()
+    means = of_labels.groupby([*keys, *trained], sort=False).mean().groupby(keys, sort=False).mean()
     by_dataset: dict[str, dict[str, dict[str, float | None]]] = {}
     for (dataset, metric, model), mean in means.items():
         of_metric = by_dataset.setdefault(dataset, {}).setdefault(metric, {})
@@ -478,11 +660,16 @@ def _fold_means(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float | No
     return by_dataset
 
 
-def _with_used(frame: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
-    keys = ["dataset", "model", "case", "label", "metric"]
+def _with_used(
+    frame: pd.DataFrame, shared: pd.DataFrame, groups: Mapping[str, str] | None
+) -> pd.DataFrame:
+    keys = ["dataset", "model", "case", "label", "metric", *([REPEAT] if REPEAT in frame else [])]
     used = shared[[*keys, "value"]].rename(columns={"value": "used"})
     # The settings have the tolerance, in words.
     cases = frame.drop(columns="tolerance_mm", errors="ignore")
+    if groups is not None:
+        place = cases.columns.get_loc("case")
+        cases.insert(place + 1, "group", cases["case"].map(groups))
     return cases.merge(used, on=keys, how="left", validate="one_to_one")
 
 

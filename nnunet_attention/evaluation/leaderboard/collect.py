@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.leaderboard.costs import Cost, read_cost
+from nnunet_attention.evaluation.leaderboard.costs import Cost, mean_cost, read_cost
 from nnunet_attention.evaluation.leaderboard.reading import (
     MissingFoldsError,
     data_folders,
@@ -17,7 +17,7 @@ from nnunet_attention.evaluation.leaderboard.reading import (
     read_named_results,
     read_nnunet_results,
 )
-from nnunet_attention.evaluation.metrics.table import concatenate
+from nnunet_attention.evaluation.metrics.table import REPEAT, concatenate
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.known_splits import KnownSplit, find_splits
 from nnunet_attention.nnunet.model_folders import (
@@ -48,18 +48,35 @@ class Request:
         folds: numbers, or "all"; None: all of a data set's splits_final.json, for trained models
             in nnUNet_preprocessed and for others beside their results; without one 0 to 4.
         trained: trainer and plans of the models in nnUNet_results.
-        named: folders of other results by the model's name.
+        named: folders of other results by the model's name; several are trainings of one model.
         allow_incomplete: missing folds are named, and no error.
         label_folders: with DATASET/dataset.json, for the names of labels.
+        repeats: further folders like nnUNet_results, each with one more training of every trained
+            model.
     """
 
     datasets: tuple[str, ...]
     configurations: tuple[str, ...] = ("3d_fullres",)
     folds: tuple[str, ...] | None = None
     trained: tuple[tuple[str, str], ...] = ()
-    named: Mapping[str, Path] = field(default_factory=dict)
+    named: Mapping[str, Path | Sequence[Path]] = field(default_factory=dict)
     allow_incomplete: bool = False
     label_folders: tuple[Path, ...] = ()
+    repeats: tuple[Path, ...] = ()
+
+    @property
+    def named_folders(self) -> list[tuple[str, int, Path]]:
+        """Name, number of the training and folder of all other results."""
+        return [
+            (name, number, folder)
+            for name, folders in self.named.items()
+            for number, folder in enumerate([folders] if isinstance(folders, Path) else folders)
+        ]
+
+    @property
+    def has_repeats(self) -> bool:
+        """Tell whether a model is asked for more than once."""
+        return bool(self.repeats) or len(self.named_folders) > len(self.named)
 
 
 @dataclass(frozen=True)
@@ -67,16 +84,17 @@ class Collected:
     """Holds what is there.
 
     Attributes:
-        frame: with the columns of `COLUMNS`.
+        frame: with the columns of `COLUMNS` and, if a model was asked for more than once, `REPEAT`.
         missing: summaries of the folds without results.
-        validations: folder of the predictions by (dataset, configuration, model, fold).
+        validations: folder of the predictions by (dataset, configuration, model, fold) and, where
+            the table has it, the number of the repeat.
         costs: by data set, configuration and model.
         splits: by data set, where it is known which one was used.
     """
 
     frame: pd.DataFrame
     missing: tuple[str, ...]
-    validations: dict[tuple[str, str, str, int | str], Path]
+    validations: dict[tuple, Path]
     costs: dict[tuple[str, str, str], Cost]
     splits: dict[str, KnownSplit] = field(default_factory=dict)
 
@@ -103,8 +121,8 @@ def collect_results(
     _check(request, results_dir)
     frames: list[pd.DataFrame] = []
     missing: list[str] = []
-    validations: dict[tuple[str, str, str, int | str], Path] = {}
-    costs: dict[tuple[str, str, str], Cost] = {}
+    validations: dict[tuple, Path] = {}
+    costs: dict[tuple[str, str, str], list[Cost]] = {}
     for reader in _readers(request, results_dir):
         try:
             frame = reader.read()
@@ -114,10 +132,16 @@ def collect_results(
         if frame.empty:
             continue
         dataset, configuration, model = reader.dataset, reader.configuration, reader.model
+        repeat = (reader.repeat,) if request.has_repeats else ()
+        if request.has_repeats:
+            frame = frame.assign(**{REPEAT: reader.repeat})
         for fold in frame["fold"].unique():
             folder = validation_folder(fold_folder(reader.folder, fold))
-            validations[dataset, configuration, model, fold] = folder
-        costs[dataset, configuration, model] = reader.cost(count_parameters)
+            key = (dataset, configuration, model, fold, *repeat)
+            validations[key] = folder
+        # All trainings of a model have as many parameters.
+        count = None if reader.repeat else count_parameters
+        costs.setdefault((dataset, configuration, model), []).append(reader.cost(count))
         frames.append(frame)
     if missing and not request.allow_incomplete:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
@@ -129,7 +153,8 @@ def collect_results(
         raise CommandError("none of the folds asked for has results; check -d, -c, -f and -tr")
     frame = concatenate(frames)
     splits = {} if is_nnunet_split is None else _known_splits(request, frame, is_nnunet_split)
-    return Collected(frame, tuple(missing), validations, costs, splits)
+    means = {model: mean_cost(of_trainings) for model, of_trainings in costs.items()}
+    return Collected(frame, tuple(missing), validations, means, splits)
 
 
 @dataclass(frozen=True)
@@ -143,6 +168,7 @@ class _Reader:
     folds: tuple[str, ...]
     read: Callable[[], pd.DataFrame]
     trainer: str | None = None
+    repeat: int = 0
 
     def cost(self, count_parameters: CountParameters | None) -> Cost:
         if self.trainer is None:
@@ -161,6 +187,20 @@ def _check(request: Request, results_dir: Path | None) -> None:
         raise CommandError(
             "nnUNet_results is not set, and -tr looks there; export it, or give --results NAME=DIR"
         )
+    if request.repeats and not request.trained:
+        raise CommandError(
+            "--repeats would be ignored, as no trainer is named with -tr; other results are "
+            "repeated by --results with one NAME and several folders"
+        )
+    named = [f"{name}={folder.resolve()}" for name, _, folder in request.named_folders]
+    places = [*([] if results_dir is None else [results_dir]), *request.repeats]
+    roots = [str(place.resolve()) for place in places]
+    for option, given in (("--results", named), ("--repeats", roots)):
+        twice = sorted({place for place in given if given.count(place) > 1})
+        if twice:
+            raise CommandError(
+                f"{option} {', '.join(twice)}: given twice, but a training counts once"
+            )
     for name in ("folds", "configurations", "datasets", "trained"):
         values = getattr(request, name) or ()
         twice = sorted({str(value) for value in values if values.count(value) > 1})
@@ -177,38 +217,39 @@ def _readers(request: Request, results_dir: Path | None) -> Iterable[_Reader]:
             f"--results {clash[0]}=...: a trained model has this name; choose another"
         )
     datasets = _full_names(request, results_dir)
+    roots = [*([] if results_dir is None else [results_dir]), *request.repeats]
     for (trainer, plans), name in zip(request.trained, names, strict=True):
         for dataset in datasets:
             for configuration in request.configurations:
-                assert results_dir is not None, "checked above"
-                yield _trained(request, results_dir, dataset, trainer, plans, configuration, name)
-    for name, root in request.named.items():
+                for repeat, root in enumerate(roots):
+                    model = ModelName(trainer, plans, configuration)
+                    yield replace(_trained(request, root, dataset, model, name), repeat=repeat)
+    for name, repeat, root in request.named_folders:
         for dataset in datasets:
             for configuration in request.configurations:
-                yield _named(request, results_dir, dataset, name, root, configuration)
+                reader = _named(request, results_dir, dataset, name, root, configuration)
+                yield replace(reader, repeat=repeat)
 
 
 def _trained(
     request: Request,
     results_dir: Path,
     dataset: str,
-    trainer: str,
-    plans: str,
-    configuration: str,
+    model: ModelName,
     name: str,
 ) -> _Reader:
-    folder = results_dir / dataset / ModelName(trainer, plans, configuration).folder
+    folder = results_dir / dataset / model.folder
     folds = _folds(request, dataset)
 
     def read() -> pd.DataFrame:
         if request.allow_incomplete and not folder.is_dir():
             raise MissingFoldsError(name, validation_summaries(folder, folds), concatenate([]))
         return read_nnunet_results(
-            results_dir, dataset, trainer, plans, configuration, folds, name,
+            results_dir, dataset, model.trainer, model.plans, model.configuration, folds, name,
             _label_folders(request),
         )  # fmt: skip
 
-    return _Reader(dataset, configuration, name, folder, folds, read, trainer)
+    return _Reader(dataset, model.configuration, name, folder, folds, read, model.trainer)
 
 
 def _named(
@@ -245,10 +286,13 @@ def _named(
 
 def _full_names(request: Request, results_dir: Path | None) -> list[str]:
     """Return the full names of the data sets, each from the first place that has it."""
-    for name, root in request.named.items():
+    for name, _, root in request.named_folders:
         if not root.is_dir():
             raise CommandError(f"--results {name}={root}: there is no such folder")
-    places = list(request.named.values())
+    for root in request.repeats:
+        if not root.is_dir():
+            raise CommandError(f"--repeats {root}: there is no such folder")
+    places = [root for _, _, root in request.named_folders]
     if request.trained and results_dir is not None:
         places.insert(0, results_dir)
     names = []
@@ -268,7 +312,7 @@ def _full_names(request: Request, results_dir: Path | None) -> list[str]:
 def _folds(request: Request, dataset: str) -> tuple[str, ...]:
     if request.folds is not None:
         return request.folds
-    named = [root / dataset for root in request.named.values()]
+    named = [root / dataset for _, _, root in request.named_folders]
     # The splits of this machine's trainings say nothing of results from elsewhere alone.
     own = [folder / dataset for folder in _label_folders(request)] if request.trained else []
     splits = find_splits([*own, *named])
@@ -279,7 +323,7 @@ def _known_splits(
     request: Request, frame: pd.DataFrame, is_nnunet_split: IsNnunetSplit
 ) -> dict[str, KnownSplit]:
     """Return the splits by data set, where each fold holds cases that it validates by them."""
-    own, named = _label_folders(request), list(request.named.values())
+    own, named = _label_folders(request), [root for _, _, root in request.named_folders]
     places = [*own, *named] if request.trained else [*named, *own]
     known = {}
     for dataset, rows in frame.groupby("dataset", sort=False):

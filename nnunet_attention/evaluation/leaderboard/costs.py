@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -57,6 +57,17 @@ def read_cost(
         sum(hours) / len(hours) if hours else None,
         sum(seconds) / len(seconds) if seconds else None,
     )
+
+
+def mean_cost(costs: Sequence[Cost]) -> Cost:
+    """Return the mean over a model's trainings, of each number over those where it is known."""
+    known = {
+        name: [number for cost in costs if (number := getattr(cost, name)) is not None]
+        for name in ("training_hours", "seconds_per_case")
+    }
+    parameters = next((c.parameters for c in costs if c.parameters is not None), None)
+    means = {name: sum(numbers) / len(numbers) for name, numbers in known.items() if numbers}
+    return Cost(parameters, **means)
 
 
 def epoch_seconds(fold: Path) -> dict[int, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,6 +63,7 @@ def make_leaderboard(
     settings: Settings | None = None,
     *,
     surfaces: Surfaces | None = None,
+    groups: Callable[[Collection[str]], Mapping[str, str]] | None = None,
     results_dir: Path | None = None,
     count_parameters: CountParameters | None = None,
     is_nnunet_split: IsNnunetSplit | None = None,
@@ -79,6 +80,8 @@ def make_leaderboard(
         settings: how they are compared, except for the tolerance in words, which is read off the
             results; None: the metrics of overlap and, with `surfaces`, those of surfaces.
         surfaces: how surface distances are measured; None: they are not.
+        groups: given the names of all cases, returns the group of each, for the settings; None: the
+            settings' own, if there are any.
         results_dir: nnU-Net's nnUNet_results, for trained models; None: what the variable says.
         count_parameters: asked for each trained model; None: the column is empty.
         is_nnunet_split: asked for each data set with a splits_final.json; None: the methods name
@@ -108,6 +111,8 @@ def make_leaderboard(
         results_dir = Path(os.environ["nnUNet_results"])  # noqa: SIM112
     collected = collect_results(request, results_dir, count_parameters, is_nnunet_split)
     frame = collected.frame
+    if groups is not None:
+        settings = replace(settings, groups=groups(list(frame["case"].unique())))
     if surfaces is not None:
         with progress() as on_progress:
             frame = _with_surface_metrics(collected, surfaces, on_progress)

@@ -29,6 +29,17 @@ REFERENCES = (
     "Isensee F, et al. nnU-Net: a self-configuring method for deep learning-based biomedical image "
     "segmentation. Nature Methods 2021. https://doi.org/10.1038/s41592-020-01008-z",
 )
+_REPEATS_REFERENCE = (
+    "Searle SR, Casella G, McCulloch CE. Variance components. Wiley 1992. "
+    "https://doi.org/10.1002/9780470316856"
+)
+_MARGIN_REFERENCES = (
+    "Schuirmann DJ. A comparison of the two one-sided tests procedure and the power approach for "
+    "assessing the equivalence of average bioavailability. Journal of Pharmacokinetics and "
+    "Biopharmaceutics 1987. https://doi.org/10.1007/BF01068419",
+    "Christodoulou E, et al. False promises in medical imaging AI? Assessing validity of "
+    "outperformance claims. 2025. https://arxiv.org/abs/2505.04720",
+)
 _LIBRARIES = ("numpy", "scipy", "pandas")
 
 
@@ -55,13 +66,27 @@ def tolerance_in_words(tolerances_mm: Mapping[str, Mapping[str, float | None]]) 
     )
 
 
-def methods_paragraphs(board: Leaderboard) -> list[str]:
-    """Return paragraphs from data to software; numbers in brackets are those of `REFERENCES`."""
+def references(board: Leaderboard) -> tuple[str, ...]:
+    """Return what the methods of a leaderboard cite, by number from 1."""
+    return (
+        *REFERENCES,
+        *((_REPEATS_REFERENCE,) if _has_repeats(board) else ()),
+        *(_MARGIN_REFERENCES if _has_margin(board) else ()),
+    )
+
+
+def methods_paragraphs(board: Leaderboard, all_marks: bool = False) -> list[str]:
+    """Return paragraphs from data to software; numbers in brackets are those of `references`.
+
+    Args:
+        board: the leaderboard.
+        all_marks: whether the text goes with all marks, those too that tables do not show.
+    """
     return [
         _data(board),
         _metrics(board),
         _undefined(board),
-        _statistics(board),
+        _statistics(board, all_marks or board.settings.marks),
         _rankings(board),
         _software(board),
     ]
@@ -82,7 +107,7 @@ def _data(board: Leaderboard) -> str:
         )
     text = (
         f"We compared {_joined(board.models)} on {_counted(len(cases), 'data set')}: {listed}. "
-        f"{validated}. The case is the unit of all statistics."
+        f"{validated}. {_unit(board)}"
     )
     if board.missing:
         text += (
@@ -90,6 +115,22 @@ def _data(board: Leaderboard) -> str:
             "results of all models were compared."
         )
     return text
+
+
+def _unit(board: Leaderboard) -> str:
+    """Say what counts as one."""
+    groups = board.settings.groups
+    if groups is None:
+        return "The case is the unit of all statistics."
+    counts = ", ".join(
+        f"{of_dataset['group'].nunique()} in {board.short_name(str(name))}"
+        for name, of_dataset in board.cases.groupby("dataset", sort=False)
+    )
+    return (
+        f"Cases that belong together formed groups ({counts}). The group is the unit of all "
+        "statistics: it counts once, by the mean of its cases, in means, intervals, tests and "
+        "ranks, and is resampled as a whole."
+    )
 
 
 def _validation(folds: list[int | str], split: KnownSplit | None) -> str:
@@ -149,15 +190,22 @@ def _undefined(board: Leaderboard) -> str:
     )
 
 
-def _statistics(board: Leaderboard) -> str:
+def _statistics(board: Leaderboard, all_marks: bool) -> str:
     settings = board.settings
+    unit = settings.unit
+    stretched = ""
+    if settings.groups is not None:
+        stretched = (
+            "; its distances from the mean were stretched by the quantile of the t distribution "
+            "over that of the normal one, and by the root of G / (G - 1), for G groups"
+        )
     text = (
-        "We report mean, standard deviation and median over cases, and a 95 % confidence interval "
-        "of the mean by the bias-corrected and accelerated bootstrap over cases [3] "
-        f"({settings.interval_resamples} resamples)."
+        f"We report mean, standard deviation and median over {unit}s, and a 95 % confidence "
+        "interval of the mean by the bias-corrected and accelerated bootstrap over "
+        f"{unit}s [3] ({settings.interval_resamples} resamples{stretched})."
     )
     if len(board.models) < 2:
-        return text
+        return f"{text}{_over_trainings(board)}"
     primary = board.rows_of(settings.metrics[0])
     families = [
         _counted(sum(len(row.pairs) for row in primary if row.is_overall is overall), "test")
@@ -165,30 +213,98 @@ def _statistics(board: Leaderboard) -> str:
     ]
     return (
         f"{text} Each two models were compared by the two-sided Wilcoxon signed-rank test [1] on "
-        "paired cases; cases without a difference were left out of the test and counted as ties. "
-        "P-values were exact for at most 50 differing cases without ties among the differences, "
-        "and for at most 13 in any event, and else from the normal approximation. They were "
-        "corrected by Holm's method [2] for all tests of a metric at one level: over all pairs of "
-        f"models and data sets ({families[0]}), and apart from these over all pairs of models and "
-        f"labels of data sets with several labels ({families[1]}). Metrics were not corrected for "
-        "one another. Marks are against the model with the best mean: * p < 0.05, ** p < 0.01, "
-        "*** p < 0.001 after correction. The effect size is the matched-pairs rank-biserial "
-        "correlation [4]."
+        f"paired {unit}s; {unit}s without a difference were left out of the test and counted as "
+        f"ties. P-values were exact for at most 50 differing {unit}s without ties among the "
+        "differences, and for at most 13 in any event, and else from the normal approximation. "
+        "They were corrected by Holm's method [2] for all tests of a metric at one level: over "
+        f"all pairs of models and data sets ({families[0]}), and apart from these over "
+        f"all pairs of models and labels of data sets with several labels ({families[1]}). Metrics "
+        f"were not corrected for one another. {_marks(board, all_marks)} The effect size is the "
+        f"matched-pairs rank-biserial correlation [4].{_over_trainings(board)}{_margin(board)}"
     )
+
+
+def _marks(board: Leaderboard, all_marks: bool) -> str:
+    explained = (
+        "Marks are against the model with the best mean: * p < 0.05, ** p < 0.01, *** p < 0.001 "
+        "after correction."
+    )
+    if all_marks or min(board.trainings.values()) > 1:
+        return explained
+    once = "Each model was trained once"
+    if _has_repeats(board):
+        names = tuple(model for model, count in board.trainings.items() if count == 1)
+        once = f"{_joined(names)} {'was' if len(names) == 1 else 'were'} trained once"
+    withheld = (
+        f"{once}: such a p-value says whether a difference would hold for other "
+        f"{board.settings.unit}s, not whether it would for other trainings, so that no mark of "
+        "significance is set."
+    )
+    return f"{explained} {withheld}" if _has_repeats(board) else withheld
+
+
+def _over_trainings(board: Leaderboard) -> str:
+    """Say how several trainings were compared; nothing where there are none."""
+    if not _has_repeats(board):
+        return ""
+    unit = board.settings.unit
+    counts = _joined(tuple(f"{count} of {model}" for model, count in board.trainings.items()))
+    paired = "paired by their seeds" if board.settings.paired_repeats else "not paired"
+    return (
+        f" Of each fold there were several trainings ({counts}), and values are means over them. "
+        "Two models with several trainings each were compared, instead of by Wilcoxon's test, by "
+        f"a t test over trainings and {unit}s: the variance of a mean is that between trainings "
+        f"of a fold, summed over folds, plus that between {unit}s, less what both share, with "
+        f"Satterthwaite's degrees of freedom [{len(REFERENCES) + 1}]; trainings were {paired}. "
+        "Intervals of such means and differences are from a two-level bootstrap, of trainings "
+        f"within folds and of {unit}s. Ranks and their stability are those of the means over "
+        "trainings."
+    )
+
+
+def _margin(board: Leaderboard) -> str:
+    """Say how equivalence was tested; nothing where it was not."""
+    if not _has_margin(board):
+        return ""
+    schuirmann, false_claims = (
+        references(board).index(reference) + 1 for reference in _MARGIN_REFERENCES
+    )
+    unit = board.settings.unit
+    return (
+        f" Differences smaller than {board.settings.margin:g} were taken not to matter. Two models "
+        "were called equivalent where two one-sided t tests at the 5 % level "
+        f"[{schuirmann}], not corrected for their number, showed the mean difference to lie within "
+        "that margin; else better or worse where the corrected p-value was below 0.05; else "
+        "undecided. Non-inferiority is one of these two tests alone. Power is that of the "
+        "two-sided t test of the mean difference at the 5 % level, with the variance observed "
+        f"between {unit}s and, where there are several, between trainings. The probability of a "
+        "false claim is that of the model with the better mean not being better in truth, with a "
+        f"flat prior [{false_claims}]."
+    )
+
+
+def _has_margin(board: Leaderboard) -> bool:
+    return board.settings.margin is not None and len(board.models) > 1
+
+
+def _has_repeats(board: Leaderboard) -> bool:
+    return max(board.trainings.values()) > 1
 
 
 def _rankings(board: Leaderboard) -> str:
     if len(board.models) < 2:
         return "With a single model there is no ranking."
+    unit = board.settings.unit
     return (
-        "Models were ranked on each data set by three methods [5]: by the mean over cases; by the "
-        "mean of the ranks within each case; and by the number of models that are significantly "
-        "worse in one-sided Wilcoxon signed-rank tests at the 5 % level, not corrected, as in the "
-        "Medical Segmentation Decathlon [6]. Equals share the smallest rank. Over data sets the "
-        "ranks were averaged and ranked again. Stability is the share of "
-        f"{board.settings.rank_resamples} bootstrap resamples of the cases in which a model has a "
-        "rank, with a 95 % percentile interval of the rank. Mean ranks were compared by Friedman's "
-        "test (for three models or more) and Nemenyi's critical difference at the 5 % level [7]."
+        f"Models were ranked on each data set by three methods [5]: by the mean over {unit}s; by "
+        f"the mean of the ranks within each {unit}; and by the number of models that are "
+        "significantly worse in one-sided Wilcoxon signed-rank tests at the 5 % level, not "
+        "corrected, as in the Medical Segmentation Decathlon [6]. Equals share the smallest "
+        "rank. Over data sets the ranks were averaged and ranked again. Stability is the share of "
+        f"{board.settings.rank_resamples} bootstrap resamples of the {unit}s in which a model "
+        "has a rank, with a 95 % percentile interval of the rank. Mean ranks were compared by "
+        "Friedman's test (for three models or more) and Nemenyi's critical difference at the "
+        "5 % level [7]."
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from nnunet_attention.evaluation.leaderboard.building import Leaderboard, Row
-from nnunet_attention.evaluation.leaderboard.methods import REFERENCES, methods_paragraphs, versions
+from nnunet_attention.evaluation.leaderboard.assessing import Assessment
+from nnunet_attention.evaluation.leaderboard.building import Leaderboard, Row, Settings
+from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references, versions
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
+from nnunet_attention.evaluation.statistics.repeats import Repeated
 
 # Grows when a key changes its meaning or goes.
 FORMAT = 1
+# Settings that came after the first format; records without them stay as they were.
+_LATER = ("groups", "paired_repeats", "marks", "margin")
 
 
 def leaderboard_record(board: Leaderboard) -> dict:
@@ -18,12 +22,12 @@ def leaderboard_record(board: Leaderboard) -> dict:
     return {
         "format": FORMAT,
         "versions": versions(),
-        "settings": asdict(board.settings),
+        "settings": settings_record(board.settings),
         "datasets": list(board.datasets),
         "models": list(board.models),
         "missing": list(board.missing),
         "metrics": {name: METRICS[name].definition for name in board.settings.metrics},
-        "rows": [_row(row) for row in board.rows],
+        "rows": [_row(row, board.settings) for row in board.rows],
         "consensus": [
             {
                 "metric": consensus.metric,
@@ -44,13 +48,26 @@ def leaderboard_record(board: Leaderboard) -> dict:
             for (dataset, model), cost in board.costs.items()
             if cost.is_known
         ],
-        "methods": methods_paragraphs(board),
-        "references": list(REFERENCES),
+        # All marks are in the record, whether tables show them or not.
+        "methods": methods_paragraphs(board, all_marks=True),
+        "references": list(references(board)),
     }
 
 
-def _row(row: Row) -> dict:
+def settings_record(settings: Settings) -> dict:
+    """Return the settings; those that came later only where they are used."""
+    record = asdict(replace(settings, groups=None))
+    for name in _LATER:
+        del record[name]
+        if value := getattr(settings, name):
+            record[name] = dict(value) if name == "groups" else value
+    return record
+
+
+def _row(row: Row, settings: Settings) -> dict:
+    counts = {} if settings.groups is None else {"groups": len(row.units), "cases": len(row.cases)}
     return {
+        **counts,
         "dataset": row.dataset,
         "label": row.label,
         "is_overall": row.is_overall,
@@ -60,6 +77,7 @@ def _row(row: Row) -> dict:
                 **asdict(entry.summary),
                 "best": entry.best,
                 "mark": entry.mark,
+                **_trainings(entry.repeated),
                 "standings": {
                     method: asdict(standing) for method, standing in entry.standings.items()
                 },
@@ -72,11 +90,40 @@ def _row(row: Row) -> dict:
                 "second": pair.second,
                 **asdict(pair.comparison),
                 "adjusted_p_value": pair.adjusted_p_value,
+                **_trainings(pair.repeated),
+                **_assessment(pair.assessment),
             }
             for pair in row.pairs
         ],
         "critical_difference": _critical(row.critical, tuple(row.entries)),
     }
+
+
+def _trainings(repeated: Repeated | None) -> dict:
+    """Return what several trainings tell; nothing where a model was trained once."""
+    if repeated is None:
+        return {}
+    return {
+        "trainings": {
+            "repeats": list(repeated.repeats),
+            "means": list(repeated.training_means),
+            "sd": repeated.training_sd,
+            "unit_sd": repeated.unit_sd,
+            "paired": repeated.paired,
+            "standard_error": repeated.estimate.standard_error,
+            "degrees_of_freedom": repeated.estimate.degrees_of_freedom,
+        }
+    }
+
+
+def _assessment(assessment: Assessment | None) -> dict:
+    if assessment is None:
+        return {}
+    found = assessment.equivalence
+    derived = {"p_value": found.p_value, "smallest_margin": found.smallest_margin}
+    record = asdict(assessment)
+    record["equivalence"].update(derived)
+    return {"assessment": record}
 
 
 def _critical(critical: CriticalDifference | None, models: tuple[str, ...]) -> dict | None:

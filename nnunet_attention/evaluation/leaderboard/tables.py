@@ -20,17 +20,9 @@ from nnunet_attention.evaluation.metrics.definitions import METRICS
 MINUS = "\N{MINUS SIGN}"
 # With one decimal, fewer hours than these would say little.
 _FEWEST_HOURS = 0.5
-MARKS_EXPLAINED = (
-    "Mean and SD over cases; best mean in bold; against it * p < 0.05, ** p < 0.01, *** p < 0.001 "
-    "(Wilcoxon signed-rank, Holm)."
-)
 FOLD_MEANS_EXPLAINED = (
     "As nnU-Net has it in summary.json: mean over folds of the mean over labels of the mean over "
     "cases where the metric is defined."
-)
-CONSENSUS_EXPLAINED = (
-    "In brackets: mean of the ranks on the data sets; bootstrap resamples of cases with rank 1; "
-    "95 % interval of the rank."
 )
 UNDEFINED_EXPLAINED = (
     "Cases with empty masks: both / only the reference / only the prediction; then how many values "
@@ -38,24 +30,132 @@ UNDEFINED_EXPLAINED = (
 )
 
 
+def marks_explained(board: Leaderboard) -> str:
+    """Say what the main table's numbers and marks are, or why no marks are set."""
+    text = f"Mean and SD over {_units(board)}; best mean in bold"
+    if len(board.models) < 2:
+        return f"{text}."
+    if has_marks(board):
+        text += f"; against it * p < 0.05, ** p < 0.01, *** p < 0.001 ({test_words(board)}, Holm)"
+    trainings = board.trainings.values()
+    if board.settings.marks or min(trainings) > 1:
+        return f"{text}."
+    who = "One training each" if max(trainings) == 1 else "Where a model was trained once"
+    return (
+        f"{text}. {who}: p-values hold for other {board.settings.unit}s, not for other trainings, "
+        "and no marks of significance are set (--marks sets them)."
+    )
+
+
+def has_marks(board: Leaderboard) -> bool:
+    """Tell whether there may be marks of significance: where some models were trained repeatedly.
+
+    Two such models are needed, or the wish for marks.
+    """
+    several = sum(count > 1 for count in board.trainings.values())
+    return len(board.models) > 1 and (board.settings.marks or several > 1)
+
+
+def test_words(board: Leaderboard) -> str:
+    """Name the test of two models."""
+    counts = board.trainings.values()
+    over_trainings = f"t test over trainings and {board.settings.unit}s"
+    if min(counts) > 1:
+        return over_trainings
+    wilcoxon = "two-sided Wilcoxon signed-rank test"
+    return wilcoxon if max(counts) == 1 else f"{over_trainings}, or {wilcoxon}"
+
+
+def trainings_words(board: Leaderboard) -> str:
+    """Say how often models were trained; nothing for a single model that was trained once."""
+    counts = board.trainings
+    if len(set(counts.values())) > 1:
+        return "trainings: " + ", ".join(f"{model} {count}" for model, count in counts.items())
+    count = next(iter(counts.values()))
+    if count == 1:
+        return "one training each" if len(counts) > 1 else ""
+    return f"means of {count} trainings{' each' if len(counts) > 1 else ''}"
+
+
+def trainings_explained(board: Leaderboard) -> str:
+    """Say what the table of trainings tells."""
+    return (
+        "Mean over trainings; SD between the means of trainings; SD between "
+        f"{board.settings.unit}s, of their means over trainings; interval of the mean over "
+        f"trainings and {board.settings.unit}s; the mean of each training."
+    )
+
+
+def trainings_table(board: Leaderboard, metric: str) -> Grid:
+    """Return the spread between trainings beside that between units; no rows without repeats."""
+    unit = board.settings.unit
+    rows = [
+        [
+            board.short_name(row.dataset),
+            row.label,
+            model,
+            str(repeated.repeats[0]),
+            value_text(entry.summary.mean, metric),
+            f"{repeated.training_sd:.{_decimals(metric) + 1}f}",
+            f"{repeated.unit_sd:.{_decimals(metric) + 1}f}",
+            confidence_interval(entry.summary.low, entry.summary.high, metric),
+            " ".join(value_text(mean, metric) for mean in repeated.training_means),
+        ]
+        for row in board.rows_of(metric)
+        for model, entry in row.entries.items()
+        if (repeated := entry.repeated) is not None
+    ]
+    heading = [
+        "data set", "label", "model", "trainings", "mean", "SD of trainings", f"SD of {unit}s",
+        "95 % CI", "each",
+    ]  # fmt: skip
+    return Grid.of_texts(
+        "Trainings",
+        heading,
+        rows,
+        names=3,
+        notes=(trainings_explained(board),),
+        folded_heading=("trainings", "number"),
+    )
+
+
+def consensus_explained(board: Leaderboard) -> str:
+    """Say what stands in the brackets of the table of ranks."""
+    return (
+        "In brackets: mean of the ranks on the data sets; bootstrap resamples of "
+        f"{board.settings.unit}s with rank 1; 95 % interval of the rank."
+    )
+
+
+def count_heading(board: Leaderboard) -> str:
+    """Name the column of `count_text`."""
+    return "n" if board.settings.groups is None else "n (cases)"
+
+
+def count_text(board: Leaderboard, row: Row) -> str:
+    """Count the cases of a row; where they are grouped the groups, with the cases in brackets."""
+    units = str(len(row.units))
+    return units if board.settings.groups is None else f"{units} ({len(row.cases)})"
+
+
 def main_table(board: Leaderboard, metric: str) -> Grid:
     """Return mean and SD of each model on each data set, and on its labels."""
     rows = board.rows_of(metric)
     return Grid(
-        title=metric_title(metric),
-        heading=("data set", "label", "n", *board.models),
+        title=_with_trainings(metric_title(metric), board),
+        heading=("data set", "label", count_heading(board), *board.models),
         rows=tuple(
             (
                 Cell(board.short_name(row.dataset) if row.is_overall else ""),
                 Cell(row.label),
-                Cell(str(len(row.cases))),
-                *(_mean_cell(row, model) for model in board.models),
+                Cell(count_text(board, row)),
+                *(_mean_cell(board, row, model) for model in board.models),
             )
             for row in rows
         ),
         names=2,
         groups=frozenset(number for number, row in enumerate(rows) if row.is_overall),
-        notes=(MARKS_EXPLAINED,),
+        notes=(marks_explained(board),),
         kept=3,
         folded_heading=("model", f"mean {PLUS_MINUS} SD"),
     )
@@ -83,7 +183,7 @@ def consensus_table(board: Leaderboard, metric: str) -> Grid:
         ["model", *(f"rank by {name}" for name in RANKING_METHODS.values())],
         [[model, *map(_standing, standings.values())] for model, standings in models],
         names=1,
-        notes=(CONSENSUS_EXPLAINED,),
+        notes=(consensus_explained(board),),
         folded_heading=("ranking", "rank"),
     )
 
@@ -116,15 +216,15 @@ def ranks_table(board: Leaderboard, metric: str) -> Grid:
 def pair_table(board: Leaderboard, metric: str) -> Grid:
     """Return the comparison of each two models on each data set and label."""
     heading = [
-        "data set", "label", "models", "n", "difference", "95 % CI", "wins/ties/losses",
-        "rank-biserial r", "p", "p (Holm)",
+        "data set", "label", "models", count_heading(board), "difference", "95 % CI",
+        "wins/ties/losses", "rank-biserial r", "p", "p (Holm)",
     ]  # fmt: skip
     rows = [
         [
             board.short_name(row.dataset),
             row.label,
             f"{pair.first} {DASH} {pair.second}",
-            str(pair.comparison.n),
+            count_text(board, row),
             signed(pair.comparison.mean_difference, metric),
             confidence_interval(pair.comparison.low, pair.comparison.high, metric, signed),
             wins_ties_losses(pair),
@@ -136,6 +236,63 @@ def pair_table(board: Leaderboard, metric: str) -> Grid:
         for pair in row.pairs
     ]
     return Grid.of_texts("Paired comparisons", heading, rows, names=3)
+
+
+def assessment_explained(board: Leaderboard) -> str:
+    """Say what the table of `assessment_table` tells."""
+    unit = board.settings.unit
+    return (
+        f"Margin {board.settings.margin:g}. Not worse: one-sided t tests that the first model, and "
+        "the second, is not worse by the margin. Equivalent: both are small (TOST, 5 %), which is "
+        "that the 90 % interval lies within the margin; from: the margin from which on they are. "
+        f"Detectable: the smallest difference that so many {unit}s and trainings find with 80 % "
+        f"power. Needed: {unit}s, or trainings of each fold, to find a difference of the margin. "
+        "False claim: the probability that the model with the better mean is in truth not better. "
+        "Verdict on the first model: equivalence comes first; better or worse by p (Holm)."
+    )
+
+
+def assessment_table(board: Leaderboard, metric: str) -> Grid:
+    """Return what each difference shows against the margin; no rows without one."""
+    unit = board.settings.unit
+    found = [
+        (row, pair, pair.assessment)
+        for row in board.rows_of(metric)
+        for pair in row.pairs
+        if pair.assessment is not None
+    ]
+    several = any(pair.repeated is not None for _, pair, _ in found)
+    heading = [
+        "data set", "label", "models", "verdict", "difference", "90 % CI",
+        "first not worse, p", "second not worse, p", "equivalent from", "detectable",
+        f"{unit}s needed", *(["trainings needed"] if several else []), "false claim",
+    ]  # fmt: skip
+    rows = [
+        [
+            board.short_name(row.dataset),
+            row.label,
+            f"{pair.first} {DASH} {pair.second}",
+            item.verdict,
+            _fine(pair.comparison.mean_difference, "+"),
+            f"[{_fine(item.equivalence.low, '+')}, {_fine(item.equivalence.high, '+')}]",
+            _small_p_text(item.not_worse_p_value),
+            _small_p_text(item.not_better_p_value),
+            _fine(item.equivalence.smallest_margin),
+            _fine(item.detectable_difference),
+            _number(item.units_needed),
+            *([_number(item.trainings_needed)] if several else []),
+            _small_p_text(item.false_claim_probability),
+        ]
+        for row, pair, item in found
+    ]
+    return Grid.of_texts(
+        "Equivalence and power",
+        heading,
+        rows,
+        names=4,
+        notes=(assessment_explained(board),) if found else (),
+        folded_heading=("against the margin", "number"),
+    )
 
 
 def cost_table(board: Leaderboard) -> Grid:
@@ -185,7 +342,8 @@ def undefined_table(board: Leaderboard, metric: str) -> Grid:
         for label in of_dataset["label"].unique():
             of_model = {item.model: item for item in of_dataset.itertuples() if item.label == label}
             cells = [_undefined_text(of_model.get(model)) for model in board.models]
-            cases = max(item.cases for item in of_model.values())
+            # Of repeats, all trainings are counted.
+            cases = max(item.cases // getattr(item, "trainings", 1) for item in of_model.values())
             compared = int(common.get((dataset, label), 0))
             if compared != cases or any(cell not in ("", DASH) for cell in cells):
                 cells = [cell or "none" for cell in cells]
@@ -281,6 +439,29 @@ def metric_title(metric: str) -> str:
     return f"{METRICS[metric].title} {arrow}"
 
 
+def _fine(value: float, sign: str = "") -> str:
+    """Write a difference with a decimal more than values have."""
+    return f"{value:{sign}.4f}".replace("-", MINUS)
+
+
+def _small_p_text(p_value: float) -> str:
+    """Write a p-value with three decimals, or a small one by its order."""
+    return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.0e}".replace("-", MINUS)
+
+
+def _number(needed: int | None) -> str:
+    return DASH if needed is None else f"{needed}"
+
+
+def _with_trainings(title: str, board: Leaderboard) -> str:
+    words = trainings_words(board)
+    return f"{title}, {words}" if words else title
+
+
+def _units(board: Leaderboard) -> str:
+    return "cases" if board.settings.groups is None else "groups, each by the mean of its cases"
+
+
 def _standing(standing: Standing) -> str:
     details = (
         f"{standing.score:.2f}",
@@ -304,7 +485,7 @@ def _decimals(metric: str) -> int:
     return 2 if metric.endswith("_mm") else 3
 
 
-def _mean_cell(row: Row, model: str) -> Cell:
+def _mean_cell(board: Leaderboard, row: Row, model: str) -> Cell:
     entry = row.entries.get(model)
     if entry is None:
         return Cell(DASH)
@@ -313,5 +494,5 @@ def _mean_cell(row: Row, model: str) -> Cell:
         value_text(entry.summary.mean, row.metric),
         "" if sd is None else value_text(sd, row.metric),
         entry.best,
-        entry.mark,
+        entry.mark if board.shows_mark(row, model) else "",
     )

@@ -56,7 +56,7 @@ from nnunet_attention.evaluation.metrics.surface import (
     normalised_surface_dice,
     surface_distances,
 )
-from nnunet_attention.evaluation.metrics.table import as_table, concatenate
+from nnunet_attention.evaluation.metrics.table import REPEAT, as_table, concatenate
 from nnunet_attention.files import disk_error, require_writable_file, write_json
 from nnunet_attention.nnunet.model_folders import SUMMARY
 from nnunet_attention.nnunet.summary_json import Label
@@ -381,7 +381,7 @@ def add_surface_metrics(
         frame: with the columns of `COLUMNS` and a row of Dice for each case; unchanged.
         ground_truth_dir: nnU-Net's gt_segmentations, one folder or by data set.
         prediction_dir: nnU-Net's validation folder: one, or by (dataset, configuration, model,
-            fold).
+            fold) and, where the table has it, the number of the repeat.
         dataset_json: one file, or by data set; None: looked for beside the folders.
         default_tolerance_mm: of normalised surface Dice.
         tolerance_mm_of_label: others, by label; each is a label of at least one data set.
@@ -392,7 +392,7 @@ def add_surface_metrics(
         CommandError: if a segmentation is absent, or is not the one of the summary, or no data set
             has a label.
     """
-    group = ["dataset", "configuration", "model", "fold"]
+    group = ["dataset", "configuration", "model", "fold", *([REPEAT] if REPEAT in frame else [])]
     rows = frame[frame["metric"] == "dice"]
     pairs: list[Pair] = []
     caches: list[ResultCache] = []

@@ -23,6 +23,8 @@ COLUMNS = (
     "prediction_voxels",
     "tolerance_mm",
 )
+REPEAT = "repeat"
+"""Column of further trainings of a model, numbered from 0; only where there are any."""
 _TEXTS = ("dataset", "configuration", "model", "case", "label", "metric")
 
 
@@ -30,9 +32,9 @@ def as_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Give a table the columns of `COLUMNS`, in their order and types.
 
     Args:
-        frame: with these columns; folds are numbers, or the text "all".
+        frame: with these columns; folds are numbers, or the text "all". A column `REPEAT` stays.
     """
-    return frame[list(COLUMNS)].astype(
+    return frame[[*COLUMNS, *([REPEAT] if REPEAT in frame else [])]].astype(
         {
             **dict.fromkeys(_TEXTS, "str"),
             "fold": "object",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -13,11 +13,15 @@ from nnunet_attention.evaluation.statistics.resampling import resampled_means
 
 CONFIDENCE = 0.95
 INTERVAL_RESAMPLES = 9999
+Interval = Callable[[np.ndarray, int | Sequence[int], int], tuple[np.ndarray, np.ndarray]]
+"""Takes values, seed and resamples as `bootstrap_interval` does; gives both ends for each row."""
 
 
 @dataclass(frozen=True)
 class Summary:
     """Describes one model on the cases of one label.
+
+    Where cases are grouped, read group for case.
 
     Attributes:
         n: cases.
@@ -39,6 +43,8 @@ class Summary:
 @dataclass(frozen=True)
 class Comparison:
     """Compares two models on the same cases; differences are first minus second.
+
+    Where cases are grouped, read group for case.
 
     Attributes:
         n: cases.
@@ -83,6 +89,7 @@ def summarise_and_compare(
     higher_is_better: bool,
     seed: int | Sequence[int],
     resamples: int = INTERVAL_RESAMPLES,
+    interval: Interval | None = None,
 ) -> tuple[list[Summary], dict[tuple[int, int], Comparison]]:
     """Describe each model, and compare each two case by case.
 
@@ -95,6 +102,7 @@ def summarise_and_compare(
         higher_is_better: of the metric.
         seed: of the bootstrap; all models and pairs see the same resamples.
         resamples: of the bootstrap.
+        interval: of means; None: `bootstrap_interval`.
 
     Returns:
         Summaries by model; comparisons by the two models' indices, smaller one first.
@@ -107,7 +115,8 @@ def summarise_and_compare(
     pairs = list(combinations(range(len(values)), 2))
     differences = [values[first] - values[second] for first, second in pairs]
     models, n = values.shape
-    low, high = bootstrap_interval(np.array([*values, *differences]), seed, resamples)
+    interval = interval or bootstrap_interval
+    low, high = interval(np.array([*values, *differences]), seed, resamples)
     sd = values.std(axis=1, ddof=1) if n > 1 else np.full(models, np.nan)
     summaries = [
         Summary(

@@ -22,6 +22,7 @@ _SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "\N{EN DASH}": "--",
+    "\N{MINUS SIGN}": "$-$",
 }
 _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 

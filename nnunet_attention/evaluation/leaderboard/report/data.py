@@ -9,9 +9,11 @@ import numpy as np
 from nnunet_attention.evaluation.leaderboard.building import (
     RANKING_METHODS,
     Leaderboard,
+    Pair,
     Row,
     Standing,
 )
+from nnunet_attention.evaluation.leaderboard.tables import count_text
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
 
@@ -27,10 +29,16 @@ def page_data(board: Leaderboard) -> dict:
         )
         for dataset in board.datasets
     }
+    groups = board.settings.groups
     return {
         "models": list(board.models),
+        "unit": board.settings.unit,
         "datasets": [
-            {"name": board.short_name(dataset), "cases": cases[dataset]}
+            {
+                "name": board.short_name(dataset),
+                "cases": cases[dataset],
+                **({} if groups is None else {"groups": [groups[case] for case in cases[dataset]]}),
+            }
             for dataset in board.datasets
         ],
         "metrics": [
@@ -39,6 +47,7 @@ def page_data(board: Leaderboard) -> dict:
                 "title": METRICS[name].title,
                 "higher": METRICS[name].higher_is_better,
                 "decimals": 2 if name.endswith("_mm") else 3,
+                "margin": board.settings.margin_of(name),
             }
             for name in board.settings.metrics
         ],
@@ -75,6 +84,11 @@ def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:
         "metric": row.metric,
         "models": models,
         "values": values,
+        "trainings": {
+            str(board.models.index(model)): list(entry.repeated.training_means)
+            for model, entry in row.entries.items()
+            if entry.repeated is not None
+        },
         "standings": [
             [_standing(entry.standings[method]) for entry in row.entries.values()]
             for method in RANKING_METHODS
@@ -87,7 +101,10 @@ def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:
                 "low": pair.comparison.low,
                 "high": pair.comparison.high,
                 "p": pair.adjusted_p_value,
-                "n": pair.comparison.n,
+                # Whether it is shown as significant, if it is.
+                "marked": board.settings.marks or pair.repeated is not None,
+                "n": count_text(board, row),
+                **_details(pair),
                 "effect": pair.comparison.effect_size,
                 "counts": [
                     pair.comparison.wins,
@@ -99,6 +116,17 @@ def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:
         ],
         "critical": _critical(row.critical, models),
     }
+
+
+def _details(pair: Pair) -> dict:
+    """Return what a pair has to say of trainings and margin; nothing where it has not."""
+    found: dict = {}
+    if pair.repeated is not None and pair.repeated.training_means:
+        found["trainings"] = list(pair.repeated.training_means)
+    if pair.assessment is not None:
+        found["verdict"] = pair.assessment.verdict
+        found["within"] = [pair.assessment.equivalence.low, pair.assessment.equivalence.high]
+    return found
 
 
 def _standing(standing: Standing) -> list:

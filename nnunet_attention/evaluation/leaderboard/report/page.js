@@ -135,6 +135,12 @@
     option.value = index;
     return option;
   }));
+  // The same trainings, interval and verdict, of the other model.
+  const TURNED = { better: "worse", worse: "better" };
+  const turnedDetails = (pair) => ({
+    ...(pair.trainings ? { trainings: pair.trainings.map((one) => -one) } : {}),
+    ...(pair.verdict ? { verdict: TURNED[pair.verdict] ?? pair.verdict, within: [-pair.within[1], -pair.within[0]] } : {}),
+  });
   const pairOf = (row) => {
     const pair = row.pairs.find((one) =>
       (one.first === choice.first && one.second === choice.second) || (one.first === choice.second && one.second === choice.first));
@@ -142,8 +148,16 @@
     const turned = pair.first !== choice.first;
     const negative = (value) => (value === null ? null : -value);
     return turned
-      ? { ...pair, difference: -pair.difference, low: negative(pair.high), high: negative(pair.low), effect: -pair.effect, counts: [...pair.counts].reverse() }
+      ? {
+        ...pair, ...turnedDetails(pair), difference: -pair.difference, low: negative(pair.high), high: negative(pair.low), effect: -pair.effect, counts: [...pair.counts].reverse(),
+      }
       : pair;
+  };
+  const unit = `${data.unit}s`;
+  // A case with the group that it counts in, where cases are grouped.
+  const caseText = (dataset, number) => {
+    const { cases, groups } = data.datasets[dataset];
+    return groups && groups[number] !== cases[number] ? `${cases[number]}, group ${groups[number]}` : cases[number];
   };
   const valuesOf = (row, model) => {
     const place = row.models.indexOf(model);
@@ -323,15 +337,24 @@
     const narrow = canvas.width < 560;
     const left = narrow ? canvas.width * 0.36 : 250;
     const right = canvas.width - (narrow ? 34 : 175);
-    const ends = found.flatMap(({ pair }) => [pair.low ?? pair.difference, pair.high ?? pair.difference, 0]);
+    const { margin } = metric();
+    const ends = found.flatMap(({ pair }) => [pair.low ?? pair.difference, pair.high ?? pair.difference, 0, ...(pair.trainings ?? [])]);
+    if (margin !== null) ends.push(-margin, margin);
     let [low, high] = [Math.min(...ends), Math.max(...ends)];
     const room = (high - low || 1) * 0.06;
     [low, high] = [low - room, high + room];
     const x = (value) => left + ((value - low) * (right - left)) / (high - low);
     const { found: marks, decimals } = ticks(low, high, narrow ? 4 : 8);
+    if (margin !== null) {
+      canvas.add("rect", { x: x(-margin), y: top - 6, width: x(margin) - x(-margin), height: height - top - 18, fill: "#e8f1e4", class: "margin" });
+    }
+    // As many numbers as find room beside each other, 0 among them.
+    const apart = marks.length > 1 ? marks[1] - marks[0] : 1;
+    const widest = Math.max(...marks.map((mark) => textWidth(signedText(mark, decimals, true))));
+    const every = Math.ceil((widest + 6) / (x(apart) - x(0)));
     for (const mark of marks) {
       canvas.line(x(mark), top - 6, x(mark), height - 24, { class: "grid" });
-      canvas.text(x(mark), height - 8, signedText(mark, decimals, true), { "text-anchor": "middle", class: "faint" });
+      if (Math.round(mark / apart) % every === 0) canvas.text(x(mark), height - 8, signedText(mark, decimals, true), { "text-anchor": "middle", class: "faint" });
     }
     canvas.line(x(0), top - 6, x(0), height - 24, { class: "zero" });
     const [worse, better] = metric().higher ? [choice.second, choice.first] : [choice.first, choice.second];
@@ -343,7 +366,7 @@
     }
     if (!narrow) {
       canvas.text(canvas.width - 100, 31, "difference", { "text-anchor": "end", class: "faint" });
-      canvas.text(canvas.width - 86, 31, "p (Holm)", { class: "faint" });
+      canvas.text(canvas.width - 86, 31, margin === null ? "p (Holm)" : "verdict", { class: "faint" });
     }
     found.forEach(({ row, pair }, index) => {
       const y = top + (index + 0.5) * step;
@@ -352,21 +375,33 @@
       const name = row.overall ? dataset : row.label;
       canvas.text(row.overall ? 4 : 16, y + 4, fitted(name, left - (row.overall ? 14 : 26)), { class: row.overall ? "strong" : "faint" });
       const gain = metric().higher ? pair.difference : -pair.difference;
-      const paint = pair.p < 0.05 ? colour(gain > 0 ? choice.first : choice.second) : "#6b7683";
+      const marked = pair.marked && pair.p < 0.05;
+      const paint = marked ? colour(gain > 0 ? choice.first : choice.second) : "#6b7683";
       if (pair.low !== null) canvas.line(x(pair.low), y, x(pair.high), y, { stroke: paint, "stroke-width": row.overall ? 3 : 2, "stroke-linecap": "round" });
+      for (const one of pair.trainings ?? []) {
+        canvas.add("circle", { cx: x(one), cy: y + 7, r: 2, fill: "none", stroke: paint, "stroke-width": 1.2, class: "training" });
+      }
       canvas.mark(row.overall ? "diamond" : "circle", x(pair.difference), y, row.overall ? 5 : 3.6, { fill: paint, stroke: "#fff" });
-      const weight = { class: pair.p < 0.05 ? "strong" : "faint" };
-      if (narrow) canvas.text(canvas.width - 4, y + 4, stars(pair.p), { "text-anchor": "end", ...weight });
+      const weight = { class: marked ? "strong" : "faint" };
+      const sign = { better: "+", worse: MINUS, equivalent: "=", undecided: "?" };
+      if (narrow && pair.verdict) canvas.text(canvas.width - 4, y + 4, sign[pair.verdict], { "text-anchor": "end", class: pair.verdict === "undecided" ? "faint" : "strong" });
+      else if (narrow) canvas.text(canvas.width - 4, y + 4, marked ? stars(pair.p) : "", { "text-anchor": "end", ...weight });
       else {
         canvas.text(canvas.width - 100, y + 4, signedText(pair.difference, metric().decimals, true), { "text-anchor": "end", ...weight });
-        canvas.text(canvas.width - 86, y + 4, pText(pair.p), weight);
-        canvas.text(canvas.width - 20, y + 4, stars(pair.p), weight);
+        canvas.text(canvas.width - 86, y + 4, pair.verdict ?? pText(pair.p), pair.verdict ? { class: pair.verdict === "undecided" ? "faint" : "strong" } : weight);
+        if (!pair.verdict) canvas.text(canvas.width - 20, y + 4, marked ? stars(pair.p) : "", weight);
       }
       const interval = pair.low === null ? "" : `, 95 % CI ${signedText(pair.low, metric().decimals, true)} to ${signedText(pair.high, metric().decimals, true)}`;
-      withTip(canvas.add("rect", { x: 0, y: y - step / 2, width: canvas.width, height: step, fill: "transparent" }),
-        `${dataset}, ${row.label} (n = ${pair.n})\n${a} ${MINUS} ${b}: ${signedText(pair.difference, metric().decimals, true)}${interval}\n${pText(pair.p)} (Holm), r = ${signedText(pair.effect, 2, true)}\n${a} better / equal / worse: ${pair.counts.join(" / ")}`);
+      const decimal = metric().decimals;
+      const within = pair.verdict ? `\n${a} ${pair.verdict === "better" || pair.verdict === "worse" ? `is ${pair.verdict}` : `and ${b}: ${pair.verdict}`}; 90 % CI ${signedText(pair.within[0], decimal, true)} to ${signedText(pair.within[1], decimal, true)}, margin ${margin}` : "";
+      const means = (model) => (row.trainings[model] ? `\n${data.models[model]}, trainings: ${row.trainings[model].map((one) => signedText(one, decimal)).join(", ")}` : "");
+      withTip(canvas.add("rect", { x: 0, y: y - step / 2, width: canvas.width, height: step, fill: "transparent", class: "row" }),
+        `${dataset}, ${row.label} (n = ${pair.n})\n${a} ${MINUS} ${b}: ${signedText(pair.difference, metric().decimals, true)}${interval}\n${pText(pair.p)} (Holm), r = ${signedText(pair.effect, 2, true)}\n${a} better / equal / worse: ${pair.counts.join(" / ")}${within}${means(choice.first)}${means(choice.second)}`);
     });
-    caption.textContent = `Mean difference in ${metric().title}, ${a} minus ${b}, with 95 % confidence interval. Diamonds: data sets; dots: their labels. In colour, and marked: significant after Holm's correction.`;
+    caption.textContent = `Mean difference in ${metric().title}, ${a} minus ${b}, with 95 % confidence interval. Diamonds: data sets; dots: their labels. `
+      + (found.some(({ pair }) => pair.marked) ? "In colour, and marked: significant after Holm's correction." : `One training each: p-values hold for other ${unit}, not for other trainings, and nothing is marked.`)
+      + (margin === null ? "" : ` Green: differences within the margin of ${margin} do not matter${narrow ? `; + better, ${MINUS} worse, = equivalent, ? undecided (${a})` : `; the verdict is on ${a}`}.`)
+      + (found.some(({ pair }) => pair.trainings) ? " Rings: pairs of trainings." : "");
   };
 
   // ---------------------------------------------------------------- violins
@@ -388,7 +423,6 @@
     const groups = rowsOfDataset();
     byId("violins-text").textContent = `${metric().title}, ${data.datasets[choice.dataset].name}.`;
     if (!groups.length) { byId("violins").textContent = "No cases."; return; }
-    const names = data.datasets[choice.dataset].cases;
     const all = groups.flatMap((row) => row.values.flat()).filter((value) => value !== null);
     const [low, high] = spanOf(all);
     const models = Math.max(...groups.map((row) => row.models.length));
@@ -433,7 +467,7 @@
           if (value === null) return;
           // The same place at every drawing, spread evenly by the golden ratio.
           const offset = (((number * 0.618034) % 1) - 0.5) * 1.5 * widthAt(value);
-          dots.push({ x: centre + offset, y: y(value), text: `${names[number]}\n${data.models[model]}, ${row.label}: ${valueText(value)}` });
+          dots.push({ x: centre + offset, y: y(value), text: `${caseText(choice.dataset, number)}\n${data.models[model]}, ${row.label}: ${valueText(value)}` });
         });
         for (const dot of dots) {
           withTip(canvas.add("circle", { cx: dot.x.toFixed(1), cy: dot.y.toFixed(1), r: sorted.length > 150 ? 1.5 : 2.2, fill: colour(model), "fill-opacity": 0.55 }), dot.text);
@@ -441,6 +475,10 @@
         const [q1, q2, q3] = [0.25, 0.5, 0.75].map((share) => quantile(sorted, share));
         const mean = sorted.reduce((sum, value) => sum + value, 0) / sorted.length;
         const bar = Math.min(9, used * 0.16);
+        (row.trainings[model] ?? []).forEach((one, number) => {
+          withTip(canvas.add("circle", { cx: centre + half * 0.82, cy: y(one), r: 2.6, fill: colour(model), stroke: "#1c2430", "stroke-width": 1, class: "training" }),
+            `training ${number + 1}, mean\n${data.models[model]}, ${row.label}: ${valueText(one)}`);
+        });
         canvas.add("rect", { x: centre - bar, y: y(q3), width: 2 * bar, height: Math.max(1, y(q1) - y(q3)), fill: "#fff", "fill-opacity": 0.75, stroke: "#1c2430", rx: 2, "pointer-events": "none" });
         canvas.line(centre - bar, y(q2), centre + bar, y(q2), { stroke: "#1c2430", "stroke-width": 2.5, "pointer-events": "none" });
         canvas.mark("diamond", centre, y(mean), 3.4, { fill: colour(model), stroke: "#fff", "pointer-events": "none" });
@@ -462,7 +500,7 @@
       return;
     }
     const names = data.datasets[choice.dataset].cases;
-    const points = names.map((name, n) => ({ name, a: first[n], b: second[n] })).filter((point) => point.a !== null && point.b !== null);
+    const points = names.map((name, n) => ({ name, text: caseText(choice.dataset, n), a: first[n], b: second[n] })).filter((point) => point.a !== null && point.b !== null);
     const all = points.flatMap((point) => [point.a, point.b]);
     const [low, high] = spanOf(all);
     const canvas = new Canvas("scatter", (width) => Math.min(width, 600), `Cases, ${data.models[a]} against ${data.models[b]}`);
@@ -498,14 +536,14 @@
       ring.setAttribute("cx", x(point.a));
       ring.setAttribute("cy", y(point.b));
       ring.setAttribute("visibility", "visible");
-      showTip(`${point.name}\n${data.models[a]}: ${valueText(point.a)}\n${data.models[b]}: ${valueText(point.b)}\ndifference: ${signedText(point.a - point.b, metric().decimals, true)}`, event.clientX, event.clientY);
+      showTip(`${point.text}\n${data.models[a]}: ${valueText(point.a)}\n${data.models[b]}: ${valueText(point.b)}\ndifference: ${signedText(point.a - point.b, metric().decimals, true)}`, event.clientX, event.clientY);
     };
     pane.addEventListener("pointermove", nearest);
     pane.addEventListener("pointerdown", nearest);
     pane.addEventListener("pointerleave", () => { ring.setAttribute("visibility", "hidden"); hideTip(); });
     const pair = pairOf(row);
     caption.textContent = `${metric().title}, ${data.datasets[choice.dataset].name}, ${row.label}, ${points.length} cases. `
-      + (pair ? `${data.models[a]} better in ${pair.counts[0]}, equal in ${pair.counts[1]}, worse in ${pair.counts[2]}; ${pText(pair.p)} (Wilcoxon, Holm).` : "");
+      + (pair ? `${data.models[a]} better in ${pair.counts[0]}${data.unit === "case" ? "" : ` ${unit}`}, equal in ${pair.counts[1]}, worse in ${pair.counts[2]}; ${pText(pair.p)} (Holm).` : "");
   };
 
   // ---------------------------------------------------------------- worst cases
@@ -563,7 +601,7 @@
       const consensus = data.consensus.find((one) => one.metric === metric().name);
       drawCritical("critical-all", consensus.critical, "Data sets");
       const overall = rowsOfDataset().find((row) => row.overall);
-      drawCritical("critical-one", overall ? overall.critical : null, `Cases of ${data.datasets[choice.dataset].name}`);
+      drawCritical("critical-one", overall ? overall.critical : null, `${data.unit === "case" ? "Cases" : "Groups"} of ${data.datasets[choice.dataset].name}`);
       drawForest();
       drawScatter();
     }

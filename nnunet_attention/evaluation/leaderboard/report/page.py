@@ -9,21 +9,28 @@ from nnunet_attention import __version__
 from nnunet_attention.evaluation.leaderboard.building import RANKING_METHODS, Leaderboard, Row
 from nnunet_attention.evaluation.leaderboard.grid import DASH, Cell, Grid, html_table
 from nnunet_attention.evaluation.leaderboard.grid.html import html_cell
-from nnunet_attention.evaluation.leaderboard.methods import REFERENCES, methods_paragraphs
+from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references
 from nnunet_attention.evaluation.leaderboard.report.data import page_data
 from nnunet_attention.evaluation.leaderboard.tables import (
-    CONSENSUS_EXPLAINED,
     FOLD_MEANS_EXPLAINED,
-    MARKS_EXPLAINED,
     UNDEFINED_EXPLAINED,
+    assessment_explained,
+    assessment_table,
     confidence_interval,
+    consensus_explained,
     consensus_table,
     cost_table,
+    count_heading,
+    count_text,
     fold_mean_table,
     interval,
+    marks_explained,
     p_text,
     pair_table,
     percent,
+    trainings_explained,
+    trainings_table,
+    trainings_words,
     undefined_table,
     value_text,
 )
@@ -40,10 +47,17 @@ def report_page(board: Leaderboard) -> str:
         subtitle=escape(_subtitle(board)),
         findings=_findings(board),
         results=_results(board),
-        results_note=escape(MARKS_EXPLAINED),
+        results_note=escape(marks_explained(board)),
         consensus=_by_metric(board, consensus_table) if len(board.models) > 1 else "",
-        consensus_note=escape(CONSENSUS_EXPLAINED),
+        consensus_note=escape(consensus_explained(board)),
+        trainings=_trainings(board),
         pairs=_by_metric(board, pair_table) if len(board.models) > 1 else "",
+        assessed=_assessed(board),
+        training_dots=(
+            " Ringed dots beside them: means of single trainings."
+            if max(board.trainings.values()) > 1
+            else ""
+        ),
         undefined=_by_metric(board, undefined_table) or "<p>There are none.</p>",
         undefined_note=escape(UNDEFINED_EXPLAINED),
         fold_means=_by_metric(board, fold_mean_table),
@@ -51,8 +65,10 @@ def report_page(board: Leaderboard) -> str:
         costs=_costs(board),
         missing=_missing(board),
         methods="".join(f"<p>{escape(text)}</p>" for text in methods_paragraphs(board)),
-        references="".join(f"<li>{_linked(text)}</li>" for text in REFERENCES),
+        references="".join(f"<li>{_linked(text)}</li>" for text in references(board)),
         version=escape(__version__),
+        unit=board.settings.unit,
+        count=escape(count_heading(board)),
         one_model="one-model" if len(board.models) < 2 else "",
     )
 
@@ -61,9 +77,14 @@ def _subtitle(board: Leaderboard) -> str:
     datasets = len(board.datasets)
     cases = board.cases.groupby("dataset")["case"].nunique().sum()
     names = ", ".join(board.short_name(name) for name in board.datasets)
+    words = trainings_words(board)
+    head = f"; {words}" if words else ""
+    groups = ""
+    if board.settings.groups is not None:
+        groups = f" in {board.cases.groupby('dataset')['group'].nunique().sum():,} groups"
     return (
         f"{len(board.models)} model{'s' if len(board.models) > 1 else ''} on {datasets} data "
-        f"set{'s' if datasets > 1 else ''} ({names}), {cases:,} cases"
+        f"set{'s' if datasets > 1 else ''} ({names}), {cases:,} cases{groups}{head}"
     )
 
 
@@ -84,7 +105,7 @@ def _findings(board: Leaderboard) -> str:
             over = f" over {len(consensus.datasets)} data sets" if len(overall) > 1 else ""
             sentences.append(
                 f"{leaders[0]} ranks first by mean {title}{over}, and does so in "
-                f"{percent(first.first)} of the bootstrap resamples of the cases."
+                f"{percent(first.first)} of the bootstrap resamples of the {board.settings.unit}s."
             )
         for method, name in RANKING_METHODS.items():
             by_method = consensus.standings[method]
@@ -93,11 +114,15 @@ def _findings(board: Leaderboard) -> str:
                 sentences.append(f"By {name}, first {_share(firsts)}.")
     pairs = [(row, pair) for row in overall for pair in row.pairs]
     if pairs:
+        once = ""
+        if any(pair.repeated is None for _, pair in pairs):
+            once = ", which for models that were trained once speaks of other "
+            once += f"{board.settings.unit}s, not of other trainings"
         significant = [(row, pair) for row, pair in pairs if pair.adjusted_p_value < 0.05]
         sentences.append(
             f"{len(significant)} of {len(pairs)} paired differences between models on data sets "
             f"{'is' if len(significant) == 1 else 'are'} significant after Holm's correction"
-            f"{_where(board, significant)}."
+            f"{_where(board, significant)}{once}."
         )
     return "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
 
@@ -127,7 +152,8 @@ def _result(board: Leaderboard, row: Row, model: str) -> str:
     entry = row.entries[model]
     summary, by_mean = entry.summary, entry.standings["mean"]
     sd = "" if summary.sd is None else value_text(summary.sd, row.metric)
-    mean = Cell(value_text(summary.mean, row.metric), sd, entry.best, entry.mark)
+    shown_mark = entry.mark if board.shows_mark(row, model) else ""
+    mean = Cell(value_text(summary.mean, row.metric), sd, entry.best, shown_mark)
     p_value = _p_against_best(row, model)
     ranks = " / ".join(str(entry.standings[method].rank) for method in RANKING_METHODS)
     # Each with the number by which it is sorted, where it is no name.
@@ -135,7 +161,7 @@ def _result(board: Leaderboard, row: Row, model: str) -> str:
         ("dataset", Cell(board.short_name(row.dataset)), None),
         ("label", Cell(row.label), None),
         ("model", Cell(model), None),
-        ("n", Cell(str(summary.n)), summary.n),
+        ("n", Cell(count_text(board, row)), summary.n),
         ("mean", mean, summary.mean),
         ("median", Cell(value_text(summary.median, row.metric)), summary.median),
         (
@@ -179,6 +205,25 @@ def _by_metric(board: Leaderboard, table: Callable[[Leaderboard, str], Grid]) ->
                 f"{html_table(grid)}</div>"
             )
     return "".join(parts)
+
+
+def _assessed(board: Leaderboard) -> str:
+    tables = _by_metric(board, assessment_table)
+    if not tables:
+        return ""
+    note = escape(assessment_explained(board))
+    return (
+        "<details><summary>Equivalence and power as a table</summary>"
+        f'{tables}<p class="note">{note}</p></details>'
+    )
+
+
+def _trainings(board: Leaderboard) -> str:
+    tables = _by_metric(board, trainings_table)
+    if not tables:
+        return ""
+    note = escape(trainings_explained(board))
+    return f'<section id="trainings"><h2>Trainings</h2>{tables}<p class="note">{note}</p></section>'
 
 
 def _costs(board: Leaderboard) -> str:

@@ -98,7 +98,7 @@ def test_hovering_a_case_names_it(opened):
 
 def test_hovering_a_difference_tells_its_numbers(opened, board):
     opened.locator("#forest").scroll_into_view_if_needed()
-    opened.locator("#forest rect").first.hover()
+    opened.locator("#forest rect.row").first.hover()
     told = opened.locator("#tip").text_content()
     assert "One, mean of labels (n = 12)" in told
     difference = board.rows[0].pairs[0].comparison.mean_difference

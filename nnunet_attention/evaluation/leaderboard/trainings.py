@@ -1,0 +1,134 @@
+"""Handles several trainings of one model: apart for policies and cases, together for statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.metrics.table import REPEAT
+from nnunet_attention.evaluation.statistics.groups import group_numbers
+from nnunet_attention.evaluation.statistics.repeats import (
+    Layout,
+    Repeated,
+    compare_repeats,
+    mean_over_repeats,
+)
+
+# Of the counts of `policies.apply_policy`, what a model's trainings are told by.
+_COUNTED = ["dataset", "configuration", "model", "label", "metric"]
+
+
+def has_repeats(frame: pd.DataFrame) -> bool:
+    """Tell whether some model was trained more than once."""
+    return REPEAT in frame and frame[REPEAT].nunique() > 1
+
+
+def apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make each training a model of its own, which `together` takes back."""
+    several = frame.groupby("model", sort=False)[REPEAT].transform("nunique") > 1
+    named = frame["model"] + ", training " + (frame[REPEAT] + 1).astype("str")
+    return frame.assign(of_model=frame["model"], model=frame["model"].where(~several, named))
+
+
+def together(apart_frame: pd.DataFrame) -> pd.DataFrame:
+    """Give trainings the names of their models again."""
+    return apart_frame.assign(model=apart_frame["of_model"]).drop(columns="of_model")
+
+
+def counts_together(counts: pd.DataFrame, apart_frame: pd.DataFrame) -> pd.DataFrame:
+    """Add up the counts of each model's trainings; the column `trainings` says how many there are.
+
+    Args:
+        counts: of the policy, by training.
+        apart_frame: of `apart`.
+    """
+    of_training = dict(zip(apart_frame["model"], apart_frame["of_model"], strict=True))
+    named = counts.assign(model=counts["model"].map(of_training), trainings=1)
+    return named.groupby(_COUNTED, sort=False, as_index=False).sum()
+
+
+def folds_of_cases(frame: pd.DataFrame) -> dict[str, dict[str, object]]:
+    """Return the fold of each case by data set and case.
+
+    Raises:
+        CommandError: if trainings have a case in different folds, for the statistics of repeats
+            need one split.
+    """
+    found: dict[str, dict[str, object]] = {}
+    of_case = frame[["dataset", "case", "fold"]].drop_duplicates()
+    twice = of_case[of_case.duplicated(["dataset", "case"], keep=False)]
+    if len(twice):
+        dataset, case = twice.iloc[0][["dataset", "case"]]
+        folds = twice.loc[(twice["dataset"] == dataset) & (twice["case"] == case), "fold"]
+        raise CommandError(
+            f"{dataset}: case {case} is in folds {' and '.join(map(str, folds))} of different "
+            "trainings; repeats are compared on one split: train all with the same "
+            "splits_final.json, or compare single trainings"
+        )
+    for row in of_case.itertuples():
+        found.setdefault(str(row.dataset), {})[str(row.case)] = row.fold
+    return found
+
+
+def layout_of(
+    cases: Sequence[str], folds: Mapping[str, object], groups: Mapping[str, str] | None
+) -> Layout:
+    """Return where cases belong, by numbers."""
+    numbers = np.unique([str(folds[case]) for case in cases], return_inverse=True)[1]
+    return Layout(numbers, None if groups is None else group_numbers(cases, groups)[0])
+
+
+class Trainings:
+    """The values of all trainings on one label, and what is computed from them.
+
+    Attributes:
+        values: by model, (trainings, cases).
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, np.ndarray],
+        layout: Layout,
+        seed: Sequence[int],
+        resamples: int,
+        paired: bool,
+    ):
+        """Keep what is needed.
+
+        Args:
+            values: by model, (trainings, cases), all defined.
+            layout: of the cases.
+            seed: of the bootstrap.
+            resamples: of the bootstrap.
+            paired: whether equal numbers of trainings were trained with equal seeds.
+        """
+        self.values = values
+        self._layout = layout
+        self._seed = seed
+        self._resamples = resamples
+        self._paired = paired
+
+    def describe(self, model: str) -> Repeated | None:
+        """Describe a model; None where it was trained once."""
+        return mean_over_repeats(self.values[model], self._layout, self._seed, self._resamples)
+
+    def compare(self, first: str, second: str) -> Repeated | None:
+        """Compare two models; None where one was trained once.
+
+        Raises:
+            CommandError: if trainings are paired, and there are not equally many of both.
+        """
+        mine, theirs = self.values[first], self.values[second]
+        seeds = None
+        if self._paired:
+            if len(mine) != len(theirs):
+                raise CommandError(
+                    f"--paired-repeats: {first} has {len(mine)} and {second} {len(theirs)} "
+                    "trainings; give both equally many, in the order of their seeds, or leave "
+                    "the option out"
+                )
+            seeds = (range(len(mine)), range(len(theirs)))
+        return compare_repeats(mine, theirs, seeds, self._layout, self._seed, self._resamples)
