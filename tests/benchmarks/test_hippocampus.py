@@ -42,7 +42,8 @@ from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
 from nnunet_attention.evaluation.leaderboard import methods
 from nnunet_attention.evaluation.leaderboard.tables import MINUS
-from nnunet_attention.trainers.short import short_schedule, short_seed
+from nnunet_attention.nnunet.seeds import seed_from
+from nnunet_attention.trainers.short import short_schedule
 
 each_schedule = pytest.mark.parametrize(
     "schedule", SCHEDULES.values(), ids=lambda schedule: schedule.name
@@ -59,7 +60,7 @@ def test_every_run_gets_the_same_schedule_and_its_seed(schedule):
             schedule.iterations,
             schedule.validation_iterations,
         )
-        assert short_seed(variables["NNUNET_ATTENTION_SEED"]) == seed
+        assert seed_from(variables["NNUNET_ATTENTION_SEED"]) == seed
         assert VARIANTS[variant].trainer in trainers.__all__
 
 
