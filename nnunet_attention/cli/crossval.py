@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_attention.cli.group_arguments import add_groups, groups_reader
 from nnunet_attention.cli.numbers import positive
 from nnunet_attention.cli.shared_arguments import (
     FOLDS_OF_SPLITS,
@@ -47,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-pretrained_weights", type=Path, metavar="FILE", help="where every fold starts from"
     )
     add_npz(parser)
+    add_groups(parser)
+    parser.add_argument(
+        "--keep-splits", action="store_true",
+        help="go on with a splits_final.json that tears groups apart, which is else refused",
+    )  # fmt: skip
     add_execution_arguments(parser)
     parser.add_argument(
         "--no-leaderboard",
@@ -126,14 +134,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_execution_arguments(arguments)
     folders = Folders.from_environment()
-    plan = plan_of(arguments)
+    plan = grouped(plan_of(arguments), arguments, folders)
     root = arguments.output or default_output(plan, folders)
     if arguments.dry_run:
         check_names(plan, folders)
-        print_missing(plan, folders, root, not arguments.no_leaderboard)
+        print_missing(plan, folders, root, not arguments.no_leaderboard, group_options(arguments))
         return 0
     code = execute(arguments, plan, folders, root)
-    return code if code or arguments.no_leaderboard else make_leaderboard(plan, root)
+    if code or arguments.no_leaderboard:
+        return code
+    return make_leaderboard(plan, root, group_options(arguments))
 
 
 def check_execution_arguments(arguments: argparse.Namespace) -> None:
@@ -211,13 +221,41 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     return plan
 
 
+def grouped(plan: CrossvalPlan, arguments: argparse.Namespace, folders: Folders) -> CrossvalPlan:
+    """Return the plan with the groups that the arguments name, if any.
+
+    Raises:
+        CommandError: if they cannot be read, or would change nothing.
+    """
+    from nnunet_attention.crossval import with_groups
+
+    options = {"--groups": arguments.groups, "--group-by": arguments.group_by}
+    if plan.folds == ("all",):
+        refuse_ignored(options, "with -f all, for which nothing is split; leave them out")
+    reader = groups_reader(arguments.groups, arguments.group_by)
+    if reader is None:
+        refuse_ignored(
+            {"--keep-splits": arguments.keep_splits},
+            "without --groups or --group-by, as splits that are there are always kept then",
+        )
+        return plan
+    plan = replace(plan, keep_splits=arguments.keep_splits)
+    return with_groups(plan, folders, reader)
+
+
 def print_missing(
-    plan: CrossvalPlan, folders: Folders, root: Path, with_leaderboard: bool = True
+    plan: CrossvalPlan,
+    folders: Folders,
+    root: Path,
+    with_leaderboard: bool = True,
+    group_options: Sequence[str] = (),
 ) -> None:
     """Print a line for each step that is missing, with its command."""
-    from nnunet_attention.crossval import missing_steps
+    from nnunet_attention.crossval import missing_steps, notes
 
     steps = missing_steps(plan, folders)
+    for note in notes(plan, folders):
+        print(f"note: {note}", file=sys.stderr)
     for number, step in enumerate(steps, 1):
         command = shlex.join(step.command) if step.command else "(written by this command)"
         remark = f" [{step.remark}]" if step.remark else ""
@@ -226,7 +264,9 @@ def print_missing(
         if not steps:
             print("nothing is missing")
         return
-    leaderboard = shlex.join(["nnunet-attention", *leaderboard_arguments(plan, root)])
+    leaderboard = shlex.join(
+        ["nnunet-attention", *leaderboard_arguments(plan, root, group_options)]
+    )
     print(f"{len(steps) + 1:3d}  leaderboard\n     {leaderboard}")
 
 
@@ -285,24 +325,40 @@ def slurm_settings(arguments: argparse.Namespace) -> SlurmSettings:
     return SlurmSettings(**chosen, options=options)
 
 
-def leaderboard_arguments(plan: CrossvalPlan, root: Path) -> list[str]:
-    """Return the arguments with which `nnunet-attention` makes the leaderboard."""
+def leaderboard_arguments(
+    plan: CrossvalPlan, root: Path, group_options: Sequence[str] = ()
+) -> list[str]:
+    """Return the arguments with which `nnunet-attention` makes the leaderboard.
+
+    Args:
+        plan: says what was trained.
+        root: the folder that the leaderboard's own is in.
+        group_options: those of `group_options`.
+    """
     from nnunet_attention.nnunet.model_folders import model_title
 
     models = [model_title(*model) for model in plan.models]
     return [
         *("leaderboard", "-d", *plan.datasets, "-c", *plan.configurations, "-tr", *models),
         *(("-f", *plan.folds) if plan.folds else ()),
+        *group_options,
         *("-o", str(root / "leaderboard")),
     ]
 
 
-def make_leaderboard(plan: CrossvalPlan, root: Path) -> int:
+def group_options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options that say which cases belong together, for another command."""
+    if arguments.groups is not None:
+        return ["--groups", str(arguments.groups)]
+    return [] if arguments.group_by is None else ["--group-by", arguments.group_by]
+
+
+def make_leaderboard(plan: CrossvalPlan, root: Path, group_options: Sequence[str] = ()) -> int:
     """Make the leaderboard of all models from their finished folds, and return the exit code."""
     # The one place that runs another command.
     from nnunet_attention.cli.main import main
 
-    return main(leaderboard_arguments(plan, root))
+    return main(leaderboard_arguments(plan, root, group_options))
 
 
 def _print_failures(outcome: Outcome, root: Path, command: str) -> None:

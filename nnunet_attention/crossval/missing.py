@@ -89,7 +89,7 @@ def _preparation(dataset: Dataset) -> list[CrossvalStep]:
                 )
             )
     if dataset.splits is None and dataset.wanted_folds != (ALL,):
-        steps.append(SplitsStep(folders, name, needs()))
+        steps.append(SplitsStep(folders, name, needs(), dataset.groups))
     raw = folders.raw_dataset(name)
     if steps and not isinstance(steps[0], SplitsStep) and not (raw / "dataset.json").is_file():
         raise CommandError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_attention.allocator import variables_to_keep_memory
@@ -24,6 +25,9 @@ class CrossvalPlan:
         device: cuda, cpu or mps.
         processes: how many the fingerprint and the preprocessing use.
         pretrained_weights: a checkpoint that every fold starts from.
+        groups: the groups by case, by data set, such as the patients of images; splits that are
+            made keep each on one side. See `with_groups`.
+        keep_splits: go on with splits that are there though they tear groups apart.
     """
 
     datasets: tuple[str, ...]
@@ -35,6 +39,8 @@ class CrossvalPlan:
     device: str = "cuda"
     processes: int = 8
     pretrained_weights: Path | None = None
+    groups: Mapping[str, Mapping[str, str]] | None = field(default=None, hash=False)
+    keep_splits: bool = False
 
 
 def fold_variables(plan: CrossvalPlan) -> dict[str, str]:

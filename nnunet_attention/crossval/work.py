@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nnunet_attention.crossval.dataset import Dataset
+from nnunet_attention.crossval.groups import notes
 from nnunet_attention.crossval.missing import all_runs, missing_steps
 from nnunet_attention.crossval.plan import CrossvalPlan
 from nnunet_attention.crossval.steps import FoldStep
@@ -65,6 +66,10 @@ class CrossvalWork(Work):
             FoldStep(self._folders, run.dataset, (), run, FoldState.ABSENT)
             for run in all_runs(self._plan, self._folders)
         ]
+
+    def notes(self) -> list[str]:
+        """Return what is to be known of groups of cases; see `crossval.groups.notes`."""
+        return notes(self._plan, self._folders)
 
     def reading_locks(self) -> list[Lock]:
         """Return the locks on the prepared data sets."""

@@ -56,6 +56,10 @@ class Work(ABC):
     def device_steps(self) -> list[Step]:
         """List every step that takes a device, those that are done included."""
 
+    def notes(self) -> list[str]:
+        """Return sentences for people, to be said before the first step begins."""
+        return []
+
     def reading_locks(self) -> list[Lock]:
         """Return the locks of those who write what `missing_steps` reads."""
         return []

@@ -63,12 +63,13 @@ class LikelyGroups:
         )
 
 
-def read_groups(path: Path, cases: Collection[str]) -> dict[str, str]:
+def read_groups(path: Path, cases: Collection[str], others: bool = False) -> dict[str, str]:
     """Read the group of each case from a CSV file with the columns case and group.
 
     Args:
         path: the file; further columns are not read.
         cases: that need a group.
+        others: whether the file may name further cases, for cases that are a part of a data set.
 
     Returns:
         Groups by case, in the order of `cases`.
@@ -100,7 +101,7 @@ def read_groups(path: Path, cases: Collection[str]) -> dict[str, str]:
     _refuse(option, twice, "named more than once", "keep one row for each")
     known = dict(zip(names, groups, strict=True))
     _refuse(option, [case for case in cases if case not in known], "without a row", "add them")
-    unknown = sorted(set(known) - set(cases))
+    unknown = [] if others else sorted(set(known) - set(cases))
     _refuse(option, unknown, "not among the results", "remove them, or correct their names")
     return _checked(option, {case: known[case] for case in cases})
 

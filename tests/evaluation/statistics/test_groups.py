@@ -241,3 +241,9 @@ def test_equal_groups_have_an_interval_of_nothing_and_one_group_none():
     low, high = group_interval(np.full((1, 4), 0.5), 0, 99)
     assert (low[0], high[0]) == (0.5, 0.5)
     assert np.isnan(group_interval(np.array([[0.5]]), 0, 99)).all()
+
+
+def test_a_table_of_more_cases_will_do_for_a_part_of_them(tmp_path):
+    (tmp_path / "groups.csv").write_text(GOOD)
+    groups = read_groups(tmp_path / "groups.csv", ["p1_a", "p2_a"], others=True)
+    assert groups == {"p1_a": "one", "p2_a": "two"}
