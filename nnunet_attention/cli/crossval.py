@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_attention.cli.group_arguments import add_groups, groups_reader
-from nnunet_attention.cli.numbers import positive
+from nnunet_attention.cli.numbers import not_negative, positive
 from nnunet_attention.cli.shared_arguments import (
     FOLDS_OF_SPLITS,
     add_configurations,
@@ -50,6 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-pretrained_weights", type=Path, metavar="FILE", help="where every fold starts from"
     )
     add_npz(parser)
+    parser.add_argument(
+        "--repeats", type=positive, default=1, metavar="N",
+        help="train each fold so often (default: 1); the second time and later in "
+        "nnUNet_results/repeats/repeat_K, which nnU-Net's commands read as their nnUNet_results",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=not_negative, metavar="N",
+        help="of this package's trainers in the first repeat, and one more in each later one "
+        "(default: NNUNET_ATTENTION_SEED, and without it they are not seeded; stock trainers never "
+        "are)",
+    )  # fmt: skip
     add_groups(parser)
     parser.add_argument(
         "--keep-splits", action="store_true",
@@ -189,6 +200,7 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     """
     from nnunet_attention.crossval import CrossvalPlan
     from nnunet_attention.nnunet.datasets import dataset_name
+    from nnunet_attention.nnunet.lookups import stock_trainer_names
     from nnunet_attention.nnunet.model_folders import model_title
 
     folds = None if arguments.folds is None else tuple(arguments.folds)
@@ -198,16 +210,23 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     weights = arguments.pretrained_weights
     if weights is not None and not weights.is_file():
         raise CommandError(f"-pretrained_weights {weights}: there is no such file")
+    models = trained_models(arguments.trainers, arguments.plans)
+    if all(trainer in stock_trainer_names() for trainer, _ in models):
+        refuse_ignored(
+            {"--seed": arguments.seed}, "as nnU-Net's own trainers cannot be seeded; leave it out"
+        )
     plan = CrossvalPlan(
         datasets=tuple(dataset_name(text) for text in arguments.datasets),
         configurations=tuple(arguments.configurations),
-        models=trained_models(arguments.trainers, arguments.plans),
+        models=models,
         folds=folds,
         npz=arguments.npz,
         num_gpus=arguments.num_gpus,
         device=arguments.device,
         processes=arguments.processes,
         pretrained_weights=None if weights is None else weights.absolute(),
+        repeats=arguments.repeats,
+        seed=arguments.seed,
     )
     for letter, values in (
         ("-d", plan.datasets),
@@ -252,12 +271,15 @@ def print_missing(
 ) -> None:
     """Print a line for each step that is missing, with its command."""
     from nnunet_attention.crossval import missing_steps, notes
+    from nnunet_attention.nnunet.environment import RESULTS
 
     steps = missing_steps(plan, folders)
     for note in notes(plan, folders):
         print(f"note: {note}", file=sys.stderr)
     for number, step in enumerate(steps, 1):
         command = shlex.join(step.command) if step.command else "(written by this command)"
+        if step.folders.results != folders.results:
+            command = f"{RESULTS}={shlex.quote(str(step.folders.results))} {command}"
         remark = f" [{step.remark}]" if step.remark else ""
         print(f"{number:3d}  {step.name}{remark}\n     {command}")
     if not with_leaderboard:
@@ -355,6 +377,12 @@ def group_options(arguments: argparse.Namespace) -> list[str]:
 
 def make_leaderboard(plan: CrossvalPlan, root: Path, group_options: Sequence[str] = ()) -> int:
     """Make the leaderboard of all models from their finished folds, and return the exit code."""
+    if plan.repeats > 1:
+        print(
+            "note: the leaderboard is of the first of "
+            f"{plan.repeats} repeats; the others are in nnUNet_results/repeats",
+            file=sys.stderr,
+        )
     # The one place that runs another command.
     from nnunet_attention.cli.main import main
 

@@ -36,25 +36,27 @@ _CASCADE, _BEFORE_CASCADE = "3d_cascade_fullres", "3d_lowres"
 class Dataset:
     """One data set of a plan, as it is in nnU-Net's folders now; what was read is kept."""
 
-    def __init__(self, plan: CrossvalPlan, folders: Folders, name: str):
+    def __init__(self, plan: CrossvalPlan, folders: Folders, name: str, repeat: int = 1):
         """Read nothing yet.
 
         Args:
             plan: says what is wanted.
-            folders: nnU-Net's.
+            folders: nnU-Net's, of the first repeat.
             name: full name, DatasetXXX_Name.
+            repeat: counted from 1; only the results differ.
 
         Raises:
             CommandError: if the name is none of nnU-Net's.
         """
         number_of_dataset(name)
         self.plan = plan
-        self.folders = folders
+        self.folders = folders.of_repeat(repeat)
         self.name = name
+        self.repeat = repeat
 
     @classmethod
     def of_run(cls, run: FoldRun, folders: Folders) -> Dataset:
-        """Return the data set of a single fold."""
+        """Return the data set of a single fold, whose folders are those of its repeat."""
         plan = CrossvalPlan((run.dataset,), (run.configuration,), ((run.trainer, run.plans),))
         return cls(plan, folders, run.dataset)
 
@@ -133,6 +135,7 @@ class Dataset:
                         first,
                         plan.npz,
                         self._followers(plans, configuration),
+                        self.repeat,
                     )
                     runs.setdefault(run.name, run)
         return list(runs.values())

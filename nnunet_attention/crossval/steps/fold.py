@@ -16,11 +16,12 @@ from nnunet_attention.jobs.step import Note, Progress
 from nnunet_attention.nnunet.checkpoints import FINAL, damaged_checkpoints, set_aside
 from nnunet_attention.nnunet.fold_progress import Progress as FoldProgress
 from nnunet_attention.nnunet.fold_progress import read_progress
-from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, predictions_of
+from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, predictions_of, repeat_in_words
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.kept_cases import VARIABLE as KEPT_VARIABLE
 from nnunet_attention.nnunet.kept_cases import whole_predictions
 from nnunet_attention.nnunet.model_folders import validation_folder
+from nnunet_attention.nnunet.seeds import VARIABLE as SEED_VARIABLE
 from nnunet_attention.nnunet.splits import trained_on
 from nnunet_attention.pace import duration
 
@@ -79,8 +80,9 @@ class FoldStep(CrossvalStep):
 
     @property
     def remark(self) -> str:
-        """Return how far it has come."""
-        return self.state.value
+        """Return how far it has come, and its seed if it has one."""
+        seed = dict(self.variables).get(SEED_VARIABLE)
+        return self.state.value if seed is None else f"{self.state.value}, seed {seed}"
 
     @property
     def manner(self) -> str:
@@ -91,8 +93,9 @@ class FoldStep(CrossvalStep):
     def cells(self) -> tuple[str, ...]:
         """Return data set, model and fold."""
         run = self.run
+        fold = f"{run.fold}{repeat_in_words(run.repeat)}"
         plans = "" if run.plans == "nnUNetPlans" else f" {run.plans}"
-        return (self.dataset_in_words, f"{run.trainer}{plans} {run.configuration}", run.fold)
+        return (self.dataset_in_words, f"{run.trainer}{plans} {run.configuration}", fold)
 
     def environment(self) -> dict[str, str]:
         """Return the fold's variables; a validation is told which cases need no prediction."""
