@@ -145,7 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_execution_arguments(arguments)
     folders = Folders.from_environment()
-    plan = grouped(plan_of(arguments), arguments, folders)
+    plan = grouped(repeated(plan_of(arguments), arguments), arguments, folders)
     root = arguments.output or default_output(plan, folders)
     if arguments.dry_run:
         check_names(plan, folders)
@@ -200,7 +200,6 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     """
     from nnunet_attention.crossval import CrossvalPlan
     from nnunet_attention.nnunet.datasets import dataset_name
-    from nnunet_attention.nnunet.lookups import stock_trainer_names
     from nnunet_attention.nnunet.model_folders import model_title
 
     folds = None if arguments.folds is None else tuple(arguments.folds)
@@ -210,23 +209,16 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     weights = arguments.pretrained_weights
     if weights is not None and not weights.is_file():
         raise CommandError(f"-pretrained_weights {weights}: there is no such file")
-    models = trained_models(arguments.trainers, arguments.plans)
-    if all(trainer in stock_trainer_names() for trainer, _ in models):
-        refuse_ignored(
-            {"--seed": arguments.seed}, "as nnU-Net's own trainers cannot be seeded; leave it out"
-        )
     plan = CrossvalPlan(
         datasets=tuple(dataset_name(text) for text in arguments.datasets),
         configurations=tuple(arguments.configurations),
-        models=models,
+        models=trained_models(arguments.trainers, arguments.plans),
         folds=folds,
         npz=arguments.npz,
         num_gpus=arguments.num_gpus,
         device=arguments.device,
         processes=arguments.processes,
         pretrained_weights=None if weights is None else weights.absolute(),
-        repeats=arguments.repeats,
-        seed=arguments.seed,
     )
     for letter, values in (
         ("-d", plan.datasets),
@@ -238,6 +230,21 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
         if twice:
             raise CommandError(f"{letter}: {', '.join(twice)} given twice")
     return plan
+
+
+def repeated(plan: CrossvalPlan, arguments: argparse.Namespace) -> CrossvalPlan:
+    """Return the plan with the repeats and the seed that the arguments name.
+
+    Raises:
+        CommandError: if the seed would change nothing.
+    """
+    from nnunet_attention.nnunet.lookups import stock_trainer_names
+
+    if all(trainer in stock_trainer_names() for trainer, _ in plan.models):
+        refuse_ignored(
+            {"--seed": arguments.seed}, "as nnU-Net's own trainers cannot be seeded; leave it out"
+        )
+    return replace(plan, repeats=arguments.repeats, seed=arguments.seed)
 
 
 def grouped(plan: CrossvalPlan, arguments: argparse.Namespace, folders: Folders) -> CrossvalPlan:
