@@ -16,6 +16,9 @@ from repository import REPOSITORY
 from smallest_plans import smallest_plans
 
 _TRAINER = "nnunetv2.training.nnUNetTrainer.nnUNetTrainer.nnUNetTrainer"
+_AUGMENTER = (
+    "batchgenerators.dataloading.nondet_multi_threaded_augmenter.NonDetMultiThreadedAugmenter"
+)
 _VARIANTS = "nnunetv2.training.nnUNetTrainer.variants"
 _PREDICTOR = "nnunetv2.inference.predict_from_raw_data.nnUNetPredictor"
 _PLANNERS = "nnunetv2.experiment_planning.experiment_planners"
@@ -39,6 +42,8 @@ OVERRIDDEN = {
     f"{_TRAINER}.build_network_architecture": "plans_manager configuration_manager "
     "num_input_channels num_output_channels enable_deep_supervision",
     f"{_TRAINER}.initialize": "",
+    f"{_TRAINER}.run_training": "",
+    f"{_TRAINER}.get_dataloaders": "",
     f"{_TRAINER}.on_train_start": "",
     f"{_TRAINER}.on_epoch_start": "",
     f"{_TRAINER}.on_epoch_end": "",
@@ -136,6 +141,7 @@ CALLED = {
     f"{_UNET}.PlainConvUNet.compute_conv_feature_map_size": "input_size",
     f"{_UNET}.ResidualEncoderUNet.compute_conv_feature_map_size": "input_size",
     "acvl_utils.cropping_and_padding.padding.pad_nd_image": "image new_shape return_slicer",
+    f"{_AUGMENTER}.restart": "",
     "batchgenerators.utilities.file_and_folder_operations.save_json": "obj file",
     "torch.utils.flop_counter.FlopCounterMode.__init__": "display",
     "torch.utils.flop_counter.FlopCounterMode.get_total_flops": "",
@@ -230,6 +236,8 @@ WRITTEN = {
         *("UNet_reference_val_2d = 560000000\n", "UNet_reference_val_3d = 3600000000\n"),
         "UNet_reference_val_corresp_GB = 40\n",
     ),
+    # Workers are started with these seeds.
+    _AUGMENTER: ("self.seeds[i]", "self.num_processes"),
     "torch._dynamo.OptimizedModule": ("_orig_mod",),
 }
 

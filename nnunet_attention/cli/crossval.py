@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_attention.cli.group_arguments import add_groups, groups_reader
 from nnunet_attention.cli.leaderboard import show_leaderboard
-from nnunet_attention.cli.numbers import positive
+from nnunet_attention.cli.numbers import not_negative, positive
 from nnunet_attention.cli.shared_arguments import (
     FOLDS_OF_SPLITS,
     add_configurations,
@@ -52,6 +55,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint that every fold starts from",
     )
     add_npz(parser)
+    parser.add_argument(
+        "--repeats", type=positive, default=1, metavar="N",
+        help="train each fold so often (default: 1); the second time and later in "
+        "nnUNet_results/repeats/repeat_K, which nnU-Net's commands read as their nnUNet_results",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=not_negative, metavar="N",
+        help="of this package's trainers in the first repeat, and one more in each later one "
+        "(default: NNUNET_ATTENTION_SEED, and without it they are not seeded; stock trainers never "
+        "are)",
+    )  # fmt: skip
+    add_groups(parser)
+    parser.add_argument(
+        "--keep-splits", action="store_true",
+        help="go on with a splits_final.json that tears groups apart, which is else refused",
+    )  # fmt: skip
     add_execution_arguments(parser)
     parser.add_argument(
         "--no-leaderboard",
@@ -131,15 +150,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_execution_arguments(arguments)
     folders = Folders.from_environment()
-    plan = plan_of(arguments)
+    plan = grouped(repeated(plan_of(arguments), arguments), arguments, folders)
     root = arguments.output or default_output(plan, folders)
     if arguments.dry_run:
         check_names(plan, folders)
-        print_missing(plan, folders, root, not arguments.no_leaderboard)
+        print_missing(plan, folders, root, not arguments.no_leaderboard, group_options(arguments))
         return 0
     code = execute(arguments, plan, folders, root)
     if code == 0 and not arguments.no_leaderboard:
-        make_leaderboard(plan, root)
+        groups = groups_reader(arguments.groups, arguments.group_by, others=plan.folds is not None)
+        make_leaderboard(plan, folders, root, groups)
     return code
 
 
@@ -218,22 +238,70 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     return plan
 
 
+def repeated(plan: CrossvalPlan, arguments: argparse.Namespace) -> CrossvalPlan:
+    """Return the plan with the repeats and the seed that the arguments name.
+
+    Raises:
+        CommandError: if the seed would change nothing.
+    """
+    from nnunet_attention.nnunet.lookups import stock_trainer_names
+
+    if all(trainer in stock_trainer_names() for trainer, _ in plan.models):
+        refuse_ignored(
+            {"--seed": arguments.seed}, "as nnU-Net's own trainers cannot be seeded; leave it out"
+        )
+    return replace(plan, repeats=arguments.repeats, seed=arguments.seed)
+
+
+def grouped(plan: CrossvalPlan, arguments: argparse.Namespace, folders: Folders) -> CrossvalPlan:
+    """Return the plan with the groups that the arguments name, if any.
+
+    Raises:
+        CommandError: if they cannot be read, or would change nothing.
+    """
+    from nnunet_attention.crossval import with_groups
+
+    options = {"--groups": arguments.groups, "--group-by": arguments.group_by}
+    if plan.folds == ("all",):
+        refuse_ignored(options, "with -f all, for which nothing is split; leave them out")
+    reader = groups_reader(arguments.groups, arguments.group_by)
+    if reader is None:
+        refuse_ignored(
+            {"--keep-splits": arguments.keep_splits},
+            "without --groups or --group-by, as splits that are there are always kept then",
+        )
+        return plan
+    plan = replace(plan, keep_splits=arguments.keep_splits)
+    return with_groups(plan, folders, reader)
+
+
 def print_missing(
-    plan: CrossvalPlan, folders: Folders, root: Path, with_leaderboard: bool = True
+    plan: CrossvalPlan,
+    folders: Folders,
+    root: Path,
+    with_leaderboard: bool = True,
+    group_options: Sequence[str] = (),
 ) -> None:
     """Print a line for each step that is missing, with its command."""
-    from nnunet_attention.crossval import missing_steps
+    from nnunet_attention.crossval import missing_steps, notes
+    from nnunet_attention.nnunet.environment import RESULTS
 
     steps = missing_steps(plan, folders)
+    for note in notes(plan, folders):
+        print(f"note: {note}", file=sys.stderr)
     for number, step in enumerate(steps, 1):
         command = shlex.join(step.command) if step.command else "(written by this command)"
+        if step.folders.results != folders.results:
+            command = f"{RESULTS}={shlex.quote(str(step.folders.results))} {command}"
         remark = f" [{step.remark}]" if step.remark else ""
         print(f"{number:3d}  {step.name}{remark}\n     {command}")
     if not with_leaderboard:
         if not steps:
             print("nothing is missing")
         return
-    leaderboard = shlex.join(["nnunet-attention", *leaderboard_arguments(plan, root)])
+    leaderboard = shlex.join(
+        ["nnunet-attention", *leaderboard_arguments(plan, folders, root, group_options)]
+    )
     print(f"{len(steps) + 1:3d}  leaderboard\n     {leaderboard}")
 
 
@@ -292,24 +360,59 @@ def slurm_settings(arguments: argparse.Namespace) -> SlurmSettings:
     return SlurmSettings(**chosen, options=options)
 
 
-def leaderboard_arguments(plan: CrossvalPlan, root: Path) -> list[str]:
-    """Return the arguments with which `nnunet-attention` makes the leaderboard."""
+def leaderboard_arguments(
+    plan: CrossvalPlan, folders: Folders, root: Path, group_options: Sequence[str] = ()
+) -> list[str]:
+    """Return the arguments with which `nnunet-attention` makes the leaderboard.
+
+    Args:
+        plan: says what was trained.
+        folders: nnU-Net's.
+        root: the folder that the leaderboard's own is in.
+        group_options: those of `group_options`.
+    """
     from nnunet_attention.nnunet.model_folders import model_title
 
     models = [model_title(*model) for model in plan.models]
+    later = _later_results(plan, folders)
     return [
         *("leaderboard", "-d", *plan.datasets, "-c", *plan.configurations, "-tr", *models),
         *(("-f", *plan.folds) if plan.folds else ()),
+        *(("--repeats", *map(str, later)) if later else ()),
+        *group_options,
         *("-o", str(root / "leaderboard")),
     ]
 
 
-def make_leaderboard(plan: CrossvalPlan, root: Path) -> None:
+def group_options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options that say which cases belong together, for another command."""
+    if arguments.groups is not None:
+        return ["--groups", str(arguments.groups)]
+    return [] if arguments.group_by is None else ["--group-by", arguments.group_by]
+
+
+def make_leaderboard(
+    plan: CrossvalPlan,
+    folders: Folders,
+    root: Path,
+    groups: Callable[[Collection[str]], dict[str, str]] | None = None,
+) -> None:
     """Make the leaderboard of all models from their finished folds, as that command would."""
     from nnunet_attention.evaluation import Request
 
-    request = Request(plan.datasets, plan.configurations, plan.folds, plan.models)
-    show_leaderboard(request, root / "leaderboard")
+    request = Request(
+        plan.datasets,
+        plan.configurations,
+        plan.folds,
+        plan.models,
+        repeats=_later_results(plan, folders),
+    )
+    show_leaderboard(request, root / "leaderboard", groups=groups)
+
+
+def _later_results(plan: CrossvalPlan, folders: Folders) -> tuple[Path, ...]:
+    """Return the results folders of all repeats but the first."""
+    return tuple(folders.of_repeat(repeat).results for repeat in range(2, plan.repeats + 1))
 
 
 def _print_failures(outcome: Outcome, root: Path, command: str) -> None:

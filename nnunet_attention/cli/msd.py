@@ -126,7 +126,7 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
     root = arguments.output or default_output(plan, folders)
     code = execute(arguments, plan, folders, root)
     if code == 0:
-        make_leaderboard(plan, root)
+        make_leaderboard(plan, folders, root)
         _show_published(plan.configurations, root / "leaderboard")
     return code
 

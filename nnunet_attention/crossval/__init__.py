@@ -1,5 +1,6 @@
 """Cross-validation from a data set to gathered results: what is missing, and running it."""
 
+from nnunet_attention.crossval.groups import notes, with_groups
 from nnunet_attention.crossval.missing import all_runs, missing_steps
 from nnunet_attention.crossval.named import check_names
 from nnunet_attention.crossval.plan import CrossvalPlan
@@ -24,6 +25,8 @@ __all__ = [
     "check_names",
     "default_output",
     "missing_steps",
+    "notes",
     "run",
     "state_of",
+    "with_groups",
 ]

@@ -6,6 +6,7 @@ a step, a crash or another launcher's work gets what is there then.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from nnunet_attention.nnunet.dataset_json import DATASET_JSON, number_of_cases, 
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
 from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, fold_state, validation_cases
 from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.grouped_splits import torn_groups
 from nnunet_attention.nnunet.model_folders import ALL, PLANS_JSON
 from nnunet_attention.nnunet.plans import (
     check_unchanged,
@@ -34,25 +36,27 @@ _CASCADE, _BEFORE_CASCADE = "3d_cascade_fullres", "3d_lowres"
 class Dataset:
     """One data set of a plan, as it is in nnU-Net's folders now; what was read is kept."""
 
-    def __init__(self, plan: CrossvalPlan, folders: Folders, name: str):
+    def __init__(self, plan: CrossvalPlan, folders: Folders, name: str, repeat: int = 1):
         """Read nothing yet.
 
         Args:
             plan: says what is wanted.
-            folders: nnU-Net's.
+            folders: nnU-Net's, of the first repeat.
             name: full name, DatasetXXX_Name.
+            repeat: counted from 1; only the results differ.
 
         Raises:
             CommandError: if the name is none of nnU-Net's.
         """
         number_of_dataset(name)
         self.plan = plan
-        self.folders = folders
+        self.folders = folders.of_repeat(repeat)
         self.name = name
+        self.repeat = repeat
 
     @classmethod
     def of_run(cls, run: FoldRun, folders: Folders) -> Dataset:
-        """Return the data set of a single fold."""
+        """Return the data set of a single fold, whose folders are those of its repeat."""
         plan = CrossvalPlan((run.dataset,), (run.configuration,), ((run.trainer, run.plans),))
         return cls(plan, folders, run.dataset)
 
@@ -97,6 +101,11 @@ class Dataset:
         """Return the splits; None where they are still to be made."""
         return read_splits(self.folders.splits(self.name))
 
+    @property
+    def groups(self) -> Mapping[str, str] | None:
+        """Return the groups by case; None where each case is by itself."""
+        return None if self.plan.groups is None else self.plan.groups[self.name]
+
     @cached_property
     def plans(self) -> dict[str, dict | None]:
         """Return the plans by name; None where they are still to be made."""
@@ -126,6 +135,7 @@ class Dataset:
                         first,
                         plan.npz,
                         self._followers(plans, configuration),
+                        self.repeat,
                     )
                     runs.setdefault(run.name, run)
         return list(runs.values())
@@ -172,6 +182,12 @@ class Dataset:
             for _, folds in self.stages:
                 for fold in folds:
                     check_splits(self.splits, self.folders.splits(self.name), self.cases, fold)
+            fault = self.torn_groups_in_words()
+            if fault and not self.plan.keep_splits:
+                raise CommandError(
+                    f"{fault}; remove the file to have splits made that keep groups together, or "
+                    "give --keep-splits to go on with these"
+                )
         for plans, content in self.plans.items():
             if content is None:
                 continue
@@ -181,6 +197,23 @@ class Dataset:
                     if used == plans:
                         model = self.folders.model(self.name, trainer, plans, configuration)
                         check_unchanged(model, content, configuration, self.description)
+
+    def torn_groups_in_words(self) -> str:
+        """Say which groups the splits train on and validate at once; empty where there are none.
+
+        Raises:
+            CommandError: if a case of the splits has no group.
+        """
+        if self.groups is None or self.splits is None:
+            return ""
+        torn = torn_groups(self.splits, self.groups)
+        if not torn:
+            return ""
+        return (
+            f"{self.folders.splits(self.name)} tears {len(torn)} of "
+            f"{len(set(self.groups.values()))} groups apart, such as {torn[0]}, with cases both in "
+            "train and in val of a fold"
+        )
 
     def check_models(self, trained_again: set[str]) -> None:
         """Refuse models without whole plans, unless a training is to write them again.

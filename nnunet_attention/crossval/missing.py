@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nnunet_attention.crossval.dataset import Dataset
-from nnunet_attention.crossval.plan import CrossvalPlan, fold_variables
+from nnunet_attention.crossval.plan import CrossvalPlan, fold_variables, seed_of_repeat
 from nnunet_attention.crossval.planners import planning_command
 from nnunet_attention.crossval.steps import (
     AccumulationStep,
@@ -23,11 +23,20 @@ from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, summarised_ca
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import ALL, SUMMARY, ModelName, validation_summary
 from nnunet_attention.nnunet.planners import source_of_converted
+from nnunet_attention.nnunet.seeds import check_same_seed, read_seed
 
 
 def all_runs(plan: CrossvalPlan, folders: Folders) -> list[FoldRun]:
-    """List every fold of the plan, those that a cascade needs included, in order of training."""
-    return [run for name in plan.datasets for run in Dataset(plan, folders, name).runs]
+    """List every fold of the plan, those that a cascade needs included, in order of training.
+
+    The folder of a later repeat's fold is in `folders.of_repeat(run.repeat)`.
+    """
+    return [
+        run
+        for name in plan.datasets
+        for dataset in _repeats_of(Dataset(plan, folders, name))
+        for run in dataset.runs
+    ]
 
 
 def missing_steps(
@@ -52,10 +61,22 @@ def missing_steps(
 
 def _steps_of(dataset: Dataset) -> list[CrossvalStep]:
     dataset.check()
-    preparation = _preparation(dataset)
-    folds = _folds(dataset, {step.name for step in preparation})
-    accumulations = _accumulations(dataset, {step.name for step in folds})
-    return [*preparation, *folds, *accumulations]
+    steps: list[CrossvalStep] = [*_preparation(dataset)]
+    preparation = {step.name for step in steps}
+    # One repeat after the other: the first is a whole cross-validation.
+    for repeated in _repeats_of(dataset):
+        if repeated is not dataset:
+            repeated.check()
+        folds = _folds(repeated, preparation)
+        steps += [*folds, *_accumulations(repeated, {step.name for step in folds})]
+    return steps
+
+
+def _repeats_of(dataset: Dataset) -> list[Dataset]:
+    """Return the data set of each repeat, of which the given one is the first."""
+    plan, folders = dataset.plan, dataset.folders
+    later = range(2, plan.repeats + 1)
+    return [dataset, *(Dataset(plan, folders, dataset.name, repeat) for repeat in later)]
 
 
 def _preparation(dataset: Dataset) -> list[CrossvalStep]:
@@ -90,7 +111,7 @@ def _preparation(dataset: Dataset) -> list[CrossvalStep]:
                 )
             )
     if dataset.splits is None and dataset.wanted_folds != (ALL,):
-        steps.append(SplitsStep(folders, name, needs()))
+        steps.append(SplitsStep(folders, name, needs(), dataset.groups))
     raw = folders.raw_dataset(name)
     if steps and not isinstance(steps[0], SplitsStep) and not (raw / DATASET_JSON).is_file():
         raise CommandError(
@@ -126,9 +147,13 @@ def _folds(dataset: Dataset, missing: set[str]) -> list[FoldStep]:
         *(PreprocessingStep.name_of(name, *data) for data in dataset.data_configurations),
         SplitsStep(folders, name, ()).name,
     ]
-    variables = tuple(fold_variables(dataset.plan).items())
+    variables = tuple(fold_variables(dataset.plan, dataset.repeat).items())
+    seed = seed_of_repeat(dataset.plan, dataset.repeat)
     for run in dataset.runs:
         state = dataset.state_of(run)
+        if state is not FoldState.ABSENT:
+            place = run.folder(folders)
+            check_same_seed(place, read_seed(place), seed)
         if state is FoldState.FINISHED:
             continue
         previous = dataset.previous(run.plans, run.configuration)
@@ -155,11 +180,18 @@ def _accumulations(dataset: Dataset, unfinished: set[str]) -> list[AccumulationS
     steps = []
     for configuration in dataset.plan.configurations:
         for trainer, plans in dataset.plan.models:
-            runs = [FoldRun(dataset.name, configuration, trainer, plans, fold) for fold in folds]
+            runs = [
+                FoldRun(dataset.name, configuration, trainer, plans, fold, repeat=dataset.repeat)
+                for fold in folds
+            ]
             needs = tuple(run.name for run in runs if run.name in unfinished)
             if needs or _is_unaccumulated(dataset, runs, cases):
                 model = ModelName(trainer, plans, configuration)
-                steps.append(AccumulationStep(dataset.folders, dataset.name, needs, model, folds))
+                steps.append(
+                    AccumulationStep(
+                        dataset.folders, dataset.name, needs, model, folds, dataset.repeat
+                    )
+                )
     return steps
 
 

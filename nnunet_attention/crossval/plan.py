@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_attention.allocator import variables_to_keep_memory
+from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.seeds import VARIABLE as SEED_VARIABLE
+from nnunet_attention.nnunet.seeds import seed_from
 from nnunet_attention.nnunet.workers import WORKERS_VARIABLE, asks_for_no_workers
 
 
@@ -24,6 +28,12 @@ class CrossvalPlan:
         device: cuda, cpu or mps.
         processes: how many the fingerprint and the preprocessing use.
         pretrained_weights: a checkpoint that every fold starts from.
+        groups: the groups by case, by data set, such as the patients of images; splits that are
+            made keep each on one side. See `with_groups`.
+        repeats: how often each fold is trained; see `Folders.of_repeat`.
+        seed: of this package's trainers in the first repeat, and one more in each later one. None
+            takes NNUNET_ATTENTION_SEED, and without that they are not seeded.
+        keep_splits: go on with splits that are there though they tear groups apart.
     """
 
     datasets: tuple[str, ...]
@@ -35,9 +45,32 @@ class CrossvalPlan:
     device: str = "cuda"
     processes: int = 8
     pretrained_weights: Path | None = None
+    groups: Mapping[str, Mapping[str, str]] | None = field(default=None, hash=False)
+    repeats: int = 1
+    seed: int | None = None
+    keep_splits: bool = False
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise ValueError(f"repeats is {self.repeats}, and must be 1 or more")
 
 
-def fold_variables(plan: CrossvalPlan) -> dict[str, str]:
+def seed_of_repeat(plan: CrossvalPlan, repeat: int) -> int | None:
+    """Return the seed of a repeat, counted from 1; None where the trainings are not seeded.
+
+    Raises:
+        CommandError: if NNUNET_ATTENTION_SEED is no seed, or that of the repeat is too high.
+    """
+    try:
+        first = seed_from(os.environ.get(SEED_VARIABLE)) if plan.seed is None else plan.seed
+        # A seed that is the same in all repeats would train the same network again.
+        return None if first is None else seed_from(str(first + repeat - 1))
+    except ValueError as error:
+        of_repeat = f", and this is that of repeat {repeat}" if repeat > 1 else ""
+        raise CommandError(f"{error}{of_repeat}") from error
+
+
+def fold_variables(plan: CrossvalPlan, repeat: int = 1) -> dict[str, str]:
     """Return what a fold's environment has beside that of other commands, whoever trains it.
 
     On a CPU our own trainers keep freed memory: those that are compared with them shall too. No
@@ -46,4 +79,7 @@ def fold_variables(plan: CrossvalPlan) -> dict[str, str]:
     variables = variables_to_keep_memory() if plan.device == "cpu" else {}
     if asks_for_no_workers(os.environ):
         variables = {**variables, WORKERS_VARIABLE: "0"}
+    seed = seed_of_repeat(plan, repeat)
+    if seed is not None:
+        variables = {**variables, SEED_VARIABLE: str(seed)}
     return variables

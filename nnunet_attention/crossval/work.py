@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from nnunet_attention.crossval.dataset import Dataset
+from nnunet_attention.crossval.groups import notes
 from nnunet_attention.crossval.missing import all_runs, missing_steps
-from nnunet_attention.crossval.plan import CrossvalPlan
+from nnunet_attention.crossval.plan import CrossvalPlan, seed_of_repeat
 from nnunet_attention.crossval.steps import FoldStep
 from nnunet_attention.crossval.steps.base import dataset_lock
 from nnunet_attention.errors import CommandError
@@ -23,11 +23,6 @@ class CrossvalWork(Work):
     """Is a plan in nnU-Net's folders, as work to be done."""
 
     made_by = "nnunet-attention crossval"
-    # nnU-Net's own, of splits_final.json; it seeds nothing else.
-    seeds: ClassVar[dict[str, str]] = {
-        "splits_final.json": "12345, where nnU-Net's own split is used",
-        "training": "not seeded by nnU-Net",
-    }
     packages = (
         "nnunetv2",
         "torch",
@@ -46,6 +41,20 @@ class CrossvalWork(Work):
         self._plan, self._folders = plan, folders
 
     @property
+    def seeds(self) -> dict[str, str]:
+        """Return the seed of nnU-Net's split, which seeds nothing else, and those of trainings."""
+        seeds = {
+            "splits_final.json": "12345, where nnU-Net's own split is used",
+            "training": "not seeded by nnU-Net",
+        }
+        repeats = range(1, self._plan.repeats + 1)
+        ours = {repeat: seed_of_repeat(self._plan, repeat) for repeat in repeats}
+        named = [f"{seed} in repeat {repeat}" for repeat, seed in ours.items() if seed is not None]
+        if named:
+            seeds["training by this package's trainers"] = ", ".join(named)
+        return seeds
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """Return the data sets."""
         return self._plan.datasets
@@ -62,9 +71,13 @@ class CrossvalWork(Work):
     def device_steps(self) -> list[Step]:
         """List every fold, finished or not; their states are not looked up."""
         return [
-            FoldStep(self._folders, run.dataset, (), run, FoldState.ABSENT)
+            FoldStep(self._folders.of_repeat(run.repeat), run.dataset, (), run, FoldState.ABSENT)
             for run in all_runs(self._plan, self._folders)
         ]
+
+    def notes(self) -> list[str]:
+        """Return what is to be known of groups of cases; see `crossval.groups.notes`."""
+        return notes(self._plan, self._folders)
 
     def reading_locks(self) -> list[Lock]:
         """Return the locks on the prepared data sets."""

@@ -139,7 +139,7 @@ def launch(work: Work, output: Output, runner: Runner, view: View) -> Outcome:
         manifest.open()
         adopted = {step.name for step in steps if runner.adopts(step)}
         others = [step for step in work.device_steps() if step.name not in adopted]
-        view.begin(work, steps, end_leftovers(others))
+        view.begin(work, steps, [*work.notes(), *end_leftovers(others)])
         return _Launch(work, runner, view, manifest, output, steps).run()
 
 

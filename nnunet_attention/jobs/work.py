@@ -15,7 +15,6 @@ class Work(ABC):
 
     Attributes:
         made_by: says in the manifest what wrote it.
-        seeds: goes into the manifest: what is seeded, and with what.
         packages: their versions go into the manifest.
         variables: the beginnings of names of variables that go into the manifest.
         counted: the plural of what takes a device, such as "folds".
@@ -24,12 +23,16 @@ class Work(ABC):
     """
 
     made_by: ClassVar[str]
-    seeds: ClassVar[dict[str, str]] = {}
     packages: ClassVar[tuple[str, ...]] = ()
     variables: ClassVar[tuple[str, ...]] = ()
     counted: ClassVar[str] = "steps"
     columns: ClassVar[tuple[str, ...]] = ("step",)
     number_columns: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def seeds(self) -> dict[str, str]:
+        """Return for the manifest what is seeded, and with what."""
+        return {}
 
     @property
     @abstractmethod
@@ -55,6 +58,10 @@ class Work(ABC):
     @abstractmethod
     def device_steps(self) -> list[Step]:
         """List every step that takes a device, those that are done included."""
+
+    def notes(self) -> list[str]:
+        """Return sentences for people, to be said before the first step begins."""
+        return []
 
     def reading_locks(self) -> list[Lock]:
         """Return the locks of those who write what `missing_steps` reads."""

@@ -36,6 +36,7 @@ class FoldRun:
         first_options: options for the first start only, such as -pretrained_weights.
         npz: whether probabilities are wanted too.
         next_stages: the configurations of a cascade that are trained on this one's predictions.
+        repeat: counted from 1; its folder is that of `Folders.of_repeat`.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class FoldRun:
     first_options: tuple[str, ...] = ()
     npz: bool = False
     next_stages: tuple[str, ...] = ()
+    repeat: int = 1
 
     @property
     def model(self) -> str:
@@ -56,7 +58,7 @@ class FoldRun:
     @property
     def name(self) -> str:
         """A unique name, for people."""
-        return f"{self.dataset} {self.model} fold {self.fold}"
+        return f"{self.dataset} {self.model} fold {self.fold}{repeat_in_words(self.repeat)}"
 
     def folder(self, folders: Folders) -> Path:
         return folders.fold(self.dataset, self.trainer, self.plans, self.configuration, self.fold)
@@ -70,6 +72,11 @@ class FoldRun:
             *(("--npz",) if self.npz else ()),
             *go_on.get(state, self.first_options),
         )
+
+
+def repeat_in_words(repeat: int) -> str:
+    """Return what follows a name in a repeat; nothing in the first, as if there were no others."""
+    return "" if repeat == 1 else f", repeat {repeat}"
 
 
 def fold_state(

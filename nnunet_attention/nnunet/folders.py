@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
@@ -44,6 +44,18 @@ class Folders:
                 f"{' and '.join(unset)} not set; export {unset[0]}=/path/to/{unset[0]}"
             )
         return cls(*(folder_from_environment(name).absolute() for name in _VARIABLES))
+
+    def of_repeat(self, repeat: int) -> Folders:
+        """Return the folders of a repeat of all trainings, counted from 1; the data are shared.
+
+        The first has nnUNet_results itself, and each later one a folder in it that nnU-Net's
+        commands read as their nnUNet_results. nnU-Net looks for data sets only in folders called
+        DatasetXXX_Name, which `repeats` is not; and on the same disk as the first they are found,
+        moved and copied with it.
+        """
+        if repeat == 1:
+            return self
+        return replace(self, results=self.results / "repeats" / f"repeat_{repeat}")
 
     def raw_dataset(self, dataset: str) -> Path:
         return self.raw / dataset

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.nnunet.splits import NNUNET_FOLDS
+from nnunet_attention.nnunet.splits import NNUNET_FOLDS, save_splits
 
 
 def grouped_splits(groups: Mapping[str, str], folds: int = NNUNET_FOLDS) -> list[dict]:
@@ -42,6 +43,26 @@ def grouped_splits(groups: Mapping[str, str], folds: int = NNUNET_FOLDS) -> list
         }
         for split in generate_crossval_split(firsts, n_splits=folds)
     ]
+
+
+def write_grouped_splits(path: Path, cases: Collection[str], groups: Mapping[str, str]) -> None:
+    """Write splits that keep the groups of all cases together.
+
+    Args:
+        path: of splits_final.json, in the data set's folder.
+        cases: all cases of the data set.
+        groups: by case.
+
+    Raises:
+        CommandError: if a case has no group, or there are fewer groups than folds.
+    """
+    ungrouped = sorted(set(cases) - set(groups))
+    if ungrouped:
+        raise CommandError(
+            f"{path.parent.name}: {len(ungrouped)} cases have no group, such as {ungrouped[0]}; "
+            "give every case a group"
+        )
+    save_splits(path, grouped_splits({case: groups[case] for case in cases}))
 
 
 def torn_groups(splits: Sequence[Mapping], groups: Mapping[str, str]) -> list[str]:

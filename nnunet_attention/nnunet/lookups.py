@@ -94,6 +94,11 @@ def trainer_names() -> frozenset[str]:
     return _trainer_names(os.environ.get(SEARCH_PATH_VARIABLE, ""))
 
 
+def stock_trainer_names() -> frozenset[str]:
+    """Return the names of nnU-Net's own trainers, which seed nothing."""
+    return _trainer_names("")
+
+
 @lru_cache(maxsize=8)
 def _trainer_names(search_path: str) -> frozenset[str]:
     names: set[str] = set()

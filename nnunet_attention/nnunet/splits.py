@@ -107,15 +107,20 @@ def write_splits(path: Path, cases: Collection[str]) -> None:
     Raises:
         CommandError: if there are fewer cases than folds.
     """
-    from batchgenerators.utilities.file_and_folder_operations import save_json
-
     if len(cases) < NNUNET_FOLDS:
         raise CommandError(
             f"{path.parent.name} has {len(cases)} cases, and nnU-Net splits into {NNUNET_FOLDS} "
             f"folds; train with -f all, or write your own {path}"
         )
+    save_splits(path, _nnunet_splits(cases))
+
+
+def save_splits(path: Path, splits: list[dict]) -> None:
+    """Write splits as nnU-Net lays them out, beside the file, and rename them."""
+    from batchgenerators.utilities.file_and_folder_operations import save_json
+
     with written_beside(path) as beside:
-        save_json(_nnunet_splits(cases), str(beside))
+        save_json(splits, str(beside))
 
 
 def is_nnunet_split(splits: list[dict]) -> bool:

@@ -39,7 +39,8 @@ from benchmarks.performance.isolated import WAYS
 from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.tables import MINUS
-from nnunet_attention.trainers.short import SCHEDULE_VARIABLE, SEED_VARIABLE
+from nnunet_attention.nnunet.seeds import VARIABLE as SEED_VARIABLE
+from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 
 # pytest would take it for a test.
 test_files.__test__ = False

@@ -45,7 +45,8 @@ from nnunet_attention.evaluation.leaderboard.tables import MINUS
 from nnunet_attention.evaluation.statistics.equivalence import equivalence
 from nnunet_attention.evaluation.statistics.estimates import over_units
 from nnunet_attention.evaluation.statistics.repeats import mean_over_repeats
-from nnunet_attention.trainers.short import short_schedule, short_seed
+from nnunet_attention.nnunet.seeds import seed_from
+from nnunet_attention.trainers.short import short_schedule
 
 each_schedule = pytest.mark.parametrize(
     "schedule", SCHEDULES.values(), ids=lambda schedule: schedule.name
@@ -62,7 +63,7 @@ def test_every_run_gets_the_same_schedule_and_its_seed(schedule):
             schedule.iterations,
             schedule.validation_iterations,
         )
-        assert short_seed(variables["NNUNET_ATTENTION_SEED"]) == seed
+        assert seed_from(variables["NNUNET_ATTENTION_SEED"]) == seed
         assert VARIANTS[variant].trainer in trainers.__all__
 
 

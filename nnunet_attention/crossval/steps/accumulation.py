@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from nnunet_attention.crossval.steps.base import CrossvalStep
 from nnunet_attention.jobs.lock import Lock
+from nnunet_attention.nnunet.fold_state import repeat_in_words
 from nnunet_attention.nnunet.model_folders import ModelName
 
 
@@ -18,16 +19,19 @@ class AccumulationStep(CrossvalStep):
     Attributes:
         model: trainer, plans and configuration.
         folds: their numbers.
+        repeat: counted from 1.
     """
 
     model: ModelName
     folds: tuple[str, ...]
+    repeat: int = 1
     kind: ClassVar[str] = "accumulation"
 
     @property
     def name(self) -> str:
         """Return the step's name."""
-        return f"{self.dataset} {self.model.folder} accumulation"
+        repeat = repeat_in_words(self.repeat)
+        return f"{self.dataset} {self.model.folder} accumulation{repeat}"
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -40,8 +44,9 @@ class AccumulationStep(CrossvalStep):
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Return data set, model and what is done, and no fold."""
-        return (self.dataset_in_words, " ".join((*self.model, self.kind)), "")
+        """Return data set, model and what is done, and in a later repeat that, but no fold."""
+        repeat = repeat_in_words(self.repeat).removeprefix(", ")
+        return (self.dataset_in_words, " ".join((*self.model, self.kind)), repeat)
 
     def place(self) -> Path:
         """Return the folder of the model."""

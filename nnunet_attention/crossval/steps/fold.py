@@ -16,11 +16,12 @@ from nnunet_attention.jobs.step import Note, Progress
 from nnunet_attention.nnunet.checkpoints import FINAL, damaged_checkpoints, set_aside
 from nnunet_attention.nnunet.fold_progress import Progress as FoldProgress
 from nnunet_attention.nnunet.fold_progress import read_progress
-from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, predictions_of
+from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, predictions_of, repeat_in_words
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.kept_cases import VARIABLE as KEPT_VARIABLE
 from nnunet_attention.nnunet.kept_cases import whole_predictions
 from nnunet_attention.nnunet.model_folders import short_title, validation_folder
+from nnunet_attention.nnunet.seeds import VARIABLE as SEED_VARIABLE
 from nnunet_attention.nnunet.splits import trained_on
 from nnunet_attention.pace import duration
 
@@ -79,8 +80,9 @@ class FoldStep(CrossvalStep):
 
     @property
     def remark(self) -> str:
-        """Return how far it has come."""
-        return self.state.value
+        """Return how far it has come, and its seed if it has one."""
+        seed = dict(self.variables).get(SEED_VARIABLE)
+        return self.state.value if seed is None else f"{self.state.value}, seed {seed}"
 
     @property
     def manner(self) -> str:
@@ -92,7 +94,7 @@ class FoldStep(CrossvalStep):
         """Return data set, model and fold."""
         run = self.run
         model = f"{short_title(run.trainer, run.plans)} {run.configuration}"
-        return (self.dataset_in_words, model, run.fold)
+        return (self.dataset_in_words, model, f"{run.fold}{repeat_in_words(run.repeat)}")
 
     def environment(self) -> dict[str, str]:
         """Return the fold's variables; a validation is told which cases need no prediction."""

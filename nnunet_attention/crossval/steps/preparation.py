@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from nnunet_attention.crossval.steps.base import CrossvalStep, set_damaged_aside
 from nnunet_attention.files import written_beside
 from nnunet_attention.jobs.step import Note
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.grouped_splits import write_grouped_splits
 from nnunet_attention.nnunet.splits import write_splits
 
 
@@ -155,8 +157,13 @@ class PreprocessingStep(CrossvalStep):
 
 @dataclass(frozen=True)
 class SplitsStep(CrossvalStep):
-    """Divides the cases into folds, as nnU-Net's first training would."""
+    """Divides the cases into folds, as nnU-Net's first training would.
 
+    Attributes:
+        groups: by case; those of one group stay together. None where each case is by itself.
+    """
+
+    groups: Mapping[str, str] | None = field(default=None, hash=False)
     kind: ClassVar[str] = "splits"
 
     @property
@@ -169,10 +176,21 @@ class SplitsStep(CrossvalStep):
         """Return no command."""
         return ()
 
+    @property
+    def remark(self) -> str:
+        """Tell how many groups are kept together."""
+        if self.groups is None:
+            return ""
+        return f"{len(set(self.groups.values()))} groups of {len(self.groups)} cases"
+
     def do(self) -> None:
         """Write the file; nnU-Net splits the preprocessed cases."""
         cases = cases_with_data(self.folders, self.dataset)
-        write_splits(self.folders.splits(self.dataset), cases)
+        path = self.folders.splits(self.dataset)
+        if self.groups is None:
+            write_splits(path, cases)
+        else:
+            write_grouped_splits(path, cases, self.groups)
 
 
 def _number(dataset: str) -> str:

@@ -1,0 +1,72 @@
+"""Finds out which cases of a plan's data sets belong together, such as the images of a patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+
+from nnunet_attention.crossval.dataset import Dataset
+from nnunet_attention.crossval.plan import CrossvalPlan
+from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.model_folders import ALL
+
+
+def with_groups(
+    plan: CrossvalPlan,
+    folders: Folders,
+    reader: Callable[[Collection[str]], Mapping[str, str]],
+) -> CrossvalPlan:
+    """Return the plan with the groups of its data sets' cases.
+
+    Args:
+        plan: without groups.
+        folders: nnU-Net's.
+        reader: returns the group of each of the cases of all data sets together, such as
+            `functools.partial(groups_by_pattern, pattern)`.
+
+    Raises:
+        CommandError: if a data set or its cases are not there, or the groups cannot be read.
+    """
+    cases = {name: _cases_of(Dataset(plan, folders, name)) for name in plan.datasets}
+    groups = reader(list(dict.fromkeys(case for some in cases.values() for case in some)))
+    of_datasets = {name: {case: groups[case] for case in some} for name, some in cases.items()}
+    return replace(plan, groups=of_datasets)
+
+
+def notes(plan: CrossvalPlan, folders: Folders) -> list[str]:
+    """Say which groups kept splits tear apart, or that names look grouped and none are given.
+
+    The names are looked at only where the splits are still to be made.
+    """
+    datasets = (Dataset(plan, folders, name) for name in plan.datasets)
+    return [note for dataset in datasets for note in _notes_on(dataset)]
+
+
+def _notes_on(dataset: Dataset) -> list[str]:
+    if dataset.groups is not None:
+        return [f"{fault}; kept as they are"] if (fault := dataset.torn_groups_in_words()) else []
+    if dataset.splits is not None or dataset.wanted_folds == (ALL,) or dataset.cases is None:
+        return []
+    # Pandas and scipy, which only this needs.
+    from nnunet_attention.evaluation.statistics.groups import looks_grouped
+
+    likely = looks_grouped(dataset.cases)
+    if likely is None:
+        return []
+    return [
+        f"{dataset.name}: names of cases look grouped: {likely.cases} cases have {likely.groups} "
+        f"stems (such as {likely.stem} of {likely.examples[0]} and {likely.examples[1]}), and the "
+        "split is made of cases; if a stem is a patient, whose images must not be in train and "
+        f"val, give --groups FILE.csv or --group-by '{likely.pattern}'"
+    ]
+
+
+def _cases_of(dataset: Dataset) -> tuple[str, ...]:
+    _ = dataset.description
+    if dataset.cases is None:
+        raise CommandError(
+            f"-d {dataset.name}: its cases are not known, as there is no "
+            f"{dataset.folders.raw_dataset(dataset.name)} nor preprocessed data; check nnUNet_raw"
+        )
+    return dataset.cases

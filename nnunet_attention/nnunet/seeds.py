@@ -1,0 +1,94 @@
+"""Seeds of trainings: the variable that sets one, and the file beside a fold's checkpoints.
+
+nnU-Net seeds no training; this package's trainers can be seeded. The file tells with what, so that
+a training that was interrupted goes on with its own seed and with no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json, write_json
+
+VARIABLE = "NNUNET_ATTENTION_SEED"
+HIGHEST = 2**31 - 1
+_FILE = "seed.json"
+
+
+@dataclass(frozen=True)
+class SeedRecord:
+    """Tells what a fold's training was seeded with.
+
+    Attributes:
+        seed: the number.
+        first_epoch: the first one that was seeded, counted from 0; the ones before were not.
+    """
+
+    seed: int
+    first_epoch: int = 0
+
+
+def seed_from(text: str | None) -> int | None:
+    """Read a seed; None and "" give None, a training that is not seeded, as nnU-Net's are.
+
+    Raises:
+        ValueError: if it is not a whole number from 0 to 2^31 - 1.
+    """
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and int(text) <= HIGHEST):
+        raise ValueError(f"{VARIABLE}={text!r} must be a whole number from 0 to {HIGHEST}")
+    return int(text)
+
+
+def seed_file(fold: Path) -> Path:
+    """Give the file of a fold that tells its seed."""
+    return fold / _FILE
+
+
+def read_seed(fold: Path) -> SeedRecord | None:
+    """Read what a fold's training was seeded with; None where nothing is recorded.
+
+    Raises:
+        CommandError: if the file holds something else.
+    """
+    path = seed_file(fold)
+    if not path.exists():
+        return None
+    content = read_json(path)
+    numbers = [content.get(name) for name in ("seed", "first_epoch")]
+    # True is an int as well.
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise CommandError(
+            f"{path} must hold the whole numbers seed and first_epoch, and has {content}; put the "
+            "file back, or remove it: the seed is unknown then"
+        )
+    return SeedRecord(content["seed"], content["first_epoch"])
+
+
+def write_seed(fold: Path, record: SeedRecord | None) -> None:
+    """Write what a fold's training is seeded with; None removes what an earlier one has left."""
+    if record is None:
+        seed_file(fold).unlink(missing_ok=True)
+    else:
+        write_json(seed_file(fold), asdict(record))
+
+
+def check_same_seed(fold: Path, record: SeedRecord | None, seed: int | None) -> None:
+    """Refuse to go on with a seed other than the one that a training was begun with.
+
+    Args:
+        fold: the folder of the fold, for the message.
+        record: what was recorded there; without, nothing is known and nothing refused.
+        seed: the one asked for; None asks for none.
+
+    Raises:
+        CommandError: with the remedy.
+    """
+    if record is not None and seed is not None and record.seed != seed:
+        raise CommandError(
+            f"{fold} was trained with the seed {record.seed}, and {seed} is asked for; give "
+            f"{record.seed} or none to go on, or move the folder away to train it anew"
+        )
