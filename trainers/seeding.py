@@ -56,8 +56,10 @@ class Seedable(_Trainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 as in nnUNetTrainer
     ):
-        # First: a bad seed must leave no folder.
-        self._seed = seed_from(os.environ.get(VARIABLE))
+        # First: a bad seed must leave no folder. Without one the trainer is nnU-Net's to the letter.
+        seed = seed_from(os.environ.get(VARIABLE))
+        if seed is not None:
+            self._seed = seed
         super().__init__(plans, configuration, fold, dataset_json, device)
 
     def initialize(self) -> None:
