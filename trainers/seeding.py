@@ -56,7 +56,7 @@ class Seedable(_Trainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 as in nnUNetTrainer
     ):
-        # First: a bad seed must leave no folder. Without one the trainer is nnU-Net's to the letter.
+        # First: a bad seed must leave no folder. Without one nothing is added to the trainer.
         seed = seed_from(os.environ.get(VARIABLE))
         if seed is not None:
             self._seed = seed
