@@ -29,7 +29,8 @@ demo: $(VENV)/.demo
 
 # A worker for each core, on which torch's threads would only wait for each other. A file's tests
 # stay together, for they share what is costly to make.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile \
+	--no-loadscope-reorder
 
 # What takes a quarter of an hour on two cores: all quick tests, and the main job on real data.
 test: $(VENV)/.test lint

@@ -18,6 +18,11 @@ for _name in ("LINES", "FORCE_COLOR", "NO_COLOR", "PYTHON_COLORS", "TTY_COMPATIB
     os.environ.pop(_name, None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the main job, which takes longest, so that other files are run beside it."""
+    items.sort(key=lambda item: item.get_closest_marker("main") is None)
+
+
 # Not for the whole session: other tests fork, and its driver runs beside a thread of ours.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:

@@ -65,7 +65,7 @@ def test_a_failure_names_what_was_left(tmp_path):
 
 
 def test_unknown_experiments_and_idle_options_are_refused(folders, tmp_path):
-    with pytest.raises(CommandError, match="ablation is no experiment; choose from capacity"):
+    with pytest.raises(CommandError, match="ablation is not an experiment; choose from capacity"):
         lay_out("ablation", plan(TARGET), folders, tmp_path)
     with pytest.raises(CommandError, match="--derived-id would be ignored by transfer"):
         lay_out("transfer", plan(SOURCE, TARGET), folders, tmp_path, derived_number=7)

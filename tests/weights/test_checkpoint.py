@@ -163,8 +163,8 @@ def with_another_first_byte_in_its_pickle(whole: bytes) -> bytes:
         (lambda whole: whole[:3], "its end is missing"),
         (with_another_first_byte_in_its_pickle, "the check sum of its part .* is wrong"),
         (lambda whole: b"epoch,loss", "it does not begin as files of torch do"),
-        (lambda whole: b"\x80\x02", "ends too soon or is no pickle"),
-        (lambda whole: b"\x80\x02e", "ends too soon or is no pickle"),
+        (lambda whole: b"\x80\x02", "ends too soon or is not a pickle"),
+        (lambda whole: b"\x80\x02e", "ends too soon or is not a pickle"),
     ],
 )
 def test_what_is_wrong_with_a_damaged_file_is_said_in_words(path, damage, reason):

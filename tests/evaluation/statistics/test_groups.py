@@ -76,7 +76,7 @@ def test_the_first_group_of_a_pattern_names_the_group():
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        (r"(p\d", ["no regular expression"]),
+        (r"(p\d", ["not a regular expression"]),
         (r"p\d", ["has no group", "brackets"]),
         (r"(p1)", ["1 case that it does not match", "p2_a"]),
         (r"p(x?)", ["3 cases that it does not match"]),

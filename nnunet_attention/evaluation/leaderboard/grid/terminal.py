@@ -49,6 +49,7 @@ def rich_table(grid: Grid, width: int, compact: bool = False) -> Table:
         widths = [longest[n] if n in numbers else None for n in range(len(grid.heading))]
     table = Table(
         title=Text(grid.title),
+        title_justify="left",
         box=SIMPLE if compact else HEAVY_HEAD,
         collapse_padding=compact,
     )
