@@ -19,7 +19,7 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.dataset_names import folders_of_datasets
-from nnunet_attention.nnunet.folders import REFERENCES
+from nnunet_attention.nnunet.folders import REFERENCES, Folders
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.workers import planning_environment
 
@@ -83,9 +83,7 @@ def _make(work: Work, scratch: Path, data: Path | None, phantom: bool) -> str:
         options = ("-gpu_memory_target", str(_PHANTOM_MEMORY_GB))
     variables = {
         **planning_environment(os.environ),
-        "nnUNet_raw": str(scratch / "raw"),
-        "nnUNet_preprocessed": str(scratch / "preprocessed"),
-        "nnUNet_results": str(scratch / "results"),
+        **Folders(scratch / "raw", scratch / "preprocessed", scratch / "results").variables,
     }
     processes, log = len(os.sched_getaffinity(0)), scratch / "nnunet.log"
     dataset = bring_data(source, scratch / "raw", variables, log, processes)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_attention.files import read_json, write_json
+from nnunet_attention.nnunet.folders import Folders
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,8 @@ class Work:
 
     def folders(self, results: Path | None = None) -> dict[str, str]:
         """Return nnU-Net's three folders, as variables of the environment."""
-        return {
-            "nnUNet_raw": str(self.root / "nnUNet_raw"),
-            "nnUNet_preprocessed": str(self.preprocessed),
-            "nnUNet_results": str(results or self.root / "nnUNet_results"),
-        }
+        results = results or self.root / "nnUNet_results"
+        return Folders(self.root / "nnUNet_raw", self.preprocessed, results).variables
 
     def trained(self, seed: int) -> Path:
         """Return the folder of one seed's results: nnU-Net's names know no seeds."""

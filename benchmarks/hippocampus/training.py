@@ -20,6 +20,7 @@ from benchmarks.preparation import bring_data, plan_and_preprocess
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_text
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
+from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import validation_summaries
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.workers import planning_environment
@@ -86,11 +87,8 @@ def collected_model(schedule: Schedule, results: Path, variant: str, seed: int) 
 
 def folders(work: Path, seed: int = 0) -> dict[str, str]:
     """Return nnU-Net's three folders; each seed has results of its own."""
-    return {
-        "nnUNet_raw": str(work / "nnUNet_raw"),
-        "nnUNet_preprocessed": str(work / "nnUNet_preprocessed"),
-        "nnUNet_results": str(work / f"nnUNet_results_seed{seed}"),
-    }
+    results = work / f"nnUNet_results_seed{seed}"
+    return Folders(work / "nnUNet_raw", work / "nnUNet_preprocessed", results).variables
 
 
 def add_configuration(schedule: Schedule, plans: Path) -> None:

@@ -12,14 +12,8 @@ from nnunet_attention.nnunet.folders import Folders
 
 # Keeps up with a CPU: augmenting a batch takes a tenth of a training step.
 _AUGMENTATION_PROCESSES = "2"
-# nnU-Net's three folders, in version 2 and in version 1.
-_FOLDER_VARIABLES = (
-    "nnUNet_raw",
-    "nnUNet_preprocessed",
-    "nnUNet_results",
-    "nnUNet_raw_data_base",
-    "RESULTS_FOLDER",
-)
+# What nnU-Net's version 1 called its folders, beside nnUNet_preprocessed.
+_OLD_FOLDER_VARIABLES = ("nnUNet_raw_data_base", "RESULTS_FOLDER")
 
 
 def environment(folders: Folders, settings: DemoSettings) -> dict[str, str]:
@@ -27,11 +21,9 @@ def environment(folders: Folders, settings: DemoSettings) -> dict[str, str]:
     # The trainers import torch; whoever only mistyped a path has not waited for it.
     from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 
-    kept = {name: value for name, value in os.environ.items() if name not in _FOLDER_VARIABLES}
+    kept = {n: value for n, value in os.environ.items() if n not in _OLD_FOLDER_VARIABLES}
     return kept | {
-        "nnUNet_raw": str(folders.raw),
-        "nnUNet_preprocessed": str(folders.preprocessed),
-        "nnUNet_results": str(folders.results),
+        **folders.variables,
         # Ours alone: a broken module in a user's folder would stop the trainer search.
         doorway.SEARCH_PATH_VARIABLE: doorway.directory(),
         "nnUNet_n_proc_DA": _AUGMENTATION_PROCESSES,

@@ -14,6 +14,7 @@ from nnunet_attention.msd.archives import one_at_a_time
 from nnunet_attention.msd.task_folder import MsdTask, read_msd_task
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.dataset_names import full_dataset_name
+from nnunet_attention.nnunet.folders import Folders
 
 
 def convert(
@@ -85,12 +86,9 @@ def _convert(
         with _with_test_folder(task, beside / "task") as source:
             (beside / "raw").mkdir(parents=True)
             # The command refuses a number that any folder knows, and would write beside it.
-            folders = {
-                "nnUNet_raw": str(beside / "raw"),
-                "nnUNet_preprocessed": str(beside / "preprocessed"),
-                "nnUNet_results": str(beside / "results"),
-            }
-            run_command(conversion_command(source, processes), {**environment, **folders}, log)
+            folders = Folders(beside / "raw", beside / "preprocessed", beside / "results")
+            variables = {**environment, **folders.variables}
+            run_command(conversion_command(source, processes), variables, log)
         os.replace(beside / "raw" / target.name, target)
     except OSError as error:
         raise CommandError(f"{target} cannot be written: {error}") from error

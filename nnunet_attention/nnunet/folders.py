@@ -45,6 +45,12 @@ class Folders:
             )
         return cls(*(folder_from_environment(name).absolute() for name in _VARIABLES))
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """Return nnU-Net's variables that name these folders."""
+        places = (self.raw, self.preprocessed, self.results)
+        return dict(zip(_VARIABLES, map(str, places), strict=True))
+
     def of_repeat(self, repeat: int) -> Folders:
         """Return the folders of a repeat of all trainings, counted from 1; the data are shared.
 

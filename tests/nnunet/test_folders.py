@@ -26,6 +26,14 @@ def test_all_variables_that_are_not_set_are_named(monkeypatch):
         Folders.from_environment()
 
 
+def test_variables_name_the_folders():
+    assert FOLDERS.variables == {
+        "nnUNet_raw": "/raw",
+        "nnUNet_preprocessed": "/preprocessed",
+        "nnUNet_results": "/results",
+    }
+
+
 def test_paths_are_nnunets():
     assert FOLDERS.dataset_json("Dataset007_Seven") == Path(
         "/preprocessed/Dataset007_Seven/dataset.json"

@@ -47,11 +47,7 @@ class CrossvalStep(Step):
 
     def environment(self) -> dict[str, str]:
         """Return the variables that name nnU-Net's folders, whatever this process's own say."""
-        return {
-            "nnUNet_raw": str(self.folders.raw),
-            "nnUNet_preprocessed": str(self.folders.preprocessed),
-            "nnUNet_results": str(self.folders.results),
-        }
+        return self.folders.variables
 
     @property
     def cells(self) -> tuple[str, ...]:
