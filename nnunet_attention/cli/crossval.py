@@ -158,8 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     code = execute(arguments, plan, folders, root)
     if code == 0 and not arguments.no_leaderboard:
-        groups = groups_reader(arguments.groups, arguments.group_by, others=plan.folds is not None)
-        make_leaderboard(plan, folders, root, groups)
+        make_leaderboard(plan, folders, root)
     return code
 
 
@@ -262,7 +261,7 @@ def grouped(plan: CrossvalPlan, arguments: argparse.Namespace, folders: Folders)
     from nnunet_attention.crossval import with_groups
 
     options = {"--groups": arguments.groups, "--group-by": arguments.group_by}
-    if plan.folds == ("all",):
+    if plan.folds == (ALL,):
         refuse_ignored(options, "with -f all, for which nothing is split; leave them out")
     reader = groups_reader(arguments.groups, arguments.group_by)
     if reader is None:
@@ -391,12 +390,7 @@ def group_options(arguments: argparse.Namespace) -> list[str]:
     return [] if arguments.group_by is None else ["--group-by", arguments.group_by]
 
 
-def make_leaderboard(
-    plan: CrossvalPlan,
-    folders: Folders,
-    root: Path,
-    groups: Callable[[Collection[str]], dict[str, str]] | None = None,
-) -> None:
+def make_leaderboard(plan: CrossvalPlan, folders: Folders, root: Path) -> None:
     """Make the leaderboard of all models from their finished folds, as that command would."""
     from nnunet_attention.evaluation import Request
 
@@ -407,7 +401,15 @@ def make_leaderboard(
         plan.models,
         repeats=_later_results(plan, folders),
     )
-    show_leaderboard(request, root / "leaderboard", groups=groups)
+    show_leaderboard(request, root / "leaderboard", groups=_groups_of(plan))
+
+
+def _groups_of(plan: CrossvalPlan) -> Callable[[Collection[str]], dict[str, str]] | None:
+    """Return what finds the groups that the plan was made with; the file may by now be another."""
+    if plan.groups is None:
+        return None
+    groups = {case: name for known in plan.groups.values() for case, name in known.items()}
+    return lambda cases: {case: groups[case] for case in cases if case in groups}
 
 
 def _later_results(plan: CrossvalPlan, folders: Folders) -> tuple[Path, ...]:

@@ -1,12 +1,10 @@
 """Adds `--groups` and `--group-by`, and reads them."""
 
-import argparse
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from nnunet_attention.cli.shared_arguments import Parser
 from nnunet_attention.errors import CommandError
-
-Parser = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
 def add_groups(parser: Parser) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 from fake_nnunet import DATASET, FakeNnunet, nnunet, plan
 
+from nnunet_attention.cli import crossval as command
 from nnunet_attention.cli import main
 from nnunet_attention.crossval import missing_steps, notes, run, with_groups
 from nnunet_attention.errors import CommandError
@@ -158,6 +159,26 @@ def test_the_leaderboard_gets_the_groups_too(nnunet, capsys):
     assert main(arguments) == 0
     listed = capsys.readouterr().out
     assert f"--group-by '{PATTERN}' -o " in listed.splitlines()[-1]
+
+
+def test_the_leaderboard_needs_no_file_that_is_gone_by_then(nnunet, tmp_path, monkeypatch):
+    cases = {name: add_patients(nnunet, name, 5) for name in (PATIENTS, "Dataset903_More")}
+    file = tmp_path / "groups.csv"
+    rows = "".join(f"{case},{case[:10]}\n" for case in cases[PATIENTS])
+    file.write_text(f"case,group\n{rows}")
+    boards = []
+
+    def trained(*given):
+        file.unlink()
+        return 0
+
+    monkeypatch.setattr(command, "execute", trained)
+    monkeypatch.setattr(command, "show_leaderboard", lambda *given, groups: boards.append(groups))
+    options = ("-d", PATIENTS, "Dataset903_More", "-c", "3d_fullres", "-tr", "TrainerA", "-f", "0")
+    assert main(["crossval", *options, "-device", "cpu", "--groups", str(file)]) == 0
+    (groups,) = boards
+    some = cases[PATIENTS][:3]
+    assert groups(some) == dict(zip(some, ["patient000", "patient000", "patient001"], strict=True))
 
 
 def test_names_that_look_grouped_are_noted_before_the_split_alone(nnunet):
