@@ -66,7 +66,7 @@ def assert_nothing_lost(fake: FakeNnunet) -> None:
         epochs = [int(line.split()[1]) for line in lines if line.startswith("epoch")]
         assert set(epochs) == set(range(EPOCHS)), (name, lines)
     for left in fake.left_processes():
-        os.kill(left, signal.SIGKILL)
+        _kill_process(left)
         raise AssertionError(f"process {left} was left")
 
 
