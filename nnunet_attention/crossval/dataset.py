@@ -26,6 +26,7 @@ from nnunet_attention.nnunet.plans import (
     identifier_of,
     next_stages,
     relevant,
+    whole_plans,
 )
 from nnunet_attention.nnunet.splits import check_splits, default_folds, read_splits, trained_on
 
@@ -278,11 +279,7 @@ class Dataset:
 
     def whole_plans(self, name: str) -> dict | None:
         """Return plans; None where there are none, or only what a kill has left of them."""
-        try:
-            content = read_json(self.folders.plans(self.name, name))
-        except CommandError:
-            return None
-        return content if isinstance(content.get("configurations"), dict) else None
+        return whole_plans(self.folders.plans(self.name, name))
 
     def has_fingerprint(self) -> bool:
         """Tell whether there is a whole fingerprint."""

@@ -13,12 +13,13 @@ from nnunet_attention.demo.folder import DemoFolder
 from nnunet_attention.demo.phantom import TASK_NAME, phantom_cases, write_phantom_task
 from nnunet_attention.demo.settings import DEFAULT_CASES, MODELS, PLANS, DemoSettings
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import NNUNET_LAYOUT, read_json, remove, write_json
+from nnunet_attention.files import NNUNET_LAYOUT, remove, write_json
 from nnunet_attention.jobs.process import run_command, termination_as_interrupt
 from nnunet_attention.msd import MsdTask, convert, copy_cases, read_msd_task
+from nnunet_attention.nnunet.plans import whole_plans
 
 if TYPE_CHECKING:
-    from nnunet_attention.crossval import CrossvalPlan, Folders
+    from nnunet_attention.crossval import CrossvalPlan
     from nnunet_attention.demo.results import Results
     from nnunet_attention.jobs.launch import View
 
@@ -142,7 +143,8 @@ def _prepare(
     nnunet.dataset(task.dataset_name).mkdir(parents=True, exist_ok=True)
     if not nnunet.splits(task.dataset_name).is_file():
         write_json(nnunet.splits(task.dataset_name), splits, **NNUNET_LAYOUT)
-    if settings.planned_memory_gb is not None and not _is_planned(nnunet, task):
+    plans = nnunet.plans(task.dataset_name, PLANS)
+    if settings.planned_memory_gb is not None and whole_plans(plans) is None:
         with show_step("plan small patches"):
             for command in planning_commands(task, settings):
                 run_command(command, environment, folder.logs / "plan.log")
@@ -161,13 +163,6 @@ def planning_commands(task: MsdTask, settings: DemoSettings) -> list[list[str]]:
             *("-gpu_memory_target", str(settings.planned_memory_gb)),
         ],
     ]
-
-
-def _is_planned(nnunet: Folders, task: MsdTask) -> bool:
-    try:
-        return "configurations" in read_json(nnunet.plans(task.dataset_name, PLANS))
-    except CommandError:
-        return False  # Absent, or half written by a kill.
 
 
 def _cross_validate(

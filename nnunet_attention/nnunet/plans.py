@@ -52,6 +52,15 @@ def read_plans(path: Path) -> dict:
     return plans
 
 
+def whole_plans(path: Path) -> dict | None:
+    """Read plans; None where there are none, or only what a kill has left of them."""
+    try:
+        content = read_json(path)
+    except CommandError:
+        return None
+    return content if isinstance(content.get("configurations"), dict) else None
+
+
 def save_plans(plans: Mapping, path: Path) -> None:
     """Write a plans file; where the same content is there already, do nothing.
 

@@ -16,6 +16,7 @@ from nnunet_attention.nnunet.plans import (
     read_plans,
     relevant,
     save_plans,
+    whole_plans,
 )
 
 DATASET_JSON = {"labels": {"background": 0, "organ": 1}, "file_ending": ".nii.gz", "numTraining": 9}
@@ -180,3 +181,19 @@ def test_a_bad_file_is_named(content, message, tmp_path):
     with pytest.raises(CommandError, match=message) as error:
         read_plans(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", '{"configurations": {"2d"', "{}", '{"configurations": []}']
+)
+def test_what_a_kill_has_left_of_plans_is_none(tmp_path, text):
+    path = tmp_path / "plans.json"
+    if text is not None:
+        path.write_text(text)
+    assert whole_plans(path) is None
+
+
+def test_whole_plans_are_read(tmp_path):
+    path = tmp_path / "plans.json"
+    path.write_text('{"configurations": {"2d": {}}}')
+    assert whole_plans(path) == {"configurations": {"2d": {}}}
