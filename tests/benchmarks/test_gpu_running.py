@@ -164,7 +164,8 @@ run_stages(work, lambda finished: stages, {{}}, lambda: 60.0, print)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_random_moments_nothing_is_measured_twice_and_nothing_lost(work, seed):
-    program = KILLED.format(paths=[str(Path(__file__).parent), str(REPOSITORY)])
+    folders = [Path(__file__).parent, REPOSITORY / "tests", REPOSITORY]
+    program = KILLED.format(paths=[str(folder) for folder in folders])
     chance = random.Random(seed)
 
     def start():
