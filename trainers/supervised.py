@@ -18,6 +18,7 @@ from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.networks.attention_decoder import AttentionDecoder
 from nnunet_attention.networks.gate_supervision import SupervisedGatesLoss
 from nnunet_attention.trainers.attention import AttentionUNetTrainer
 from nnunet_attention.trainers.short import AttentionUNetTrainer_short
@@ -100,13 +101,13 @@ class AttentionUNetSupervisedTrainer(AttentionUNetTrainer):
             self.print_to_log_file(f"gates' loss {gates_loss:.4f}")
 
 
-def _decoder(network: nn.Module) -> nn.Module:
+def _decoder(network: nn.Module) -> AttentionDecoder:
     """Return the decoder of a network that may be distributed and compiled, as nnU-Net finds it."""
     if isinstance(network, DistributedDataParallel):
         network = network.module
     if isinstance(network, OptimizedModule):
         network = network._orig_mod
-    assert isinstance(network.decoder, nn.Module)
+    assert isinstance(network.decoder, AttentionDecoder)
     return network.decoder
 
 
