@@ -48,6 +48,9 @@ OVERRIDDEN = {
     f"{_TRAINER}.on_epoch_start": "",
     f"{_TRAINER}.on_epoch_end": "",
     f"{_TRAINER}.do_split": "",
+    f"{_TRAINER}._build_loss": "",
+    f"{_TRAINER}.on_train_epoch_start": "",
+    f"{_TRAINER}.on_train_epoch_end": "train_outputs",
     f"{_TRAINER}.perform_actual_validation": "save_probabilities",
     f"{_PREDICTOR}.initialize_from_trained_model_folder": "model_training_output_dir use_folds "
     "checkpoint_name",

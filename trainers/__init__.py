@@ -19,6 +19,18 @@ from nnunet_attention.trainers.benchmark import (
     AttentionUNetTrainerBenchmark_5epochs_noDataLoading,
 )
 from nnunet_attention.trainers.short import AttentionUNetTrainer_short, nnUNetTrainer_short
+from nnunet_attention.trainers.supervised import (
+    AttentionUNetSupervisedTrainer,
+    AttentionUNetSupervisedTrainer_1epoch,
+    AttentionUNetSupervisedTrainer_5epochs,
+    AttentionUNetSupervisedTrainer_10epochs,
+    AttentionUNetSupervisedTrainer_20epochs,
+    AttentionUNetSupervisedTrainer_50epochs,
+    AttentionUNetSupervisedTrainer_100epochs,
+    AttentionUNetSupervisedTrainer_250epochs,
+    AttentionUNetSupervisedTrainer_500epochs,
+    AttentionUNetSupervisedTrainer_short,
+)
 from nnunet_attention.trainers.wide import (
     WideUNetTrainer,
     WideUNetTrainer_1epoch,
@@ -33,6 +45,16 @@ from nnunet_attention.trainers.wide import (
 )
 
 __all__ = [
+    "AttentionUNetSupervisedTrainer",
+    "AttentionUNetSupervisedTrainer_1epoch",
+    "AttentionUNetSupervisedTrainer_5epochs",
+    "AttentionUNetSupervisedTrainer_10epochs",
+    "AttentionUNetSupervisedTrainer_20epochs",
+    "AttentionUNetSupervisedTrainer_50epochs",
+    "AttentionUNetSupervisedTrainer_100epochs",
+    "AttentionUNetSupervisedTrainer_250epochs",
+    "AttentionUNetSupervisedTrainer_500epochs",
+    "AttentionUNetSupervisedTrainer_short",
     "AttentionUNetTrainer",
     "AttentionUNetTrainerBenchmark_5epochs",
     "AttentionUNetTrainerBenchmark_5epochs_noDataLoading",

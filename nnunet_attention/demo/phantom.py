@@ -5,15 +5,14 @@ from -1 to 1 across the trunk. Organs are implicit functions below 1 inside, so 
 random displacement of the coordinates makes every body different.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
-from nnunet_attention.files import write_json
-from nnunet_attention.nnunet.dataset_json import DATASET_JSON
+from nnunet_attention.msd.task_writing import TaskCase, write_task_folder
 
 TASK_NAME = "Task90_AbdomenPhantom"
 SHAPE = (10, 32, 40)
@@ -64,40 +63,25 @@ def write_phantom_task(folder: Path, cases: int, seed: int) -> Path:
     Returns:
         The task folder, with dataset.json, imagesTr and labelsTr.
     """
-    import SimpleITK
-
     task_folder = folder / TASK_NAME
-    for name in ("imagesTr", "labelsTr"):
-        (task_folder / name).mkdir(parents=True, exist_ok=True)
-    entries = []
-    for number, name_of_case in enumerate(phantom_cases(cases), 1):
+    write_task_folder(
+        task_folder,
+        description="Made-up abdominal CT with liver, spleen, kidneys and pancreas",
+        modality="CT",
+        labels=LABELS,
+        spacing_mm=SPACING_MM,
+        training=_task_cases(cases, seed),
+    )
+    return task_folder
+
+
+def _task_cases(cases: int, seed: int) -> Iterator[TaskCase]:
+    for number, name in enumerate(phantom_cases(cases), 1):
         # A case depends on its number, not on how many others there are.
         generator = np.random.default_rng([seed, number])
         case = draw_case(generator)
         origin_mm = np.round(generator.uniform(-60, 60, 3), 1)
-        file_name = f"{name_of_case}.nii.gz"
-        for array, name in ((case.image_hu, "imagesTr"), (case.labels, "labelsTr")):
-            image = SimpleITK.GetImageFromArray(array)
-            image.SetSpacing(SPACING_MM[::-1])
-            image.SetOrigin(origin_mm.tolist())
-            SimpleITK.WriteImage(image, str(task_folder / name / file_name))
-        entries.append({"image": f"./imagesTr/{file_name}", "label": f"./labelsTr/{file_name}"})
-    write_json(
-        task_folder / DATASET_JSON,
-        {
-            "name": "AbdomenPhantom",
-            "description": "Made-up abdominal CT with liver, spleen, kidneys and pancreas",
-            "licence": "Apache-2.0",
-            "tensorImageSize": "3D",
-            "modality": {"0": "CT"},
-            "labels": LABELS,
-            "numTraining": cases,
-            "numTest": 0,
-            "training": entries,
-            "test": [],
-        },
-    )
-    return task_folder
+        yield TaskCase(name, case.image_hu, case.labels, origin_mm.tolist())
 
 
 def draw_case(generator: np.random.Generator) -> PhantomCase:

@@ -20,6 +20,10 @@ class AttentionDecoder(UNetDecoder):
 
     `gates[s]` stands before decoder stage s, counted like nnU-Net's stages from the bottleneck up.
 
+    Attributes:
+        coefficients_in_training: give out the coefficients in training mode also where they are
+            not asked for, for a loss on them; a compiled or distributed network takes no argument.
+
     Args:
         plain: the decoder whose layers are taken over; do not use it afterwards.
         gate_full_resolution: gate the skip of the highest resolution too. The paper does not.
@@ -42,6 +46,7 @@ class AttentionDecoder(UNetDecoder):
         check_gate_start(gate_start)
         take_over_layers(self, plain)
         self.gate_start = gate_start
+        self.coefficients_in_training = False
         number_of_gates = len(self.stages) if gate_full_resolution else len(self.stages) - 1
         if number_of_gates < 1:
             remedy = "use a plain network"
@@ -93,6 +98,7 @@ class AttentionDecoder(UNetDecoder):
               resolution first. With `return_coefficients` a tuple of that and the list of the
               gates' coefficients, each (B, 1, *S) on its skip's grid, bottleneck first.
         """
+        return_coefficients |= self.training and self.coefficients_in_training
         logits, all_coefficients = [], []
         last = len(self.stages) - 1
         feature = skips[-1]

@@ -8,15 +8,12 @@ import numpy as np
 import pytest
 import torch
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
-from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from tiny_preprocessed import write_preprocessed
 from tiny_trainers import initialized
 
 from nnunet_attention import trainers
 from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.seeds import VARIABLE
-from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 
 # Of each kind, and of each length's way to be made.
 SOME = [
@@ -100,35 +97,6 @@ def test_a_bad_seed_is_refused_and_no_folder_made(name, build, monkeypatch, tmp_
     with pytest.raises(ValueError, match=f"{VARIABLE}='1.5' must be a whole number"):
         _seeded(build, monkeypatch, name, "1.5")
     assert not list((tmp_path / "nnUNet_results").iterdir())
-
-
-@pytest.fixture
-def train(build, monkeypatch, tmp_path, minimal_plans, one_thread):
-    """Returns a function that trains on a tiny data set, and again goes on where it ended."""
-    configuration = minimal_plans["configurations"]["3d_fullres"]
-    configuration["use_mask_for_norm"] = [False]
-    folder = tmp_path / "nnUNet_preprocessed" / minimal_plans["dataset_name"]
-    write_preprocessed(folder, configuration["data_identifier"])
-    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
-    # Of the process that all tests share.
-    monkeypatch.setenv("NNUNET_ATTENTION_KEEP_MEMORY", "0")
-    # Pictures take longer than the training.
-    monkeypatch.setattr(nnUNetTrainer, "plot_network_architecture", lambda _: None)
-    monkeypatch.setattr(MetaLogger, "plot_progress_png", lambda *_: None)
-
-    def trained(name, seed="", epochs=2, go_on=False):
-        monkeypatch.setenv(VARIABLE, seed)
-        monkeypatch.setenv(SCHEDULE_VARIABLE, f"{epochs},2,1")
-        trainer = build(getattr(trainers, name), minimal_plans)
-        trainer.num_epochs = epochs
-        trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 2, 1
-        trainer.save_every = 1
-        if go_on:
-            trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
-        trainer.run_training()
-        return trainer
-
-    return trained
 
 
 def weights(trainer) -> dict:

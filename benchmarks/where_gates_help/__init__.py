@@ -1,0 +1,1 @@
+"""Finds out where attention gates help: made-up data in which context decides."""

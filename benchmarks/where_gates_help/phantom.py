@@ -1,0 +1,164 @@
+"""Draws images with organs that only their surroundings tell apart.
+
+Every organ is an ellipsoid of one intensity and texture, with tissue around it, and around that a
+shell, from `_INNER` to `_OUTER` times the organ's axes: darker than tissue where the organ is the
+target, brighter by as much where it is a distractor. Seen through a window that shows the organ and
+its border, both are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from nnunet_attention.msd.task_writing import TaskCase, write_task_folder
+
+LABELS = {"0": "background", "1": "target"}
+SPACING_MM = (2.0, 1.0, 1.0)
+_INNER, _OUTER = 1.35, 1.75
+# Axes of an ellipsoid, in voxels, for a mean radius of 1: slices are twice as thick.
+_FLATNESS = np.array((0.5, 1.0, 1.0))
+_ORGAN, _TISSUE = 100.0, 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the images of a data set have in common.
+
+    Attributes:
+        foreground: share of the voxels that is target, 0.001 to 0.05.
+        distractors: organs that are no target, in every image.
+        contrast: how much darker a target's shell is than tissue, and brighter a distractor's;
+            organs are 100 brighter than tissue.
+        noise: standard deviation.
+        shape: z, y, x.
+    """
+
+    foreground: float = 0.01
+    distractors: int = 3
+    contrast: float = 40.0
+    noise: float = 20.0
+    shape: tuple[int, int, int] = (16, 48, 48)
+
+    def __post_init__(self):
+        if not 0.001 <= self.foreground <= 0.05:
+            raise ValueError(f"foreground is {self.foreground}; wanted a share of .001 to .05")
+        if self.distractors < 0 or self.contrast < 0 or self.noise < 0:
+            raise ValueError("distractors, contrast and noise must not be negative")
+        if len(self.shape) != 3 or min(self.shape) < 8:
+            raise ValueError(f"shape is {self.shape}; wanted three numbers of at least 8")
+
+    @property
+    def radius(self) -> float:
+        """The mean radius of the organs, in voxels of a slice."""
+        volume = self.foreground * float(np.prod(self.shape))
+        return float((volume / (4 / 3 * np.pi * _FLATNESS.prod())) ** (1 / 3))
+
+
+def draw_image(recipe: Recipe, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw one image.
+
+    Returns:
+        The image, float32, and its labels, uint8, both (z, y, x).
+
+    Raises:
+        ValueError: if the organs with their shells do not find room.
+    """
+    image = np.full(recipe.shape, _TISSUE, dtype=np.float64)
+    organs = np.zeros(recipe.shape, dtype=bool)
+    labels = np.zeros(recipe.shape, dtype=np.uint8)
+    grid = np.indices(recipe.shape, dtype=np.float64)
+    places = _places(recipe, generator)
+    # Drawn in any order: where two shells overlap, either may lie on top.
+    for number in generator.permutation(len(places)):
+        centre, radius = places[number]
+        axes = radius * _FLATNESS * generator.uniform(0.9, 1.1, 3)
+        distance = sum(((grid[axis] - centre[axis]) / axes[axis]) ** 2 for axis in range(3))
+        is_target = number == 0
+        shell = (distance >= _INNER**2) & (distance < _OUTER**2)
+        image[shell] = _TISSUE + recipe.contrast * (-1 if is_target else 1)
+        organs |= distance < 1
+        labels[(distance < 1) & is_target] = 1
+    image[organs] = _ORGAN
+    image = ndimage.gaussian_filter(image, 0.7 * _FLATNESS)
+    image += recipe.noise * generator.normal(size=recipe.shape)
+    return image.astype(np.float32), labels
+
+
+def _places(recipe: Recipe, generator: np.random.Generator) -> list[tuple[np.ndarray, float]]:
+    """Find centres and radii, the target's first; no organ reaches into another's shell."""
+    size = np.array(recipe.shape)
+    number = 1 + recipe.distractors
+    for _ in range(200):
+        places: list[tuple[np.ndarray, float]] = []
+        for _ in range(200 * number):
+            radius = recipe.radius * generator.uniform(0.85, 1.15)
+            margin = np.minimum(1.1 * radius * _FLATNESS, (size - 1) / 2)
+            centre = generator.uniform(margin, size - 1 - margin)
+            if all(
+                np.linalg.norm((centre - other) / _FLATNESS)
+                > 1.1 * (_OUTER * max(radius, other_radius) + min(radius, other_radius))
+                for other, other_radius in places
+            ):
+                places.append((centre, radius))
+            if len(places) == number:
+                return places
+    raise ValueError(
+        f"{number} organs of a mean radius of {recipe.radius:.1f} voxels find no room in "
+        f"{recipe.shape} voxels with their shells; make the image larger, or the foreground or the "
+        "number of distractors smaller"
+    )
+
+
+def write_distractors_task(
+    folder: Path,
+    recipe: Recipe,
+    cases: int,
+    seed: int,
+    *,
+    number: int = 91,
+    test_cases: int = 0,
+    test_contrast: float | None = None,
+    test_noise: float | None = None,
+) -> Path:
+    """Write a data set as the Decathlon distributes them.
+
+    Args:
+        folder: in which the task folder is made.
+        recipe: of the training cases.
+        cases: how many, all with labels.
+        seed: equal seeds give equal images; a case does not depend on how many others there are.
+        number: of the task.
+        test_cases: images that the training never sees, in imagesTs and labelsTs.
+        test_contrast: theirs, None for the recipe's.
+        test_noise: likewise.
+
+    Returns:
+        The task folder.
+    """
+    task_folder = folder / f"Task{number:02d}_Distractors"
+    shifted = replace(
+        recipe,
+        contrast=recipe.contrast if test_contrast is None else test_contrast,
+        noise=recipe.noise if test_noise is None else test_noise,
+    )
+    write_task_folder(
+        task_folder,
+        description=f"Made-up organs that only their surroundings tell apart: {recipe}",
+        modality="MRI",
+        labels=LABELS,
+        spacing_mm=SPACING_MM,
+        training=_cases(recipe, "distractors", cases, seed, 0),
+        test=_cases(shifted, "shifted", test_cases, seed, 1),
+    )
+    return task_folder
+
+
+def _cases(recipe: Recipe, name: str, number: int, seed: int, part: int) -> Iterator[TaskCase]:
+    for place in range(1, number + 1):
+        image, labels = draw_image(recipe, np.random.default_rng([seed, part, place]))
+        yield TaskCase(f"{name}_{place:03d}", image, labels)

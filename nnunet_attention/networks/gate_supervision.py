@@ -1,0 +1,159 @@
+"""Teaches attention gates where to look: a loss on their coefficients against the foreground."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_POOLING = {2: functional.adaptive_max_pool2d, 3: functional.adaptive_max_pool3d}
+_DILATION = {2: functional.max_pool2d, 3: functional.max_pool3d}
+# The least that a logarithm is taken of. Half precision knows nothing between this and 0 beside 1,
+# so that without it a saturated gate's loss would be infinite.
+_LEAST = 1e-3
+
+
+class SupervisedGatesLoss(nn.Module):
+    """Adds a loss on the gates' coefficients to a segmentation loss.
+
+    The network gives out `(prediction, coefficients)` where its decoder's
+    `coefficients_in_training` is set, and `prediction` alone otherwise, as in validation; for that,
+    and with a weight of 0, this is the segmentation loss and nothing else.
+
+    Args:
+        segmentation_loss: nnU-Net's, called with a prediction and its target.
+        border: see `foreground_on_grid`.
+        over_batch: balance foreground and background over the batch (nnU-Net's `batch_dice`)
+            rather than in each image.
+        regions: whether targets have a channel for each region rather than one of labels.
+        ignore_label: the label that is not to be learned from, or None; with regions, the last
+            channel marks it.
+
+    Attributes:
+        weight: what the mean of the gates' losses is multiplied by.
+
+    References:
+        Wang et al., Automatic Segmentation of Vestibular Schwannoma from T2-Weighted MRI by Deep
+        Spatial Attention with Hardness-Weighted Loss, MICCAI 2019, pp. 264-272, supervise attention
+        maps by the segmentation. The balance, the border and the weight that falls are ours.
+    """
+
+    def __init__(
+        self,
+        segmentation_loss: nn.Module,
+        *,
+        border: int = 1,
+        over_batch: bool = False,
+        regions: bool = False,
+        ignore_label: int | None = None,
+    ):
+        super().__init__()
+        self.segmentation_loss = segmentation_loss
+        self.border = border
+        self.over_batch = over_batch
+        self.regions = regions
+        self.ignore_label = ignore_label
+        self.weight = 0.0
+        self._gates_losses: list[Tensor] = []
+
+    def forward(self, output, target) -> Tensor:
+        """Compute the loss of what the network gave out.
+
+        Shape:
+            - output: logits (B, num_classes, *S) or, with deep supervision, a list of them; or a
+              tuple of that and the coefficients, each (B, 1, *S) on its skip's grid
+            - target: (B, 1, *S), with regions (B, R, *S); with deep supervision a list of them,
+              the highest resolution first
+        """
+        if not isinstance(output, tuple):
+            return self.segmentation_loss(output, target)
+        prediction, coefficients = output
+        loss = self.segmentation_loss(prediction, target)
+        if self.weight == 0:
+            return loss
+        foreground, ignored = self._masks(target[0] if isinstance(target, list) else target)
+        gates_loss = torch.stack(
+            [
+                balanced_cross_entropy(
+                    one_gate,
+                    *foreground_on_grid(foreground, ignored, one_gate.shape[2:], self.border),
+                    over_batch=self.over_batch,
+                )
+                for one_gate in coefficients
+            ]
+        ).mean()
+        self._gates_losses.append(gates_loss.detach())
+        return loss + self.weight * gates_loss
+
+    def take_mean(self) -> float | None:
+        """Return the gates' mean loss since this was last asked; None if there was none."""
+        losses, self._gates_losses = self._gates_losses, []
+        return torch.stack(losses).mean().item() if losses else None
+
+    def _masks(self, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        if not self.regions:
+            ignored = None if self.ignore_label is None else target == self.ignore_label
+            foreground = target > 0
+            return (foreground if ignored is None else foreground & ~ignored), ignored
+        if self.ignore_label is None:
+            return (target > 0).any(1, keepdim=True), None
+        ignored = target[:, -1:] > 0
+        return (target[:, :-1] > 0).any(1, keepdim=True) & ~ignored, ignored
+
+
+@torch.no_grad()
+def foreground_on_grid(
+    foreground: Tensor, ignored: Tensor | None, grid: Sequence[int], border: int
+) -> tuple[Tensor, Tensor]:
+    """Bring the foreground to a gate's grid.
+
+    A voxel of the grid is foreground where any voxel of its window is, and where another within
+    `border` voxels along every axis is: what a boundary is told by lies on both sides of it.
+    Ignored voxels may be anything, so that what they, with their border, alone could make
+    foreground is unknown.
+
+    Args:
+        foreground: (B, 1, *S), boolean.
+        ignored: (B, 1, *S), boolean, or None for nothing.
+        grid: *G, at most S along every axis.
+        border: in voxels of the grid; 0 for none.
+
+    Returns:
+        Inside and outside, (B, 1, *G) of 0 and 1 in 32 bits; unknown voxels are 0 in both.
+    """
+
+    def spread(mask: Tensor) -> Tensor:
+        pooled = _POOLING[len(grid)](mask.float(), tuple(grid))
+        if border:
+            pooled = _DILATION[len(grid)](pooled, 2 * border + 1, stride=1, padding=border)
+        return pooled
+
+    inside = spread(foreground)
+    outside = 1 - inside
+    if ignored is not None:
+        outside = outside * (1 - spread(ignored))
+    return inside, outside
+
+
+def balanced_cross_entropy(
+    coefficients: Tensor, inside: Tensor, outside: Tensor, *, over_batch: bool = False
+) -> Tensor:
+    """Compare coefficients with 1 inside and 0 outside; both sides count alike.
+
+    The mean of -log(alpha) inside and the mean of -log(1 - alpha) outside, half of each; a side
+    that has no voxel counts nothing. Computed in 32 bits, also under autocast.
+
+    Args:
+        coefficients: alpha, (B, 1, *G), in [0, 1].
+        inside: (B, 1, *G) of 0 and 1.
+        outside: likewise; where both are 0, nothing is asked for.
+        over_batch: take the means over the batch rather than over each image, whose results are
+            then averaged.
+    """
+    alpha = coefficients.float()
+    axes = tuple(range(0 if over_batch else 1, alpha.ndim))
+    loss = alpha.new_zeros(())
+    for probability, mask in ((alpha, inside), (1 - alpha, outside)):
+        penalty = -torch.log(_LEAST + (1 - _LEAST) * probability) * mask
+        loss = loss + 0.5 * (penalty.sum(axes) / mask.sum(axes).clamp(min=1)).mean()
+    return loss
