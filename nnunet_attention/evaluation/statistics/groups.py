@@ -16,7 +16,9 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.statistics.comparisons import (
     CONFIDENCE,
     INTERVAL_RESAMPLES,
+    Summary,
     bootstrap_interval,
+    summaries_of,
 )
 from nnunet_attention.evaluation.statistics.resampling import draw_counts
 
@@ -194,6 +196,33 @@ def group_means(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     members = np.zeros((len(numbers), len(sizes)))
     members[np.arange(len(numbers)), numbers] = 1 / sizes[numbers]
     return values @ members
+
+
+def summarise_groups(
+    values: np.ndarray, groups: Sequence[str], seed: int | Sequence[int]
+) -> list[Summary | None]:
+    """Describe each row over groups, each of which counts by the mean of its defined cases.
+
+    Args:
+        values: (rows, cases); NaN where undefined, so that rows may have different groups.
+        groups: of each case.
+        seed: of the bootstrap; rows with the same groups see the same resamples.
+
+    Returns:
+        None for a row without a defined case.
+    """
+    means = pd.DataFrame(np.transpose(values)).groupby(list(groups)).mean().to_numpy().T
+    alike: dict[bytes, list[int]] = {}
+    for row, defined in enumerate(~np.isnan(means)):
+        if defined.any():
+            alike.setdefault(defined.tobytes(), []).append(row)
+    summaries: list[Summary | None] = [None] * len(means)
+    for rows in alike.values():
+        of_groups = means[rows][:, ~np.isnan(means[rows[0]])]
+        found = summaries_of(of_groups, *group_interval(of_groups, seed))
+        for row, summary in zip(rows, found, strict=True):
+            summaries[row] = summary
+    return summaries
 
 
 def group_interval(

@@ -22,6 +22,7 @@ from nnunet_attention.evaluation.statistics.groups import (
     groups_by_pattern,
     looks_grouped,
     read_groups,
+    summarise_groups,
 )
 
 REFERENCE = ROOT / "msd_cv_reference"
@@ -247,3 +248,28 @@ def test_a_table_of_more_cases_will_do_for_a_part_of_them(tmp_path):
     (tmp_path / "groups.csv").write_text(GOOD)
     groups = read_groups(tmp_path / "groups.csv", ["p1_a", "p2_a"], others=True)
     assert groups == {"p1_a": "one", "p2_a": "two"}
+
+
+def test_each_row_counts_the_groups_in_which_it_is_defined():
+    groups = ["p2", "p1", "p2", "p3", "p1"]
+    values = np.array(
+        [
+            [0.9, 0.5, 0.7, 0.2, 0.6],  # p1 .55, p2 .8, p3 .2
+            [0.9, np.nan, np.nan, np.nan, 0.6],  # p1 .6, p2 .9
+            [np.nan] * 5,
+        ]
+    )
+    all_three, two, none = summarise_groups(values, groups, seed=3)
+    assert (all_three.n, two.n, none) == (3, 2, None)
+    assert all_three.mean == pytest.approx((0.55 + 0.8 + 0.2) / 3)
+    assert all_three.median == pytest.approx(0.55)
+    assert two.mean == pytest.approx(0.75)
+    assert two.sd == pytest.approx(0.15 * np.sqrt(2))
+    low, high = group_interval(np.array([[0.55, 0.8, 0.2]]), seed=3)
+    assert (all_three.low, all_three.high) == (pytest.approx(low[0]), pytest.approx(high[0]))
+
+
+def test_a_single_group_has_a_mean_and_no_interval():
+    (only,) = summarise_groups(np.array([[0.2, 0.4]]), ["p1", "p1"], seed=0)
+    assert (only.n, only.sd, only.low, only.high) == (1, None, None, None)
+    assert only.mean == pytest.approx(0.3)
