@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -401,15 +401,10 @@ def make_leaderboard(plan: CrossvalPlan, folders: Folders, root: Path) -> None:
         plan.models,
         repeats=_later_results(plan, folders),
     )
-    show_leaderboard(request, root / "leaderboard", groups=_groups_of(plan))
-
-
-def _groups_of(plan: CrossvalPlan) -> Callable[[Collection[str]], dict[str, str]] | None:
-    """Return what finds the groups that the plan was made with; the file may by now be another."""
-    if plan.groups is None:
-        return None
-    groups = {case: name for known in plan.groups.values() for case, name in known.items()}
-    return lambda cases: {case: groups[case] for case in cases if case in groups}
+    # Those that the plan was made with: the file may by now be another.
+    groups = plan.groups
+    reader = None if groups is None else lambda cases: groups
+    show_leaderboard(request, root / "leaderboard", groups=reader)
 
 
 def _later_results(plan: CrossvalPlan, folders: Folders) -> tuple[Path, ...]:

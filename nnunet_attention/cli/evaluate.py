@@ -5,7 +5,7 @@ import math
 import sys
 from pathlib import Path
 
-from nnunet_attention.cli.group_arguments import add_groups, groups_reader
+from nnunet_attention.cli.group_arguments import add_groups, reader_of_cases
 from nnunet_attention.cli.shared_arguments import (
     add_processes,
     add_tolerances,
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or prediction / SUMMARY
     names = {str(label): name for label, name in scheme.names.items()}
     # Of those that are predicted, a file of all cases says more than is needed.
-    groups = groups_reader(arguments.groups, arguments.group_by, others=arguments.chill)
+    groups = reader_of_cases(arguments.groups, arguments.group_by, others=arguments.chill)
     with progress_bar("evaluating cases") as on_progress:
         summary = evaluate_folder(
             ground_truth,
