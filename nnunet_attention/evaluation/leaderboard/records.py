@@ -92,7 +92,7 @@ def _row(row: Row, settings: Settings) -> dict:
                 **asdict(entry.summary),
                 "best": entry.best,
                 "mark": entry.mark,
-                **_trainings(entry.repeated),
+                **trainings_record(entry.repeated),
                 "standings": {
                     method: asdict(standing) for method, standing in entry.standings.items()
                 },
@@ -105,7 +105,7 @@ def _row(row: Row, settings: Settings) -> dict:
                 "second": pair.second,
                 **asdict(pair.comparison),
                 "adjusted_p_value": pair.adjusted_p_value,
-                **_trainings(pair.repeated),
+                **trainings_record(pair.repeated),
                 **_assessment(pair.assessment),
             }
             for pair in row.pairs
@@ -114,7 +114,7 @@ def _row(row: Row, settings: Settings) -> dict:
     }
 
 
-def _trainings(repeated: Repeated | None) -> dict:
+def trainings_record(repeated: Repeated | None) -> dict:
     """Return what several trainings tell; nothing where a model was trained once."""
     if repeated is None:
         return {}
