@@ -243,12 +243,21 @@ class PaperTable:
             "apart from their mean). S2S distance: average symmetric surface distance. Undefined "
             f"values: policy '{self.board.settings.policy}'. Inference: mean seconds from one case "
             "to the next in nnU-Net's validation, with sliding window and mirroring."
+            f"{self._trained_once()}"
         )
 
     def _trainings(self) -> str:
         """Say how often methods were trained; nothing where that was once."""
         count = max(self.board.trainings.values())
         return "" if count == 1 else f", of means over {count} trainings"
+
+    def _trained_once(self) -> str:
+        """Say what p-values do not tell; nothing where there are none, or several trainings."""
+        counts = self.board.trainings
+        if len(counts) == 1 or max(counts.values()) > 1:
+            return ""
+        unit = self.board.settings.unit
+        return f" One training each: p-values hold for other {unit}s, not for other trainings."
 
     def record(self) -> dict:
         """Return everything, for JSON."""

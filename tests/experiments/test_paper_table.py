@@ -217,6 +217,7 @@ def test_trainings_and_patients_are_told_in_caption_and_tables(repeated):
         "trainings. Bold: significantly better than U-Net (p < 0.05; t test over trainings and "
         "groups on the same groups, corrected by Holm's"
     )
+    assert "One training" not in repeated.caption()
     assert repeated.p_values().heading[3] == "n (cases)"
     assert repeated.p_values().rows[0][3].text == "9 (10)"
     spreads = repeated.spreads()
@@ -239,3 +240,6 @@ def test_a_difference_over_trainings_has_the_method_first(repeated):
 def test_without_repeats_there_is_no_table_of_spreads(transfer):
     assert transfer.spreads() is None
     assert "Mean and standard deviation over cases. Bold" in transfer.caption()
+    assert transfer.caption().endswith(
+        "One training each: p-values hold for other cases, not for other trainings."
+    )
