@@ -30,6 +30,7 @@ from nnunet_attention.nnunet.model_folders import ALL
 
 if TYPE_CHECKING:
     from nnunet_attention.crossval import CrossvalPlan, Folders, Outcome, SlurmSettings
+    from nnunet_attention.evaluation.statistics.groups import GroupsReader
 
 HELP = (
     "cross-validate models on data sets: make what is missing of fingerprint, plans, "
@@ -421,10 +422,17 @@ def make_leaderboard(plan: CrossvalPlan, folders: Folders, root: Path) -> None:
         plan.models,
         repeats=_later_results(plan, folders),
     )
-    # Those that the plan was made with: the file may by now be another.
-    groups = plan.groups
-    reader = None if groups is None else lambda cases: groups
-    show_leaderboard(request, root / "leaderboard", groups=reader)
+    show_leaderboard(request, root / "leaderboard", groups=_groups_of(plan))
+
+
+def _groups_of(plan: CrossvalPlan) -> GroupsReader | None:
+    """Return what finds the groups that the plan was made with; the file may by now be another."""
+    known = plan.groups
+    if known is None:
+        return None
+    return lambda cases: {
+        dataset: {case: known[dataset][case] for case in some} for dataset, some in cases.items()
+    }
 
 
 def _later_results(plan: CrossvalPlan, folders: Folders) -> tuple[Path, ...]:

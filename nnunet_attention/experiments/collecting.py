@@ -16,6 +16,7 @@ from nnunet_attention.evaluation.leaderboard.building import Settings, build_lea
 from nnunet_attention.evaluation.leaderboard.costs import Cost, mean_cost, read_cost
 from nnunet_attention.evaluation.metrics.table import REPEAT
 from nnunet_attention.experiments.paper_table import PAPER_METRICS, PaperTable
+from nnunet_attention.experiments.predicting import ONLY_FOLD
 from nnunet_attention.experiments.stages import Arm, Experiment
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import Folders
@@ -70,7 +71,12 @@ def collect(
             on_progress=on_progress,
         )
         frame = frame[frame["metric"].isin(PAPER_METRICS)].assign(dataset=arm.setting)
-        frames.append(frame.assign(**{REPEAT: arm.repeat - 1}) if is_repeated else frame)
+        if is_repeated:
+            frame = frame.assign(**{REPEAT: arm.repeat - 1})
+            if arm.shares_training:
+                # Trainings of different folds count as independent of each other.
+                frame = frame.assign(fold=int(ONLY_FOLD))
+        frames.append(frame)
         key = (arm.setting, experiment.configuration, arm.method)
         # A method has as many parameters in each training.
         costs.setdefault(key, []).append(

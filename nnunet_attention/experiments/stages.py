@@ -110,6 +110,8 @@ class Arm:
         folds: Numbers of the folds; None: all of the data set's splits.
         elsewhere: Where the results are, if not in nnUNet_results.
         repeat: Training of the method, counted from 1.
+        shares_training: Whether its folds start from one pre-training, so that a repeat of all
+            folds is a single training to the statistics.
     """
 
     setting: str
@@ -120,6 +122,7 @@ class Arm:
     folds: tuple[str, ...] | None
     elsewhere: Elsewhere | None = None
     repeat: int = 1
+    shares_training: bool = False
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def transfer(plan: CrossvalPlan, folders: Folders, root: Path) -> Experiment:
             before.append(
                 Arm(_BEFORE, method, target, trainer, plans, (ONLY_FOLD,), elsewhere, repeat)
             )
-            after.append(Arm(_AFTER, method, target, *tuned, plan.folds, None, repeat))
+            after.append(Arm(_AFTER, method, target, *tuned, plan.folds, None, repeat, True))
             scratch.append(Arm(_SCRATCH, method, target, *model, plan.folds, None, repeat))
     stages.append(Trainings("scratch", to_target))
 

@@ -78,6 +78,7 @@ def test_a_repeat_is_a_chain_of_its_own_from_pre_training_to_fine_tuning(folders
     assert tuning.plan.pretrained_weights == model / "fold_all" / "checkpoint_final.pth"
     arms = [(arm.setting, arm.repeat) for arm in experiment.arms if arm.method == "U-Net"]
     assert arms == [(name, k) for name in ("before", "after", "scratch") for k in (1, 2)]
+    assert {arm.setting for arm in experiment.arms if arm.shares_training} == {"after"}
     assert experiment.groups_of_settings == dict.fromkeys(
         ("before", "after", "scratch"), groups[TARGET]
     )

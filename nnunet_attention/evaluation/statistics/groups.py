@@ -119,6 +119,13 @@ def read_groups_by_dataset(
         found = {}
         for dataset, of_dataset in cases.items():
             rows = table[[_names(text, dataset) for text in table[DATASET_COLUMN]]]
+            if rows.empty:
+                others_named = ", ".join(dict.fromkeys(table[DATASET_COLUMN]))
+                raise CommandError(
+                    f"{option}: no row is for {dataset}, as its column {DATASET_COLUMN} has "
+                    f"{others_named or 'no name'}; give full names or numbers there, or another "
+                    "heading"
+                )
             where = f"{option}, {dataset}"
             known = _groups_in(where, rows, "keep one row for each")
             _refuse_others(where, rows, of_dataset, others)
