@@ -162,7 +162,9 @@ def train(arguments) -> None:
             raise
         worker = subprocess.Popen(["sleep", "300"])
         device = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
-        note(journal, f"begin {' '.join(arguments)} on {device}")
+        seed = os.environ.get("NNUNET_ATTENTION_SEED")
+        seeded = "" if seed is None else f", seed {seed}"
+        note(journal, f"begin {' '.join(arguments)} on {device}{seeded}")
         if "--val" not in arguments:
             train_epochs(folder, model, plans, dataset, log, journal, "--c" in arguments)
         load(folder / "checkpoint_final.pth")

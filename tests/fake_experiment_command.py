@@ -1,7 +1,8 @@
 """The fake commands with whole images: predictions that a test has laid ready are copied.
 
 They lie in RAW/../predictions/TRAINER, or TRAINER__PLANS, with the counts of their summary beside
-them, or where FAKE_READY says; nnU-Net's tools for transfer are here too.
+them, or where FAKE_READY says; for a repeat in RAW/../predictions/repeat_K/TRAINER, where there
+is one. nnU-Net's tools for transfer are here too.
 """
 
 import os
@@ -33,8 +34,12 @@ def main() -> None:
 
 
 def ready_folder(trainer: str, plans: str) -> Path:
-    special = READY / f"{trainer}__{plans}"
-    return special if special.is_dir() else READY / trainer
+    places = [
+        place / name
+        for place in (READY / fake.RESULTS.name, READY)
+        for name in (f"{trainer}__{plans}", trainer)
+    ]
+    return next(place for place in places if place.is_dir())
 
 
 def validate(folder, model, names, log, chosen) -> None:

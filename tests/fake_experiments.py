@@ -41,7 +41,10 @@ class FakeExperiments(FakeNnunet):
         return 4 + number % 3
 
     def lay_ready(self, model: str, missed: list[int]) -> None:
-        """Predictions of a trainer, or TRAINER__PLANS, that miss so many slices of each case."""
+        """Predictions of a trainer, or TRAINER__PLANS, that miss so many slices of each case.
+
+        With repeat_K/ before it those of a later repeat, which are else those of the first.
+        """
         folder = self.root / "predictions" / model
         folder.mkdir(parents=True)
         counts = {}

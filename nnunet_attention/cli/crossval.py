@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from nnunet_attention.nnunet.model_folders import ALL
 
 if TYPE_CHECKING:
     from nnunet_attention.crossval import CrossvalPlan, Folders, Outcome, SlurmSettings
+    from nnunet_attention.evaluation.statistics.groups import GroupsReader
 
 HELP = (
     "cross-validate models on data sets: make what is missing of fingerprint, plans, "
@@ -55,28 +56,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint that every fold starts from",
     )
     add_npz(parser)
-    parser.add_argument(
-        "--repeats", type=positive, default=1, metavar="N",
-        help="train each fold so often (default: 1); the second time and later in "
-        "nnUNet_results/repeats/repeat_K, which nnU-Net's commands read as their nnUNet_results",
-    )  # fmt: skip
+    add_repeats(parser)
     parser.add_argument(
         "--seed", type=not_negative, metavar="N",
         help="of this package's trainers in the first repeat, and one more in each later one "
         "(default: NNUNET_ATTENTION_SEED, and without it they are not seeded; stock trainers never "
         "are)",
     )  # fmt: skip
-    add_groups(parser)
-    parser.add_argument(
-        "--keep-splits", action="store_true",
-        help="go on with a splits_final.json that tears groups apart, which is else refused",
-    )  # fmt: skip
+    add_groups_of_splits(parser)
     add_execution_arguments(parser)
     parser.add_argument(
         "--no-leaderboard",
         action="store_true",
         help="stop before the leaderboard, for instance where other folds run elsewhere",
     )
+
+
+def add_repeats(parser: argparse.ArgumentParser) -> None:
+    """Add `--repeats`, by default 1."""
+    parser.add_argument(
+        "--repeats", type=positive, default=1, metavar="N",
+        help="train each fold so often (default: 1); the second time and later in "
+        "nnUNet_results/repeats/repeat_K, which nnU-Net's commands read as their nnUNet_results",
+    )  # fmt: skip
+
+
+def add_groups_of_splits(parser: argparse.ArgumentParser) -> None:
+    """Add which cases belong together, and `--keep-splits`; see `grouped`."""
+    add_groups(parser)
+    parser.add_argument(
+        "--keep-splits", action="store_true",
+        help="go on with a splits_final.json that tears groups apart, which is else refused",
+    )  # fmt: skip
 
 
 def add_execution_arguments(
@@ -252,8 +263,19 @@ def repeated(plan: CrossvalPlan, arguments: argparse.Namespace) -> CrossvalPlan:
     return replace(plan, repeats=arguments.repeats, seed=arguments.seed)
 
 
-def grouped(plan: CrossvalPlan, arguments: argparse.Namespace, folders: Folders) -> CrossvalPlan:
+def grouped(
+    plan: CrossvalPlan,
+    arguments: argparse.Namespace,
+    folders: Folders,
+    datasets: Sequence[str] | None = None,
+) -> CrossvalPlan:
     """Return the plan with the groups that the arguments name, if any.
+
+    Args:
+        plan: without groups.
+        arguments: of `add_groups_of_splits`.
+        folders: nnU-Net's.
+        datasets: those that are divided into folds; None: all of the plan.
 
     Raises:
         CommandError: if they cannot be read, or would change nothing.
@@ -271,7 +293,7 @@ def grouped(plan: CrossvalPlan, arguments: argparse.Namespace, folders: Folders)
         )
         return plan
     plan = replace(plan, keep_splits=arguments.keep_splits)
-    return with_groups(plan, folders, reader)
+    return with_groups(plan, folders, reader, datasets)
 
 
 def print_missing(
@@ -282,16 +304,15 @@ def print_missing(
     group_options: Sequence[str] = (),
 ) -> None:
     """Print a line for each step that is missing, with its command."""
-    from nnunet_attention.crossval import missing_steps, notes
-    from nnunet_attention.nnunet.environment import RESULTS
+    from nnunet_attention.crossval import command_text, missing_steps, notes
 
     steps = missing_steps(plan, folders)
     for note in notes(plan, folders):
         print(f"note: {note}", file=sys.stderr)
     for number, step in enumerate(steps, 1):
-        command = shlex.join(step.command) if step.command else "(written by this command)"
-        if step.folders.results != folders.results:
-            command = f"{RESULTS}={shlex.quote(str(step.folders.results))} {command}"
+        command = "(written by this command)"
+        if step.command:
+            command = command_text(step.command, step.folders, folders)
         remark = f" [{step.remark}]" if step.remark else ""
         print(f"{number:3d}  {step.name}{remark}\n     {command}")
     if not with_leaderboard:
@@ -404,12 +425,14 @@ def make_leaderboard(plan: CrossvalPlan, folders: Folders, root: Path) -> None:
     show_leaderboard(request, root / "leaderboard", groups=_groups_of(plan))
 
 
-def _groups_of(plan: CrossvalPlan) -> Callable[[Collection[str]], dict[str, str]] | None:
+def _groups_of(plan: CrossvalPlan) -> GroupsReader | None:
     """Return what finds the groups that the plan was made with; the file may by now be another."""
-    if plan.groups is None:
+    known = plan.groups
+    if known is None:
         return None
-    groups = {case: name for known in plan.groups.values() for case, name in known.items()}
-    return lambda cases: {case: groups[case] for case in cases if case in groups}
+    return lambda cases: {
+        dataset: {case: known[dataset][case] for case in some} for dataset, some in cases.items()
+    }
 
 
 def _later_results(plan: CrossvalPlan, folders: Folders) -> tuple[Path, ...]:

@@ -2,8 +2,10 @@
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
+from nnunet_attention.cli.group_arguments import add_groups, reader_of_cases
 from nnunet_attention.cli.shared_arguments import (
     add_processes,
     add_tolerances,
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-pfile", type=Path, metavar="FILE",
         help="plans.json; not needed, only checked for a label manager other than nnU-Net's own",
     )  # fmt: skip
+    add_groups(parser)
     add_processes(parser, "processes that work at a time")
     add_tolerances(parser)
     parser.add_argument(
@@ -71,8 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
     default_mm, by_label = parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM)
     output = arguments.output or prediction / SUMMARY
     names = {str(label): name for label, name in scheme.names.items()}
+    # Of those that are predicted, a file of all cases says more than is needed.
+    groups = reader_of_cases(arguments.groups, arguments.group_by, others=arguments.chill)
     with progress_bar("evaluating cases") as on_progress:
-        evaluate_folder(
+        summary = evaluate_folder(
             ground_truth,
             prediction,
             output,
@@ -83,7 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
             on_progress,
             # Shown even if by now the disk is full.
             on_summary=lambda summary: print_means(summary, names),
+            groups=groups,
         )
+    if groups is None:
+        note_likely_groups(summary)
     print(f"wrote {output}")
     return 0
 
@@ -103,24 +111,40 @@ def check_label_manager(path: Path) -> None:
         )
 
 
+def note_likely_groups(summary: dict) -> None:
+    """Tell, in a line, that the names of cases look grouped, if they do."""
+    from nnunet_attention.evaluation.statistics.groups import looks_grouped
+    from nnunet_attention.nnunet.summary_json import case_name
+
+    likely = looks_grouped(case_name(case["reference_file"]) for case in summary["metric_per_case"])
+    if likely is not None:
+        print(likely.note, file=sys.stderr)
+
+
 def print_means(summary: dict, names: dict[str, str]) -> None:
-    """Print a table of means over cases, and of how many cases each leaves out."""
+    """Print a table of means over cases or groups, and of how many cases each leaves out."""
     from rich.console import Console
 
     from nnunet_attention.evaluation import METRICS
     from nnunet_attention.evaluation.leaderboard.grid import Grid, rich_table
 
-    cases = summary["metric_per_case"]
+    cases, groups = summary["metric_per_case"], summary.get("groups")
+    means = summary["mean"] if groups is None else groups["mean"]
     rows = []
-    for key, means in summary["mean"].items():
+    for key in summary["mean"]:
         cells = []
         for metric in METRICS.values():
             values = [case["metrics"][key][metric.key] for case in cases]
             undefined = sum(math.isnan(value) for value in values)
-            cells.append(f"{means[metric.key]:.3f}" + (f" ({undefined})" if undefined else ""))
+            mean = means[key][metric.key]
+            text = f"{mean:.3f}" if groups is None else interval_text(mean)
+            cells.append(text + (f" ({undefined})" if undefined else ""))
         rows.append([names[key], *cells])
+    over = f"{len(cases)} cases"
+    if groups is not None:
+        over = f"{groups['number']} groups of {over}, with 95 % intervals"
     grid = Grid.of_texts(
-        f"means over {len(cases)} cases; in brackets: how many are undefined and left out",
+        f"means over {over}; in brackets: how many cases are undefined and left out",
         ["label", *(metric.key.replace("_", " ") for metric in METRICS.values())],
         rows,
         names=1,
@@ -130,3 +154,9 @@ def print_means(summary: dict, names: dict[str, str]) -> None:
     console.print(rich_table(grid, console.width, compact=True))
     tolerances = ", ".join(f"{names[k]} {mm:g}" for k, mm in summary["tolerance_mm"].items())
     console.print(f"tolerance of NSD, normalised surface Dice, in mm: {tolerances}", style="dim")
+
+
+def interval_text(mean: dict[str, float]) -> str:
+    """Return a mean and its interval; the mean alone where there is no interval."""
+    text = f"{mean['mean']:.3f}"
+    return text if math.isnan(mean["low"]) else f"{text} [{mean['low']:.3f}, {mean['high']:.3f}]"

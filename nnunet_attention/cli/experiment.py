@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_attention.cli.crossval import (
     add_execution_arguments,
+    add_groups_of_splits,
+    add_repeats,
     check_execution_arguments,
+    grouped,
     plan_of,
     slurm_settings,
 )
@@ -20,7 +24,6 @@ from nnunet_attention.cli.shared_arguments import (
     add_configurations,
     add_datasets,
     add_folds,
-    add_seed,
     add_trainers,
     add_undefined,
 )
@@ -66,8 +69,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="training-size: number of the data set that gets the two splits and links to the "
         "original's data (default: the first free one from 900 on)",
     )  # fmt: skip
+    add_groups_of_splits(parser)
+    add_repeats(parser)
+    parser.add_argument(
+        "--seed", type=not_negative, metavar="N",
+        help="seed of all bootstraps (default: 0), and of this package's trainers in the first "
+        "repeat, and one more in each later one (default: NNUNET_ATTENTION_SEED, and without it "
+        "they are not seeded)",
+    )  # fmt: skip
     add_undefined(parser)
-    add_seed(parser, "all bootstraps")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -81,7 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.folds = ["0"]
     arguments.npz, arguments.pretrained_weights = False, None
     folders = Folders.from_environment()
-    plan = plan_of(arguments)
+    plan = replace(plan_of(arguments), repeats=arguments.repeats, seed=arguments.seed)
+    # The first data set of a transfer is trained on as a whole.
+    divided = plan.datasets[1:] if arguments.experiment == "transfer" else plan.datasets
+    plan = grouped(plan, arguments, folders, divided)
     if arguments.dry_run:
         return _print_run_list(arguments, plan, folders)
     try:
@@ -108,7 +121,7 @@ def _run(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders) ->
         output=root,
         derived_number=arguments.derived_id,
         policy=arguments.undefined,
-        seed=arguments.seed,
+        seed=arguments.seed or 0,
         at_once=arguments.at_once or 1,
         slurm=slurm_settings(arguments) if arguments.slurm else None,
         count_parameters=known_parameters,
@@ -119,6 +132,10 @@ def _run(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders) ->
     console = Console()
     # A file has room for the table's columns.
     print_paper_table(result.table, console if console.is_terminal else Console(width=_FILE_WIDTH))
+    # Settings of one data set have the same cases.
+    likely = result.table.board.likely_groups().values()
+    for note in dict.fromkeys(found.note for found in likely):
+        print(note, file=sys.stderr)
     for path in result.files:
         print(f"wrote {path}")
     return 0
@@ -130,12 +147,17 @@ def _print_stage(number: int, stages: int, name: str) -> None:
 
 def _print_run_list(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders) -> int:
     """Print every stage that is not done, with its commands as far as they are known."""
-    from nnunet_attention.crossval import check_names
+    from nnunet_attention.crossval import check_names, notes
     from nnunet_attention.experiments import lay_out, run_list
+    from nnunet_attention.experiments.stages import Trainings
 
     check_names(plan, folders)
     root = _root(arguments, plan, folders)
     experiment = lay_out(arguments.experiment, plan, folders, root, arguments.derived_id)
+    trained = [stage for stage in experiment.stages if isinstance(stage, Trainings)]
+    found = [note for stage in trained for note in notes(stage.plan, stage.folders(folders))]
+    for note in dict.fromkeys(found):
+        print(f"note: {note}", file=sys.stderr)
     for name, commands in run_list(experiment, folders):
         print(name)
         for command in commands:

@@ -1,10 +1,17 @@
 """Adds `--groups` and `--group-by`, and reads them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_attention.cli.shared_arguments import Parser
 from nnunet_attention.errors import CommandError
+
+if TYPE_CHECKING:
+    from nnunet_attention.evaluation.statistics.groups import GroupsReader
 
 
 def add_groups(parser: Parser) -> None:
@@ -12,7 +19,7 @@ def add_groups(parser: Parser) -> None:
     parser.add_argument(
         "--groups", type=Path, metavar="FILE.csv",
         help="cases that belong together, such as the images of one patient: a CSV file with the "
-        "columns case and group",
+        "columns case and group and, where data sets have cases of the same names, dataset",
     )  # fmt: skip
     parser.add_argument(
         "--group-by", metavar="REGEX",
@@ -23,8 +30,8 @@ def add_groups(parser: Parser) -> None:
 
 def groups_reader(
     file: Path | None, pattern: str | None, others: bool = False
-) -> Callable[[Collection[str]], dict[str, str]] | None:
-    """Return what finds the group of each of some cases; None where neither option was given.
+) -> GroupsReader | None:
+    """Return what finds the groups of data sets' cases; None where neither option was given.
 
     Args:
         file: of `--groups`.
@@ -34,12 +41,35 @@ def groups_reader(
     Raises:
         CommandError: if both are given.
     """
+    from nnunet_attention.evaluation.statistics.groups import (
+        groups_by_pattern_and_dataset,
+        read_groups_by_dataset,
+    )
+
+    _refuse_both(file, pattern)
+    if file is not None:
+        return partial(read_groups_by_dataset, file, others=others)
+    return None if pattern is None else partial(groups_by_pattern_and_dataset, pattern)
+
+
+def reader_of_cases(
+    file: Path | None, pattern: str | None, others: bool = False
+) -> Callable[[Collection[str]], dict[str, str]] | None:
+    """Return what finds the groups of cases whose data set is of no account.
+
+    The arguments are those of `groups_reader`.
+
+    Raises:
+        CommandError: if both are given.
+    """
     from nnunet_attention.evaluation.statistics.groups import groups_by_pattern, read_groups
 
+    _refuse_both(file, pattern)
+    if file is not None:
+        return partial(read_groups, file, others=others)
+    return None if pattern is None else partial(groups_by_pattern, pattern)
+
+
+def _refuse_both(file: Path | None, pattern: str | None) -> None:
     if file is not None and pattern is not None:
         raise CommandError("--groups and --group-by both say which cases belong together; give one")
-    if file is not None:
-        return lambda cases: read_groups(file, cases, others)
-    if pattern is not None:
-        return lambda cases: groups_by_pattern(pattern, cases)
-    return None

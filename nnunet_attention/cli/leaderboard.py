@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from nnunet_attention.evaluation.metrics.definitions import OVERLAP_METRICS, SUR
 
 if TYPE_CHECKING:
     from nnunet_attention.evaluation import Request, Settings, Surfaces
+    from nnunet_attention.evaluation.statistics.groups import GroupsReader
 
 HELP = (
     "compare cross-validated models: tables, confidence intervals, paired tests, rankings and "
@@ -161,7 +161,7 @@ def show_leaderboard(
     output: Path,
     settings: Settings | None = None,
     surfaces: Surfaces | None = None,
-    groups: Callable[[Collection[str]], dict[str, str]] | None = None,
+    groups: GroupsReader | None = None,
 ) -> None:
     """Make a leaderboard, print it and name its files; see `make_leaderboard`."""
     from rich.console import Console

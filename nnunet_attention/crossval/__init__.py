@@ -6,6 +6,7 @@ from nnunet_attention.crossval.named import check_names
 from nnunet_attention.crossval.plan import CrossvalPlan
 from nnunet_attention.crossval.running import default_output, run
 from nnunet_attention.crossval.steps import CrossvalStep, FoldStep
+from nnunet_attention.crossval.steps.base import command_text
 from nnunet_attention.crossval.steps.fold import state_of
 from nnunet_attention.jobs.launch import Outcome
 from nnunet_attention.jobs.slurm import SlurmSettings
@@ -23,6 +24,7 @@ __all__ = [
     "SlurmSettings",
     "all_runs",
     "check_names",
+    "command_text",
     "default_output",
     "missing_steps",
     "notes",

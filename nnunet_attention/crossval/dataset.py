@@ -105,7 +105,7 @@ class Dataset:
     @property
     def groups(self) -> Mapping[str, str] | None:
         """Return the groups by case; None where each case is by itself."""
-        return None if self.plan.groups is None else self.plan.groups[self.name]
+        return None if self.plan.groups is None else self.plan.groups.get(self.name)
 
     @cached_property
     def plans(self) -> dict[str, dict | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from nnunet_attention.crossval.dataset import Dataset
@@ -15,23 +15,24 @@ from nnunet_attention.nnunet.model_folders import ALL
 def with_groups(
     plan: CrossvalPlan,
     folders: Folders,
-    reader: Callable[[Collection[str]], Mapping[str, str]],
+    reader: Callable[[Mapping[str, Collection[str]]], Mapping[str, Mapping[str, str]]],
+    datasets: Sequence[str] | None = None,
 ) -> CrossvalPlan:
     """Return the plan with the groups of its data sets' cases.
 
     Args:
         plan: without groups.
         folders: nnU-Net's.
-        reader: returns the group of each of the cases of all data sets together, such as
-            `functools.partial(groups_by_pattern, pattern)`.
+        reader: given the cases of each data set, returns the group of each by data set and case,
+            such as `functools.partial(groups_by_pattern_and_dataset, pattern)`.
+        datasets: those that are divided into folds; None: all of the plan.
 
     Raises:
         CommandError: if a data set or its cases are not there, or the groups cannot be read.
     """
-    cases = {name: _cases_of(Dataset(plan, folders, name)) for name in plan.datasets}
-    groups = reader(list(dict.fromkeys(case for some in cases.values() for case in some)))
-    of_datasets = {name: {case: groups[case] for case in some} for name, some in cases.items()}
-    return replace(plan, groups=of_datasets)
+    divided = plan.datasets if datasets is None else datasets
+    cases = {name: _cases_of(Dataset(plan, folders, name)) for name in divided}
+    return replace(plan, groups=reader(cases))
 
 
 def notes(plan: CrossvalPlan, folders: Folders) -> list[str]:

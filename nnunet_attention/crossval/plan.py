@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nnunet_attention.allocator import variables_to_keep_memory
@@ -53,6 +53,14 @@ class CrossvalPlan:
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ValueError(f"repeats is {self.repeats}, and must be 1 or more")
+
+    def of_repeat(self, repeat: int) -> CrossvalPlan:
+        """Return the plan of one repeat alone, for that repeat's folders.
+
+        Raises:
+            CommandError: see `seed_of_repeat`.
+        """
+        return replace(self, repeats=1, seed=seed_of_repeat(self, repeat))
 
 
 def seed_of_repeat(plan: CrossvalPlan, repeat: int) -> int | None:

@@ -49,7 +49,12 @@ class CrossvalWork(Work):
         }
         repeats = range(1, self._plan.repeats + 1)
         ours = {repeat: seed_of_repeat(self._plan, repeat) for repeat in repeats}
-        named = [f"{seed} in repeat {repeat}" for repeat, seed in ours.items() if seed is not None]
+        several = self._plan.repeats > 1
+        named = [
+            f"{seed} in repeat {repeat}" if several else str(seed)
+            for repeat, seed in ours.items()
+            if seed is not None
+        ]
         if named:
             seeds["training by this package's trainers"] = ", ".join(named)
         return seeds

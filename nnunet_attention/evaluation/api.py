@@ -37,6 +37,12 @@ from nnunet_attention.evaluation.metrics.labels import (
 )
 from nnunet_attention.evaluation.metrics.table import COLUMNS, concatenate, recorded_tolerances
 from nnunet_attention.evaluation.statistics.definitions import DEFAULT_POLICY, POLICIES
+from nnunet_attention.evaluation.statistics.groups import (
+    groups_by_pattern,
+    groups_by_pattern_and_dataset,
+    read_groups,
+    read_groups_by_dataset,
+)
 from nnunet_attention.evaluation.statistics.policies import apply_policy, common_cases
 
 __all__ = [
@@ -66,8 +72,12 @@ __all__ = [
     "find_dataset",
     "find_dataset_json",
     "find_label_scheme",
+    "groups_by_pattern",
+    "groups_by_pattern_and_dataset",
     "label_names",
     "make_leaderboard",
+    "read_groups",
+    "read_groups_by_dataset",
     "read_named_results",
     "read_nnunet_results",
     "read_summary",

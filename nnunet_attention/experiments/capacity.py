@@ -11,6 +11,7 @@ from nnunet_attention.experiments.stages import (
     Trainings,
     configuration_of,
     method_titles,
+    repeats_of,
 )
 from nnunet_attention.nnunet.dataset_names import short_dataset_name
 
@@ -29,9 +30,10 @@ def capacity(plan: CrossvalPlan) -> Experiment:
     """
     methods = method_titles(plan.models)
     arms = tuple(
-        Arm(dataset, method, dataset, *model, plan.folds)
+        Arm(dataset, method, dataset, *model, plan.folds, repeat=repeat)
         for dataset in plan.datasets
         for model, method in methods.items()
+        for repeat in repeats_of(plan)
     )
 
     def layout() -> Layout:
@@ -39,4 +41,4 @@ def capacity(plan: CrossvalPlan) -> Experiment:
         return Layout("Capacity", settings, next(iter(methods.values())))
 
     stages = (Trainings("trainings", plan),)
-    return Experiment(CAPACITY, configuration_of(plan), stages, arms, layout)
+    return Experiment(CAPACITY, configuration_of(plan), stages, arms, layout, plan.groups)

@@ -13,8 +13,10 @@ from nnunet_attention.evaluation import (
     read_nnunet_results,
 )
 from nnunet_attention.evaluation.leaderboard.building import Settings, build_leaderboard
-from nnunet_attention.evaluation.leaderboard.costs import Cost, read_cost
+from nnunet_attention.evaluation.leaderboard.costs import Cost, mean_cost, read_cost
+from nnunet_attention.evaluation.metrics.table import REPEAT
 from nnunet_attention.experiments.paper_table import PAPER_METRICS, PaperTable
+from nnunet_attention.experiments.predicting import ONLY_FOLD
 from nnunet_attention.experiments.stages import Arm, Experiment
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import Folders
@@ -39,6 +41,8 @@ def collect(
 ) -> tuple[pd.DataFrame, Costs]:
     """Read all cases of all arms with the paper's metrics; settings stand as data sets.
 
+    Where arms are further trainings of a method, the column `REPEAT` numbers them from 0.
+
     Args:
         experiment: The experiment, whose stages are done.
         folders: nnU-Net's folders.
@@ -54,9 +58,10 @@ def collect(
         CommandError: If results are missing.
     """
     frames: list[pd.DataFrame] = []
-    costs: Costs = {}
+    costs: dict[tuple[str, str, str], list[Cost]] = {}
+    is_repeated = any(arm.repeat > 1 for arm in experiment.arms)
     for arm in experiment.arms:
-        results = _Results(arm, experiment.configuration, folders)
+        results = _Results(arm, experiment.configuration, folders.of_repeat(arm.repeat))
         frame = add_surface_metrics(
             results.read(),
             folders.references(arm.dataset),
@@ -66,10 +71,20 @@ def collect(
             on_progress=on_progress,
         )
         frame = frame[frame["metric"].isin(PAPER_METRICS)].assign(dataset=arm.setting)
+        if is_repeated:
+            frame = frame.assign(**{REPEAT: arm.repeat - 1})
+            if arm.shares_training:
+                # Trainings of different folds count as independent of each other.
+                frame = frame.assign(fold=int(ONLY_FOLD))
         frames.append(frame)
         key = (arm.setting, experiment.configuration, arm.method)
-        costs[key] = results.cost(count_parameters)
-    return concatenate(frames), costs
+        # A method has as many parameters in each training.
+        costs.setdefault(key, []).append(
+            results.cost(count_parameters if arm.repeat == 1 else None)
+        )
+    return concatenate(frames), {
+        key: mean_cost(of_trainings) for key, of_trainings in costs.items()
+    }
 
 
 def paper_table(
@@ -87,7 +102,8 @@ def paper_table(
     Returns:
         The table.
     """
-    board = build_leaderboard(frame, Settings(PAPER_METRICS, policy, seed), costs)
+    settings = Settings(PAPER_METRICS, policy, seed, groups=experiment.groups_of_settings)
+    board = build_leaderboard(frame, settings, costs)
     return PaperTable(board, experiment.layout())
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS, Leaderboard, Row
+from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS, Leaderboard, Pair, Row
 from nnunet_attention.evaluation.leaderboard.costs import Cost
 from nnunet_attention.evaluation.leaderboard.grid import (
     DASH,
@@ -21,10 +21,19 @@ from nnunet_attention.evaluation.leaderboard.grid import latex as tex
 from nnunet_attention.evaluation.leaderboard.grid import markdown as md
 from nnunet_attention.evaluation.leaderboard.grid.terminal import print_grid
 from nnunet_attention.evaluation.leaderboard.methods import versions
-from nnunet_attention.evaluation.leaderboard.records import settings_record
-from nnunet_attention.evaluation.leaderboard.tables import p_text, value_text
+from nnunet_attention.evaluation.leaderboard.records import settings_record, trainings_record
+from nnunet_attention.evaluation.leaderboard.tables import (
+    count_heading,
+    count_text,
+    p_text,
+    spread_text,
+    test_words,
+    units_in_words,
+    value_text,
+)
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.comparisons import Comparison, Summary
+from nnunet_attention.evaluation.statistics.repeats import Repeated
 from nnunet_attention.files import json_text, write_all
 
 if TYPE_CHECKING:
@@ -71,12 +80,18 @@ class Value:
         comparison: with the baseline, this method first; None for the baseline itself.
         adjusted_p_value: by Holm's method; None where there is no comparison.
         is_better: significantly so than the baseline.
+        count: of cases, or of groups with their cases in brackets, in words.
+        repeated: what several trainings of the method tell; None where it was trained once.
+        repeated_comparison: that of the difference, this method first.
     """
 
     summary: Summary
     comparison: Comparison | None
     adjusted_p_value: float | None
     is_better: bool
+    count: str
+    repeated: Repeated | None = None
+    repeated_comparison: Repeated | None = None
 
 
 class PaperTable:
@@ -117,14 +132,25 @@ class PaperTable:
         row = self._rows.get((setting, label, metric))
         if row is None or method not in row.entries:
             return None
-        comparison, p_value = _against(row, method, self.layout.baseline)
+        pair = _against(row, method, self.layout.baseline)
+        comparison = None if pair is None else pair.comparison
+        p_value = None if pair is None else pair.adjusted_p_value
         is_better = (
             comparison is not None
             and p_value is not None
             and p_value < _LEVEL
             and (comparison.mean_difference > 0) == METRICS[metric].higher_is_better
         )
-        return Value(row.entries[method].summary, comparison, p_value, is_better)
+        entry = row.entries[method]
+        return Value(
+            entry.summary,
+            comparison,
+            p_value,
+            is_better,
+            count_text(self.board, row),
+            entry.repeated,
+            None if pair is None else pair.repeated,
+        )
 
     def cost(self, setting: str, method: str) -> Cost:
         """Look up what a method costs in a setting; its parameters are the same in all."""
@@ -146,44 +172,92 @@ class PaperTable:
 
     def p_values(self) -> Grid | None:
         """Compare each method with the baseline; None where there is only the baseline."""
+        return self._by_method(
+            f"p-values against {self.layout.baseline}: raw (Holm)",
+            "p (Holm)",
+            lambda value, metric: _p_cell(value),
+            lambda method: method != self.layout.baseline,
+        )
+
+    def spreads(self) -> Grid | None:
+        """Put the spread between trainings beside that between cases; None without repeats."""
+        if max(self.board.trainings.values()) == 1:
+            return None
+        return self._by_method(
+            f"SD between the means of trainings (between {self.board.settings.unit}s)",
+            "SD",
+            _spread_cell,
+            lambda method: self.board.trainings[method] > 1,
+        )
+
+    def _by_method(
+        self,
+        title: str,
+        folded: str,
+        cell: Callable[[Value | None, str], Cell],
+        is_shown: Callable[[str], bool],
+    ) -> Grid | None:
+        """Return a grid with a row for each setting, label and method; None without rows.
+
+        Args:
+            title: Of the grid.
+            folded: Heading of its numbers where they stand below each other.
+            cell: Makes a cell of a value and a metric.
+            is_shown: Tells whether a method has rows.
+        """
         metrics = self.board.settings.metrics
         rows: list[tuple[Cell, ...]] = []
         groups: set[int] = set()
         for setting in self.settings:
             for label in self.labels:
-                for method in self.methods(setting):
+                for method in filter(is_shown, self.methods(setting)):
                     values = [self.value(setting, label, metric, method) for metric in metrics]
-                    if method == self.layout.baseline or not any(values):
+                    if not any(values):
                         continue
                     if not rows or rows[-1][0].text != self.layout.settings[setting]:
                         groups.add(len(rows))
-                    n = next(value.summary.n for value in values if value)
-                    names = (self.layout.settings[setting], label, method, str(n))
-                    rows.append((*map(Cell, names), *map(_p_cell, values)))
+                    n = next(value.count for value in values if value)
+                    names = (self.layout.settings[setting], label, method, n)
+                    cells = [cell(*pair) for pair in zip(values, metrics, strict=True)]
+                    rows.append((*map(Cell, names), *cells))
         if not rows:
             return None
-        heading = ("Setting", "Label", "Method", "n", *(TITLES[metric] for metric in metrics))
-        title = f"p-values against {self.layout.baseline}: raw (Holm)"
+        titles = (TITLES[metric] for metric in metrics)
         return Grid(
             title,
-            heading,
+            ("Setting", "Label", "Method", count_heading(self.board), *titles),
             tuple(rows),
             3,
             frozenset(groups),
             kept=4,
-            folded_heading=("Metric", "p (Holm)"),
+            folded_heading=("Metric", folded),
         )
 
     def caption(self) -> str:
         """Say what the numbers are."""
         return (
-            "Mean and standard deviation over cases. Bold: significantly better than "
-            f"{self.layout.baseline} (p < {_LEVEL:g}; two-sided Wilcoxon signed-rank test on the "
-            "same cases, corrected by Holm's method for all tests of the metric, single labels "
+            f"Mean and standard deviation over {units_in_words(self.board)}{self._trainings()}. "
+            f"Bold: significantly better than {self.layout.baseline} (p < {_LEVEL:g}; "
+            f"{test_words(self.board)} on the same {self.board.settings.unit}s, corrected by "
+            "Holm's method for all tests of the metric, single labels "
             "apart from their mean). S2S distance: average symmetric surface distance. Undefined "
             f"values: policy '{self.board.settings.policy}'. Inference: mean seconds from one case "
             "to the next in nnU-Net's validation, with sliding window and mirroring."
+            f"{self._trained_once()}"
         )
+
+    def _trainings(self) -> str:
+        """Say how often methods were trained; nothing where that was once."""
+        count = max(self.board.trainings.values())
+        return "" if count == 1 else f", of means over {count} trainings"
+
+    def _trained_once(self) -> str:
+        """Say what p-values do not tell; nothing where there are none, or several trainings."""
+        counts = self.board.trainings
+        if len(counts) == 1 or max(counts.values()) > 1:
+            return ""
+        unit = self.board.settings.unit
+        return f" One training each: p-values hold for other {unit}s, not for other trainings."
 
     def record(self) -> dict:
         """Return everything, for JSON."""
@@ -333,24 +407,33 @@ def as_latex(table: PaperTable) -> str:
 
 
 def _all_grids(table: PaperTable) -> list[Grid]:
-    p_values = table.p_values()
-    return [*table.grids(), *([] if p_values is None else [p_values])]
+    further = (table.p_values(), table.spreads())
+    return [*table.grids(), *(grid for grid in further if grid is not None)]
 
 
-def _against(row: Row, method: str, baseline: str) -> tuple[Comparison | None, float | None]:
-    """Return the comparison with the baseline, the method first, and its adjusted p-value."""
+def _against(row: Row, method: str, baseline: str) -> Pair | None:
+    """Return the comparison with the baseline, the method first; None for the baseline itself."""
     for pair in row.pairs:
         if (pair.first, pair.second) == (method, baseline):
-            return pair.comparison, pair.adjusted_p_value
+            return pair
         if (pair.first, pair.second) == (baseline, method):
-            return pair.comparison.turned(), pair.adjusted_p_value
-    return None, None
+            return replace(
+                pair,
+                first=method,
+                second=baseline,
+                comparison=pair.comparison.turned(),
+                repeated=None if pair.repeated is None else pair.repeated.turned(),
+            )
+    return None
 
 
 def _value_record(value: Value) -> dict:
     return {
         **asdict(value.summary),
-        "against_baseline": None if value.comparison is None else asdict(value.comparison),
+        **trainings_record(value.repeated),
+        "against_baseline": None
+        if value.comparison is None
+        else {**asdict(value.comparison), **trainings_record(value.repeated_comparison)},
         "adjusted_p_value": value.adjusted_p_value,
         "significantly_better": value.is_better,
     }
@@ -369,6 +452,15 @@ def _p_cell(value: Value | None) -> Cell:
         return Cell(DASH)
     raw, adjusted = p_text(value.comparison.p_value), p_text(value.adjusted_p_value)
     return Cell(f"{raw} ({adjusted})", bold=value.is_better)
+
+
+def _spread_cell(value: Value | None, metric: str) -> Cell:
+    if value is None or value.repeated is None:
+        return Cell(DASH)
+    of_trainings, of_units = (
+        spread_text(sd, metric) for sd in (value.repeated.training_sd, value.repeated.unit_sd)
+    )
+    return Cell(f"{of_trainings} ({of_units})")
 
 
 def _parameters(cost: Cost) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunet_attention.crossval import command_text
 from nnunet_attention.errors import CommandError
 from nnunet_attention.experiments.stages import Action
 from nnunet_attention.experiments.target_plans import moved_name
@@ -15,7 +16,8 @@ from nnunet_attention.files import remove
 from nnunet_attention.jobs.local import command_environment
 from nnunet_attention.jobs.process import run_command
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
-from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.fold_state import repeat_in_words
+from nnunet_attention.nnunet.folders import Folders, folder_of_repeat
 from nnunet_attention.nnunet.model_folders import (
     ALL,
     SUMMARY,
@@ -47,6 +49,7 @@ class Prediction(Action):
         root: Folder for the predictions of all models.
         device: The device, cpu, cuda or mps.
         processes: How many processes work at a time.
+        repeat: Training of the model, counted from 1.
     """
 
     folders: Folders
@@ -59,20 +62,26 @@ class Prediction(Action):
     root: Path
     device: str
     processes: int
+    repeat: int = 1
 
     @property
     def name(self) -> str:
-        return f"predict {self.method}"
+        return f"predict {self.method}{repeat_in_words(self.repeat)}"
 
     @property
     def description(self) -> str:
         images = self.folders.raw_dataset(self.target) / "imagesTr"
-        return " ".join(self.command(images, self.folder))
+        return command_text(self.command(images, self.folder), self._place, self.folders)
+
+    @property
+    def _place(self) -> Folders:
+        """The folders that have the trained model."""
+        return self.folders.of_repeat(self.repeat)
 
     @property
     def named_results(self) -> Path:
         """The folder of the model's predictions, in the form of named results."""
-        return self.root / model_title(*self.model)
+        return folder_of_repeat(self.root, self.repeat) / model_title(*self.model)
 
     @property
     def folder(self) -> Path:
@@ -126,7 +135,8 @@ class Prediction(Action):
                 for channel, path in enumerate(files[case]):
                     link = images / f"{case}_{channel:04d}{scheme.file_ending}"
                     link.symlink_to(path.absolute())
-            run_command(self.command(images, predictions), command_environment(), log)
+            environment = command_environment() | self._place.variables
+            run_command(self.command(images, predictions), environment, log)
             self._evaluate(predictions)
             if not is_predicted(predictions, cases, scheme.file_ending):
                 raise CommandError(

@@ -16,6 +16,7 @@ from nnunet_attention.crossval import (
     SlurmSettings,
     all_runs,
     check_names,
+    command_text,
     missing_steps,
 )
 from nnunet_attention.crossval import run as cross_validate
@@ -105,8 +106,9 @@ def run(
 
     Args:
         name: One of `EXPERIMENTS`: capacity, training-size or transfer.
-        plan: Data sets, one configuration, models, the baseline first, folds, and how they are
-            run. Training size takes one fold, transfer two data sets.
+        plan: Data sets, one configuration, models, the baseline first, folds, repeats, and how
+            they are run. Training size takes one fold, transfer two data sets. Groups are those
+            of the data sets that are divided into folds: of transfer's second one.
         folders: nnU-Net's folders; by default those that its variables name.
         output: Folder for logs, manifests and table.json, .md and .tex; by default the one of
             `default_output`.
@@ -156,12 +158,12 @@ def run(
                 if not stage.is_done():
                     with termination_as_interrupt():
                         stage.do(root / "logs" / f"{file_name_of(stage.name)}.log")
-            elif missing_steps(stage.plan, folders):
+            elif missing_steps(stage.plan, stage.folders(folders)):
                 place = root / "stages" / file_name_of(stage.name)
                 with nullcontext() if new_view is None else new_view() as view:
                     outcome = cross_validate(
                         stage.plan,
-                        folders=folders,
+                        folders=stage.folders(folders),
                         output=place,
                         at_once=at_once,
                         slurm=slurm,
@@ -223,7 +225,7 @@ def run_list(experiment: Experiment, folders: Folders) -> list[tuple[str, list[s
     missing = []
     for stage in experiment.stages:
         if isinstance(stage, Trainings):
-            commands = _commands(stage.plan, folders)
+            commands = _commands(stage, folders)
         else:
             commands = [] if _is_done_now(stage) else [stage.description]
         if commands:
@@ -237,14 +239,21 @@ def default_output(name: str, plan: CrossvalPlan, folders: Folders) -> Path:
     return folders.results / "experiments" / f"{name}_{numbers}"
 
 
-def _commands(plan: CrossvalPlan, folders: Folders) -> list[str]:
+def _commands(stage: Trainings, folders: Folders) -> list[str]:
+    place = stage.folders(folders)
     try:
         return [
-            " ".join(step.command) or f"make {step.name}" for step in missing_steps(plan, folders)
+            command_text(step.command, step.folders, folders)
+            if step.command
+            else f"make {step.name}"
+            for step in missing_steps(stage.plan, place)
         ]
     except CommandError:
         # What an earlier stage makes is not there yet.
-        return [" ".join(fold.command(FoldState.ABSENT)) for fold in all_runs(plan, folders)]
+        return [
+            command_text(run.command(FoldState.ABSENT), place.of_repeat(run.repeat), folders)
+            for run in all_runs(stage.plan, place)
+        ]
 
 
 def _is_done_now(stage: Action) -> bool:

@@ -7,12 +7,12 @@ https://arxiv.org/abs/1804.03999
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_attention.crossval import CrossvalPlan
+from nnunet_attention.crossval import CrossvalPlan, Folders
 from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.model_folders import short_title
 
@@ -41,10 +41,16 @@ class Trainings:
     Attributes:
         name: Name of the stage and of the folder with its logs; unique in the experiment.
         plan: What the stage trains.
+        repeat: Repeat, counted from 1, in whose folders the plan is trained, or begins.
     """
 
     name: str
     plan: CrossvalPlan
+    repeat: int = 1
+
+    def folders(self, folders: Folders) -> Folders:
+        """Return the folders that the stage works in, of nnU-Net's."""
+        return folders.of_repeat(self.repeat)
 
 
 class Action(ABC):
@@ -103,6 +109,9 @@ class Arm:
         plans: Name of the plans.
         folds: Numbers of the folds; None: all of the data set's splits.
         elsewhere: Where the results are, if not in nnUNet_results.
+        repeat: Training of the method, counted from 1.
+        shares_training: Whether its folds start from one pre-training, so that a repeat of all
+            folds is a single training to the statistics.
     """
 
     setting: str
@@ -112,6 +121,8 @@ class Arm:
     plans: str
     folds: tuple[str, ...] | None
     elsewhere: Elsewhere | None = None
+    repeat: int = 1
+    shares_training: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +135,7 @@ class Experiment:
         stages: What is done, in order.
         arms: What stands in the table, in order.
         layout: Returns the table's layout; asked when all stages are done.
+        groups: The groups by case, by data set of the arms; None: each case is by itself.
     """
 
     name: str
@@ -131,6 +143,19 @@ class Experiment:
     stages: tuple[Trainings | Action, ...]
     arms: tuple[Arm, ...]
     layout: Callable[[], Layout]
+    groups: Mapping[str, Mapping[str, str]] | None = None
+
+    @property
+    def groups_of_settings(self) -> dict[str, Mapping[str, str]] | None:
+        """The groups by setting and case; None: each case is by itself."""
+        if self.groups is None:
+            return None
+        return {arm.setting: self.groups[arm.dataset] for arm in self.arms}
+
+
+def repeats_of(plan: CrossvalPlan) -> range:
+    """Return the numbers of a plan's repeats."""
+    return range(1, plan.repeats + 1)
 
 
 def method_titles(models: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

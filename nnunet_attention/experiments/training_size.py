@@ -26,6 +26,7 @@ from nnunet_attention.experiments.stages import (
     Experiment,
     Trainings,
     method_titles,
+    repeats_of,
     single_stage_configuration_of,
 )
 from nnunet_attention.nnunet.dataset_names import number_of_dataset, short_dataset_name
@@ -96,16 +97,20 @@ def training_size(
     arms: list[Arm] = []
     titles: dict[str, Callable[[], str]] = {}
     reserved: set[int] = set()
+    groups = None if plan.groups is None else dict(plan.groups)
     for dataset in plan.datasets:
         derived = choose_derived(folders, dataset, plan.folds[0], derived_number, reserved)
         reserved.add(int(number_of_dataset(derived.name)))
         short = short_dataset_name(dataset)
+        if groups is not None:
+            # The same cases: swapped, the parts of a fold keep the groups that it keeps.
+            groups[derived.name] = groups[dataset]
         stages += [
             Trainings(f"prepare {short}", replace(plan, datasets=(dataset,), folds=())),
             Derivation(derived, folders, plan.models, configuration),
             Trainings(
                 f"trainings {short}",
-                replace(plan, datasets=(derived.name,), folds=(LARGE, SMALL)),
+                replace(plan, datasets=(derived.name,), folds=(LARGE, SMALL), groups=groups),
             ),
         ]
         for fold in (LARGE, SMALL):
@@ -113,15 +118,16 @@ def training_size(
             before = f"{short}, " if len(plan.datasets) > 1 else ""
             titles[setting] = partial(_title, folders, derived.name, fold, before)
             arms += [
-                Arm(setting, method, derived.name, *model, (fold,))
+                Arm(setting, method, derived.name, *model, (fold,), repeat=repeat)
                 for model, method in methods.items()
+                for repeat in repeats_of(plan)
             ]
 
     def layout() -> Layout:
         settings = {setting: title() for setting, title in titles.items()}
         return Layout("Training size", settings, next(iter(methods.values())), True)
 
-    return Experiment(TRAINING_SIZE, configuration, tuple(stages), tuple(arms), layout)
+    return Experiment(TRAINING_SIZE, configuration, tuple(stages), tuple(arms), layout, groups)
 
 
 def _title(folders: Folders, dataset: str, fold: str, before: str) -> str:

@@ -17,6 +17,7 @@ from nnunet_attention.experiments.stages import (
     Experiment,
     Trainings,
     method_titles,
+    repeats_of,
     single_stage_configuration_of,
 )
 from nnunet_attention.experiments.target_plans import (
@@ -28,6 +29,7 @@ from nnunet_attention.experiments.target_plans import (
 from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.dataset_json import read_dataset_json
 from nnunet_attention.nnunet.dataset_names import short_dataset_name
+from nnunet_attention.nnunet.fold_state import repeat_in_words
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import ALL
 
@@ -80,22 +82,24 @@ def transfer(plan: CrossvalPlan, folders: Folders, root: Path) -> Experiment:
     for model, method in methods.items():
         trainer, plans = model
         tuned = (trainer, tuned_name(plans, source))
-        prediction = Prediction(
-            folders, source, target, model, method, configuration, plan.folds, root / _BEFORE,
-            plan.device, plan.processes,
-        )  # fmt: skip
-        weights = weights_of(folders, source, target, model, configuration)
-        stages += [
-            prediction,
-            Trainings(
-                f"fine-tune {method}",
-                replace(to_target, models=(tuned,), pretrained_weights=weights),
-            ),
-        ]
-        elsewhere = Elsewhere(prediction.named_results, source, moved_name(plans, target))
-        before.append(Arm(_BEFORE, method, target, trainer, plans, (ONLY_FOLD,), elsewhere))
-        after.append(Arm(_AFTER, method, target, *tuned, plan.folds))
-        scratch.append(Arm(_SCRATCH, method, target, *model, plan.folds))
+        for repeat in repeats_of(plan):
+            prediction = Prediction(
+                folders, source, target, model, method, configuration, plan.folds, root / _BEFORE,
+                plan.device, plan.processes, repeat,
+            )  # fmt: skip
+            # Of its own pre-training: else trainings would differ less than they do.
+            weights = weights_of(folders.of_repeat(repeat), source, target, model, configuration)
+            tuning = replace(
+                to_target.of_repeat(repeat), models=(tuned,), pretrained_weights=weights
+            )
+            name = f"fine-tune {method}{repeat_in_words(repeat)}"
+            stages += [prediction, Trainings(name, tuning, repeat)]
+            elsewhere = Elsewhere(prediction.named_results, source, moved_name(plans, target))
+            before.append(
+                Arm(_BEFORE, method, target, trainer, plans, (ONLY_FOLD,), elsewhere, repeat)
+            )
+            after.append(Arm(_AFTER, method, target, *tuned, plan.folds, None, repeat, True))
+            scratch.append(Arm(_SCRATCH, method, target, *model, plan.folds, None, repeat))
     stages.append(Trainings("scratch", to_target))
 
     def layout() -> Layout:
@@ -103,7 +107,7 @@ def transfer(plan: CrossvalPlan, folders: Folders, root: Path) -> Experiment:
         return Layout(title, _SETTINGS, next(iter(methods.values())))
 
     arms = (*before, *after, *scratch)
-    return Experiment(TRANSFER, configuration, tuple(stages), arms, layout)
+    return Experiment(TRANSFER, configuration, tuple(stages), arms, layout, plan.groups)
 
 
 def check_alike(folders: Folders, source: str, target: str) -> None:

@@ -59,9 +59,7 @@ class Folders:
         DatasetXXX_Name, which `repeats` is not; and on the same disk as the first they are found,
         moved and copied with it.
         """
-        if repeat == 1:
-            return self
-        return replace(self, results=self.results / "repeats" / f"repeat_{repeat}")
+        return replace(self, results=folder_of_repeat(self.results, repeat))
 
     def raw_dataset(self, dataset: str) -> Path:
         return self.raw / dataset
@@ -116,3 +114,8 @@ class Folders:
         """Return nnU-Net's folder of all folds' predictions."""
         model = self.model(dataset, trainer, plans, configuration)
         return model / f"crossval_results_folds_{'_'.join(folds)}"
+
+
+def folder_of_repeat(folder: Path, repeat: int) -> Path:
+    """Return where a repeat, counted from 1, has what the first one has in a folder."""
+    return folder if repeat == 1 else folder / "repeats" / f"repeat_{repeat}"

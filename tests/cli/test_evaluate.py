@@ -74,6 +74,8 @@ def test_dataset_json_can_be_named(folder, tmp_path):
         (("--tolerance", "much"), "--tolerance much: give MM or LABEL=MM"),
         (("-djfile", "absent.json"), "absent.json: there is no such file"),
         (("-pfile", "absent.json"), "absent.json: there is no such file"),
+        (("--groups", "absent.csv"), "--groups absent.csv: there is no such file"),
+        (("--group-by", "(b)"), "--group-by '(b)': 1 case that it does not match, such as a"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_1(folder, capsys, options, message):
@@ -110,6 +112,56 @@ def test_an_unknown_label_is_named_on_stderr(folder):
         "the label 255, which dataset.json does not know, counts as background in the prediction "
         "of 1 case(s): a (1 voxels)\n"
     )
+
+
+@pytest.fixture
+def patients(folder):
+    """Two images each of four patients; of each patient's second one everything is missed."""
+    whole = {kind: folder / kind / "a.nii.gz" for kind in ("labelsTr", "pred")}
+    empty = SimpleITK.ReadImage(str(whole["pred"])) * 0
+    for patient in range(4):
+        for frame in (1, 2):
+            for kind, path in whole.items():
+                image = empty if (kind, frame) == ("pred", 2) else SimpleITK.ReadImage(str(path))
+                name = f"patient{patient}_frame{frame}.nii.gz"
+                SimpleITK.WriteImage(image, str(folder / kind / name))
+    for path in whole.values():
+        path.unlink()
+    return folder
+
+
+def test_names_that_look_grouped_are_told_in_a_line(patients, capsys):
+    assert command(patients, "-np", "1") == 0
+    error = capsys.readouterr().err
+    assert error.startswith("names of cases look grouped: 8 cases have 4 stems (such as patient0")
+    assert error.count("\n") == 1
+
+
+def test_means_are_over_groups_with_intervals_where_cases_are_grouped(
+    patients, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert command(patients, "-np", "1", "--group-by", r"(patient\d)") == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert "means over 4 groups of 8 cases, with 95 % intervals" in output.out
+    # 0.8 and 0, for every patient.
+    assert "0.400 [0.400, 0.400]" in output.out
+    summary = json.loads((patients / "pred" / "summary.json").read_text())
+    assert summary["groups"]["number"] == 4
+    assert summary["mean"]["1"]["Dice"] == 0.4
+
+
+def test_a_file_of_groups_may_name_cases_that_are_left_out(patients, tmp_path, capsys):
+    names = [f"patient{patient}_frame{frame}" for patient in range(4) for frame in (1, 2)]
+    file = tmp_path / "groups.csv"
+    file.write_text("case,group\n" + "".join(f"{name},{name[:8]}\n" for name in names))
+    (patients / "pred" / "patient3_frame2.nii.gz").unlink()
+    options = ("-np", "1", "--groups", f"{file}")
+    assert command(patients, *options) == 1
+    assert "lacks 1 of 8 cases" in capsys.readouterr().err
+    assert command(patients, *options, "--chill") == 0
+    assert "4 groups of 7" in " ".join(capsys.readouterr().out.split())
 
 
 def test_another_label_manager_is_refused(folder, capsys):

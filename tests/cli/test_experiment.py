@@ -1,11 +1,16 @@
 import json
 from statistics import mean, stdev
 
+import numpy as np
 import pytest
 from fake_experiments import SOURCE, TARGET, FakeExperiments
+from scipy.stats import wilcoxon
 
 from nnunet_attention.cli import main
+from nnunet_attention.evaluation.statistics.repeats import Layout, compare_repeats
 from nnunet_attention.jobs.lock import Lock
+from nnunet_attention.jobs.output import file_name_of
+from nnunet_attention.nnunet.seeds import VARIABLE as SEED_VARIABLE
 
 BOTH = ("-tr", "TrainerA", "TrainerB", "-device", "cpu", "-np", "1")
 
@@ -171,6 +176,175 @@ def test_transfer_tests_the_same_cases_before_after_and_from_scratch(fake, tmp_p
     assert plans["configurations"]["3d_fullres"]["data_identifier"].startswith("nnUNetPlansFor902")
     assert main(command) == 0
     assert fake.journals() == journals, "nothing is trained twice"
+
+
+def pairs_of_cases(fake: FakeExperiments, path) -> dict[str, str]:
+    """Write a file of groups: five patients with two images each, not beside each other."""
+    groups = {case: f"patient {number % 5}" for number, case in enumerate(fake.cases)}
+    rows = [f"{case},{group}" for case, group in groups.items()]
+    path.write_text("\n".join(["case,group", *rows]))
+    return groups
+
+
+def group_means(values: dict[str, float], groups: dict[str, str]) -> list[float]:
+    """The mean of each group, in the order of their names."""
+    return [
+        mean(value for case, value in values.items() if groups[case] == name)
+        for name in sorted({groups[case] for case in values})
+    ]
+
+
+@pytest.mark.slow
+def test_training_size_tears_no_patient_and_counts_patients(fake, tmp_path):
+    out = tmp_path / "out"
+    groups = pairs_of_cases(fake, tmp_path / "groups.csv")
+    options = ["-f", "1", "--groups", str(tmp_path / "groups.csv"), "-o", str(out)]
+    missed = [0, 1, 2, 1, 3, 0, 2, 1, 3, 1]
+    fake.lay_ready("TrainerB__nnUNetPlans", missed)
+    assert main(["experiment", "training-size", "-d", "902", *BOTH, *options]) == 0
+    derived = "Dataset900_TargetTrainingSize1"
+    for dataset in (TARGET, derived):
+        for split in json.loads(fake.folders.splits(dataset).read_text()):
+            train, val = ({groups[case] for case in split[part]} for part in ("train", "val"))
+            assert not train & val
+    small = json.loads(fake.folders.splits(derived).read_text())[1]
+    assert [len(small["train"]), len(small["val"])] == [2, 8]
+    found = results(out)[f"{derived} fold 1", "TrainerB"]["dice"]
+    numbers = {case: fake.cases.index(case) for case in small["val"]}
+    second = {case: fake.dice(n, missed[n]) for case, n in numbers.items()}
+    first = {case: fake.dice(n, 2) for case, n in numbers.items()}
+    assert found["n"] == 4
+    assert found["mean"] == pytest.approx(mean(group_means(second, groups)))
+    differences = [
+        mine - theirs
+        for mine, theirs in zip(
+            group_means(second, groups), group_means(first, groups), strict=True
+        )
+    ]
+    assert found["against_baseline"]["p_value"] == pytest.approx(wilcoxon(differences).pvalue)
+    table = (out / "table.md").read_text(encoding="utf-8")
+    assert "over groups, each by the mean of its cases" in table
+    assert "| 4 (8) |" in table
+
+
+def test_splits_that_tear_patients_apart_are_refused_or_kept(fake, tmp_path, capsys):
+    pairs_of_cases(fake, tmp_path / "groups.csv")
+    options = ["-f", "0", "--groups", str(tmp_path / "groups.csv"), "-o", str(tmp_path / "out")]
+    command = ["experiment", "training-size", "-d", "902", *BOTH, *options]
+    path = fake.folders.splits(TARGET)
+    path.parent.mkdir()
+    torn = [{"train": fake.cases[1:], "val": fake.cases[:1]}]
+    path.write_text(json.dumps(torn))
+    assert main(command) == 1
+    assert f"{path} tears 1 of 5 groups apart, such as patient 0" in capsys.readouterr().err
+    assert fake.journals() == {}
+    assert main([*command, "--keep-splits", "--dry-run"]) == 0
+    assert "kept as they are" in capsys.readouterr().err
+    assert main([*command, "--keep-splits"]) == 0
+
+
+@pytest.mark.slow
+def test_repeats_are_trained_in_results_of_their_own_and_compared_over_trainings(
+    fake, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    missed = {
+        ("TrainerA", 1): [2] * 10,
+        ("TrainerA", 2): [3, 2] * 5,
+        ("TrainerB", 1): [1] * 10,
+        ("TrainerB", 2): [1, 0] * 5,
+    }
+    for (trainer, repeat), slices in missed.items():
+        if repeat > 1:
+            fake.lay_ready(f"repeat_{repeat}/{trainer}", slices)
+    command = ["experiment", "capacity", "-d", "902", *BOTH, "-o", str(out), "--repeats", "2"]
+    assert main(command) == 0
+    later = fake.folders.of_repeat(2).results / TARGET
+    for trainer in ("TrainerA", "TrainerB"):
+        folds = (later / f"{trainer}__nnUNetPlans__3d_fullres").glob(
+            "fold_*/validation/summary.json"
+        )
+        assert len(list(folds)) == 5
+    found = results(out)[TARGET, "TrainerB"]["dice"]
+    dice = np.array(
+        [
+            [[fake.dice(number, missed[trainer, repeat][number]) for number in range(10)]
+             for repeat in (1, 2)]
+            for trainer in ("TrainerA", "TrainerB")
+        ]
+    )  # fmt: skip
+    assert found["mean"] == pytest.approx(dice[1].mean())
+    assert found["trainings"]["means"] == pytest.approx(dice[1].mean(axis=1))
+    assert found["trainings"]["sd"] == pytest.approx(dice[1].mean(axis=1).std(ddof=1))
+    against = found["against_baseline"]
+    assert against["mean_difference"] == pytest.approx(dice[1].mean() - dice[0].mean())
+    splits = json.loads(fake.folders.splits(TARGET).read_text())
+    fold_of = {case: fold for fold, split in enumerate(splits) for case in split["val"]}
+    layout = Layout(np.array([fold_of[case] for case in fake.cases]))
+    expected = compare_repeats(dice[1], dice[0], None, layout, resamples=0).estimate
+    assert against["p_value"] == pytest.approx(expected.p_value)
+    assert against["trainings"]["standard_error"] == pytest.approx(expected.standard_error)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "over cases, of means over 2 trainings" in said
+    assert "t test over trainings and cases" in said
+    assert "SD between the means of trainings (between cases)" in said
+    journals = fake.journals()
+    assert main(command) == 0
+    assert fake.journals() == journals
+
+
+@pytest.mark.slow
+def test_each_transfer_is_repeated_from_its_own_pre_training(fake, tmp_path, monkeypatch):
+    monkeypatch.delenv(SEED_VARIABLE, raising=False)
+    fake.lay_ready("TrainerA__nnUNetPlansFor902", [3] * 10)
+    fake.lay_ready("repeat_2/TrainerA__nnUNetPlansFor902", [2] * 10)
+    out = tmp_path / "out"
+    command = ["experiment", "transfer", "-d", "901", "902", *BOTH, "-f", "0", "-o", str(out)]
+    options = ["--repeats", "2", "--seed", "5", "--group-by", "case_.([0-9])"]
+    assert main([*command, *options]) == 0
+    second = fake.folders.of_repeat(2)
+    fold = second.fold(TARGET, "TrainerB", "nnUNetPlansFrom901", "3d_fullres", "0")
+    begun = (fold / "journal.txt").read_text().splitlines()[0]
+    weights = second.fold(SOURCE, "TrainerB", "nnUNetPlansFor902", "3d_fullres", "all")
+    assert f"-pretrained_weights {weights / 'checkpoint_final.pth'}" in begun
+    validated = json.loads(fake.folders.splits(TARGET).read_text())[0]["val"]
+    numbers = [fake.cases.index(case) for case in validated]
+    before = results(out)["before", "TrainerA"]["dice"]
+    means = [mean(fake.dice(number, missed) for number in numbers) for missed in (3, 2)]
+    assert before["trainings"]["means"] == pytest.approx(means)
+    stage = out / "stages" / file_name_of("fine-tune TrainerB, repeat 2")
+    seeds = json.loads((stage / "manifest.json").read_text())["seeds"]
+    assert seeds["training by this package's trainers"] == "6"
+    journals = fake.journals()
+    assert main([*command, *options]) == 0
+    assert fake.journals() == journals
+
+
+def test_the_list_names_the_folders_of_repeats(fake, capsys):
+    arguments = ["transfer", "-d", "901", "902", "-f", "0", "-device", "cpu", "--dry-run"]
+    assert main(["experiment", *arguments, "--repeats", "2"]) == 0
+    said = capsys.readouterr().out
+    place = fake.folders.of_repeat(2).results
+    assert f"nnUNet_results={place} nnUNetv2_predict" in said
+    assert f"nnUNet_results={place} nnUNetv2_train {TARGET} 3d_fullres 0 -tr AttentionU" in said
+    assert "fine-tune Attention U-Net, repeat 2" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--keep-splits"], "--keep-splits would be ignored without --groups or --group-by"),
+        (["--group-by", "(case)"], "all 10 cases are in one group, case"),
+        (["--groups", "absent.csv"], "--groups absent.csv: there is no such file"),
+        (["--group-by", "(c)", "-f", "all"], "--group-by would be ignored with -f all"),
+    ],
+)
+def test_groups_that_cannot_be_used_are_told(fake, capsys, arguments, said):
+    assert main(["experiment", "capacity", "-d", "902", *BOTH, *arguments]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert list(fake.folders.results.iterdir()) == []
 
 
 def test_interrupted_prediction_is_made_anew(fake, tmp_path, monkeypatch, capsys):

@@ -196,6 +196,26 @@ def test_images_of_a_patient_are_one_by_file_or_by_name(frames, tmp_path, capsys
         assert capsys.readouterr().err == ""
 
 
+def test_a_file_may_have_groups_for_each_data_set(frames, tmp_path):
+    for name, cases in (("A", FRAMES), ("B", BETTER_FRAMES)):
+        write_folds(tmp_path / name / "Dataset002_Two" / "3d_fullres", cases)
+    file = tmp_path / "groups.csv"
+    lines = [f"1,{case},{case.split('_')[0]}" for case in FRAMES]
+    # In the second data set, whose cases are called alike, each image is of another patient.
+    lines += [f"Dataset002_Two,{case},{case}" for case in FRAMES]
+    file.write_text("\n".join(["dataset,case,group", *lines]))
+    arguments = [*frames, "--groups", str(file)]
+    arguments.insert(arguments.index("1") + 1, "2")
+    assert main(arguments) == 0
+    record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    found = {
+        row["dataset"]: row["comparisons"][0]["p_value"]
+        for row in record["rows"]
+        if row["metric"] == "dice"
+    }
+    assert found == pytest.approx({"Dataset001_One": 2 / 2**5, "Dataset002_Two": 2 / 2**10})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -11,7 +11,10 @@ from nnunet_attention.cli import crossval as command
 from nnunet_attention.cli import main
 from nnunet_attention.crossval import missing_steps, notes, run, with_groups
 from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.statistics.groups import groups_by_pattern, read_groups
+from nnunet_attention.evaluation.statistics.groups import (
+    groups_by_pattern_and_dataset,
+    read_groups_by_dataset,
+)
 from nnunet_attention.nnunet.grouped_splits import grouped_splits
 
 __all__ = ["nnunet"]  # the fixture
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are POSIX
 
 PATIENTS = "Dataset902_Patients"
 PATTERN = r"(patient\d+)"
-BY_PATTERN = partial(groups_by_pattern, PATTERN)
+BY_PATTERN = partial(groups_by_pattern_and_dataset, PATTERN)
 
 
 def add_patients(nnunet: FakeNnunet, dataset: str = PATIENTS, patients: int = 6) -> list[str]:
@@ -94,7 +97,9 @@ def test_groups_of_a_file_may_be_those_of_several_data_sets(nnunet, tmp_path):
     rows += [f"{case},pair {number // 2}" for number, case in enumerate(numbered)]
     path.write_text("\n".join(["case,group", *rows]))
     wanted = with_groups(
-        patients_plan(datasets=(DATASET, PATIENTS)), nnunet.folders, partial(read_groups, path)
+        patients_plan(datasets=(DATASET, PATIENTS)),
+        nnunet.folders,
+        partial(read_groups_by_dataset, path),
     )
     assert set(wanted.groups[DATASET]) == set(numbered)
     assert wanted.groups[PATIENTS] == {case: patient(case) for case in cases}
@@ -103,12 +108,33 @@ def test_groups_of_a_file_may_be_those_of_several_data_sets(nnunet, tmp_path):
     assert "6 groups of 12 cases" in remarks
 
 
+def test_data_sets_whose_cases_are_called_alike_are_split_by_their_own_groups(
+    nnunet, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FAKE_SECONDS", "0")
+    cases = add_patients(nnunet)
+    add_patients(nnunet, "Dataset903_More", 6)
+    path = tmp_path / "groups.csv"
+    rows = [f"902,{case},{patient(case)}" for case in cases]
+    # Here the first images are of one half of the patients, and the second of the other.
+    rows += [f"903,{case},{case[-2:]} {number // 4}" for number, case in enumerate(cases)]
+    path.write_text("\n".join(["dataset,case,group", *rows]))
+    options = ("-d", "902", "903", "-c", "3d_fullres", "-tr", "TrainerA", "-f", "0")
+    options = (*options, "-device", "cpu", "--no-leaderboard", "--groups", str(path))
+    assert main(["crossval", *options]) == 0
+    assert splits_of(nnunet) == grouped_splits({case: patient(case) for case in cases})
+    more = json.loads(nnunet.folders.splits("Dataset903_More").read_text())
+    own = {case: f"{case[-2:]} {number // 4}" for number, case in enumerate(cases)}
+    assert more == grouped_splits(own)
+    assert more != splits_of(nnunet)
+
+
 def test_a_case_without_a_group_is_refused(nnunet, tmp_path):
     cases = add_patients(nnunet)
     path = tmp_path / "groups.csv"
     path.write_text("\n".join(["case,group", *(f"{case},{patient(case)}" for case in cases[1:])]))
     with pytest.raises(CommandError, match=f"1 case without a row, such as {cases[0]}"):
-        with_groups(patients_plan(), nnunet.folders, partial(read_groups, path))
+        with_groups(patients_plan(), nnunet.folders, partial(read_groups_by_dataset, path))
 
 
 def test_too_few_groups_for_the_folds_are_refused_and_nothing_written(nnunet):
@@ -178,7 +204,8 @@ def test_the_leaderboard_needs_no_file_that_is_gone_by_then(nnunet, tmp_path, mo
     assert main(["crossval", *options, "-device", "cpu", "--groups", str(file)]) == 0
     (groups,) = boards
     some = cases[PATIENTS][:3]
-    assert groups(some) == dict(zip(some, ["patient000", "patient000", "patient001"], strict=True))
+    known = dict(zip(some, ["patient000", "patient000", "patient001"], strict=True))
+    assert groups({PATIENTS: some}) == {PATIENTS: known}
 
 
 def test_names_that_look_grouped_are_noted_before_the_split_alone(nnunet):

@@ -96,6 +96,36 @@ def test_an_arm_without_folds_has_those_of_the_splits(experiment, folders):
     assert len(dice_of(frame)) == 2
 
 
+def test_repeats_are_numbered_and_folds_of_one_pre_training_are_one(experiment, folders):
+    second = folders.of_repeat(2).model(TARGET, "A", "nnUNetPlans", CONFIGURATION)
+    for fold, case in enumerate(HEIGHTS):
+        write_validation(second / f"fold_{fold}", case, missed=2)
+    arms = [
+        Arm(setting, "Mine", TARGET, "A", "nnUNetPlans", ("0", "1"), None, repeat, shares)
+        for setting, shares in (("after", True), ("scratch", False))
+        for repeat in (1, 2)
+    ]
+    counted = []
+
+    def count(trainer, *rest):
+        counted.append(trainer)
+        return 7
+
+    repeated = Experiment("transfer", CONFIGURATION, (), tuple(arms), lambda: None)
+    frame, costs = collect(repeated, folders, 1, count)
+    rows = frame[frame["metric"] == "dice"]
+    found = {
+        (row.dataset, row.repeat, row.case): (row.fold, row.value) for row in rows.itertuples()
+    }
+    for repeat in (0, 1):
+        dice = 2 * (4 - 1 - repeat) / (4 + 4 - 1 - repeat)
+        assert found["after", repeat, "case_0"] == (0, pytest.approx(dice))
+        assert found["scratch", repeat, "case_1"][0] == 1
+        assert found["after", repeat, "case_1"][0] == 0
+    assert counted == ["A", "A"], "once a setting"
+    assert costs["after", CONFIGURATION, "Mine"].parameters == 7
+
+
 def test_missing_results_are_named(experiment, folders):
     model = folders.model(TARGET, "A", "nnUNetPlans", CONFIGURATION)
     (model / "fold_1" / "validation" / "summary.json").unlink()

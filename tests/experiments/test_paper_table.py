@@ -195,3 +195,51 @@ def test_folder_that_cannot_be_written_is_named(transfer, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CommandError, match="cannot be written"):
         write_paper_table(transfer, tmp_path / "file")
+
+
+@pytest.fixture
+def repeated():
+    """Two trainings of each method; the second of the second method is 0.01 better."""
+    first = frame_of({("One", "a"): {"U-Net": PLAIN, "Attention": BETTER}})
+    second = frame_of(
+        {("One", "a"): {"U-Net": PLAIN, "Attention": [value + 0.01 for value in BETTER]}}
+    )
+    frame = pd.concat([first.assign(repeat=0), second.assign(repeat=1)], ignore_index=True)
+    groups = {case: f"patient {case[-1]}" for case in frame["case"]}
+    groups["One_001"] = "patient 0"
+    board = build_leaderboard(frame, small_settings(groups=groups))
+    return PaperTable(board, Layout("The experiment", {"One": "One"}, "U-Net"))
+
+
+def test_trainings_and_patients_are_told_in_caption_and_tables(repeated):
+    assert repeated.caption().startswith(
+        "Mean and standard deviation over groups, each by the mean of its cases, of means over 2 "
+        "trainings. Bold: significantly better than U-Net (p < 0.05; t test over trainings and "
+        "groups on the same groups, corrected by Holm's"
+    )
+    assert "One training" not in repeated.caption()
+    assert repeated.p_values().heading[3] == "n (cases)"
+    assert repeated.p_values().rows[0][3].text == "9 (10)"
+    spreads = repeated.spreads()
+    assert spreads.title == "SD between the means of trainings (between groups)"
+    # Means 0.01 apart: 0.01 / sqrt(2).
+    assert [row[4].text.partition(" ")[0] for row in spreads.rows] == ["0.0000", "0.0071"]
+
+
+def test_a_difference_over_trainings_has_the_method_first(repeated):
+    value = repeated.value("One", "a", "dice", "Attention")
+    assert value.comparison.mean_difference > 0
+    mean_difference = value.repeated_comparison.estimate.mean
+    assert mean_difference == pytest.approx(value.comparison.mean_difference)
+    assert value.repeated_comparison.low < value.repeated_comparison.high
+    record = repeated.record()["results"][1]["labels"]["a"]["dice"]
+    assert record["trainings"]["repeats"] == [2]
+    assert record["against_baseline"]["trainings"]["repeats"] == [2, 2]
+
+
+def test_without_repeats_there_is_no_table_of_spreads(transfer):
+    assert transfer.spreads() is None
+    assert "Mean and standard deviation over cases. Bold" in transfer.caption()
+    assert transfer.caption().endswith(
+        "One training each: p-values hold for other cases, not for other trainings."
+    )

@@ -55,6 +55,35 @@ def test_each_method_stands_in_three_settings(folders, tmp_path):
     assert list(experiment.layout().settings) == ["before", "after", "scratch"]
 
 
+def test_a_repeat_is_a_chain_of_its_own_from_pre_training_to_fine_tuning(folders, tmp_path):
+    groups = {TARGET: {"case_0": "a"}}
+    wanted = plan(SOURCE, TARGET, repeats=2, seed=3, groups=groups)
+    experiment = transfer(wanted, folders, tmp_path / "out")
+    assert [stage.name for stage in experiment.stages[3:8]] == [
+        "pretrain Tiny",
+        "predict U-Net",
+        "fine-tune U-Net",
+        "predict U-Net, repeat 2",
+        "fine-tune U-Net, repeat 2",
+    ]
+    pretraining, predicting, tuning = (experiment.stages[number] for number in (3, 6, 7))
+    assert (pretraining.plan.repeats, pretraining.plan.seed) == (2, 3)
+    second = folders.of_repeat(2)
+    assert predicting.folder.relative_to(tmp_path / "out").parts[:4] == (
+        "before", "repeats", "repeat_2", "nnUNetTrainer__nnUNetPlans",
+    )  # fmt: skip
+    assert tuning.folders(folders) == second
+    assert (tuning.plan.repeats, tuning.plan.seed) == (1, 4)
+    model = second.results / SOURCE / "nnUNetTrainer__nnUNetPlansFor902__3d_fullres"
+    assert tuning.plan.pretrained_weights == model / "fold_all" / "checkpoint_final.pth"
+    arms = [(arm.setting, arm.repeat) for arm in experiment.arms if arm.method == "U-Net"]
+    assert arms == [(name, k) for name in ("before", "after", "scratch") for k in (1, 2)]
+    assert {arm.setting for arm in experiment.arms if arm.shares_training} == {"after"}
+    assert experiment.groups_of_settings == dict.fromkeys(
+        ("before", "after", "scratch"), groups[TARGET]
+    )
+
+
 def test_weights_are_those_that_the_training_ends_with(folders):
     path = weights_of(folders, SOURCE, TARGET, ("A", "nnUNetPlans"), CONFIGURATION)
     assert path.relative_to(folders.results).parts == (

@@ -95,6 +95,54 @@ def test_jobs_outlive_their_launcher_and_the_next_one_takes_them_over(nnunet):
         assert len([line for line in lines if line.startswith("begin")]) == 1
 
 
+def journals_of_repeats(nnunet) -> dict[tuple[int, str], list[str]]:
+    """What was done in the folds of both repeats, by repeat and fold."""
+    found = {}
+    for repeat in (1, 2):
+        results = nnunet.folders.of_repeat(repeat).results
+        for path in results.glob("Dataset*/*/fold_*/journal.txt"):
+            lines = [line.partition(" ")[2] for line in path.read_text().splitlines()]
+            found[repeat, path.parent.name] = lines
+    return found
+
+
+def test_repeats_run_as_jobs_of_one_array_with_folders_and_seeds_of_their_own(nnunet):
+    wanted = ("-f", "0", "1", "-tr", "TrainerA", "--repeats", "2", "--seed", "7", *SLURM)
+    code, output = nnunet.run(*wanted, timeout=240)
+    assert code == 0, output
+    folds = attempts(nnunet)
+    assert len(folds) == 4
+    assert len({one["slurm_job"].partition("_")[0] for one in folds}) == 1
+    seeds = {
+        key: [line.rpartition(", ")[2] for line in lines if line.startswith("begin")]
+        for key, lines in journals_of_repeats(nnunet).items()
+    }
+    assert seeds == {
+        (repeat, f"fold_{fold}"): [f"seed {6 + repeat}"] for repeat in (1, 2) for fold in (0, 1)
+    }
+    for repeat in (1, 2):
+        model = nnunet.folders.of_repeat(repeat).results / DATASET / "TrainerA__nnUNetPlans__3d_ful"
+        (gathered,) = model.parent.glob(f"{model.name}*/crossval_results_folds_0_1/summary.json")
+        assert len(json.loads(gathered.read_text())["metric_per_case"]) == 4
+    assert nnunet.run(*wanted, timeout=240)[1].count("0 steps to do") == 1
+
+
+def test_the_jobs_of_repeats_are_taken_over_each_by_its_own(nnunet):
+    nnunet.prepare()
+    wanted = ("-f", "0", "-tr", "TrainerA", "--repeats", "2", *SLURM)
+    first = nnunet.start(*wanted, FAKE_EPOCHS=30, FAKE_SECONDS=0.2)
+    wait_for(lambda: len(journals_of_repeats(nnunet)) == 2, 120)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=30)
+    jobs = queued(nnunet)
+    assert len(jobs) == 2
+    code, output = nnunet.run(*wanted, timeout=240)
+    assert code == 0, output
+    assert {one["slurm_job"] for one in attempts(nnunet)} == set(jobs)
+    begun = [line for lines in journals_of_repeats(nnunet).values() for line in lines]
+    assert sum(line.startswith("begin") for line in begun) == 2
+
+
 def test_a_cancelled_job_is_reported_and_its_fold_goes_on_at_the_next_launch(nnunet):
     nnunet.prepare()
     first = nnunet.start(*("-f", "0", "-tr", "TrainerA", *SLURM), FAKE_EPOCHS=30, FAKE_SECONDS=0.2)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from nnunet_attention.jobs.lock import Lock
 from nnunet_attention.jobs.step import Note, Step
 from nnunet_attention.nnunet.checkpoints import set_aside
 from nnunet_attention.nnunet.dataset_names import dataset_in_words
+from nnunet_attention.nnunet.environment import RESULTS
 from nnunet_attention.nnunet.folders import Folders
 
 
@@ -73,3 +75,17 @@ def set_damaged_aside(paths: Iterable[Path], note: Note) -> None:
             f"{path} is damaged, probably half written when a process was killed; kept as "
             f"{target.name}"
         )
+
+
+def command_text(command: Sequence[str], place: Folders, folders: Folders) -> str:
+    """Return a command as it would be typed where nnU-Net's variables name certain folders.
+
+    Args:
+        command: the command and its arguments.
+        place: the folders that it works in.
+        folders: those that the variables name.
+    """
+    text = shlex.join(command)
+    if place.results == folders.results:
+        return text
+    return f"{RESULTS}={shlex.quote(str(place.results))} {text}"

@@ -34,6 +34,7 @@ from nnunet_attention.evaluation.statistics.comparisons import (
 )
 from nnunet_attention.evaluation.statistics.definitions import DEFAULT_POLICY
 from nnunet_attention.evaluation.statistics.groups import (
+    GroupsByDataset,
     LikelyGroups,
     group_interval,
     group_table,
@@ -72,8 +73,8 @@ class Settings:
         allow_incomplete: models need not have the same cases; only common ones are compared.
         tolerance_mm: of the normalised surface Dice, in words; None where it is not known.
         missing_distance_mm: ASSD and HD95 where just one mask is empty; None: left out.
-        groups: by case, of cases that belong together, as the images of one patient do: a group
-            counts as one, by its mean; None: each case counts.
+        groups: by case, or by data set and case, of cases that belong together, as the images of
+            one patient do: a group counts as one, by its mean; None: each case counts.
         paired_repeats: trainings of different models with the same number had the same seed.
         marks: marks of significance are shown even where models were trained once each.
         margin: differences smaller than this do not matter, in metrics whose best value is 1; None:
@@ -88,7 +89,7 @@ class Settings:
     allow_incomplete: bool = False
     tolerance_mm: str | None = None
     missing_distance_mm: float | None = None
-    groups: Mapping[str, str] | None = None
+    groups: Mapping[str, str] | GroupsByDataset | None = None
     paired_repeats: bool = False
     marks: bool = False
     margin: float | None = None
@@ -96,6 +97,18 @@ class Settings:
     def margin_of(self, metric: str) -> float | None:
         """Return the margin of a metric, None for one in mm or without an end."""
         return self.margin if METRICS[metric].when_both_empty == 1 else None
+
+    def groups_of(self, dataset: str) -> Mapping[str, str] | None:
+        """Return the groups of a data set's cases, by case; None where each case counts."""
+        if self.groups is None:
+            return None
+        groups: dict[str, str] = {}
+        for key, value in self.groups.items():
+            if isinstance(value, str):
+                groups[key] = value
+            elif key == dataset:
+                groups.update(value)
+        return groups
 
     @property
     def unit(self) -> str:
@@ -333,7 +346,7 @@ def build_leaderboard(
         frame = frame.drop(columns=REPEAT, errors="ignore")
         apart_frame = frame
     _check_same_labels_and_cases(apart_frame, settings.allow_incomplete)
-    _check_groups(frame, settings.groups)
+    _check_groups(frame, settings)
     counted, undefined = apply_policy(apart_frame, settings.policy, settings.missing_distance_mm)
     shared, dropped = common_cases(counted)
     if folds:
@@ -366,7 +379,7 @@ def build_leaderboard(
         fold_means=_fold_means(frame),
         undefined=undefined,
         dropped=dropped,
-        cases=_with_used(frame, shared, settings.groups),
+        cases=_with_used(frame, shared, settings),
         costs=known,
         missing=missing,
         splits=splits or {},
@@ -442,14 +455,16 @@ def _refuse_pairing(settings: Settings) -> None:
         )
 
 
-def _check_groups(frame: pd.DataFrame, groups: Mapping[str, str] | None) -> None:
-    if groups is None:
-        return
-    without = {case for case in frame["case"].unique() if case not in groups}
-    if without:
-        raise CommandError(
-            f"cases without a group: {_few(without)}; give every case of the results a group"
-        )
+def _check_groups(frame: pd.DataFrame, settings: Settings) -> None:
+    for dataset, of_dataset in frame.groupby("dataset", sort=False):
+        groups = settings.groups_of(str(dataset))
+        if groups is None:
+            return
+        without = set(of_dataset["case"]) - set(groups)
+        if without:
+            raise CommandError(
+                f"cases without a group: {_few(without)}; give every case of the results a group"
+            )
 
 
 class _Table(NamedTuple):
@@ -496,7 +511,8 @@ def _row(table: _Table, settings: Settings, folds: Mapping[str, object] | None) 
         frame = pd.DataFrame({name: of_trainings[name].mean(axis=1) for name in names})
     higher = METRICS[metric].higher_is_better
     # Cases of a group count as one, by their mean.
-    of_units = frame if settings.groups is None else group_table(frame, settings.groups)
+    groups = settings.groups_of(dataset)
+    of_units = frame if groups is None else group_table(frame, groups)
     values = of_units.to_numpy().T
     models = list(frame.columns)
     # Of its own for each row: what else is in the leaderboard does not change it.
@@ -507,7 +523,7 @@ def _row(table: _Table, settings: Settings, folds: Mapping[str, object] | None) 
         higher,
         seed,
         settings.interval_resamples,
-        bootstrap_interval if settings.groups is None else group_interval,
+        bootstrap_interval if groups is None else group_interval,
     )
     standings = {method: _standings(ranking, models) for method, ranking in rankings.items()}
     pairs = tuple(
@@ -518,7 +534,7 @@ def _row(table: _Table, settings: Settings, folds: Mapping[str, object] | None) 
     if folds is not None:
         trainings = Trainings(
             {model: of_trainings[model].to_numpy().T for model in models},
-            layout_of(list(frame.index), folds, settings.groups),
+            layout_of(list(frame.index), folds, groups),
             seed,
             settings.interval_resamples,
             settings.paired_repeats,
@@ -660,16 +676,18 @@ def _fold_means(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float | No
     return by_dataset
 
 
-def _with_used(
-    frame: pd.DataFrame, shared: pd.DataFrame, groups: Mapping[str, str] | None
-) -> pd.DataFrame:
+def _with_used(frame: pd.DataFrame, shared: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     keys = ["dataset", "model", "case", "label", "metric", *([REPEAT] if REPEAT in frame else [])]
     used = shared[[*keys, "value"]].rename(columns={"value": "used"})
     # The settings have the tolerance, in words.
     cases = frame.drop(columns="tolerance_mm", errors="ignore")
-    if groups is not None:
-        place = cases.columns.get_loc("case")
-        cases.insert(place + 1, "group", cases["case"].map(groups))
+    if settings.groups is not None:
+        found = {name: settings.groups_of(name) or {} for name in cases["dataset"].unique()}
+        of_rows = [
+            found[dataset][case]
+            for dataset, case in zip(cases["dataset"], cases["case"], strict=True)
+        ]
+        cases.insert(cases.columns.get_loc("case") + 1, "group", of_rows)
     return cases.merge(used, on=keys, how="left", validate="one_to_one")
 
 

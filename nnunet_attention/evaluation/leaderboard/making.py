@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from nnunet_attention.evaluation.metrics.evaluate import (
     add_surface_metrics,
 )
 from nnunet_attention.evaluation.metrics.table import recorded_tolerances
+from nnunet_attention.evaluation.statistics.groups import GroupsReader
 from nnunet_attention.files import require_writable
 from nnunet_attention.nnunet.folders import RAW_REFERENCES, REFERENCES
 
@@ -63,7 +64,7 @@ def make_leaderboard(
     settings: Settings | None = None,
     *,
     surfaces: Surfaces | None = None,
-    groups: Callable[[Collection[str]], Mapping[str, str]] | None = None,
+    groups: GroupsReader | None = None,
     results_dir: Path | None = None,
     count_parameters: CountParameters | None = None,
     is_nnunet_split: IsNnunetSplit | None = None,
@@ -80,8 +81,8 @@ def make_leaderboard(
         settings: how they are compared, except for the tolerance in words, which is read off the
             results; None: the metrics of overlap and, with `surfaces`, those of surfaces.
         surfaces: how surface distances are measured; None: they are not.
-        groups: given the names of all cases, returns the group of each, for the settings; None: the
-            settings' own, if there are any.
+        groups: given the cases of each data set, returns the group of each by data set and case,
+            for the settings; None: the settings' own, if there are any.
         results_dir: nnU-Net's nnUNet_results, for trained models; None: what the variable says.
         count_parameters: asked for each trained model; None: the column is empty.
         is_nnunet_split: asked for each data set with a splits_final.json; None: the methods name
@@ -112,7 +113,11 @@ def make_leaderboard(
     collected = collect_results(request, results_dir, count_parameters, is_nnunet_split)
     frame = collected.frame
     if groups is not None:
-        settings = replace(settings, groups=groups(list(frame["case"].unique())))
+        cases = {
+            str(dataset): list(of_dataset["case"].unique())
+            for dataset, of_dataset in frame.groupby("dataset", sort=False)
+        }
+        settings = replace(settings, groups=groups(cases))
     if surfaces is not None:
         with progress() as on_progress:
             frame = _with_surface_metrics(collected, surfaces, on_progress)

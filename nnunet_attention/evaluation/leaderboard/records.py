@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from nnunet_attention.evaluation.leaderboard.assessing import Assessment
 from nnunet_attention.evaluation.leaderboard.building import Leaderboard, Row, Settings
 from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references, versions
 from nnunet_attention.evaluation.metrics.definitions import METRICS
+from nnunet_attention.evaluation.statistics.groups import GroupsByDataset
 from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
 from nnunet_attention.evaluation.statistics.repeats import Repeated
 
@@ -60,8 +62,21 @@ def settings_record(settings: Settings) -> dict:
     for name in _LATER:
         del record[name]
         if value := getattr(settings, name):
-            record[name] = dict(value) if name == "groups" else value
+            record[name] = _groups(value) if name == "groups" else value
     return record
+
+
+def _groups(groups: Mapping[str, str] | GroupsByDataset) -> dict:
+    """Return groups by case where no two data sets have a case of one name in different groups."""
+    by_case: dict[str, str] = {}
+    record: dict[str, str | dict[str, str]] = {}
+    is_unique = True
+    for key, value in groups.items():
+        of_cases = {key: value} if isinstance(value, str) else dict(value)
+        record[key] = value if isinstance(value, str) else of_cases
+        is_unique &= all(by_case.get(case, group) == group for case, group in of_cases.items())
+        by_case.update(of_cases)
+    return dict(by_case) if is_unique else record
 
 
 def _row(row: Row, settings: Settings) -> dict:
@@ -77,7 +92,7 @@ def _row(row: Row, settings: Settings) -> dict:
                 **asdict(entry.summary),
                 "best": entry.best,
                 "mark": entry.mark,
-                **_trainings(entry.repeated),
+                **trainings_record(entry.repeated),
                 "standings": {
                     method: asdict(standing) for method, standing in entry.standings.items()
                 },
@@ -90,7 +105,7 @@ def _row(row: Row, settings: Settings) -> dict:
                 "second": pair.second,
                 **asdict(pair.comparison),
                 "adjusted_p_value": pair.adjusted_p_value,
-                **_trainings(pair.repeated),
+                **trainings_record(pair.repeated),
                 **_assessment(pair.assessment),
             }
             for pair in row.pairs
@@ -99,7 +114,7 @@ def _row(row: Row, settings: Settings) -> dict:
     }
 
 
-def _trainings(repeated: Repeated | None) -> dict:
+def trainings_record(repeated: Repeated | None) -> dict:
     """Return what several trainings tell; nothing where a model was trained once."""
     if repeated is None:
         return {}

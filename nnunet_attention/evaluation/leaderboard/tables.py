@@ -32,7 +32,7 @@ UNDEFINED_EXPLAINED = (
 
 def marks_explained(board: Leaderboard) -> str:
     """Say what the main table's numbers and marks are, or why no marks are set."""
-    text = f"Mean and SD over {_units(board)}; best mean in bold"
+    text = f"Mean and SD over {units_in_words(board)}; best mean in bold"
     if len(board.models) < 2:
         return f"{text}."
     if has_marks(board):
@@ -66,6 +66,11 @@ def test_words(board: Leaderboard) -> str:
     return wilcoxon if max(counts) == 1 else f"{over_trainings}, or {wilcoxon}"
 
 
+def units_in_words(board: Leaderboard) -> str:
+    """Say what means are over."""
+    return "cases" if board.settings.groups is None else "groups, each by the mean of its cases"
+
+
 def trainings_words(board: Leaderboard) -> str:
     """Say how often models were trained; nothing for a single model that was trained once."""
     counts = board.trainings
@@ -96,8 +101,8 @@ def trainings_table(board: Leaderboard, metric: str) -> Grid:
             model,
             str(repeated.repeats[0]),
             value_text(entry.summary.mean, metric),
-            f"{repeated.training_sd:.{_decimals(metric) + 1}f}",
-            f"{repeated.unit_sd:.{_decimals(metric) + 1}f}",
+            spread_text(repeated.training_sd, metric),
+            spread_text(repeated.unit_sd, metric),
             confidence_interval(entry.summary.low, entry.summary.high, metric),
             " ".join(value_text(mean, metric) for mean in repeated.training_means),
         ]
@@ -388,6 +393,11 @@ def value_text(value: float, metric: str) -> str:
     return f"{value:.{_decimals(metric)}f}"
 
 
+def spread_text(sd: float, metric: str) -> str:
+    """Write a spread of trainings, which is small, with a decimal more than values have."""
+    return f"{sd:.{_decimals(metric) + 1}f}"
+
+
 def signed(value: float, metric: str) -> str:
     """Write a value as `value_text` does, with a sign unless it is zero when rounded."""
     text = f"{value:+.{_decimals(metric)}f}"
@@ -456,10 +466,6 @@ def _number(needed: int | None) -> str:
 def _with_trainings(title: str, board: Leaderboard) -> str:
     words = trainings_words(board)
     return f"{title}, {words}" if words else title
-
-
-def _units(board: Leaderboard) -> str:
-    return "cases" if board.settings.groups is None else "groups, each by the mean of its cases"
 
 
 def _standing(standing: Standing) -> str:

@@ -6,7 +6,7 @@ import logging
 import math
 import multiprocessing
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from nnunet_attention.evaluation.metrics.definitions import (
     SURFACE_DEFINITION,
     SURFACE_METRICS,
 )
+from nnunet_attention.evaluation.metrics.grouped import with_groups
 from nnunet_attention.evaluation.metrics.images import (
     check_same_grid,
     read_segmentation,
@@ -258,6 +259,7 @@ def evaluate_folder(
     chill: bool = False,
     on_progress: Progress | None = None,
     on_summary: Callable[[dict], None] | None = None,
+    groups: Callable[[Collection[str]], Mapping[str, str]] | None = None,
 ) -> dict:
     """Evaluate all predictions of a folder, and write a summary in nnU-Net's format.
 
@@ -275,9 +277,12 @@ def evaluate_folder(
         chill: whether references without a prediction are left out, instead of being an error.
         on_progress: told how many cases are done, and of how many.
         on_summary: given the summary before it is written.
+        groups: given the names of the cases, returns the group of each, such as
+            `functools.partial(groups_by_pattern, pattern)`; None: cases are not grouped.
 
     Returns:
-        The summary: `metric_per_case`, `mean`, `foreground_mean`, and what the metrics mean.
+        The summary: `metric_per_case`, `mean`, `foreground_mean`, and what the metrics mean; with
+        groups also `groups`, see `with_groups`.
 
     Raises:
         CommandError: if something is missing, cannot be read, or the summary not be written.
@@ -319,10 +324,15 @@ def evaluate_folder(
         )
         for case in sorted(predictions)
     ]
+    cases = [pair.case for pair in pairs]
+    # Before anything is computed: they may be wrong.
+    group_of = None if groups is None else groups(cases)
     output.parent.mkdir(parents=True, exist_ok=True)
     cache = ResultCache(cache_path(output))
     results = evaluate_pairs(pairs, [cache] * len(pairs), processes, on_progress)
     summary = summarise(pairs, results)
+    if group_of is not None:
+        summary = with_groups(summary, cases, group_of)
     if on_summary is not None:
         on_summary(summary)
     try:

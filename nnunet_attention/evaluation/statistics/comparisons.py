@@ -114,21 +114,10 @@ def summarise_and_compare(
     values = np.asarray(values, dtype=float)
     pairs = list(combinations(range(len(values)), 2))
     differences = [values[first] - values[second] for first, second in pairs]
-    models, n = values.shape
+    models = len(values)
     interval = interval or bootstrap_interval
     low, high = interval(np.array([*values, *differences]), seed, resamples)
-    sd = values.std(axis=1, ddof=1) if n > 1 else np.full(models, np.nan)
-    summaries = [
-        Summary(
-            n=n,
-            mean=float(values[model].mean()),
-            sd=_defined(sd[model]),
-            median=float(np.median(values[model])),
-            low=_defined(low[model]),
-            high=_defined(high[model]),
-        )
-        for model in range(models)
-    ]
+    summaries = summaries_of(values, low, high)
     comparisons = {
         pair: _comparison(
             differences[number], higher_is_better, low[models + number], high[models + number]
@@ -136,6 +125,29 @@ def summarise_and_compare(
         for number, pair in enumerate(pairs)
     }
     return summaries, comparisons
+
+
+def summaries_of(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[Summary]:
+    """Describe each row.
+
+    Args:
+        values: (rows, cases), all defined.
+        low: lower end of the interval of each row's mean; NaN where there is none.
+        high: upper end.
+    """
+    rows, n = values.shape
+    sd = values.std(axis=1, ddof=1) if n > 1 else np.full(rows, np.nan)
+    return [
+        Summary(
+            n=n,
+            mean=float(values[row].mean()),
+            sd=_defined(sd[row]),
+            median=float(np.median(values[row])),
+            low=_defined(low[row]),
+            high=_defined(high[row]),
+        )
+        for row in range(rows)
+    ]
 
 
 def bootstrap_interval(

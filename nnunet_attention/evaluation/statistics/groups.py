@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,19 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.statistics.comparisons import (
     CONFIDENCE,
     INTERVAL_RESAMPLES,
+    Summary,
     bootstrap_interval,
+    summaries_of,
 )
 from nnunet_attention.evaluation.statistics.resampling import draw_counts
+from nnunet_attention.nnunet.dataset_names import names_with_number
 
 GROUP_COLUMNS = ("case", "group")
+DATASET_COLUMN = "dataset"
+CasesByDataset = Mapping[str, Collection[str]]
+GroupsByDataset = Mapping[str, Mapping[str, str]]
+GroupsReader = Callable[[CasesByDataset], GroupsByDataset]
+"""Given the cases of each data set, returns the group of each by data set and case."""
 # What ends a name after its stem: a token behind a separator, or letters behind a number.
 _SEPARATED = r"[-_. ]+[A-Za-z0-9]+"
 _NUMBERED = r"[-_. ]+[A-Za-z]+[0-9]+"
@@ -79,31 +87,59 @@ def read_groups(path: Path, cases: Collection[str], others: bool = False) -> dic
             twice, has no group or is not among `cases`, or all cases are in one group.
     """
     option = f"--groups {path}"
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except FileNotFoundError as error:
-        raise CommandError(f"{option}: there is no such file") from error
-    except (OSError, ValueError) as error:
-        raise CommandError(f"{option} cannot be read as CSV: {error}") from error
-    absent = [column for column in GROUP_COLUMNS if column not in table]
-    if absent:
-        raise CommandError(
-            f"{option}: no column {' and '.join(absent)} (it has {', '.join(table)}); "
-            "its first line must name the columns case and group"
-        )
-    names, groups = (table[column].str.strip() for column in GROUP_COLUMNS)
-    empty = (names == "") | (groups == "")
-    if empty.any():
-        # The heading is line 1.
-        line = int(np.flatnonzero(empty)[0]) + 2
-        raise CommandError(f"{option}: row {line} has no case or no group; fill it in or remove it")
-    twice = sorted(names[names.duplicated()].unique())
-    _refuse(option, twice, "named more than once", "keep one row for each")
-    known = dict(zip(names, groups, strict=True))
-    _refuse(option, [case for case in cases if case not in known], "without a row", "add them")
-    unknown = [] if others else sorted(set(known) - set(cases))
-    _refuse(option, unknown, "not among the results", "remove them, or correct their names")
-    return _checked(option, {case: known[case] for case in cases})
+    table = _read_table(option, path)
+    known = _groups_in(option, table, "keep one row for each")
+    _refuse_others(option, table, cases, others)
+    return _looked_up(option, known, cases)
+
+
+def read_groups_by_dataset(
+    path: Path, cases: CasesByDataset, others: bool = False
+) -> dict[str, dict[str, str]]:
+    """Read the groups of several data sets from one CSV file.
+
+    Without a column dataset each row is for all data sets that have the case. With it, a row is for
+    the data set that it names, in full or by its number, so that data sets may have cases of the
+    same names; rows of data sets that are not asked for are passed over.
+
+    Args:
+        path: the file, with the columns case and group.
+        cases: that need a group, by the full name of their data set.
+        others: see `read_groups`.
+
+    Returns:
+        Groups by data set and case, in the order of `cases`.
+
+    Raises:
+        CommandError: see `read_groups`.
+    """
+    option = f"--groups {path}"
+    table = _read_table(option, path)
+    if DATASET_COLUMN in table:
+        found = {}
+        for dataset, of_dataset in cases.items():
+            rows = table[[_names(text, dataset) for text in table[DATASET_COLUMN]]]
+            if rows.empty:
+                others_named = ", ".join(dict.fromkeys(table[DATASET_COLUMN]))
+                raise CommandError(
+                    f"{option}: no row is for {dataset}, as its column {DATASET_COLUMN} has "
+                    f"{others_named or 'no name'}; give full names or numbers there, or another "
+                    "heading"
+                )
+            where = f"{option}, {dataset}"
+            known = _groups_in(where, rows, "keep one row for each")
+            _refuse_others(where, rows, of_dataset, others)
+            found[dataset] = _looked_up(where, known, of_dataset)
+        return found
+    remedy = "keep one row for each"
+    if len(cases) > 1:
+        remedy += f", or name the data set of each row in a column {DATASET_COLUMN}"
+    known = _groups_in(option, table, remedy)
+    _refuse_others(option, table, {case for some in cases.values() for case in some}, others)
+    return {
+        dataset: _looked_up(f"{option}, {dataset}" if len(cases) > 1 else option, known, of_dataset)
+        for dataset, of_dataset in cases.items()
+    }
 
 
 def groups_by_pattern(pattern: str, cases: Collection[str]) -> dict[str, str]:
@@ -132,6 +168,19 @@ def groups_by_pattern(pattern: str, cases: Collection[str]) -> dict[str, str]:
     unmatched = [case for case in cases if case not in groups]
     _refuse(option, unmatched, "that it does not match", "widen it, or give --groups FILE.csv")
     return _checked(option, groups)
+
+
+def groups_by_pattern_and_dataset(pattern: str, cases: CasesByDataset) -> dict[str, dict[str, str]]:
+    """Take the groups of several data sets from the names of their cases; by data set and case.
+
+    Args:
+        pattern: see `groups_by_pattern`.
+        cases: by data set.
+
+    Raises:
+        CommandError: see `groups_by_pattern`; in each data set there must be two groups.
+    """
+    return {name: groups_by_pattern(pattern, of_dataset) for name, of_dataset in cases.items()}
 
 
 def looks_grouped(case_names: Iterable[str]) -> LikelyGroups | None:
@@ -196,6 +245,33 @@ def group_means(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return values @ members
 
 
+def summarise_groups(
+    values: np.ndarray, groups: Sequence[str], seed: int | Sequence[int]
+) -> list[Summary | None]:
+    """Describe each row over groups, each of which counts by the mean of its defined cases.
+
+    Args:
+        values: (rows, cases); NaN where undefined, so that rows may have different groups.
+        groups: of each case.
+        seed: of the bootstrap; rows with the same groups see the same resamples.
+
+    Returns:
+        None for a row without a defined case.
+    """
+    means = pd.DataFrame(np.transpose(values)).groupby(list(groups)).mean().to_numpy().T
+    alike: dict[bytes, list[int]] = {}
+    for row, defined in enumerate(~np.isnan(means)):
+        if defined.any():
+            alike.setdefault(defined.tobytes(), []).append(row)
+    summaries: list[Summary | None] = [None] * len(means)
+    for rows in alike.values():
+        of_groups = means[rows][:, ~np.isnan(means[rows[0]])]
+        found = summaries_of(of_groups, *group_interval(of_groups, seed))
+        for row, summary in zip(rows, found, strict=True):
+            summaries[row] = summary
+    return summaries
+
+
 def group_interval(
     means: np.ndarray,
     seed: int | Sequence[int],
@@ -243,6 +319,54 @@ def draw_group_counts(
         generator: of the drawing.
     """
     return draw_counts(int(numbers.max()) + 1, resamples, generator)[:, numbers]
+
+
+def _read_table(option: str, path: Path) -> pd.DataFrame:
+    """Read a file of groups, whose names are stripped of blanks; its index counts from the heading.
+
+    Raises:
+        CommandError: if it cannot be read, lacks a column, or a name is empty.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+    except FileNotFoundError as error:
+        raise CommandError(f"{option}: there is no such file") from error
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{option} cannot be read as CSV: {error}") from error
+    absent = [column for column in GROUP_COLUMNS if column not in table]
+    if absent:
+        raise CommandError(
+            f"{option}: no column {' and '.join(absent)} (it has {', '.join(table)}); "
+            "its first line must name the columns case and group"
+        )
+    table = table.apply(lambda column: column.str.strip())
+    empty = (table["case"] == "") | (table["group"] == "")
+    if empty.any():
+        # The heading is line 1.
+        line = int(np.flatnonzero(empty)[0]) + 2
+        raise CommandError(f"{option}: row {line} has no case or no group; fill it in or remove it")
+    return table
+
+
+def _groups_in(option: str, table: pd.DataFrame, remedy: str) -> dict[str, str]:
+    twice = sorted(table["case"][table["case"].duplicated()].unique())
+    _refuse(option, twice, "named more than once", remedy)
+    return dict(zip(table["case"], table["group"], strict=True))
+
+
+def _refuse_others(option: str, table: pd.DataFrame, cases: Collection[str], others: bool) -> None:
+    unknown = [] if others else sorted(set(table["case"]) - set(cases))
+    _refuse(option, unknown, "not among the results", "remove them, or correct their names")
+
+
+def _looked_up(option: str, known: Mapping[str, str], cases: Collection[str]) -> dict[str, str]:
+    _refuse(option, [case for case in cases if case not in known], "without a row", "add them")
+    return _checked(option, {case: known[case] for case in cases})
+
+
+def _names(text: str, dataset: str) -> bool:
+    """Tell whether a text is the name of a data set or its number."""
+    return text == dataset or bool(names_with_number([dataset], text))
 
 
 def _refuse(option: str, cases: Sequence[str], what: str, remedy: str) -> None:

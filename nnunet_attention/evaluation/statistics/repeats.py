@@ -24,7 +24,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -66,6 +66,16 @@ class Repeated:
     low: float | None
     high: float | None
     components: Components
+
+    def turned(self) -> Repeated:
+        """Return the same difference with the other model first."""
+        return replace(
+            self,
+            estimate=self.estimate.turned(),
+            training_means=tuple(-mean for mean in self.training_means),
+            low=None if self.high is None else -self.high,
+            high=None if self.low is None else -self.low,
+        )
 
 
 @dataclass(frozen=True)

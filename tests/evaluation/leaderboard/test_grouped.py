@@ -138,6 +138,46 @@ def test_a_case_without_a_group_is_named():
         build_leaderboard(frame, small_settings(groups=groups))
 
 
+def two_data_sets_of_the_same_names() -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
+    """Four cases each, called alike: two patients in the first data set, four in the second."""
+    dice = {
+        (dataset, "x"): {"A": [0.4, 0.6, 0.8, 0.9], "B": [0.5, 0.5, 0.5, 0.6]}
+        for dataset in ("Dataset001_One", "Dataset002_Two")
+    }
+    frame = frame_of(dice)
+    frame["case"] = frame["case"].str[-3:]
+    cases = frame["case"].unique()
+    groups = {
+        "Dataset001_One": dict(zip(cases, "ppqq", strict=True)),
+        "Dataset002_Two": dict(zip(cases, "pqrs", strict=True)),
+    }
+    return frame, groups
+
+
+def test_each_data_set_has_its_own_groups():
+    frame, groups = two_data_sets_of_the_same_names()
+    board = build_leaderboard(frame, small_settings(groups=groups))
+    first, second = board.rows
+    assert first.units == ("p", "q")
+    np.testing.assert_allclose(first.of_units, [[0.5, 0.85], [0.5, 0.55]])
+    assert second.units == ("p", "q", "r", "s")
+    assert "2 in One, 4 in Two" in methods_paragraphs(board)[0]
+    assert leaderboard_record(board)["settings"]["groups"] == groups
+    of_cases = board.cases.drop_duplicates(["dataset", "case"])
+    assert of_cases["group"].tolist() == list("ppqqpqrs")
+    assert [data["groups"] for data in page_data(board)["datasets"]] == [
+        list("ppqq"),
+        list("pqrs"),
+    ]
+
+
+def test_groups_are_recorded_by_case_where_data_sets_agree():
+    frame, groups = two_data_sets_of_the_same_names()
+    groups["Dataset002_Two"] = groups["Dataset001_One"]
+    board = build_leaderboard(frame, small_settings(groups=groups))
+    assert leaderboard_record(board)["settings"]["groups"] == groups["Dataset001_One"]
+
+
 def test_names_that_look_grouped_are_told_unless_groups_are_known():
     frame = two_images_a_patient()
     (likely,) = build_leaderboard(frame, small_settings()).likely_groups().values()

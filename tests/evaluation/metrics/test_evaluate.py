@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,8 @@ from nnunet_attention.evaluation import (
 )
 from nnunet_attention.evaluation.metrics import evaluate
 from nnunet_attention.evaluation.metrics.cache import cache_path
+from nnunet_attention.evaluation.statistics.groups import groups_by_pattern
+from nnunet_attention.nnunet.summary_json import summarised_cases
 
 SPACING_MM = (3.0, 2.0, 1.0)
 NNUNET_KEYS = ("Dice", "IoU", "TP", "FP", "FN", "TN", "n_pred", "n_ref")
@@ -487,3 +490,48 @@ def test_equal_real_images_agree_perfectly(tmp_path):
             (tmp_path / kind / path.name).write_bytes(path.read_bytes())
     means = run(tmp_path, tolerance_mm=0.0)["foreground_mean"]
     assert [means[metric.key] for metric in METRICS.values()] == [1, 1, 1, 1, 0, 0, 0, 1]
+
+
+GROUP_OF = {"case_0": "p1", "case_1": "p2", "case_2": "p1", "case_3": "p3"}
+
+
+def test_groups_count_once_by_the_mean_of_their_defined_cases(folder):
+    plain = run(folder, output="plain.json")
+    summary = run(folder, groups=lambda cases: {case: GROUP_OF[case] for case in cases})
+    dice = [entry["metrics"]["2"]["Dice"] for entry in summary["metric_per_case"]]
+    found = summary["groups"]["mean"]["2"]["Dice"]
+    # case_3, the only one of p3, has neither reference nor prediction.
+    assert math.isnan(dice[3])
+    assert (found["groups"], found["cases"]) == (2, 3)
+    assert found["mean"] == pytest.approx(((dice[0] + dice[2]) / 2 + dice[1]) / 2)
+    assert found["low"] < found["mean"] < found["high"]
+    of_cases = [
+        (entry["metrics"]["1"]["Dice"] + entry["metrics"]["2"]["Dice"]) / 2
+        for entry in summary["metric_per_case"][:3]
+    ]
+    foreground = summary["groups"]["foreground_mean"]["Dice"]
+    assert foreground["mean"] == pytest.approx(((of_cases[0] + of_cases[2]) / 2 + of_cases[1]) / 2)
+    assert [entry["group"] for entry in summary["metric_per_case"]] == list(GROUP_OF.values())
+    # What is nnU-Net's stays as it is.
+    for key in ("mean", "foreground_mean"):
+        assert as_text(summary[key]) == as_text(plain[key])
+    assert "groups" not in plain
+    assert summarised_cases(folder / "summary.json", ".nii.gz") == set(GROUP_OF)
+
+
+def test_what_no_group_has_is_undefined(folder):
+    for kind in ("gt", "pred"):
+        for case in GROUP_OF:
+            write(folder / kind / f"{case}.nii.gz", np.zeros((3, 4, 5), np.uint8))
+    summary = run(folder, groups=lambda cases: GROUP_OF)
+    found = summary["groups"]["mean"]["1"]["Dice"]
+    assert (found["groups"], found["cases"]) == (0, 0)
+    assert math.isnan(found["mean"])
+
+
+def test_wrong_groups_are_refused_before_anything_is_computed(folder, monkeypatch):
+    computed = counted(monkeypatch)
+    with pytest.raises(CommandError, match="4 cases that it does not match, such as case_0"):
+        run(folder, groups=partial(groups_by_pattern, "(patient)"))
+    assert computed == []
+    assert not (folder / "summary.json").exists()

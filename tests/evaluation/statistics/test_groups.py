@@ -20,8 +20,11 @@ from nnunet_attention.evaluation.statistics.groups import (
     group_numbers,
     group_table,
     groups_by_pattern,
+    groups_by_pattern_and_dataset,
     looks_grouped,
     read_groups,
+    read_groups_by_dataset,
+    summarise_groups,
 )
 
 REFERENCE = ROOT / "msd_cv_reference"
@@ -247,3 +250,89 @@ def test_a_table_of_more_cases_will_do_for_a_part_of_them(tmp_path):
     (tmp_path / "groups.csv").write_text(GOOD)
     groups = read_groups(tmp_path / "groups.csv", ["p1_a", "p2_a"], others=True)
     assert groups == {"p1_a": "one", "p2_a": "two"}
+
+
+def test_each_row_counts_the_groups_in_which_it_is_defined():
+    groups = ["p2", "p1", "p2", "p3", "p1"]
+    values = np.array(
+        [
+            [0.9, 0.5, 0.7, 0.2, 0.6],  # p1 .55, p2 .8, p3 .2
+            [0.9, np.nan, np.nan, np.nan, 0.6],  # p1 .6, p2 .9
+            [np.nan] * 5,
+        ]
+    )
+    all_three, two, none = summarise_groups(values, groups, seed=3)
+    assert (all_three.n, two.n, none) == (3, 2, None)
+    assert all_three.mean == pytest.approx((0.55 + 0.8 + 0.2) / 3)
+    assert all_three.median == pytest.approx(0.55)
+    assert two.mean == pytest.approx(0.75)
+    assert two.sd == pytest.approx(0.15 * np.sqrt(2))
+    low, high = group_interval(np.array([[0.55, 0.8, 0.2]]), seed=3)
+    assert (all_three.low, all_three.high) == (pytest.approx(low[0]), pytest.approx(high[0]))
+
+
+def test_a_single_group_has_a_mean_and_no_interval():
+    (only,) = summarise_groups(np.array([[0.2, 0.4]]), ["p1", "p1"], seed=0)
+    assert (only.n, only.sd, only.low, only.high) == (1, None, None, None)
+    assert only.mean == pytest.approx(0.3)
+
+
+ONE, TWO = "Dataset001_One", "Dataset002_Two"
+ALIKE = {ONE: ["c1", "c2", "c3"], TWO: ["c2", "c1"]}
+BY_DATASET = (
+    "dataset,case,group\nDataset001_One,c1,p\n1,c2,p\n001,c3,q\n2,c1,a\n2,c2,b\n3,c1,other\n"
+)
+
+
+def read_by_dataset(folder, text, cases, others=False):
+    (folder / "groups.csv").write_text(text)
+    return read_groups_by_dataset(folder / "groups.csv", cases, others)
+
+
+def test_cases_of_one_name_have_the_groups_of_their_own_data_set(tmp_path):
+    groups = read_by_dataset(tmp_path, BY_DATASET, ALIKE)
+    assert groups == {ONE: {"c1": "p", "c2": "p", "c3": "q"}, TWO: {"c2": "b", "c1": "a"}}
+
+
+def test_without_a_column_of_data_sets_a_row_is_for_all_of_them(tmp_path):
+    groups = read_by_dataset(tmp_path, "case,group\nc1,p\nc2,q\nc3,q\n", ALIKE)
+    assert groups == {ONE: {"c1": "p", "c2": "q", "c3": "q"}, TWO: {"c2": "q", "c1": "p"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "case,group\nc1,p\nc2,p\nc3,q\nc1,a\nc2,b\n",
+            "2 cases named more than once, such as c1; keep one row for each, or name the data set "
+            "of each row in a column dataset",
+        ),
+        (BY_DATASET + "1,c3,p\n", f", {ONE}: 1 case named more than once, such as c3"),
+        (BY_DATASET + "1,c4,p\n", f", {ONE}: 1 case not among the results, such as c4"),
+        (BY_DATASET.replace("2,c2,b", "1,c9,b"), ": 1 case not among"),
+        (BY_DATASET.replace("2,c2,b\n", ""), f", {TWO}: 1 case without a row, such as c2"),
+        (BY_DATASET.replace("2,c2,b", "2,c2,a"), f", {TWO}: all 2 cases are in one group, a"),
+        (
+            BY_DATASET.replace("1,", "9,").replace("001_One", "009_Nine"),
+            f": no row is for {ONE}, as its column dataset has Dataset009_Nine, 9, 009, 2, 3; give "
+            "full names or numbers there",
+        ),
+        ("case,group\nc1,p\nc2,p\nc3,q\n", f", {TWO}: all 2 cases are in one group, p"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_data_set(tmp_path, text, message):
+    with pytest.raises(CommandError) as error:
+        read_by_dataset(tmp_path, text, ALIKE)
+    assert message in str(error.value)
+
+
+def test_a_part_of_a_data_set_may_have_a_file_of_all_of_it(tmp_path):
+    groups = read_by_dataset(tmp_path, BY_DATASET, {ONE: ["c1", "c3"]}, others=True)
+    assert groups == {ONE: {"c1": "p", "c3": "q"}}
+
+
+def test_names_tell_the_groups_of_each_data_set():
+    cases = {ONE: ["p1_a", "p1_b", "p2_a"], TWO: ["p1_a", "p3_a"]}
+    groups = groups_by_pattern_and_dataset("(p[0-9])", cases)
+    assert groups[ONE] == {"p1_a": "p1", "p1_b": "p1", "p2_a": "p2"}
+    assert groups[TWO] == {"p1_a": "p1", "p3_a": "p3"}

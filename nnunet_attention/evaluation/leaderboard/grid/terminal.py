@@ -56,7 +56,11 @@ def rich_table(grid: Grid, width: int, compact: bool = False) -> Table:
     for place, name in enumerate(grid.heading):
         # Numbers are padded below: rich would cut off the blanks in place of a mark.
         justify: JustifyMethod = "right" if place in numbers else "left"
-        table.add_column(Text(name, justify=justify), overflow="fold", width=widths[place])
+        width_of_column = widths[place]
+        if compact and place == 0 and width_of_column is not None:
+            # Rich forgets the blank before the first column where it collapses padding.
+            width_of_column += 1
+        table.add_column(Text(name, justify=justify), overflow="fold", width=width_of_column)
     marks = grid.mark_widths
     for number, row in enumerate(grid.rows):
         cells = [

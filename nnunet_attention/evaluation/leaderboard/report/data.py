@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def page_data(board: Leaderboard) -> dict:
         )
         for dataset in board.datasets
     }
-    groups = board.settings.groups
+    groups = {dataset: board.settings.groups_of(dataset) for dataset in board.datasets}
     return {
         "models": list(board.models),
         "unit": board.settings.unit,
@@ -37,7 +37,7 @@ def page_data(board: Leaderboard) -> dict:
             {
                 "name": board.short_name(dataset),
                 "cases": cases[dataset],
-                **({} if groups is None else {"groups": [groups[case] for case in cases[dataset]]}),
+                **_groups(groups[dataset], cases[dataset]),
             }
             for dataset in board.datasets
         ],
@@ -66,6 +66,10 @@ def page_data(board: Leaderboard) -> dict:
             for consensus in board.consensus
         ],
     }
+
+
+def _groups(groups: Mapping[str, str] | None, cases: list[str]) -> dict:
+    return {} if groups is None else {"groups": [groups[case] for case in cases]}
 
 
 def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:

@@ -46,6 +46,12 @@ def test_no_number_is_broken_and_no_line_is_too_long(columns, width, compact):
             assert f"0.{row}{column} \N{PLUS-MINUS SIGN} 0.123456*" in text
 
 
+@pytest.mark.parametrize("compact", [False, True])
+def test_no_name_is_broken_where_there_is_room(compact):
+    grid = Grid.of_texts("", ["label", "Dice"], [["Posterior", "0.9"], ["liver", "0.8"]], names=1)
+    assert sum("Posterior" in line for line in shown(grid, 80, compact)) == 1
+
+
 def test_columns_stand_side_by_side_where_there_is_room():
     lines = [line for line in shown(grid_of(3), 200) if "Set" in line]
     assert [line.count("0.123456") for line in lines] == [3, 3]
