@@ -8,6 +8,7 @@ from nnunet_attention.evaluation.leaderboard.building import (
 from nnunet_attention.evaluation.leaderboard.collect import Request, collect_results
 from nnunet_attention.evaluation.leaderboard.making import Surfaces, make_leaderboard
 from nnunet_attention.evaluation.leaderboard.outputs import write_leaderboard
+from nnunet_attention.evaluation.leaderboard.published import PublishedMean, read_published
 from nnunet_attention.evaluation.leaderboard.reading import (
     MissingFoldsError,
     find_dataset,
@@ -52,6 +53,7 @@ __all__ = [
     "Leaderboard",
     "Metric",
     "MissingFoldsError",
+    "PublishedMean",
     "Request",
     "Settings",
     "Surfaces",
@@ -70,6 +72,7 @@ __all__ = [
     "make_leaderboard",
     "read_named_results",
     "read_nnunet_results",
+    "read_published",
     "read_summary",
     "recorded_tolerances",
     "tolerances_mm",

@@ -13,6 +13,12 @@ import pandas as pd
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.assessing import Assessment, assess
 from nnunet_attention.evaluation.leaderboard.costs import Cost
+from nnunet_attention.evaluation.leaderboard.published import (
+    PublishedComparison,
+    PublishedMean,
+    check_published,
+    compare_published,
+)
 from nnunet_attention.evaluation.leaderboard.trainings import (
     Trainings,
     apart,
@@ -49,7 +55,7 @@ from nnunet_attention.evaluation.statistics.ranking import (
     rank_cases,
 )
 from nnunet_attention.evaluation.statistics.repeats import Repeated
-from nnunet_attention.nnunet.dataset_names import short_dataset_name
+from nnunet_attention.nnunet.dataset_names import names_with_number, short_dataset_name
 from nnunet_attention.nnunet.known_splits import KnownSplit
 
 MEAN_OF_LABELS = "mean of labels"
@@ -78,6 +84,7 @@ class Settings:
         marks: marks of significance are shown even where models were trained once each.
         margin: differences smaller than this do not matter, in metrics whose best value is 1; None:
             equivalence is not tested.
+        published: results of which only mean, SD and n are known, to stand beside the models.
     """
 
     metrics: tuple[str, ...] = OVERLAP_METRICS
@@ -92,6 +99,7 @@ class Settings:
     paired_repeats: bool = False
     marks: bool = False
     margin: float | None = None
+    published: tuple[PublishedMean, ...] = ()
 
     def margin_of(self, metric: str) -> float | None:
         """Return the margin of a metric, None for one in mm or without an end."""
@@ -237,6 +245,7 @@ class Leaderboard:
         costs: by data set and model; empty where nothing is known.
         missing: folds that were wanted and are not there.
         splits: by data set, where it is known which one the results were validated with.
+        published: each model beside each published result of a row's data set and label.
     """
 
     settings: Settings
@@ -251,6 +260,7 @@ class Leaderboard:
     costs: dict[tuple[str, str], Cost]
     missing: tuple[str, ...] = ()
     splits: Mapping[str, KnownSplit] = field(default_factory=dict)
+    published: tuple[PublishedComparison, ...] = ()
 
     @property
     def trainings(self) -> dict[str, int]:
@@ -311,10 +321,12 @@ def build_leaderboard(
     Raises:
         CommandError: if the margin cannot be used, models have different labels, or different cases
             without `allow_incomplete`, or a metric is not there, a case has no group although there
-            are groups, repeats have different splits, or nothing is left to compare.
+            are groups, repeats have different splits, nothing is left to compare, or a published
+            result cannot stand beside a row.
     """
     check_metrics(settings.metrics)
     _check_margin(settings)
+    _refuse_published_beside_groups(settings)
     several = frame["configuration"].nunique() > 1
     if several:
         frame = frame.assign(model=_contestant(frame["model"], frame["configuration"]))
@@ -370,6 +382,7 @@ def build_leaderboard(
         costs=known,
         missing=missing,
         splits=splits or {},
+        published=_beside_published(rows, settings, models),
     )
 
 
@@ -630,6 +643,62 @@ def _assessed(pair: Pair, row: Row, settings: Settings) -> Pair:
         pair.adjusted_p_value,
     )
     return replace(pair, assessment=assessment)
+
+
+def _refuse_published_beside_groups(settings: Settings) -> None:
+    if settings.published and settings.groups is not None:
+        raise CommandError(
+            "--published: mean and SD of published results are over cases, but here the cases are "
+            "grouped and a group counts as one; leave out --published, or the groups"
+        )
+
+
+def _beside_published(
+    rows: list[Row], settings: Settings, models: tuple[str, ...]
+) -> tuple[PublishedComparison, ...]:
+    if not settings.published:
+        return ()
+    places = [(_row_of(result, rows, settings.metrics), result) for result in settings.published]
+    named = [
+        (row, replace(result, dataset=row.dataset, label=row.label, metric=row.metric))
+        for row, result in places
+    ]
+    check_published([result for _, result in named], models)
+    return tuple(
+        compare_published(model, entry.summary, result)
+        for row in rows
+        for place, result in named
+        if place is row
+        for model, entry in row.entries.items()
+    )
+
+
+def _row_of(result: PublishedMean, rows: list[Row], metrics: tuple[str, ...]) -> Row:
+    """Return the row beside which a published result stands."""
+    where = f"--published: {result.model}"
+    metric = result.metric or metrics[0]
+    if metric not in metrics:
+        raise CommandError(
+            f"{where}: {metric} is not compared here; add it to --metrics, or remove the row"
+        )
+    datasets = list(dict.fromkeys(row.dataset for row in rows))
+    number = names_with_number(datasets, result.dataset)
+    alike = [
+        name for name in datasets if result.dataset in (name, short_dataset_name(name))
+    ] or number
+    if len(alike) != 1:
+        raise CommandError(
+            f"{where}: {'several' if alike else 'no'} data sets {result.dataset} are compared "
+            f"here; give one of: {', '.join(alike or datasets)}"
+        )
+    there = [row for row in rows if (row.dataset, row.metric) == (alike[0], metric)]
+    for row in there:
+        if row.label == result.label or (not result.label and row.is_overall):
+            return row
+    raise CommandError(
+        f"{where}, {alike[0]}: no label {result.label or 'stands for the data set'}; give one of: "
+        f"{', '.join(row.label for row in there) or 'none'}"
+    )
 
 
 def _consensus(metric: str, rows: list[Row], models: tuple[str, ...]) -> Consensus:

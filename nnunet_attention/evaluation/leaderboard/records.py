@@ -8,6 +8,7 @@ from nnunet_attention.evaluation.leaderboard.assessing import Assessment
 from nnunet_attention.evaluation.leaderboard.building import Leaderboard, Row, Settings
 from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references, versions
 from nnunet_attention.evaluation.metrics.definitions import METRICS
+from nnunet_attention.evaluation.statistics.equivalence import CORRELATIONS, FalseClaims
 from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
 from nnunet_attention.evaluation.statistics.repeats import Repeated
 
@@ -48,6 +49,7 @@ def leaderboard_record(board: Leaderboard) -> dict:
             for (dataset, model), cost in board.costs.items()
             if cost.is_known
         ],
+        **_published(board),
         # All marks are in the record, whether tables show them or not.
         "methods": methods_paragraphs(board, all_marks=True),
         "references": list(references(board)),
@@ -56,7 +58,9 @@ def leaderboard_record(board: Leaderboard) -> dict:
 
 def settings_record(settings: Settings) -> dict:
     """Return the settings; those that came later only where they are used."""
-    record = asdict(replace(settings, groups=None))
+    record = asdict(replace(settings, groups=None, published=()))
+    # What was published stands beside the models.
+    del record["published"]
     for name in _LATER:
         del record[name]
         if value := getattr(settings, name):
@@ -124,6 +128,38 @@ def _assessment(assessment: Assessment | None) -> dict:
     record = asdict(assessment)
     record["equivalence"].update(derived)
     return {"assessment": record}
+
+
+def _published(board: Leaderboard) -> dict:
+    """Return models beside published results; nothing where none were given."""
+    if not board.published:
+        return {}
+    return {
+        "published": [
+            {
+                **asdict(comparison.published),
+                "beside": comparison.model,
+                "difference": comparison.difference,
+                "better": comparison.better,
+                **false_claims_record(comparison.claims),
+            }
+            for comparison in board.published
+        ]
+    }
+
+
+def false_claims_record(claims: FalseClaims | None) -> dict:
+    """Return the probabilities by correlation; None where the cases are not the same."""
+    probabilities = None
+    if claims is not None:
+        probabilities = {
+            f"{correlation:g}": probability
+            for correlation, probability in zip(CORRELATIONS, claims.by_correlation, strict=True)
+        }
+    return {
+        "false_claim_probability_at_correlation": probabilities,
+        "needed_correlation": None if claims is None else claims.needed_correlation,
+    }
 
 
 def _critical(critical: CriticalDifference | None, models: tuple[str, ...]) -> dict | None:

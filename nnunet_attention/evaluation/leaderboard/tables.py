@@ -16,6 +16,7 @@ from nnunet_attention.evaluation.leaderboard.building import (
 )
 from nnunet_attention.evaluation.leaderboard.grid import DASH, PLUS_MINUS, Cell, Grid
 from nnunet_attention.evaluation.metrics.definitions import METRICS
+from nnunet_attention.evaluation.statistics.equivalence import CORRELATIONS, FalseClaims
 
 MINUS = "\N{MINUS SIGN}"
 # With one decimal, fewer hours than these would say little.
@@ -293,6 +294,59 @@ def assessment_table(board: Leaderboard, metric: str) -> Grid:
         notes=(assessment_explained(board),) if found else (),
         folded_heading=("against the margin", "number"),
     )
+
+
+def published_explained(board: Leaderboard) -> str:
+    """Say what the table of `published_table` tells."""
+    return (
+        "Difference: the model minus the published result. False claim: the probability that the "
+        "one with the better mean is in truth not better, from means, SDs and n alone, if the two "
+        "correlate so over cases; below 5 % where they correlate more than the last column says. "
+        f"{DASH}: n differs, so that the cases are not the same; or no correlation is enough. Each "
+        "model as if it had been trained once: what other trainings would give is not in it."
+    )
+
+
+def published_table(board: Leaderboard, metric: str) -> Grid:
+    """Return the models beside published results; no rows where none were given."""
+    heading = [
+        "data set", "label", "published", "mean", "SD", "n", "beside", "difference",
+        *(f"false claim, r = {correlation:g}" for correlation in CORRELATIONS), "below 5 % from r",
+    ]  # fmt: skip
+    rows = [
+        [
+            board.short_name(comparison.published.dataset),
+            comparison.published.label,
+            comparison.published.model,
+            value_text(comparison.published.mean, metric),
+            value_text(comparison.published.sd, metric),
+            str(comparison.published.n),
+            comparison.model,
+            _fine(comparison.difference, "+"),
+            *false_claim_texts(comparison.claims),
+        ]
+        for comparison in board.published
+        if comparison.published.metric == metric
+    ]
+    return Grid.of_texts(
+        "Beside published results",
+        heading,
+        rows,
+        names=3,
+        notes=(published_explained(board),),
+        folded_heading=("beside", "number"),
+    )
+
+
+def false_claim_texts(claims: FalseClaims | None) -> list[str]:
+    """Write the probabilities by correlation, and the correlation that is needed."""
+    if claims is None:
+        return [DASH] * (len(CORRELATIONS) + 1)
+    needed = claims.needed_correlation
+    return [
+        *map(_small_p_text, claims.by_correlation),
+        DASH if needed is None else "any" if needed == -1 else f"{needed:.2f}".replace("-", MINUS),
+    ]
 
 
 def cost_table(board: Leaderboard) -> Grid:
