@@ -6,12 +6,12 @@ from nnunet_attention.evaluation.leaderboard.building import RANKING_METHODS, Le
 from nnunet_attention.evaluation.leaderboard.grid.latex import escaped, latex_line, latex_table
 from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references
 from nnunet_attention.evaluation.leaderboard.tables import (
+    PUBLISHED_EXPLAINED,
     assessment_explained,
     assessment_table,
     consensus_standings,
     has_marks,
     main_table,
-    published_explained,
     published_table,
     ranks_table,
     test_words,
@@ -40,7 +40,7 @@ def latex(board: Leaderboard) -> str:
             parts.append(latex_table(assessed, caption, f"tab:equivalence-{_key(metric)}"))
         published = published_table(board, metric)
         if published.rows:
-            caption = f"{escaped(METRICS[metric].title)}. {escaped(published_explained(board))}"
+            caption = f"{escaped(METRICS[metric].title)}. {escaped(PUBLISHED_EXPLAINED)}"
             parts.append(latex_table(published, caption, f"tab:published-{_key(metric)}"))
     parts.append("% Methods, for the text of the paper:\n")
     parts += [f"% {line}\n" for line in methods_paragraphs(board)]

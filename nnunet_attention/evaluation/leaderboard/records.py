@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 
 from nnunet_attention.evaluation.leaderboard.assessing import Assessment
 from nnunet_attention.evaluation.leaderboard.building import Leaderboard, Row, Settings
 from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references, versions
+from nnunet_attention.evaluation.leaderboard.published import PublishedComparison
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.equivalence import CORRELATIONS, FalseClaims
 from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
@@ -49,7 +51,7 @@ def leaderboard_record(board: Leaderboard) -> dict:
             for (dataset, model), cost in board.costs.items()
             if cost.is_known
         ],
-        **_published(board),
+        **({"published": published_record(board.published)} if board.published else {}),
         # All marks are in the record, whether tables show them or not.
         "methods": methods_paragraphs(board, all_marks=True),
         "references": list(references(board)),
@@ -130,36 +132,26 @@ def _assessment(assessment: Assessment | None) -> dict:
     return {"assessment": record}
 
 
-def _published(board: Leaderboard) -> dict:
-    """Return models beside published results; nothing where none were given."""
-    if not board.published:
-        return {}
-    return {
-        "published": [
-            {
-                **asdict(comparison.published),
-                "beside": comparison.model,
-                "difference": comparison.difference,
-                "better": comparison.better,
-                **false_claims_record(comparison.claims),
-            }
-            for comparison in board.published
-        ]
-    }
-
-
-def false_claims_record(claims: FalseClaims | None) -> dict:
-    """Return the probabilities by correlation; None where the cases are not the same."""
-    probabilities = None
-    if claims is not None:
-        probabilities = {
-            f"{correlation:g}": probability
-            for correlation, probability in zip(CORRELATIONS, claims.by_correlation, strict=True)
+def published_record(comparisons: Iterable[PublishedComparison]) -> list[dict]:
+    """Return models beside published results, the probabilities by correlation."""
+    return [
+        {
+            **asdict(comparison.published),
+            "beside": comparison.model,
+            "difference": comparison.difference,
+            "better": comparison.better,
+            "false_claim_probability_at_correlation": _by_correlation(comparison.claims),
+            "needed_correlation": comparison.claims and comparison.claims.needed_correlation,
         }
-    return {
-        "false_claim_probability_at_correlation": probabilities,
-        "needed_correlation": None if claims is None else claims.needed_correlation,
-    }
+        for comparison in comparisons
+    ]
+
+
+def _by_correlation(claims: FalseClaims | None) -> dict[str, float] | None:
+    if claims is None:
+        return None
+    names = [f"{correlation:g}" for correlation in CORRELATIONS]
+    return dict(zip(names, claims.by_correlation, strict=True))
 
 
 def _critical(critical: CriticalDifference | None, models: tuple[str, ...]) -> dict | None:

@@ -15,6 +15,7 @@ from nnunet_attention.evaluation.leaderboard.building import (
     Standing,
 )
 from nnunet_attention.evaluation.leaderboard.grid import DASH, PLUS_MINUS, Cell, Grid
+from nnunet_attention.evaluation.leaderboard.published import PublishedComparison
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.equivalence import CORRELATIONS, FalseClaims
 
@@ -28,6 +29,14 @@ FOLD_MEANS_EXPLAINED = (
 UNDEFINED_EXPLAINED = (
     "Cases with empty masks: both / only the reference / only the prediction; then how many values "
     "the policy set or left out. Compared: cases that count for all models."
+)
+
+PUBLISHED_EXPLAINED = (
+    "Difference: the model minus the published result. False claim: the probability that the one "
+    "with the better mean is in truth not better, from means, SDs and n alone, if the two "
+    "correlate so over cases; below 5 % where they correlate more than the last column says. "
+    f"{DASH}: n differs, so that the cases are not the same; or no correlation is enough. Each "
+    "model as if it had been trained once: what other trainings would give is not in it."
 )
 
 
@@ -296,57 +305,50 @@ def assessment_table(board: Leaderboard, metric: str) -> Grid:
     )
 
 
-def published_explained(board: Leaderboard) -> str:
-    """Say what the table of `published_table` tells."""
-    return (
-        "Difference: the model minus the published result. False claim: the probability that the "
-        "one with the better mean is in truth not better, from means, SDs and n alone, if the two "
-        "correlate so over cases; below 5 % where they correlate more than the last column says. "
-        f"{DASH}: n differs, so that the cases are not the same; or no correlation is enough. Each "
-        "model as if it had been trained once: what other trainings would give is not in it."
-    )
-
-
 def published_table(board: Leaderboard, metric: str) -> Grid:
     """Return the models beside published results; no rows where none were given."""
+    comparisons = [
+        comparison for comparison in board.published if comparison.published.metric == metric
+    ]
+    return published_grid(comparisons, board.short_name)
+
+
+def published_grid(
+    comparisons: Iterable[PublishedComparison], name_of: Callable[[str], str]
+) -> Grid:
+    """Return the table of models beside published results.
+
+    Args:
+        comparisons: by one metric.
+        name_of: shows the full name of a data set.
+    """
     heading = [
         "data set", "label", "published", "mean", "SD", "n", "beside", "difference",
         *(f"false claim, r = {correlation:g}" for correlation in CORRELATIONS), "below 5 % from r",
     ]  # fmt: skip
     rows = [
         [
-            board.short_name(comparison.published.dataset),
-            comparison.published.label,
-            comparison.published.model,
-            value_text(comparison.published.mean, metric),
-            value_text(comparison.published.sd, metric),
-            str(comparison.published.n),
+            name_of(published.dataset),
+            published.label,
+            published.model,
+            value_text(published.mean, published.metric),
+            value_text(published.sd, published.metric),
+            str(published.n),
             comparison.model,
             _fine(comparison.difference, "+"),
-            *false_claim_texts(comparison.claims),
+            *_false_claim_texts(comparison.claims),
         ]
-        for comparison in board.published
-        if comparison.published.metric == metric
+        for comparison in comparisons
+        for published in [comparison.published]
     ]
     return Grid.of_texts(
         "Beside published results",
         heading,
         rows,
         names=3,
-        notes=(published_explained(board),),
+        notes=(PUBLISHED_EXPLAINED,),
         folded_heading=("beside", "number"),
     )
-
-
-def false_claim_texts(claims: FalseClaims | None) -> list[str]:
-    """Write the probabilities by correlation, and the correlation that is needed."""
-    if claims is None:
-        return [DASH] * (len(CORRELATIONS) + 1)
-    needed = claims.needed_correlation
-    return [
-        *map(_small_p_text, claims.by_correlation),
-        DASH if needed is None else "any" if needed == -1 else f"{needed:.2f}".replace("-", MINUS),
-    ]
 
 
 def cost_table(board: Leaderboard) -> Grid:
@@ -501,6 +503,17 @@ def _fine(value: float, sign: str = "") -> str:
 def _small_p_text(p_value: float) -> str:
     """Write a p-value with three decimals, or a small one by its order."""
     return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.0e}".replace("-", MINUS)
+
+
+def _false_claim_texts(claims: FalseClaims | None) -> list[str]:
+    """Write the probabilities by correlation, and the correlation that is needed."""
+    if claims is None:
+        return [DASH] * (len(CORRELATIONS) + 1)
+    needed = claims.needed_correlation
+    return [
+        *map(_small_p_text, claims.by_correlation),
+        DASH if needed is None else "any" if needed == -1 else f"{needed:.2f}".replace("-", MINUS),
+    ]
 
 
 def _number(needed: int | None) -> str:

@@ -13,6 +13,7 @@ from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, 
 from nnunet_attention.evaluation.leaderboard.report.data import page_data
 from nnunet_attention.evaluation.leaderboard.tables import (
     FOLD_MEANS_EXPLAINED,
+    PUBLISHED_EXPLAINED,
     UNDEFINED_EXPLAINED,
     assessment_explained,
     assessment_table,
@@ -28,7 +29,6 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     p_text,
     pair_table,
     percent,
-    published_explained,
     published_table,
     trainings_explained,
     trainings_table,
@@ -225,7 +225,7 @@ def _published(board: Leaderboard) -> str:
     tables = _by_metric(board, published_table)
     if not tables:
         return ""
-    note = escape(published_explained(board))
+    note = escape(PUBLISHED_EXPLAINED)
     return (
         '<section id="published"><h2>Beside published results</h2>'
         f'{tables}<p class="note">{note}</p></section>'
