@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_attention.files import json_text, write_all
+from nnunet_attention.nnunet.dataset_names import short_dataset_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -137,7 +138,7 @@ def claims_table(record: Mapping, configurations: Sequence[str]) -> Grid:
     """Return how likely differences from published results are false claims; perhaps no rows."""
     from nnunet_attention.evaluation.leaderboard.tables import published_grid
 
-    grid = published_grid(published_comparisons(record, configurations), str)
+    grid = published_grid(published_comparisons(record, configurations), short_dataset_name)
     return replace(grid, title=CLAIMS_TITLE)
 
 

@@ -120,7 +120,7 @@ def test_as_many_cases_tell_how_likely_the_better_mean_is_a_false_claim(tmp_path
     expected = stats.t.sf(abs(values.mean() - 0.8904) / error, 259)
     assert plain.claims.by_correlation[0] == pytest.approx(expected)
     first, second = claims_table(record, ["3d_fullres"]).texts
-    assert first[:3] == ["Dataset004_Hippocampus", "Anterior", "nnU-Net"]
+    assert first[:3] == ["Hippocampus", "Anterior", "nnU-Net"]
     write_published(record, ["3d_fullres"], tmp_path)
     text = (tmp_path / "published.md").read_text()
     assert "## Differences from published results" in text

@@ -22,6 +22,7 @@ from nnunet_attention.evaluation.statistics.equivalence import CORRELATIONS, Fal
 MINUS = "\N{MINUS SIGN}"
 # With one decimal, fewer hours than these would say little.
 _FEWEST_HOURS = 0.5
+_FINE_DECIMALS = 4
 FOLD_MEANS_EXPLAINED = (
     "As nnU-Net has it in summary.json: mean over folds of the mean over labels of the mean over "
     "cases where the metric is defined."
@@ -283,12 +284,12 @@ def assessment_table(board: Leaderboard, metric: str) -> Grid:
             row.label,
             f"{pair.first} {DASH} {pair.second}",
             item.verdict,
-            _fine(pair.comparison.mean_difference, "+"),
-            f"[{_fine(item.equivalence.low, '+')}, {_fine(item.equivalence.high, '+')}]",
+            _fine(pair.comparison.mean_difference),
+            f"[{_fine(item.equivalence.low)}, {_fine(item.equivalence.high)}]",
             _small_p_text(item.not_worse_p_value),
             _small_p_text(item.not_better_p_value),
-            _fine(item.equivalence.smallest_margin),
-            _fine(item.detectable_difference),
+            f"{item.equivalence.smallest_margin:.{_FINE_DECIMALS}f}",
+            f"{item.detectable_difference:.{_FINE_DECIMALS}f}",
             _number(item.units_needed),
             *([_number(item.trainings_needed)] if several else []),
             _small_p_text(item.false_claim_probability),
@@ -335,7 +336,7 @@ def published_grid(
             value_text(published.sd, published.metric),
             str(published.n),
             comparison.model,
-            _fine(comparison.difference, "+"),
+            _fine(comparison.difference),
             *_false_claim_texts(comparison.claims),
         ]
         for comparison in comparisons
@@ -446,10 +447,7 @@ def value_text(value: float, metric: str) -> str:
 
 def signed(value: float, metric: str) -> str:
     """Write a value as `value_text` does, with a sign unless it is zero when rounded."""
-    text = f"{value:+.{_decimals(metric)}f}"
-    if not text.strip("+-0."):
-        return text[1:]
-    return text.replace("-", MINUS)
+    return _signed(value, _decimals(metric))
 
 
 def confidence_interval(
@@ -495,9 +493,16 @@ def metric_title(metric: str) -> str:
     return f"{METRICS[metric].title} {arrow}"
 
 
-def _fine(value: float, sign: str = "") -> str:
-    """Write a difference with a decimal more than values have."""
-    return f"{value:{sign}.4f}".replace("-", MINUS)
+def _signed(value: float, decimals: int) -> str:
+    text = f"{value:+.{decimals}f}"
+    if not text.strip("+-0."):
+        return text[1:]
+    return text.replace("-", MINUS)
+
+
+def _fine(value: float) -> str:
+    """Write a difference with a sign, and a decimal more than values have."""
+    return _signed(value, _FINE_DECIMALS)
 
 
 def _small_p_text(p_value: float) -> str:
@@ -509,11 +514,17 @@ def _false_claim_texts(claims: FalseClaims | None) -> list[str]:
     """Write the probabilities by correlation, and the correlation that is needed."""
     if claims is None:
         return [DASH] * (len(CORRELATIONS) + 1)
-    needed = claims.needed_correlation
-    return [
-        *map(_small_p_text, claims.by_correlation),
-        DASH if needed is None else "any" if needed == -1 else f"{needed:.2f}".replace("-", MINUS),
-    ]
+    probabilities = map(_small_p_text, claims.by_correlation)
+    return [*probabilities, _correlation_text(claims.needed_correlation)]
+
+
+def _correlation_text(needed: float | None) -> str:
+    if needed is None:
+        return DASH
+    if needed == -1:
+        return "any"
+    # 1.00 would look as if it could not be reached.
+    return ">0.99" if needed >= 0.995 else f"{needed:.2f}".replace("-", MINUS)
 
 
 def _number(needed: int | None) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import inf, isfinite, isnan, nan, sqrt
 from typing import Literal
 
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from nnunet_attention.evaluation.statistics.estimates import Components, Estimate
 
@@ -120,10 +120,12 @@ def power(difference: float, planned: Estimate, level: float = LEVEL) -> float:
     if planned.standard_error == 0:
         return 1.0 if difference else level
     freedom, away = planned.degrees_of_freedom, abs(difference) / planned.standard_error
-    critical = stats.t.ppf(1 - level / 2, freedom)
-    wrong_side = float(stats.nct.cdf(-critical, freedom, away))
+    critical = planned.quantile(1 - level / 2)
+    wrong_side = float(special.nctdtr(freedom, away, -critical))
     # scipy gives NaN for some of the probabilities that are as good as 0.
-    return float(stats.nct.sf(critical, freedom, away)) + (0 if isnan(wrong_side) else wrong_side)
+    return float(1 - special.nctdtr(freedom, away, critical)) + (
+        0 if isnan(wrong_side) else wrong_side
+    )
 
 
 def detectable_difference(
@@ -306,7 +308,7 @@ def _fewest(
 
 def _needed(difference: float, sd: float, other_sd: float, n: int, level: float) -> float | None:
     # Of the differences between the models over cases.
-    highest_variance = n * (difference / stats.t.ppf(1 - level, n - 1)) ** 2
+    highest_variance = n * (difference / float(special.stdtrit(n - 1, 1 - level))) ** 2
     if sd == 0 or other_sd == 0:
         return -1.0 if sd**2 + other_sd**2 < highest_variance else None
     needed = (sd**2 + other_sd**2 - highest_variance) / (2 * sd * other_sd)

@@ -188,3 +188,15 @@ def test_a_file_that_cannot_be_right_is_refused(text, message, tmp_path):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(CommandError, match=r"--published .*: there is no such file"):
         read_published(tmp_path / "paper.csv")
+
+
+def test_numbers_that_round_to_an_end_are_written_so_that_they_say_no_more():
+    minus = "\N{MINUS SIGN}"
+    alike = paper(mean=MINE.mean() + 1e-6, sd=MINE.std(ddof=1))
+    (texts,) = published_table(board_beside(alike), "dice").texts
+    assert texts[7] == "0.0000"
+    assert texts[-1] == ">0.99"
+    (texts,) = published_table(board_beside(paper(mean=0.75)), "dice").texts
+    assert texts[7].startswith(f"{minus}0.0")
+    (texts,) = published_table(board_beside(paper(mean=0.1)), "dice").texts
+    assert texts[-1] == "any"

@@ -227,7 +227,7 @@ def _published(board: Leaderboard) -> str:
         return ""
     note = escape(PUBLISHED_EXPLAINED)
     return (
-        '<section id="published"><h2>Beside published results</h2>'
+        '\n\n<section id="published"><h2>Beside published results</h2>'
         f'{tables}<p class="note">{note}</p></section>'
     )
 
