@@ -300,7 +300,7 @@ def assessment_table(board: Leaderboard, metric: str) -> Grid:
         "Equivalence and power",
         heading,
         rows,
-        names=4,
+        names=3,
         notes=(assessment_explained(board),) if found else (),
         folded_heading=("against the margin", "number"),
     )

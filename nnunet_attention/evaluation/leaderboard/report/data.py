@@ -120,13 +120,14 @@ def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:
 
 def _details(pair: Pair) -> dict:
     """Return what a pair has to say of trainings and margin; nothing where it has not."""
-    found: dict = {}
+    details: dict = {}
     if pair.repeated is not None and pair.repeated.training_means:
-        found["trainings"] = list(pair.repeated.training_means)
+        details["trainings"] = list(pair.repeated.training_means)
     if pair.assessment is not None:
-        found["verdict"] = pair.assessment.verdict
-        found["within"] = [pair.assessment.equivalence.low, pair.assessment.equivalence.high]
-    return found
+        details["verdict"] = pair.assessment.verdict
+        details["within"] = [pair.assessment.equivalence.low, pair.assessment.equivalence.high]
+        details["claim"] = pair.assessment.false_claim_probability
+    return details
 
 
 def _standing(standing: Standing) -> list:
