@@ -99,7 +99,7 @@ def published_results(dataset: str, configuration: str) -> list[PublishedResult]
 def published_comparisons(
     record: Mapping, configurations: Sequence[str]
 ) -> list[PublishedComparison]:
-    """Set each model beside those published results of which mean, SD and n are known.
+    """Set each model beside published results on as many cases, of which mean and SD are known.
 
     Args:
         record: Content of leaderboard.json.
@@ -112,7 +112,7 @@ def published_comparisons(
     )
     from nnunet_attention.evaluation.statistics.comparisons import Summary
 
-    return [
+    comparisons = [
         compare_published(
             model,
             Summary(**{name: values[name] for name in Summary.__dataclass_fields__}),
@@ -132,6 +132,7 @@ def published_comparisons(
         if result.over_cases is not None
         for model, values in row["models"].items()
     ]
+    return [comparison for comparison in comparisons if comparison.claims is not None]
 
 
 def claims_table(record: Mapping, configurations: Sequence[str]) -> Grid:
@@ -161,11 +162,12 @@ def write_published(record: Mapping, configurations: Sequence[str], folder: Path
     from nnunet_attention.evaluation.leaderboard.records import published_record
 
     rows = _rows(record, configurations)
+    comparisons = published_comparisons(record, configurations)
     sources = {row.source: published_sources()[row.source] for row in rows if row.source}
     content = {
         "explained": EXPLAINED,
         "rows": [vars(row) for row in rows],
-        "comparisons": published_record(published_comparisons(record, configurations)),
+        **({"comparisons": published_record(comparisons)} if comparisons else {}),
         "sources": {key: vars(source) for key, source in sources.items()},
     }
     claims = claims_table(record, configurations)

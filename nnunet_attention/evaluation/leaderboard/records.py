@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 
 from nnunet_attention.evaluation.leaderboard.assessing import Assessment
@@ -39,7 +39,7 @@ def leaderboard_record(board: Leaderboard) -> dict:
                     method: {model: asdict(standing) for model, standing in standings.items()}
                     for method, standings in consensus.standings.items()
                 },
-                "critical_difference": _critical(consensus.critical, board.models),
+                "critical_difference": critical_record(consensus.critical, board.models),
             }
             for consensus in board.consensus
         ],
@@ -101,7 +101,7 @@ def _row(row: Row, settings: Settings) -> dict:
             }
             for pair in row.pairs
         ],
-        "critical_difference": _critical(row.critical, tuple(row.entries)),
+        "critical_difference": critical_record(row.critical, tuple(row.entries)),
     }
 
 
@@ -154,7 +154,13 @@ def _by_correlation(claims: FalseClaims | None) -> dict[str, float] | None:
     return dict(zip(names, claims.by_correlation, strict=True))
 
 
-def _critical(critical: CriticalDifference | None, models: tuple[str, ...]) -> dict | None:
+def critical_record(critical: CriticalDifference | None, models: Sequence[str]) -> dict | None:
+    """Return a critical difference and mean ranks by the models' names; None where there is none.
+
+    Args:
+        critical: of the models.
+        models: their names, in its order.
+    """
     if critical is None:
         return None
     return {

@@ -281,7 +281,7 @@
     const caption = byId(`${id}-text`);
     byId(id).closest("figure").hidden = !critical;
     if (!critical) return;
-    const order = critical.models.map((model, place) => ({ model, place, rank: critical.ranks[place] })).sort((a, b) => a.rank - b.rank);
+    const order = Object.entries(critical.mean_ranks).map(([name, rank]) => ({ name, model: data.models.indexOf(name), rank })).sort((a, b) => a.rank - b.rank);
     const count = order.length;
     const half = Math.ceil(count / 2);
     const bars = critical.cliques.length;
@@ -289,7 +289,7 @@
     const start = axis + 16 + bars * 9;
     const lineHeight = 15;
     // Each name with its mean rank.
-    const texts = order.map(({ model, rank }) => `${data.models[model]} ${rank.toFixed(2)}`);
+    const texts = order.map(({ name, rank }) => `${name} ${rank.toFixed(2)}`);
     const width = Math.max(280, roomFor(id));
     const margin = Math.min(Math.max(...texts.map(textWidth)) + 18, width * 0.36);
     const names = texts.map((text) => inLines(text, margin - 14));
@@ -306,11 +306,11 @@
     for (const end of [1, shownEnd]) canvas.line(x(end), 19, x(end), 29, { stroke: "#1c2430", "stroke-width": 2 });
     canvas.text(x(1), 13, `critical difference ${critical.difference.toFixed(2)}`);
     critical.cliques.forEach((clique, index) => {
-      const ranks = clique.map((place) => critical.ranks[place]);
+      const ranks = clique.map((name) => critical.mean_ranks[name]);
       const y = axis + 9 + index * 9;
       canvas.line(x(Math.min(...ranks)) - 4, y, x(Math.max(...ranks)) + 4, y, { stroke: "#1c2430", "stroke-width": 4, "stroke-linecap": "round", opacity: 0.75 });
     });
-    order.forEach(({ model, rank }, place) => {
+    order.forEach(({ name, model, rank }, place) => {
       const isLeft = place < half;
       const y = start + (isLeft ? place : count - 1 - place) * step + step / 2;
       const end = isLeft ? margin - 8 : canvas.width - margin + 8;
@@ -321,9 +321,9 @@
         const across = { x: isLeft ? end - 4 : end + 4, y: y + 4 + (number - (names[place].length - 1) / 2) * lineHeight };
         text.append(svgNode("tspan", across, line));
       });
-      withTip(text, `${data.models[model]}: mean rank ${rank.toFixed(2)}`);
+      withTip(text, `${name}: mean rank ${rank.toFixed(2)}`);
     });
-    const friedman = critical.p === null ? "" : ` Friedman's test: ${pText(critical.p)}.`;
+    const friedman = critical.friedman_p_value === null ? "" : ` Friedman's test: ${pText(critical.friedman_p_value)}.`;
     caption.textContent = `${what}: mean ranks over ${critical.blocks}. Models joined by a bar do not differ significantly (Nemenyi, 5 % level).${friedman}`;
   };
 
