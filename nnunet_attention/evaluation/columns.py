@@ -27,6 +27,12 @@ def read_columns(option: str, path: Path, columns: Sequence[str]) -> pd.DataFram
         raise CommandError(f"{option}: there is no such file") from error
     except (OSError, ValueError) as error:
         raise CommandError(f"{option} cannot be read as CSV: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        # pandas would take what is too much in each row for names of rows, and move the others.
+        raise CommandError(
+            f"{option}: its rows have more cells than its first line names columns "
+            f"({', '.join(table)}); name all columns there, or remove the cells"
+        )
     table.columns = table.columns.str.strip()
     absent = [column for column in columns if column not in table]
     if absent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from nnunet_attention.evaluation.leaderboard.trainings import (
     has_repeats,
     layout_of,
     together,
+    without_incomplete_models,
 )
 from nnunet_attention.evaluation.metrics.definitions import METRICS, OVERLAP_METRICS, check_metrics
 from nnunet_attention.evaluation.metrics.table import REPEAT
@@ -265,10 +267,40 @@ class Leaderboard:
     @property
     def trainings(self) -> dict[str, int]:
         """How often each model was trained, on the data set where it was trained most often."""
+        counts = self.trainings_on.values()
+        return {model: max(of.get(model, 0) for of in counts) for model in self.models}
+
+    @property
+    def fewest_trainings(self) -> dict[str, int]:
+        """How often each model was trained, on the data set where it was trained least often."""
+        counts = self.trainings_on.values()
+        return {model: min(of[model] for of in counts if model in of) for model in self.models}
+
+    @property
+    def trainings_on(self) -> dict[str, dict[str, int]]:
+        """How often each model was trained, by data set."""
+        table = self.cases if REPEAT in self.cases else self.cases.assign(**{REPEAT: 0})
+        numbers = table.groupby(["dataset", "model"], sort=False)[REPEAT].nunique()
+        counts: dict[str, dict[str, int]] = {dataset: {} for dataset in self.datasets}
+        for (dataset, model), number in numbers.items():
+            counts[dataset][model] = int(number)
+        return counts
+
+    def copied_trainings(self) -> list[str]:
+        """Say which trainings of a model have equal values everywhere, as if they were one."""
         if REPEAT not in self.cases:
-            return dict.fromkeys(self.models, 1)
-        counts = self.cases.groupby(["model", "dataset"])[REPEAT].nunique().groupby("model").max()
-        return {model: int(counts[model]) for model in self.models}
+            return []
+        notes = []
+        for (dataset, model), rows in self.cases.groupby(["dataset", "model"], sort=False):
+            keys = ["configuration", "case", "label", "metric"]
+            values = rows.pivot(index=keys, columns=REPEAT, values="value")
+            for first, second in combinations(values, 2):
+                if values[first].equals(values[second]):
+                    notes.append(
+                        f"{dataset}: trainings {first + 1} and {second + 1} of {model} have equal "
+                        "values in all cases; if they are one training, name it once"
+                    )
+        return notes
 
     def shows_mark(self, row: Row, model: str) -> bool:
         """Tell whether a model's mark is shown: where trainings were compared, or on demand."""
@@ -319,7 +351,8 @@ def build_leaderboard(
         splits: by data set, where known; the methods name them.
 
     Raises:
-        CommandError: if the margin cannot be used, models have different labels, or different cases
+        CommandError: if the margin cannot be used, there is nothing to compare with a margin, marks
+            or paired trainings, models have different labels, or different cases
             without `allow_incomplete`, or a metric is not there, a case has no group although there
             are groups, repeats have different splits, nothing is left to compare, or a published
             result cannot stand beside a row.
@@ -335,6 +368,9 @@ def build_leaderboard(
         for (dataset, configuration, model), cost in (costs or {}).items()
     }
     _check_metrics_are_there(frame, settings.metrics)
+    models = tuple(frame["model"].unique())
+    if len(models) == 1:
+        _refuse_comparing(settings, models[0])
     frame = frame[frame["metric"].isin(settings.metrics)].reset_index(drop=True)
     if has_repeats(frame):
         folds = folds_of_cases(frame)
@@ -347,6 +383,8 @@ def build_leaderboard(
     _check_same_labels_and_cases(apart_frame, settings.allow_incomplete)
     _check_groups(frame, settings.groups)
     counted, undefined = apply_policy(apart_frame, settings.policy, settings.missing_distance_mm)
+    if folds:
+        counted = without_incomplete_models(counted, apart_frame)
     shared, dropped = common_cases(counted)
     if folds:
         undefined, shared = counts_together(undefined, apart_frame), together(shared)
@@ -356,7 +394,6 @@ def build_leaderboard(
             f"{settings.policy}; check the folds (-f) and the policy (--undefined)"
         )
     datasets = tuple(frame["dataset"].unique())
-    models = tuple(frame["model"].unique())
     rows = _adjusted(
         [
             _row(table, settings, folds.get(dataset))
@@ -444,6 +481,20 @@ def _check_margin(settings: Settings) -> None:
         raise CommandError(
             f"--margin {margin:g} would be ignored: it is for metrics whose best value is 1, such "
             "as dice; compare one, or leave it out"
+        )
+
+
+def _refuse_comparing(settings: Settings, model: str) -> None:
+    given = {
+        "--margin": settings.margin is not None,
+        "--paired-repeats": settings.paired_repeats,
+        "--marks": settings.marks,
+    }
+    ignored = [option for option, is_given in given.items() if is_given]
+    if ignored:
+        raise CommandError(
+            f"{' and '.join(ignored)} would be ignored, as {model} is the only model; name "
+            f"another, or leave {'it' if len(ignored) == 1 else 'them'} out"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS, Leaderboard
+from nnunet_attention.evaluation.leaderboard.tables import fewer_trainings
 from nnunet_attention.evaluation.metrics.definitions import METRICS, SURFACE_DEFINITION
 from nnunet_attention.evaluation.statistics.definitions import POLICIES
 from nnunet_attention.evaluation.statistics.equivalence import CORRELATIONS
@@ -234,12 +235,11 @@ def _marks(board: Leaderboard, all_marks: bool) -> str:
         "Marks are against the model with the best mean: * p < 0.05, ** p < 0.01, *** p < 0.001 "
         "after correction."
     )
-    if all_marks or min(board.trainings.values()) > 1:
+    if all_marks or min(board.fewest_trainings.values()) > 1:
         return explained
     once = "Each model was trained once"
     if _has_repeats(board):
-        names = tuple(model for model, count in board.trainings.items() if count == 1)
-        once = f"{_joined(names)} {'was' if len(names) == 1 else 'were'} trained once"
+        once = "; ".join(_trained_once(board))
     withheld = (
         f"{once}: such a p-value says whether a difference would hold for other "
         f"{board.settings.unit}s, not whether it would for other trainings, so that no mark of "
@@ -248,12 +248,31 @@ def _marks(board: Leaderboard, all_marks: bool) -> str:
     return f"{explained} {withheld}" if _has_repeats(board) else withheld
 
 
+def _trained_once(board: Leaderboard) -> list[str]:
+    """Say which models were trained once, and where, if not everywhere; the first begins."""
+    most = board.trainings
+    everywhere = tuple(model for model, count in most.items() if count == 1)
+    parts = [f"{_joined(everywhere)} {_was(everywhere)} trained once"] if everywhere else []
+    for dataset, counts in board.trainings_on.items():
+        here = tuple(model for model, count in counts.items() if count == 1 < most[model])
+        if here:
+            on = "on" if parts else "On"
+            name = board.short_name(dataset)
+            parts.append(f"{on} {name} {_joined(here)} {_was(here)} trained once")
+    return parts
+
+
+def _was(names: tuple[str, ...]) -> str:
+    return "was" if len(names) == 1 else "were"
+
+
 def _over_trainings(board: Leaderboard) -> str:
     """Say how several trainings were compared; nothing where there are none."""
     if not _has_repeats(board):
         return ""
     unit = board.settings.unit
     counts = _joined(tuple(f"{count} of {model}" for model, count in board.trainings.items()))
+    counts += fewer_trainings(board)
     paired = "paired by their seeds" if board.settings.paired_repeats else "not paired"
     return (
         f" Of each fold there were several trainings ({counts}), and values are means over them. "

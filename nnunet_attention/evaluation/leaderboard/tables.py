@@ -48,10 +48,10 @@ def marks_explained(board: Leaderboard) -> str:
         return f"{text}."
     if has_marks(board):
         text += f"; against it * p < 0.05, ** p < 0.01, *** p < 0.001 ({test_words(board)}, Holm)"
-    trainings = board.trainings.values()
-    if board.settings.marks or min(trainings) > 1:
+    if board.settings.marks or min(board.fewest_trainings.values()) > 1:
         return f"{text}."
-    who = "One training each" if max(trainings) == 1 else "Where a model was trained once"
+    most = max(board.trainings.values())
+    who = "One training each" if most == 1 else "Where a model was trained once"
     return (
         f"{text}. {who}: p-values hold for other {board.settings.unit}s, not for other trainings, "
         "and no marks of significance are set (--marks sets them)."
@@ -69,23 +69,37 @@ def has_marks(board: Leaderboard) -> bool:
 
 def test_words(board: Leaderboard) -> str:
     """Name the test of two models."""
-    counts = board.trainings.values()
     over_trainings = f"t test over trainings and {board.settings.unit}s"
-    if min(counts) > 1:
+    if min(board.fewest_trainings.values()) > 1:
         return over_trainings
     wilcoxon = "two-sided Wilcoxon signed-rank test"
-    return wilcoxon if max(counts) == 1 else f"{over_trainings}, or {wilcoxon}"
+    if max(board.trainings.values()) == 1:
+        return wilcoxon
+    return f"{over_trainings}, or {wilcoxon}"
 
 
 def trainings_words(board: Leaderboard) -> str:
     """Say how often models were trained; nothing for a single model that was trained once."""
     counts = board.trainings
     if len(set(counts.values())) > 1:
-        return "trainings: " + ", ".join(f"{model} {count}" for model, count in counts.items())
-    count = next(iter(counts.values()))
-    if count == 1:
-        return "one training each" if len(counts) > 1 else ""
-    return f"means of {count} trainings{' each' if len(counts) > 1 else ''}"
+        text = "trainings: " + ", ".join(f"{model} {count}" for model, count in counts.items())
+    else:
+        count = next(iter(counts.values()))
+        if count == 1:
+            return "one training each" if len(counts) > 1 else ""
+        text = f"means of {count} trainings{' each' if len(counts) > 1 else ''}"
+    return f"{text}{fewer_trainings(board)}"
+
+
+def fewer_trainings(board: Leaderboard) -> str:
+    """Name data sets on which models were trained less often than on others, after a comma."""
+    most = board.trainings
+    parts = []
+    for dataset, counts in board.trainings_on.items():
+        fewer = [f"{model} {count}" for model, count in counts.items() if count < most[model]]
+        if fewer:
+            parts.append(f", on {board.short_name(dataset)} {' and '.join(fewer)}")
+    return "".join(parts)
 
 
 def trainings_explained(board: Leaderboard) -> str:
