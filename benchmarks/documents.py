@@ -57,9 +57,9 @@ def filled(text: str, name: str, table: str) -> str:
     """
     pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
     table = re.sub(r"\A# .*\n", "", table).strip()
-    result, count = pattern.subn(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", text)
+    result, count = pattern.subn(lambda marks: f"{marks[1]}\n{table}\n\n{marks[2]}", text)
     if count != 1:
-        raise ValueError(f"the mark <!-- {name} --> stands {count} times; wanted once")
+        raise ValueError(f"the mark <!-- {name} --> stands {count} times; it must stand once")
     return result
 
 

@@ -141,8 +141,10 @@ def coverage(scenario: Scenario, leaderboards: int, generator: np.random.Generat
         of_patients += _held(*group_interval(patients, start))
     for number in range(leaderboards):
         first, second = (scenario.method(generator) for _ in range(2))
-        found = compare_repeats(first, second, layout=scenario.layout, seed=number, resamples=999)
-        of_both += found.low < 0 < found.high
+        repeated = compare_repeats(
+            first, second, layout=scenario.layout, seed=number, resamples=999
+        )
+        of_both += repeated.low < 0 < repeated.high
     return {
         **asdict(scenario),
         "patients": int(groups[-1]) + 1,
@@ -188,7 +190,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--leaderboards", type=int, default=2000, help="of each row (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulation (%(default)s)")
     given = parser.parse_args(arguments)
-    pairs = [replace(one, images_of_a_patient=IMAGES_OF_A_PATIENT) for one in SCENARIOS[4:]]
+    pairs = [
+        replace(scenario, images_of_a_patient=IMAGES_OF_A_PATIENT) for scenario in SCENARIOS[4:]
+    ]
     parts: dict[str, tuple[Callable[..., dict], list[Scenario]]] = {
         "false_marks": (false_marks, list(SCENARIOS)),
         "coverage": (coverage, pairs),
@@ -206,12 +210,14 @@ def main(arguments: list[str] | None = None) -> int:
     given.o.parent.mkdir(parents=True, exist_ok=True)
     table = _begun(given.o, settings)
     for place, (name, (measure, scenarios)) in enumerate(parts.items()):
-        found = table.setdefault(name, [])
-        for number in range(len(found), len(scenarios)):
+        measured = table.setdefault(name, [])
+        for number in range(len(measured), len(scenarios)):
             generator = np.random.default_rng([given.seed, place, number])
-            found.append(measure(scenarios[number], given.leaderboards, generator))
+            measured.append(measure(scenarios[number], given.leaderboards, generator))
             write_json(given.o, table)
-            print(f"{name} {number + 1}/{len(scenarios)}: {found[-1]}", file=sys.stderr, flush=True)
+            print(
+                f"{name} {number + 1}/{len(scenarios)}: {measured[-1]}", file=sys.stderr, flush=True
+            )
     rows = table["false_marks"]
     most_false = max(
         row[key]
@@ -244,8 +250,8 @@ def _differ(
     first: np.ndarray, second: np.ndarray, layout: Layout, seeds: range | None = None
 ) -> bool:
     pairs = None if seeds is None else (seeds, seeds)
-    found = compare_repeats(first, second, pairs, layout, resamples=0)
-    return found is not None and found.estimate.p_value < LEVEL
+    repeated = compare_repeats(first, second, pairs, layout, resamples=0)
+    return repeated is not None and repeated.estimate.p_value < LEVEL
 
 
 def _held(low: np.ndarray, high: np.ndarray) -> int:

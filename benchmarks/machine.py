@@ -26,9 +26,9 @@ def machine(device: torch.device) -> dict:
     }
 
 
-def told(found: dict) -> str:
+def told(record: dict) -> str:
     """Tell in one line what machine it is."""
     return (
-        f"{found['kind']}, {found['threads']} threads; torch {found['torch']}, nnunetv2 "
-        f"{found['nnunetv2']}, Python {found['python']}"
+        f"{record['kind']}, {record['threads']} threads; torch {record['torch']}, nnunetv2 "
+        f"{record['nnunetv2']}, Python {record['python']}"
     )

@@ -39,8 +39,8 @@ def main() -> None:
     timing.add_argument("-f", default="0")
     memory = what.add_parser("memory")
     memory.add_argument("--shape", type=int, nargs=3, default=(300, 512, 512), metavar="N")
-    for one in (timing, memory):
-        one.add_argument("-o", type=Path, metavar="FILE.json")
+    for command in (timing, memory):
+        command.add_argument("-o", type=Path, metavar="FILE.json")
     child = what.add_parser("predict")
     child.add_argument("kind", choices=("stock", "maps"))
     child.add_argument("folder", type=Path)

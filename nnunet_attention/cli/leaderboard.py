@@ -74,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="differences smaller than this do not matter, e.g. 0.01, in metrics whose best value "
         "is 1: tests of equivalence, power, and a verdict on each pair",
     )  # fmt: skip
+    parser.add_argument(
+        "--published", type=Path, metavar="FILE.csv",
+        help="published results to stand beside the models, with the probability that the better "
+        "mean is a false claim: a CSV file with the columns model, dataset, mean, sd and n, and "
+        "perhaps label and metric",
+    )  # fmt: skip
     add_undefined(parser)
     parser.add_argument(
         "--metrics", nargs="+", metavar="METRIC",
@@ -116,6 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         Settings,
         Surfaces,
         check_metrics,
+        read_published,
     )
     from nnunet_attention.evaluation.leaderboard.making import default_metrics
 
@@ -141,6 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
         paired_repeats=arguments.paired_repeats,
         marks=arguments.marks,
         margin=arguments.margin,
+        published=() if arguments.published is None else read_published(arguments.published),
     )
     surfaces = None
     if arguments.surface:
@@ -174,6 +182,8 @@ def show_leaderboard(
         print_leaderboard(board, Console())
         for dataset, likely in board.likely_groups().items():
             print(f"{dataset}: {likely.note}", file=sys.stderr)
+        for note in board.copied_trainings():
+            print(note, file=sys.stderr)
 
     paths = make_leaderboard(
         request,

@@ -185,12 +185,21 @@ def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Fo
 def _show_published(configurations: tuple[str, ...], folder: Path) -> None:
     from rich.console import Console
 
+    from nnunet_attention.evaluation.leaderboard.grid.terminal import print_grid
     from nnunet_attention.files import read_json
-    from nnunet_attention.msd.published import EXPLAINED, published_table, write_published
+    from nnunet_attention.msd.published import (
+        EXPLAINED,
+        claims_table,
+        published_table,
+        write_published,
+    )
 
     record = read_json(folder / "leaderboard.json")
     console = Console()
     console.print(published_table(record, configurations))
     console.print(EXPLAINED, style="dim", markup=False, highlight=False)
+    claims = claims_table(record, configurations)
+    if claims.rows:
+        print_grid(claims, console)
     for path in write_published(record, configurations, folder):
         print(f"wrote {path}")

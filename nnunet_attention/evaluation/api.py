@@ -8,6 +8,7 @@ from nnunet_attention.evaluation.leaderboard.building import (
 from nnunet_attention.evaluation.leaderboard.collect import Request, collect_results
 from nnunet_attention.evaluation.leaderboard.making import Surfaces, make_leaderboard
 from nnunet_attention.evaluation.leaderboard.outputs import write_leaderboard
+from nnunet_attention.evaluation.leaderboard.published import PublishedMean, read_published
 from nnunet_attention.evaluation.leaderboard.reading import (
     MissingFoldsError,
     find_dataset,
@@ -58,6 +59,7 @@ __all__ = [
     "Leaderboard",
     "Metric",
     "MissingFoldsError",
+    "PublishedMean",
     "Request",
     "Settings",
     "Surfaces",
@@ -80,6 +82,7 @@ __all__ = [
     "read_groups_by_dataset",
     "read_named_results",
     "read_nnunet_results",
+    "read_published",
     "read_summary",
     "recorded_tolerances",
     "tolerances_mm",

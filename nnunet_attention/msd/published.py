@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_attention.files import json_text, write_all
+from nnunet_attention.nnunet.dataset_names import short_dataset_name
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from nnunet_attention.evaluation.leaderboard.grid import Grid
+    from nnunet_attention.evaluation.leaderboard.published import PublishedComparison
 
 EXPLAINED = (
     "Dice: mean over folds of the mean over labels of the mean over cases where it is defined, as "
     "nnU-Net has it in summary.json. Published numbers were neither run here nor tested against "
     "yours; split, epochs and checkpoint may differ."
 )
+CLAIMS_TITLE = "Differences from published results (Dice over cases)"
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,21 @@ class Source:
 
 
 @dataclass(frozen=True)
+class OverCases:
+    """Mean and spread of a model's Dice over the cases of a data set.
+
+    Attributes:
+        mean: Of each case's mean over labels.
+        sd: Standard deviation, n - 1 in the denominator.
+        n: Cases.
+    """
+
+    mean: float
+    sd: float
+    n: int
+
+
+@dataclass(frozen=True)
 class PublishedResult:
     """The published result of a model on a data set.
 
@@ -49,6 +69,7 @@ class PublishedResult:
         dice: Mean over labels, see `EXPLAINED`.
         dice_of_label: Dice by label; empty where it was not published.
         source: Key of `published_sources`.
+        over_cases: None where it was not published.
     """
 
     dataset: str
@@ -58,6 +79,7 @@ class PublishedResult:
     dice: float
     dice_of_label: dict[str, float]
     source: str
+    over_cases: OverCases | None = None
 
 
 def published_sources() -> dict[str, Source]:
@@ -68,14 +90,63 @@ def published_sources() -> dict[str, Source]:
 def published_results(dataset: str, configuration: str) -> list[PublishedResult]:
     """Return what is published on a data set, in the order of the sources; mostly nothing is."""
     return [
-        PublishedResult(**row)
+        _result(row)
         for row in _content()["rows"]
         if row["dataset"] == dataset and row["configuration"] == configuration
     ]
 
 
+def published_comparisons(
+    record: Mapping, configurations: Sequence[str]
+) -> list[PublishedComparison]:
+    """Set each model beside published results on as many cases, of which mean and SD are known.
+
+    Args:
+        record: Content of leaderboard.json.
+        configurations: Configurations whose published results are shown.
+    """
+    # The leaderboard imports pandas, which downloading can do without.
+    from nnunet_attention.evaluation.leaderboard.published import (
+        PublishedMean,
+        compare_published,
+    )
+    from nnunet_attention.evaluation.statistics.comparisons import Summary
+
+    comparisons = [
+        compare_published(
+            model,
+            Summary(**{name: values[name] for name in Summary.__dataclass_fields__}),
+            PublishedMean(
+                _title(result, configurations),
+                row["dataset"],
+                **vars(result.over_cases),
+                label=row["label"],
+                metric="dice",
+            ),
+        )
+        for row in record["rows"]
+        # Published spreads are over cases.
+        if row["is_overall"] and row["metric"] == "dice" and "groups" not in row
+        for configuration in configurations
+        for result in published_results(row["dataset"], configuration)
+        if result.over_cases is not None
+        for model, values in row["models"].items()
+    ]
+    return [comparison for comparison in comparisons if comparison.claims is not None]
+
+
+def claims_table(record: Mapping, configurations: Sequence[str]) -> Grid:
+    """Return how likely differences from published results are false claims; perhaps no rows."""
+    from nnunet_attention.evaluation.leaderboard.tables import published_grid
+
+    grid = published_grid(published_comparisons(record, configurations), short_dataset_name)
+    return replace(grid, title=CLAIMS_TITLE)
+
+
 def write_published(record: Mapping, configurations: Sequence[str], folder: Path) -> list[Path]:
     """Write `published.json` and `published.md`: each model's Dice beside published ones.
+
+    Where their mean, SD and n over cases are known, the probability of a false claim stands below.
 
     Args:
         record: Content of leaderboard.json.
@@ -88,14 +159,19 @@ def write_published(record: Mapping, configurations: Sequence[str], folder: Path
     Raises:
         CommandError: If the folder cannot be written.
     """
+    from nnunet_attention.evaluation.leaderboard.records import published_record
+
     rows = _rows(record, configurations)
+    comparisons = published_comparisons(record, configurations)
     sources = {row.source: published_sources()[row.source] for row in rows if row.source}
     content = {
         "explained": EXPLAINED,
         "rows": [vars(row) for row in rows],
+        **({"comparisons": published_record(comparisons)} if comparisons else {}),
         "sources": {key: vars(source) for key, source in sources.items()},
     }
-    texts = {"published.json": json_text(content), "published.md": _markdown(rows, sources)}
+    claims = claims_table(record, configurations)
+    texts = {"published.json": json_text(content), "published.md": _markdown(rows, sources, claims)}
     return write_all(folder, texts)
 
 
@@ -153,8 +229,15 @@ def _title(result: PublishedResult, configurations: Sequence[str]) -> str:
     return f"{result.model} {result.configuration}" if len(configurations) > 1 else result.model
 
 
-def _markdown(rows: list[_Row], sources: dict[str, Source]) -> str:
-    # The leaderboard imports pandas, which downloading can do without.
+def _result(row: Mapping) -> PublishedResult:
+    over_cases = row.get("over_cases")
+    return PublishedResult(
+        **{**row, "over_cases": None if over_cases is None else OverCases(**over_cases)}
+    )
+
+
+def _markdown(rows: list[_Row], sources: dict[str, Source], claims: Grid) -> str:
+    from nnunet_attention.evaluation.leaderboard.grid import markdown_table
     from nnunet_attention.evaluation.leaderboard.markdown import escaped
 
     numbers = {key: number for number, key in enumerate(sources, 1)}
@@ -165,6 +248,8 @@ def _markdown(rows: list[_Row], sources: dict[str, Source]) -> str:
         name = escaped(row.model) if row.source else f"**{escaped(row.model)}**"
         lines.append(f"| {escaped(row.dataset)} | {name} | {row.dice:.4f} | {source} |")
     lines.append("")
+    if claims.rows:
+        lines += [f"## {claims.title}", "", *map(escaped, claims.notes), "", markdown_table(claims)]
     lines += [
         f"{number}. {escaped(sources[key].citation)} <{sources[key].url}> "
         f"{escaped(sources[key].how)}"

@@ -58,6 +58,28 @@ def test_everything_is_written_and_the_table_printed(results, tmp_path, capsys):
     assert row["comparisons"][0]["losses"] == 10
 
 
+def test_published_results_stand_beside_the_models(results, tmp_path, capsys):
+    file = tmp_path / "paper.csv"
+    file.write_text("model,dataset,label,mean,sd,n\nPaper,One,1,0.63,0.08,10\n")
+    assert main(leaderboard(tmp_path, "--published", str(file))) == 0
+    assert "Beside published results" in capsys.readouterr().out
+    record = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    beside = {item["beside"]: item for item in record["published"]}
+    values = np.array([value["1"] for value in CASES.values()])
+    error = np.sqrt((values.var(ddof=1) + 0.08**2) / 10)
+    probability = beside["nnUNetTrainer"]["false_claim_probability_at_correlation"]["0"]
+    assert probability == pytest.approx(stats.t.sf((0.63 - values.mean()) / error, 9))
+    assert beside["AttentionUNetTrainer"]["better"] == "AttentionUNetTrainer"
+
+
+def test_published_results_that_fit_nowhere_stop_everything(results, tmp_path, capsys):
+    file = tmp_path / "paper.csv"
+    file.write_text("model,dataset,mean,sd,n\nPaper,7,0.63,0.08,10\n")
+    assert main(leaderboard(tmp_path, "--published", str(file))) == 1
+    assert "no data sets 7 are compared here" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_fold_all_is_called_so_in_the_table_of_cases(results, tmp_path):
     for trainer in ("nnUNetTrainer", "AttentionUNetTrainer"):
         model = results / "Dataset001_One" / f"{trainer}__nnUNetPlans__3d_fullres"

@@ -1,19 +1,29 @@
 import json
-from statistics import mean
+from math import isnan
+from statistics import mean, stdev
 
+import numpy as np
 import pytest
 from leaderboards import frame_of, small_settings
+from scipy import stats
 from shared_data import ROOT, needs
 
 from nnunet_attention.evaluation.leaderboard.building import build_leaderboard
 from nnunet_attention.evaluation.leaderboard.records import leaderboard_record
 from nnunet_attention.msd.published import (
+    claims_table,
+    published_comparisons,
     published_results,
     published_sources,
     published_table,
     write_published,
 )
 from nnunet_attention.msd.tasks import TASKS
+
+
+def nanmean(values: list[float]) -> float:
+    return mean(value for value in values if not isnan(value))
+
 
 REFERENCE = ROOT / "msd_cv_reference"
 MODELS = {"nnU-Net": "PlainConvUNet", "nnU-Net ResEnc M": "ResEncM"}
@@ -62,6 +72,13 @@ def test_numbers_are_those_of_the_published_summaries(task):
             round(mean(f["mean"][key]["Dice"] for f in folds), 4) for key in folds[0]["mean"]
         ]
         assert sorted(one.dice_of_label.values()) == sorted(of_label)
+        cases = [
+            nanmean([label["Dice"] for label in case["metrics"].values()])
+            for fold in folds
+            for case in fold["metric_per_case"]
+        ]
+        over_cases = (one.over_cases.mean, one.over_cases.sd, one.over_cases.n)
+        assert over_cases == (round(mean(cases), 4), round(stdev(cases), 4), len(cases))
 
 
 def test_own_results_stand_above_the_published_ones_of_their_data_set(record, tmp_path):
@@ -86,3 +103,41 @@ def test_terminal_tells_own_from_published(record):
     table = published_table(record, ["3d_fullres"])
     sources = [str(cell) for cell in table.columns[3].cells]
     assert sources[:3] == ["this run", "this run", "https://github.com/automl/AutoNNUnet"]
+
+
+def hippocampus_record(cases: int) -> tuple[np.ndarray, dict]:
+    values = np.random.default_rng(4).normal(0.892, 0.03, cases)
+    dice = {("Dataset004_Hippocampus", "Anterior"): {"mine": list(values)}}
+    return values, leaderboard_record(build_leaderboard(frame_of(dice), small_settings()))
+
+
+def test_as_many_cases_tell_how_likely_the_better_mean_is_a_false_claim(tmp_path):
+    values, record = hippocampus_record(260)
+    plain, presets = published_comparisons(record, ["3d_fullres"])
+    assert (plain.published.model, presets.published.model) == tuple(MODELS)
+    # Of nnU-Net over cases: 0.8904 and 0.0339.
+    error = np.sqrt((values.var(ddof=1) + 0.0339**2) / 260)
+    expected = stats.t.sf(abs(values.mean() - 0.8904) / error, 259)
+    assert plain.claims.by_correlation[0] == pytest.approx(expected)
+    first, second = claims_table(record, ["3d_fullres"]).texts
+    assert first[:3] == ["Hippocampus", "Anterior", "nnU-Net"]
+    write_published(record, ["3d_fullres"], tmp_path)
+    text = (tmp_path / "published.md").read_text()
+    assert "## Differences from published results" in text
+    assert f"| nnU-Net ResEnc M | {second[3]} | {second[4]} | 260 | mine |" in text
+    written = json.loads((tmp_path / "published.json").read_text())["comparisons"]
+    probability = written[0]["false_claim_probability_at_correlation"]["0"]
+    assert probability == pytest.approx(expected)
+
+
+def test_of_other_cases_nothing_is_claimed():
+    _, record = hippocampus_record(20)
+    assert published_comparisons(record, ["3d_fullres"]) == []
+
+
+def test_without_published_spreads_there_is_no_table_of_claims(tmp_path):
+    dice = {("Dataset777_Own", "organ"): {"mine": [0.5, 0.6]}}
+    record = leaderboard_record(build_leaderboard(frame_of(dice), small_settings()))
+    assert claims_table(record, ["3d_fullres"]).rows == ()
+    write_published(record, ["3d_fullres"], tmp_path)
+    assert "false claim" not in (tmp_path / "published.md").read_text()

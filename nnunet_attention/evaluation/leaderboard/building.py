@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,6 +14,12 @@ import pandas as pd
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.assessing import Assessment, assess
 from nnunet_attention.evaluation.leaderboard.costs import Cost
+from nnunet_attention.evaluation.leaderboard.published import (
+    PublishedComparison,
+    PublishedMean,
+    check_published,
+    compare_published,
+)
 from nnunet_attention.evaluation.leaderboard.trainings import (
     Trainings,
     apart,
@@ -21,6 +28,7 @@ from nnunet_attention.evaluation.leaderboard.trainings import (
     has_repeats,
     layout_of,
     together,
+    without_incomplete_models,
 )
 from nnunet_attention.evaluation.metrics.definitions import METRICS, OVERLAP_METRICS, check_metrics
 from nnunet_attention.evaluation.metrics.table import REPEAT
@@ -50,7 +58,7 @@ from nnunet_attention.evaluation.statistics.ranking import (
     rank_cases,
 )
 from nnunet_attention.evaluation.statistics.repeats import Repeated
-from nnunet_attention.nnunet.dataset_names import short_dataset_name
+from nnunet_attention.nnunet.dataset_names import names_with_number, short_dataset_name
 from nnunet_attention.nnunet.known_splits import KnownSplit
 
 MEAN_OF_LABELS = "mean of labels"
@@ -79,6 +87,7 @@ class Settings:
         marks: marks of significance are shown even where models were trained once each.
         margin: differences smaller than this do not matter, in metrics whose best value is 1; None:
             equivalence is not tested.
+        published: results of which only mean, SD and n are known, to stand beside the models.
     """
 
     metrics: tuple[str, ...] = OVERLAP_METRICS
@@ -93,6 +102,7 @@ class Settings:
     paired_repeats: bool = False
     marks: bool = False
     margin: float | None = None
+    published: tuple[PublishedMean, ...] = ()
 
     def margin_of(self, metric: str) -> float | None:
         """Return the margin of a metric, None for one in mm or without an end."""
@@ -250,6 +260,7 @@ class Leaderboard:
         costs: by data set and model; empty where nothing is known.
         missing: folds that were wanted and are not there.
         splits: by data set, where it is known which one the results were validated with.
+        published: each model beside each published result of a row's data set and label.
     """
 
     settings: Settings
@@ -264,14 +275,45 @@ class Leaderboard:
     costs: dict[tuple[str, str], Cost]
     missing: tuple[str, ...] = ()
     splits: Mapping[str, KnownSplit] = field(default_factory=dict)
+    published: tuple[PublishedComparison, ...] = ()
 
     @property
     def trainings(self) -> dict[str, int]:
         """How often each model was trained, on the data set where it was trained most often."""
+        counts = self.trainings_on.values()
+        return {model: max(of.get(model, 0) for of in counts) for model in self.models}
+
+    @property
+    def fewest_trainings(self) -> dict[str, int]:
+        """How often each model was trained, on the data set where it was trained least often."""
+        counts = self.trainings_on.values()
+        return {model: min(of[model] for of in counts if model in of) for model in self.models}
+
+    @property
+    def trainings_on(self) -> dict[str, dict[str, int]]:
+        """How often each model was trained, by data set."""
+        table = self.cases if REPEAT in self.cases else self.cases.assign(**{REPEAT: 0})
+        numbers = table.groupby(["dataset", "model"], sort=False)[REPEAT].nunique()
+        counts: dict[str, dict[str, int]] = {dataset: {} for dataset in self.datasets}
+        for (dataset, model), number in numbers.items():
+            counts[dataset][model] = int(number)
+        return counts
+
+    def copied_trainings(self) -> list[str]:
+        """Say which trainings of a model have equal values everywhere, as if they were one."""
         if REPEAT not in self.cases:
-            return dict.fromkeys(self.models, 1)
-        counts = self.cases.groupby(["model", "dataset"])[REPEAT].nunique().groupby("model").max()
-        return {model: int(counts[model]) for model in self.models}
+            return []
+        notes = []
+        for (dataset, model), rows in self.cases.groupby(["dataset", "model"], sort=False):
+            keys = ["configuration", "case", "label", "metric"]
+            values = rows.pivot(index=keys, columns=REPEAT, values="value")
+            for first, second in combinations(values, 2):
+                if values[first].equals(values[second]):
+                    notes.append(
+                        f"{dataset}: trainings {first + 1} and {second + 1} of {model} have equal "
+                        "values in all cases; if they are one training, name it once"
+                    )
+        return notes
 
     def shows_mark(self, row: Row, model: str) -> bool:
         """Tell whether a model's mark is shown: where trainings were compared, or on demand."""
@@ -322,12 +364,15 @@ def build_leaderboard(
         splits: by data set, where known; the methods name them.
 
     Raises:
-        CommandError: if the margin cannot be used, models have different labels, or different cases
+        CommandError: if the margin cannot be used, there is nothing to compare with a margin, marks
+            or paired trainings, models have different labels, or different cases
             without `allow_incomplete`, or a metric is not there, a case has no group although there
-            are groups, repeats have different splits, or nothing is left to compare.
+            are groups, repeats have different splits, nothing is left to compare, or a published
+            result cannot stand beside a row.
     """
     check_metrics(settings.metrics)
     _check_margin(settings)
+    _refuse_published_beside_groups(settings)
     several = frame["configuration"].nunique() > 1
     if several:
         frame = frame.assign(model=_contestant(frame["model"], frame["configuration"]))
@@ -336,6 +381,9 @@ def build_leaderboard(
         for (dataset, configuration, model), cost in (costs or {}).items()
     }
     _check_metrics_are_there(frame, settings.metrics)
+    models = tuple(frame["model"].unique())
+    if len(models) == 1:
+        _refuse_comparing(settings, models[0])
     frame = frame[frame["metric"].isin(settings.metrics)].reset_index(drop=True)
     if has_repeats(frame):
         folds = folds_of_cases(frame)
@@ -348,6 +396,8 @@ def build_leaderboard(
     _check_same_labels_and_cases(apart_frame, settings.allow_incomplete)
     _check_groups(frame, settings)
     counted, undefined = apply_policy(apart_frame, settings.policy, settings.missing_distance_mm)
+    if folds:
+        counted = without_incomplete_models(counted, apart_frame)
     shared, dropped = common_cases(counted)
     if folds:
         undefined, shared = counts_together(undefined, apart_frame), together(shared)
@@ -357,7 +407,6 @@ def build_leaderboard(
             f"{settings.policy}; check the folds (-f) and the policy (--undefined)"
         )
     datasets = tuple(frame["dataset"].unique())
-    models = tuple(frame["model"].unique())
     rows = _adjusted(
         [
             _row(table, settings, folds.get(dataset))
@@ -383,6 +432,7 @@ def build_leaderboard(
         costs=known,
         missing=missing,
         splits=splits or {},
+        published=_beside_published(rows, settings, models),
     )
 
 
@@ -444,6 +494,20 @@ def _check_margin(settings: Settings) -> None:
         raise CommandError(
             f"--margin {margin:g} would be ignored: it is for metrics whose best value is 1, such "
             "as dice; compare one, or leave it out"
+        )
+
+
+def _refuse_comparing(settings: Settings, model: str) -> None:
+    given = {
+        "--margin": settings.margin is not None,
+        "--paired-repeats": settings.paired_repeats,
+        "--marks": settings.marks,
+    }
+    ignored = [option for option, is_given in given.items() if is_given]
+    if ignored:
+        raise CommandError(
+            f"{' and '.join(ignored)} would be ignored, as {model} is the only model; name "
+            f"another, or leave {'it' if len(ignored) == 1 else 'them'} out"
         )
 
 
@@ -646,6 +710,62 @@ def _assessed(pair: Pair, row: Row, settings: Settings) -> Pair:
         pair.adjusted_p_value,
     )
     return replace(pair, assessment=assessment)
+
+
+def _refuse_published_beside_groups(settings: Settings) -> None:
+    if settings.published and settings.groups is not None:
+        raise CommandError(
+            "--published: mean and SD of published results are over cases, but here the cases are "
+            "grouped and a group counts as one; leave out --published, or the groups"
+        )
+
+
+def _beside_published(
+    rows: list[Row], settings: Settings, models: tuple[str, ...]
+) -> tuple[PublishedComparison, ...]:
+    if not settings.published:
+        return ()
+    places = [(_row_of(result, rows, settings.metrics), result) for result in settings.published]
+    named = [
+        (row, replace(result, dataset=row.dataset, label=row.label, metric=row.metric))
+        for row, result in places
+    ]
+    check_published([result for _, result in named], models)
+    return tuple(
+        compare_published(model, entry.summary, result)
+        for row in rows
+        for place, result in named
+        if place is row
+        for model, entry in row.entries.items()
+    )
+
+
+def _row_of(result: PublishedMean, rows: list[Row], metrics: tuple[str, ...]) -> Row:
+    """Return the row beside which a published result stands."""
+    where = f"--published: {result.model}"
+    metric = result.metric or metrics[0]
+    if metric not in metrics:
+        raise CommandError(
+            f"{where}: {metric} is not compared here; add it to --metrics, or remove the row"
+        )
+    datasets = list(dict.fromkeys(row.dataset for row in rows))
+    number = names_with_number(datasets, result.dataset)
+    alike = [
+        name for name in datasets if result.dataset in (name, short_dataset_name(name))
+    ] or number
+    if len(alike) != 1:
+        raise CommandError(
+            f"{where}: {'several' if alike else 'no'} data sets {result.dataset} are compared "
+            f"here; give one of: {', '.join(alike or datasets)}"
+        )
+    there = [row for row in rows if (row.dataset, row.metric) == (alike[0], metric)]
+    for row in there:
+        if row.label == result.label or (not result.label and row.is_overall):
+            return row
+    raise CommandError(
+        f"{where}, {alike[0]}: no label {result.label or 'stands for the data set'}; give one of: "
+        f"{', '.join(row.label for row in there) or 'none'}"
+    )
 
 
 def _consensus(metric: str, rows: list[Row], models: tuple[str, ...]) -> Consensus:

@@ -6,11 +6,13 @@ from nnunet_attention.evaluation.leaderboard.building import RANKING_METHODS, Le
 from nnunet_attention.evaluation.leaderboard.grid.latex import escaped, latex_line, latex_table
 from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references
 from nnunet_attention.evaluation.leaderboard.tables import (
+    PUBLISHED_EXPLAINED,
     assessment_explained,
     assessment_table,
     consensus_standings,
     has_marks,
     main_table,
+    published_table,
     ranks_table,
     test_words,
     trainings_explained,
@@ -36,6 +38,10 @@ def latex(board: Leaderboard) -> str:
         if assessed.rows:
             caption = f"{escaped(METRICS[metric].title)}. {escaped(assessment_explained(board))}"
             parts.append(latex_table(assessed, caption, f"tab:equivalence-{_key(metric)}"))
+        published = published_table(board, metric)
+        if published.rows:
+            caption = f"{escaped(METRICS[metric].title)}. {escaped(PUBLISHED_EXPLAINED)}"
+            parts.append(latex_table(published, caption, f"tab:published-{_key(metric)}"))
     parts.append("% Methods, for the text of the paper:\n")
     parts += [f"% {line}\n" for line in methods_paragraphs(board)]
     parts += [f"% [{number}] {line}\n" for number, line in enumerate(references(board), 1)]

@@ -13,6 +13,7 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     fold_mean_table,
     main_table,
     pair_table,
+    published_table,
     trainings_table,
     undefined_table,
 )
@@ -35,6 +36,9 @@ def markdown(board: Leaderboard) -> str:
             assessed = assessment_table(board, metric)
             if assessed.rows:
                 parts += [f"### {assessed.title}\n", markdown_table(assessed), *_notes(assessed)]
+        published = published_table(board, metric)
+        if published.rows:
+            parts += [f"### {published.title}\n", markdown_table(published), *_notes(published)]
         undefined = undefined_table(board, metric)
         if undefined.rows:
             parts += ["### Undefined values\n", *_notes(undefined), markdown_table(undefined)]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS, Leaderboard
+from nnunet_attention.evaluation.leaderboard.tables import fewer_trainings
 from nnunet_attention.evaluation.metrics.definitions import METRICS, SURFACE_DEFINITION
 from nnunet_attention.evaluation.statistics.definitions import POLICIES
+from nnunet_attention.evaluation.statistics.equivalence import CORRELATIONS
 from nnunet_attention.nnunet.known_splits import KnownSplit
 from nnunet_attention.nnunet.model_folders import ALL
 from nnunet_attention.versions import versions_of
@@ -33,12 +35,14 @@ _REPEATS_REFERENCE = (
     "Searle SR, Casella G, McCulloch CE. Variance components. Wiley 1992. "
     "https://doi.org/10.1002/9780470316856"
 )
-_MARGIN_REFERENCES = (
+_MARGIN_REFERENCE = (
     "Schuirmann DJ. A comparison of the two one-sided tests procedure and the power approach for "
     "assessing the equivalence of average bioavailability. Journal of Pharmacokinetics and "
-    "Biopharmaceutics 1987. https://doi.org/10.1007/BF01068419",
+    "Biopharmaceutics 1987. https://doi.org/10.1007/BF01068419"
+)
+_CLAIMS_REFERENCE = (
     "Christodoulou E, et al. False promises in medical imaging AI? Assessing validity of "
-    "outperformance claims. 2025. https://arxiv.org/abs/2505.04720",
+    "outperformance claims. 2025. https://arxiv.org/abs/2505.04720"
 )
 _LIBRARIES = ("numpy", "scipy", "pandas")
 
@@ -71,7 +75,8 @@ def references(board: Leaderboard) -> tuple[str, ...]:
     return (
         *REFERENCES,
         *((_REPEATS_REFERENCE,) if _has_repeats(board) else ()),
-        *(_MARGIN_REFERENCES if _has_margin(board) else ()),
+        *((_MARGIN_REFERENCE,) if _has_margin(board) else ()),
+        *((_CLAIMS_REFERENCE,) if _has_margin(board) or board.published else ()),
     )
 
 
@@ -205,7 +210,7 @@ def _statistics(board: Leaderboard, all_marks: bool) -> str:
         f"{unit}s [3] ({settings.interval_resamples} resamples{stretched})."
     )
     if len(board.models) < 2:
-        return f"{text}{_over_trainings(board)}"
+        return f"{text}{_over_trainings(board)}{_published(board)}"
     primary = board.rows_of(settings.metrics[0])
     families = [
         _counted(sum(len(row.pairs) for row in primary if row.is_overall is overall), "test")
@@ -221,6 +226,7 @@ def _statistics(board: Leaderboard, all_marks: bool) -> str:
         f"all pairs of models and labels of data sets with several labels ({families[1]}). Metrics "
         f"were not corrected for one another. {_marks(board, all_marks)} The effect size is the "
         f"matched-pairs rank-biserial correlation [4].{_over_trainings(board)}{_margin(board)}"
+        f"{_published(board)}"
     )
 
 
@@ -229,12 +235,11 @@ def _marks(board: Leaderboard, all_marks: bool) -> str:
         "Marks are against the model with the best mean: * p < 0.05, ** p < 0.01, *** p < 0.001 "
         "after correction."
     )
-    if all_marks or min(board.trainings.values()) > 1:
+    if all_marks or min(board.fewest_trainings.values()) > 1:
         return explained
     once = "Each model was trained once"
     if _has_repeats(board):
-        names = tuple(model for model, count in board.trainings.items() if count == 1)
-        once = f"{_joined(names)} {'was' if len(names) == 1 else 'were'} trained once"
+        once = "; ".join(_trained_once(board))
     withheld = (
         f"{once}: such a p-value says whether a difference would hold for other "
         f"{board.settings.unit}s, not whether it would for other trainings, so that no mark of "
@@ -243,12 +248,31 @@ def _marks(board: Leaderboard, all_marks: bool) -> str:
     return f"{explained} {withheld}" if _has_repeats(board) else withheld
 
 
+def _trained_once(board: Leaderboard) -> list[str]:
+    """Say which models were trained once, and where, if not everywhere; the first begins."""
+    most = board.trainings
+    everywhere = tuple(model for model, count in most.items() if count == 1)
+    parts = [f"{_joined(everywhere)} {_was(everywhere)} trained once"] if everywhere else []
+    for dataset, counts in board.trainings_on.items():
+        here = tuple(model for model, count in counts.items() if count == 1 < most[model])
+        if here:
+            on = "on" if parts else "On"
+            name = board.short_name(dataset)
+            parts.append(f"{on} {name} {_joined(here)} {_was(here)} trained once")
+    return parts
+
+
+def _was(names: tuple[str, ...]) -> str:
+    return "was" if len(names) == 1 else "were"
+
+
 def _over_trainings(board: Leaderboard) -> str:
     """Say how several trainings were compared; nothing where there are none."""
     if not _has_repeats(board):
         return ""
     unit = board.settings.unit
     counts = _joined(tuple(f"{count} of {model}" for model, count in board.trainings.items()))
+    counts += fewer_trainings(board)
     paired = "paired by their seeds" if board.settings.paired_repeats else "not paired"
     return (
         f" Of each fold there were several trainings ({counts}), and values are means over them. "
@@ -267,7 +291,7 @@ def _margin(board: Leaderboard) -> str:
     if not _has_margin(board):
         return ""
     schuirmann, false_claims = (
-        references(board).index(reference) + 1 for reference in _MARGIN_REFERENCES
+        _number_of(reference, board) for reference in (_MARGIN_REFERENCE, _CLAIMS_REFERENCE)
     )
     unit = board.settings.unit
     return (
@@ -278,9 +302,30 @@ def _margin(board: Leaderboard) -> str:
         "undecided. Non-inferiority is one of these two tests alone. Power is that of the "
         "two-sided t test of the mean difference at the 5 % level, with the variance observed "
         f"between {unit}s and, where there are several, between trainings. The probability of a "
-        "false claim is that of the model with the better mean not being better in truth, with a "
-        f"flat prior [{false_claims}]."
+        "false claim is that of the model with the better mean not being better in truth, with "
+        f"flat priors of mean and log standard deviation [{false_claims}]."
     )
+
+
+def _published(board: Leaderboard) -> str:
+    """Say how published results were compared; nothing where there are none."""
+    if not board.published:
+        return ""
+    names = dict.fromkeys(comparison.published.model for comparison in board.published)
+    correlations = _joined(tuple(f"{correlation:g}" for correlation in CORRELATIONS))
+    return (
+        f" Of {_joined(tuple(names))} only published means, standard deviations and numbers of "
+        "cases are known. The probability that the model with the better mean is in truth not "
+        "better is that of a t distribution of the mean difference with n - 1 degrees of freedom "
+        f"[{_number_of(_CLAIMS_REFERENCE, board)}]. It depends on the models' correlation over "
+        f"cases, which is not known: we report it for correlations of {correlations}, and the "
+        "correlation above which it is below 5 %. It takes the cases to be the same and "
+        "independent, and says nothing of other trainings."
+    )
+
+
+def _number_of(reference: str, board: Leaderboard) -> int:
+    return references(board).index(reference) + 1
 
 
 def _has_margin(board: Leaderboard) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from nnunet_attention.evaluation.leaderboard.assessing import Assessment
 from nnunet_attention.evaluation.leaderboard.building import Leaderboard, Row, Settings
 from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references, versions
+from nnunet_attention.evaluation.leaderboard.published import PublishedComparison
 from nnunet_attention.evaluation.metrics.definitions import METRICS
+from nnunet_attention.evaluation.statistics.equivalence import CORRELATIONS, FalseClaims
 from nnunet_attention.evaluation.statistics.groups import GroupsByDataset
 from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
 from nnunet_attention.evaluation.statistics.repeats import Repeated
@@ -38,7 +40,7 @@ def leaderboard_record(board: Leaderboard) -> dict:
                     method: {model: asdict(standing) for model, standing in standings.items()}
                     for method, standings in consensus.standings.items()
                 },
-                "critical_difference": _critical(consensus.critical, board.models),
+                "critical_difference": critical_record(consensus.critical, board.models),
             }
             for consensus in board.consensus
         ],
@@ -50,6 +52,7 @@ def leaderboard_record(board: Leaderboard) -> dict:
             for (dataset, model), cost in board.costs.items()
             if cost.is_known
         ],
+        **({"published": published_record(board.published)} if board.published else {}),
         # All marks are in the record, whether tables show them or not.
         "methods": methods_paragraphs(board, all_marks=True),
         "references": list(references(board)),
@@ -58,7 +61,9 @@ def leaderboard_record(board: Leaderboard) -> dict:
 
 def settings_record(settings: Settings) -> dict:
     """Return the settings; those that came later only where they are used."""
-    record = asdict(replace(settings, groups=None))
+    record = asdict(replace(settings, groups=None, published=()))
+    # What was published stands beside the models.
+    del record["published"]
     for name in _LATER:
         del record[name]
         if value := getattr(settings, name):
@@ -110,7 +115,7 @@ def _row(row: Row, settings: Settings) -> dict:
             }
             for pair in row.pairs
         ],
-        "critical_difference": _critical(row.critical, tuple(row.entries)),
+        "critical_difference": critical_record(row.critical, tuple(row.entries)),
     }
 
 
@@ -141,7 +146,35 @@ def _assessment(assessment: Assessment | None) -> dict:
     return {"assessment": record}
 
 
-def _critical(critical: CriticalDifference | None, models: tuple[str, ...]) -> dict | None:
+def published_record(comparisons: Iterable[PublishedComparison]) -> list[dict]:
+    """Return models beside published results, the probabilities by correlation."""
+    return [
+        {
+            **asdict(comparison.published),
+            "beside": comparison.model,
+            "difference": comparison.difference,
+            "better": comparison.better,
+            "false_claim_probability_at_correlation": _by_correlation(comparison.claims),
+            "needed_correlation": comparison.claims and comparison.claims.needed_correlation,
+        }
+        for comparison in comparisons
+    ]
+
+
+def _by_correlation(claims: FalseClaims | None) -> dict[str, float] | None:
+    if claims is None:
+        return None
+    names = [f"{correlation:g}" for correlation in CORRELATIONS]
+    return dict(zip(names, claims.by_correlation, strict=True))
+
+
+def critical_record(critical: CriticalDifference | None, models: Sequence[str]) -> dict | None:
+    """Return a critical difference and mean ranks by the models' names; None where there is none.
+
+    Args:
+        critical: of the models.
+        models: their names, in its order.
+    """
     if critical is None:
         return None
     return {

@@ -15,11 +15,14 @@ from nnunet_attention.evaluation.leaderboard.building import (
     Standing,
 )
 from nnunet_attention.evaluation.leaderboard.grid import DASH, PLUS_MINUS, Cell, Grid
+from nnunet_attention.evaluation.leaderboard.published import PublishedComparison
 from nnunet_attention.evaluation.metrics.definitions import METRICS
+from nnunet_attention.evaluation.statistics.equivalence import CORRELATIONS, FalseClaims
 
 MINUS = "\N{MINUS SIGN}"
 # With one decimal, fewer hours than these would say little.
 _FEWEST_HOURS = 0.5
+_FINE_DECIMALS = 4
 FOLD_MEANS_EXPLAINED = (
     "As nnU-Net has it in summary.json: mean over folds of the mean over labels of the mean over "
     "cases where the metric is defined."
@@ -27,6 +30,14 @@ FOLD_MEANS_EXPLAINED = (
 UNDEFINED_EXPLAINED = (
     "Cases with empty masks: both / only the reference / only the prediction; then how many values "
     "the policy set or left out. Compared: cases that count for all models."
+)
+
+PUBLISHED_EXPLAINED = (
+    "Difference: the model minus the published result. False claim: the probability that the one "
+    "with the better mean is in truth not better, from means, SDs and n alone, if the two "
+    "correlate so over cases; below 5 % where they correlate more than the last column says. "
+    f"{DASH}: n differs, so that the cases are not the same; or no correlation is enough. Each "
+    "model as if it had been trained once: what other trainings would give is not in it."
 )
 
 
@@ -37,10 +48,10 @@ def marks_explained(board: Leaderboard) -> str:
         return f"{text}."
     if has_marks(board):
         text += f"; against it * p < 0.05, ** p < 0.01, *** p < 0.001 ({test_words(board)}, Holm)"
-    trainings = board.trainings.values()
-    if board.settings.marks or min(trainings) > 1:
+    if board.settings.marks or min(board.fewest_trainings.values()) > 1:
         return f"{text}."
-    who = "One training each" if max(trainings) == 1 else "Where a model was trained once"
+    most = max(board.trainings.values())
+    who = "One training each" if most == 1 else "Where a model was trained once"
     return (
         f"{text}. {who}: p-values hold for other {board.settings.unit}s, not for other trainings, "
         "and no marks of significance are set (--marks sets them)."
@@ -58,12 +69,13 @@ def has_marks(board: Leaderboard) -> bool:
 
 def test_words(board: Leaderboard) -> str:
     """Name the test of two models."""
-    counts = board.trainings.values()
     over_trainings = f"t test over trainings and {board.settings.unit}s"
-    if min(counts) > 1:
+    if min(board.fewest_trainings.values()) > 1:
         return over_trainings
     wilcoxon = "two-sided Wilcoxon signed-rank test"
-    return wilcoxon if max(counts) == 1 else f"{over_trainings}, or {wilcoxon}"
+    if max(board.trainings.values()) == 1:
+        return wilcoxon
+    return f"{over_trainings}, or {wilcoxon}"
 
 
 def units_in_words(board: Leaderboard) -> str:
@@ -75,11 +87,24 @@ def trainings_words(board: Leaderboard) -> str:
     """Say how often models were trained; nothing for a single model that was trained once."""
     counts = board.trainings
     if len(set(counts.values())) > 1:
-        return "trainings: " + ", ".join(f"{model} {count}" for model, count in counts.items())
-    count = next(iter(counts.values()))
-    if count == 1:
-        return "one training each" if len(counts) > 1 else ""
-    return f"means of {count} trainings{' each' if len(counts) > 1 else ''}"
+        text = "trainings: " + ", ".join(f"{model} {count}" for model, count in counts.items())
+    else:
+        count = next(iter(counts.values()))
+        if count == 1:
+            return "one training each" if len(counts) > 1 else ""
+        text = f"means of {count} trainings{' each' if len(counts) > 1 else ''}"
+    return f"{text}{fewer_trainings(board)}"
+
+
+def fewer_trainings(board: Leaderboard) -> str:
+    """Name data sets on which models were trained less often than on others, after a comma."""
+    most = board.trainings
+    parts = []
+    for dataset, counts in board.trainings_on.items():
+        fewer = [f"{model} {count}" for model, count in counts.items() if count < most[model]]
+        if fewer:
+            parts.append(f", on {board.short_name(dataset)} {' and '.join(fewer)}")
+    return "".join(parts)
 
 
 def trainings_explained(board: Leaderboard) -> str:
@@ -278,12 +303,12 @@ def assessment_table(board: Leaderboard, metric: str) -> Grid:
             row.label,
             f"{pair.first} {DASH} {pair.second}",
             item.verdict,
-            _fine(pair.comparison.mean_difference, "+"),
-            f"[{_fine(item.equivalence.low, '+')}, {_fine(item.equivalence.high, '+')}]",
+            _fine(pair.comparison.mean_difference),
+            f"[{_fine(item.equivalence.low)}, {_fine(item.equivalence.high)}]",
             _small_p_text(item.not_worse_p_value),
             _small_p_text(item.not_better_p_value),
-            _fine(item.equivalence.smallest_margin),
-            _fine(item.detectable_difference),
+            f"{item.equivalence.smallest_margin:.{_FINE_DECIMALS}f}",
+            f"{item.detectable_difference:.{_FINE_DECIMALS}f}",
             _number(item.units_needed),
             *([_number(item.trainings_needed)] if several else []),
             _small_p_text(item.false_claim_probability),
@@ -294,9 +319,55 @@ def assessment_table(board: Leaderboard, metric: str) -> Grid:
         "Equivalence and power",
         heading,
         rows,
-        names=4,
+        names=3,
         notes=(assessment_explained(board),) if found else (),
         folded_heading=("against the margin", "number"),
+    )
+
+
+def published_table(board: Leaderboard, metric: str) -> Grid:
+    """Return the models beside published results; no rows where none were given."""
+    comparisons = [
+        comparison for comparison in board.published if comparison.published.metric == metric
+    ]
+    return published_grid(comparisons, board.short_name)
+
+
+def published_grid(
+    comparisons: Iterable[PublishedComparison], name_of: Callable[[str], str]
+) -> Grid:
+    """Return the table of models beside published results.
+
+    Args:
+        comparisons: by one metric.
+        name_of: shows the full name of a data set.
+    """
+    heading = [
+        "data set", "label", "published", "mean", "SD", "n", "beside", "difference",
+        *(f"false claim, r = {correlation:g}" for correlation in CORRELATIONS), "below 5 % from r",
+    ]  # fmt: skip
+    rows = [
+        [
+            name_of(published.dataset),
+            published.label,
+            published.model,
+            value_text(published.mean, published.metric),
+            value_text(published.sd, published.metric),
+            str(published.n),
+            comparison.model,
+            _fine(comparison.difference),
+            *_false_claim_texts(comparison.claims),
+        ]
+        for comparison in comparisons
+        for published in [comparison.published]
+    ]
+    return Grid.of_texts(
+        "Beside published results",
+        heading,
+        rows,
+        names=3,
+        notes=(PUBLISHED_EXPLAINED,),
+        folded_heading=("beside", "number"),
     )
 
 
@@ -400,10 +471,7 @@ def spread_text(sd: float, metric: str) -> str:
 
 def signed(value: float, metric: str) -> str:
     """Write a value as `value_text` does, with a sign unless it is zero when rounded."""
-    text = f"{value:+.{_decimals(metric)}f}"
-    if not text.strip("+-0."):
-        return text[1:]
-    return text.replace("-", MINUS)
+    return _signed(value, _decimals(metric))
 
 
 def confidence_interval(
@@ -449,14 +517,38 @@ def metric_title(metric: str) -> str:
     return f"{METRICS[metric].title} {arrow}"
 
 
-def _fine(value: float, sign: str = "") -> str:
-    """Write a difference with a decimal more than values have."""
-    return f"{value:{sign}.4f}".replace("-", MINUS)
+def _signed(value: float, decimals: int) -> str:
+    text = f"{value:+.{decimals}f}"
+    if not text.strip("+-0."):
+        return text[1:]
+    return text.replace("-", MINUS)
+
+
+def _fine(value: float) -> str:
+    """Write a difference with a sign, and a decimal more than values have."""
+    return _signed(value, _FINE_DECIMALS)
 
 
 def _small_p_text(p_value: float) -> str:
     """Write a p-value with three decimals, or a small one by its order."""
     return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.0e}".replace("-", MINUS)
+
+
+def _false_claim_texts(claims: FalseClaims | None) -> list[str]:
+    """Write the probabilities by correlation, and the correlation that is needed."""
+    if claims is None:
+        return [DASH] * (len(CORRELATIONS) + 1)
+    probabilities = map(_small_p_text, claims.by_correlation)
+    return [*probabilities, _correlation_text(claims.needed_correlation)]
+
+
+def _correlation_text(needed: float | None) -> str:
+    if needed is None:
+        return DASH
+    if needed == -1:
+        return "any"
+    # 1.00 would look as if it could not be reached.
+    return ">0.99" if needed >= 0.995 else f"{needed:.2f}".replace("-", MINUS)
 
 
 def _number(needed: int | None) -> str:

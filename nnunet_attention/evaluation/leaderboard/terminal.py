@@ -11,6 +11,7 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     consensus_table,
     cost_table,
     main_table,
+    published_table,
     trainings_table,
     undefined_table,
 )
@@ -33,6 +34,7 @@ def print_leaderboard(board: Leaderboard, console: Console) -> None:
         assessed = assessment_table(board, metric)
         if assessed.rows:
             print_grid(assessed, console)
-    for grid in (cost_table(board), undefined_table(board, metric)):
+    others = (published_table(board, metric), cost_table(board), undefined_table(board, metric))
+    for grid in others:
         if grid.rows:
             print_grid(grid, console)

@@ -38,6 +38,23 @@ def together(apart_frame: pd.DataFrame) -> pd.DataFrame:
     return apart_frame.assign(model=apart_frame["of_model"]).drop(columns="of_model")
 
 
+def without_incomplete_models(counted: pd.DataFrame, apart_frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out models of which a training defines no case at all, for each data set and metric.
+
+    A case counts where all trainings define it: so none does, and not those of the others alone.
+
+    Args:
+        counted: after `policies.apply_policy`, each training a model of its own.
+        apart_frame: of `apart`, with all trainings that there are.
+    """
+    keys = ["dataset", "configuration", "metric", "of_model"]
+    there = apart_frame.groupby(keys)["model"].nunique()
+    defined = counted.groupby(keys)["model"].nunique().reindex(there.index, fill_value=0)
+    complete = (defined == there).rename("complete").reset_index()
+    kept = counted.merge(complete, on=keys, how="left")["complete"]
+    return counted[kept.to_numpy(dtype=bool)].reset_index(drop=True)
+
+
 def counts_together(counts: pd.DataFrame, apart_frame: pd.DataFrame) -> pd.DataFrame:
     """Add up the counts of each model's trainings; the column `trainings` says how many there are.
 

@@ -1,4 +1,8 @@
-"""A mean with its standard error and degrees of freedom, and what follows from the three."""
+"""A mean with its standard error and degrees of freedom, and what follows from the three.
+
+The t distribution is that of `scipy.special`, whose functions take a hundredth of the time that
+those of `scipy.stats` take for a single number.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from dataclasses import dataclass
 from math import inf, sqrt
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from nnunet_attention.evaluation.statistics.comparisons import CONFIDENCE
 
@@ -38,11 +42,11 @@ class Estimate:
 
     def above(self, bound: float) -> float:
         """Return the one-sided p-value that supports a mean above the bound when it is small."""
-        return float(stats.t.sf(self._distance(bound), self.degrees_of_freedom))
+        return float(special.stdtr(self.degrees_of_freedom, -self._distance(bound)))
 
     def below(self, bound: float) -> float:
         """Return the one-sided p-value that supports a mean below the bound when it is small."""
-        return float(stats.t.cdf(self._distance(bound), self.degrees_of_freedom))
+        return float(special.stdtr(self.degrees_of_freedom, self._distance(bound)))
 
     def turned(self) -> Estimate:
         """Return the same difference with the other model first."""
@@ -50,7 +54,7 @@ class Estimate:
 
     def quantile(self, probability: float) -> float:
         """Return the quantile of the t distribution."""
-        return float(stats.t.ppf(probability, self.degrees_of_freedom))
+        return float(special.stdtrit(self.degrees_of_freedom, probability))
 
     def _distance(self, bound: float) -> float:
         difference = self.mean - bound

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import special, stats
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.columns import read_columns
 from nnunet_attention.evaluation.statistics.comparisons import (
     CONFIDENCE,
     INTERVAL_RESAMPLES,
@@ -327,19 +328,7 @@ def _read_table(option: str, path: Path) -> pd.DataFrame:
     Raises:
         CommandError: if it cannot be read, lacks a column, or a name is empty.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except FileNotFoundError as error:
-        raise CommandError(f"{option}: there is no such file") from error
-    except (OSError, ValueError) as error:
-        raise CommandError(f"{option} cannot be read as CSV: {error}") from error
-    absent = [column for column in GROUP_COLUMNS if column not in table]
-    if absent:
-        raise CommandError(
-            f"{option}: no column {' and '.join(absent)} (it has {', '.join(table)}); "
-            "its first line must name the columns case and group"
-        )
-    table = table.apply(lambda column: column.str.strip())
+    table = read_columns(option, path, GROUP_COLUMNS)
     empty = (table["case"] == "") | (table["group"] == "")
     if empty.any():
         # The heading is line 1.

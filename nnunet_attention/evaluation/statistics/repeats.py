@@ -15,7 +15,7 @@ than the first or the second term alone, the largest of the three is taken.
 The chance of which cases train together is no part of it: all repeats have the same split.
 
 References:
-    Searle, Casella, McCulloch: Variance components. 1992, section 4.4,
+    Searle, Casella, McCulloch: Variance components. 1992,
     https://doi.org/10.1002/9780470316856
     Satterthwaite: An approximate distribution of estimates of variance components. 1946,
     https://doi.org/10.2307/3002019
@@ -259,10 +259,11 @@ def _bootstrap(
     """Draw trainings within folds, and groups, independently; return the interval's ends.
 
     Of R trainings R - 1 are drawn, which makes the variance of few right (Rao and Wu 1988,
-    https://doi.org/10.2307/2288945). Deviations of groups are shrunk by what trainings brought into
-    them, as in Davison and Hinkley, Bootstrap methods, 1997, section 3.8. Percentiles are stretched
-    by the t distribution's quantile over the normal one, without which intervals of few trainings
-    are too short (Hesterberg 2015, https://doi.org/10.1080/00031305.2015.1089789).
+    https://doi.org/10.1080/01621459.1988.10478591). Deviations of groups are shrunk by what
+    trainings brought into them, as in Davison and Hinkley, Bootstrap methods, 1997, section 3.8.
+    Percentiles are stretched by the t distribution's quantile over the normal one, without which
+    intervals of few trainings are too short (Hesterberg 2015,
+    https://doi.org/10.1080/00031305.2015.1089789).
     """
     if estimate.standard_error == 0:
         return estimate.mean, estimate.mean

@@ -219,3 +219,59 @@ def test_pairing_needs_equally_many_trainings():
         build_leaderboard(trained(values), small_settings(paired_repeats=True))
     with pytest.raises(CommandError, match="every model was trained once"):
         small_leaderboard(paired_repeats=True)
+
+
+def two_data_sets() -> pd.DataFrame:
+    """Two trainings of both models; on the second data set one of the first model."""
+    first = trained({model: values[:2] for model, values in three_trainings().items()})
+    second = first.assign(dataset="Dataset002_Two")
+    return pd.concat(
+        [first, second[(second["model"] == "B") | (second["repeat"] == 0)]], ignore_index=True
+    )
+
+
+def test_a_model_trained_less_often_on_a_data_set_is_told_with_the_number():
+    board = build_leaderboard(two_data_sets(), small_settings())
+    assert board.trainings == {"A": 2, "B": 2}
+    assert board.fewest_trainings == {"A": 1, "B": 2}
+    assert trainings_words(board) == "means of 2 trainings each, on Two A 1"
+    assert "Where a model was trained once" in main_table(board, "dice").notes[0]
+    text = " ".join(methods_paragraphs(board))
+    assert "On Two A was trained once: such a p-value" in text
+    assert "(2 of A and 2 of B, on Two A 1)" in text
+    repeated = [pair.repeated is not None for row in board.rows for pair in row.pairs]
+    assert repeated == [True, False]
+
+
+def test_a_training_that_defines_no_case_leaves_its_model_out_and_not_the_training_alone():
+    values = {"A": [[0.5, 0.7, 0.6], [NAN] * 3], "B": [[0.5, 0.5, 0.4], [0.6, 0.4, 0.5]]}
+    board = build_leaderboard(trained(values), small_settings())
+    (row,) = board.rows
+    assert list(row.entries) == ["B"]
+    assert row.entries["B"].repeated.repeats == (2,)
+    (texts,) = main_table(board, "dice").texts
+    assert texts[3] == "\N{EN DASH}"
+    (undefined,) = undefined_table(board, "dice").texts
+    assert "3 left out" in undefined[3]
+
+
+def test_copies_of_a_training_are_told():
+    values = three_trainings()
+    board = build_leaderboard(trained(values), small_settings())
+    assert board.copied_trainings() == []
+    values["B"][2] = values["B"][0]
+    (note,) = build_leaderboard(trained(values), small_settings()).copied_trainings()
+    assert note.startswith("Dataset001_One: trainings 1 and 3 of B have equal values")
+    assert small_leaderboard().copied_trainings() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"margin": 0.01}, "--margin would be ignored, as A is the only model"),
+        ({"paired_repeats": True, "marks": True}, "--paired-repeats and --marks would be ignored"),
+    ],
+)
+def test_what_compares_models_is_refused_for_a_single_one(changes, message):
+    with pytest.raises(CommandError, match=message):
+        build_leaderboard(trained({"A": three_trainings()["A"]}), small_settings(**changes))

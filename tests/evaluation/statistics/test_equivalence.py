@@ -9,10 +9,12 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from nnunet_attention.evaluation.statistics.equivalence import (
+    CORRELATIONS,
     detectable_difference,
     equivalence,
     false_claim_probability,
     false_claim_probability_of,
+    false_claims,
     non_inferiority,
     power,
     repeats_needed,
@@ -161,9 +163,78 @@ def test_false_claims_shrink_with_agreement_and_cases():
     assert claimed(n=500) < claimed()
 
 
+def test_of_claims_with_a_probability_as_many_are_false():
+    """Truths drawn from the priors themselves: the probability is that among claims alike."""
+    generator = np.random.default_rng(1)
+    trials, n, correlation = 200_000, 8, 0.6
+    # Wide beside the standard error, so that the ends of the prior play no part.
+    spreads = np.exp(generator.uniform(np.log(0.02), np.log(0.08), trials))
+    truths = generator.uniform(-0.5, 0.5, trials)
+    first = generator.normal(0, 1, (trials, n))
+    second = correlation * first + (1 - correlation**2) ** 0.5 * generator.normal(0, 1, (trials, n))
+    first = first * spreads[:, None] + truths[:, None]
+    second = second * spreads[:, None]
+    differences = first - second
+    means, sds = differences.mean(axis=1), differences.std(axis=1, ddof=1)
+    probabilities = stats.t.cdf(-np.abs(means) / (sds / n**0.5), n - 1)
+    example = 3
+    assert probabilities[example] == pytest.approx(
+        false_claim_probability(
+            first[example].mean(), second[example].mean(), first[example].std(ddof=1),
+            second[example].std(ddof=1), n, np.corrcoef(first[example], second[example])[0, 1],
+        )
+    )  # fmt: skip
+    false = np.sign(means) != np.sign(truths)
+    for low, high in ((0.01, 0.05), (0.05, 0.2), (0.2, 0.35), (0.35, 0.5)):
+        alike = (probabilities >= low) & (probabilities < high)
+        # Three standard errors of some thousand claims.
+        tolerance = 3 * 0.5 / alike.sum() ** 0.5
+        assert false[alike].mean() == pytest.approx(probabilities[alike].mean(), abs=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("sd", "other_sd", "n"), [(0.1, 0.12, 20), (0.3, 0.05, 200), (0.1, 0.1, 2)]
+)
+def test_the_correlation_that_a_claim_needs_is_where_its_probability_is_five_percent(
+    sd, other_sd, n
+):
+    def at(correlation):
+        return false_claim_probability(0.82, 0.80, sd, other_sd, n, correlation)
+
+    found = false_claims(0.82, 0.80, sd, other_sd, n)
+    assert found.by_correlation == tuple(at(correlation) for correlation in CORRELATIONS)
+    needed = found.needed_correlation
+    # By halving.
+    low, high = -1.0, 1.0
+    if at(low) < 0.05:
+        assert needed == -1
+    elif at(high) >= 0.05:
+        assert needed is None
+    else:
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (low, middle) if at(middle) < 0.05 else (middle, high)
+        assert needed == pytest.approx(high, abs=1e-9)
+
+
+def test_no_or_any_correlation_may_do():
+    assert false_claims(0.8, 0.8, 0.1, 0.1, 50).needed_correlation is None
+    assert false_claims(0.8, 0.8, 0.1, 0.1, 50).by_correlation == (0.5, 0.5, 0.5)
+    assert false_claims(0.9, 0.4, 0.1, 0.1, 50).needed_correlation == -1
+    # Without any spread of one of them no correlation plays a part.
+    assert false_claims(0.9, 0.8, 0.0, 0.1, 50).needed_correlation == -1
+    assert false_claims(0.81, 0.8, 0.0, 0.1, 50).needed_correlation is None
+
+
 def test_what_is_impossible_is_refused_or_undefined():
     assert isnan(false_claim_probability(0.8, 0.7, 0.1, 0.1, 1, 0.5))
     with pytest.raises(ValueError, match="correlation"):
         false_claim_probability(0.8, 0.7, 0.1, 0.1, 9, 1.5)
     with pytest.raises(ValueError, match="other_sd"):
         false_claim_probability(0.8, 0.7, 0.1, -0.1, 9, 0.5)
+    with pytest.raises(ValueError, match="sd is inf"):
+        false_claim_probability(0.8, 0.7, float("inf"), 0.1, 9, 0.5)
+    with pytest.raises(ValueError, match="other_mean is nan"):
+        false_claim_probability(0.8, float("nan"), 0.1, 0.1, 9, 0.5)
+    with pytest.raises(ValueError, match="two cases are needed"):
+        false_claims(0.8, 0.7, 0.1, 0.1, 1)

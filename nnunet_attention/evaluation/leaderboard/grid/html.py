@@ -9,6 +9,8 @@ from nnunet_attention.evaluation.leaderboard.grid.cells import PLUS_MINUS, Cell,
 
 # Of what may be broken anywhere, as a page's style has it; of headings only the long ones are.
 _NAME, _LONG = ' class="name"', 14
+# So many that paper takes them only with smaller letters.
+_MANY_COLUMNS = 10
 # As in AttentionUNetTrainer_250epochs, and not after nn; nothing in an escaped character looks so.
 _WORD_OF_NAME_ENDS = re.compile(r"(?<=[A-Za-z0-9][a-z0-9]{2})(?=[A-Z])|(?<=_)(?=.)")
 
@@ -27,9 +29,10 @@ def html_table(grid: Grid) -> str:
         + "</tr>"
         for row in grid.rows
     )
+    boxed = "scroll many-columns" if len(grid.heading) > _MANY_COLUMNS else "scroll"
     return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        "</div>"
+        f'<div class="{boxed}"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 

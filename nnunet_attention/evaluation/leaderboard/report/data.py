@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from nnunet_attention.evaluation.leaderboard.building import (
     Row,
     Standing,
 )
+from nnunet_attention.evaluation.leaderboard.records import critical_record
 from nnunet_attention.evaluation.leaderboard.tables import count_text
 from nnunet_attention.evaluation.metrics.definitions import METRICS
-from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
 
 # A screen shows no more, and every digit makes the page larger.
 _DECIMALS = 4
@@ -61,7 +61,7 @@ def page_data(board: Leaderboard) -> dict:
                     [_standing(of_method[model]) for model in board.models]
                     for of_method in consensus.standings.values()
                 ],
-                "critical": _critical(consensus.critical, range(len(board.models))),
+                "critical": critical_record(consensus.critical, board.models),
             }
             for consensus in board.consensus
         ],
@@ -118,34 +118,22 @@ def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:
             }
             for pair in row.pairs
         ],
-        "critical": _critical(row.critical, models),
+        "critical": critical_record(row.critical, list(row.entries)),
     }
 
 
 def _details(pair: Pair) -> dict:
     """Return what a pair has to say of trainings and margin; nothing where it has not."""
-    found: dict = {}
+    details: dict = {}
     if pair.repeated is not None and pair.repeated.training_means:
-        found["trainings"] = list(pair.repeated.training_means)
+        details["trainings"] = list(pair.repeated.training_means)
     if pair.assessment is not None:
-        found["verdict"] = pair.assessment.verdict
-        found["within"] = [pair.assessment.equivalence.low, pair.assessment.equivalence.high]
-    return found
+        details["verdict"] = pair.assessment.verdict
+        details["within"] = [pair.assessment.equivalence.low, pair.assessment.equivalence.high]
+        details["claim"] = pair.assessment.false_claim_probability
+    return details
 
 
 def _standing(standing: Standing) -> list:
     shares = [round(share, _DECIMALS) for share in standing.distribution]
     return [standing.rank, standing.low, standing.high, shares]
-
-
-def _critical(critical: CriticalDifference | None, models: Iterable[int]) -> dict | None:
-    if critical is None:
-        return None
-    return {
-        "blocks": critical.blocks,
-        "difference": critical.difference,
-        "p": critical.friedman_p_value,
-        "ranks": critical.mean_ranks.tolist(),
-        "models": list(models),
-        "cliques": [list(clique) for clique in critical.cliques],
-    }

@@ -30,13 +30,22 @@
     diamond: `M${x},${y - 1.25 * s}L${x + 1.25 * s},${y}L${x},${y + 1.25 * s}L${x - 1.25 * s},${y}Z`,
   }[kind]);
 
+  // Paper is narrower than most screens: what is drawn for it keeps the size of its letters.
+  const PAPER_WIDTH = 690;
+  let printing = false;
+  const roomFor = (id) => {
+    if (!printing) return byId(id).clientWidth || 640;
+    const columns = [...(byId(id).closest(".columns")?.children ?? [null])].filter((column) => !column?.hidden).length;
+    return (PAPER_WIDTH - 32 * (columns - 1)) / columns;
+  };
+
   class Canvas {
     constructor(id, height, title, smallest = 300) {
       this.box = byId(id);
-      this.width = Math.max(smallest, this.box.clientWidth || 640);
+      this.width = Math.max(smallest, roomFor(id));
       this.height = typeof height === "function" ? height(this.width) : height;
       // Wider than its place, it is scrolled instead of shrunk.
-      const tooWide = this.width > (this.box.clientWidth || this.width);
+      const tooWide = !printing && this.width > (this.box.clientWidth || this.width);
       this.svg = svgNode("svg", { ...(tooWide ? { style: `width:${this.width}px` } : {}), viewBox: `0 0 ${this.width} ${this.height}`, role: "img", "aria-label": title });
       this.box.replaceChildren(this.svg);
     }
@@ -54,9 +63,9 @@
     const rough = (high - low) / Math.max(1, count);
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough * 0.75);
-    const found = [];
-    for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n += 1) found.push(n * step);
-    return { found, decimals: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+    const marks = [];
+    for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n += 1) marks.push(n * step);
+    return { marks, decimals: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
   };
   const signedText = (value, decimals, plus = false) => {
     const size = Math.abs(value).toFixed(decimals);
@@ -79,6 +88,7 @@
   };
   // Pieces between which a line may end: words, also those of AttentionUNetTrainer_250epochs.
   const pieces = (text) => text.split(/(?<=[\s_])|(?<=[A-Za-z0-9][a-z0-9]{2})(?=[A-Z])/);
+  const breakable = (text) => pieces(text).flatMap((piece) => [piece, htmlNode("wbr")]);
   // The whole text in as many lines as it takes.
   const inLines = (text, pixels) => {
     const lines = [""];
@@ -99,6 +109,7 @@
     high = isShare && 1 - high < range / 4 ? 1 : high + range * 0.04;
     return [low, high];
   };
+  const probabilityText = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
   const pText = (p) => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
   const stars = (p) => (p < 0.001 ? "***" : p < 0.01 ? "**" : p < 0.05 ? "*" : "");
 
@@ -138,12 +149,12 @@
   // The same trainings, interval and verdict, of the other model.
   const TURNED = { better: "worse", worse: "better" };
   const turnedDetails = (pair) => ({
-    ...(pair.trainings ? { trainings: pair.trainings.map((one) => -one) } : {}),
+    ...(pair.trainings ? { trainings: pair.trainings.map((difference) => -difference) } : {}),
     ...(pair.verdict ? { verdict: TURNED[pair.verdict] ?? pair.verdict, within: [-pair.within[1], -pair.within[0]] } : {}),
   });
   const pairOf = (row) => {
-    const pair = row.pairs.find((one) =>
-      (one.first === choice.first && one.second === choice.second) || (one.first === choice.second && one.second === choice.first));
+    const pair = row.pairs.find(({ first, second }) =>
+      (first === choice.first && second === choice.second) || (first === choice.second && second === choice.first));
     if (!pair) return null;
     const turned = pair.first !== choice.first;
     const negative = (value) => (value === null ? null : -value);
@@ -190,9 +201,9 @@
       return "value" in cell.dataset ? Number(cell.dataset.value) : cell.textContent;
     };
     const sorted = allRows.map((row) => [key(row), row]);
-    sorted.sort(([one], [other]) => {
-      const order = typeof one === "number" && typeof other === "number"
-        ? one - other : String(one).localeCompare(String(other), "en", { numeric: true });
+    sorted.sort(([a], [b]) => {
+      const order = typeof a === "number" && typeof b === "number"
+        ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
       return ascending ? order : -order;
     });
     body.append(...sorted.map(([, row]) => row));
@@ -210,7 +221,7 @@
 
   // ---------------------------------------------------------------- stability of ranks
   const drawStability = () => {
-    const consensus = data.consensus.find((one) => one.metric === metric().name);
+    const consensus = data.consensus.find((item) => item.metric === metric().name);
     const groups = rows().filter((row) => row.overall)
       .map((row) => ({ name: data.datasets[row.dataset].name, models: row.models, standings: row.standings[choice.method] }));
     if (consensus.datasets > 1) {
@@ -244,16 +255,15 @@
           if (share > 0) canvas.add("circle", { cx: x(index + 1), cy: middle, r: Math.max(1, 10 * Math.sqrt(share)), fill: colour(model), opacity: 0.75 });
         });
         canvas.mark(shape(model), x(rank), middle, 4, { fill: "#fff", stroke: colour(model), "stroke-width": 1.6 });
-        const percent = share1(shares[0]);
-        canvas.text(canvas.width - 4, middle + 4, percent, { "text-anchor": "end" });
-        const distribution = shares.map((share, index) => `rank ${index + 1}: ${share1(share)}`).join("\n");
+        canvas.text(canvas.width - 4, middle + 4, percentText(shares[0]), { "text-anchor": "end" });
+        const distribution = shares.map((share, index) => `rank ${index + 1}: ${percentText(share)}`).join("\n");
         withTip(canvas.add("rect", { x: 0, y: y + lane * place, width: canvas.width, height: lane, fill: "transparent" }),
           `${data.models[model]}, ${group.name}\nrank ${rank}, 95 % interval ${low} to ${high}\n${distribution}`);
       });
       y += group.models.length * lane + 10;
     }
   };
-  const share1 = (share) => (share > 0 && share < 0.005 ? "<1 %" : share < 1 && share >= 0.995 ? ">99 %" : `${Math.round(share * 100)} %`);
+  const percentText = (share) => (share > 0 && share < 0.005 ? "<1 %" : share < 1 && share >= 0.995 ? ">99 %" : `${Math.round(share * 100)} %`);
   const fillLegends = () => {
     for (const box of document.querySelectorAll(".legend")) {
       box.replaceChildren(...data.models.map((name, model) => {
@@ -269,12 +279,9 @@
   // ---------------------------------------------------------------- critical differences
   const drawCritical = (id, critical, what) => {
     const caption = byId(`${id}-text`);
-    if (!critical) {
-      byId(id).replaceChildren();
-      caption.textContent = "";
-      return;
-    }
-    const order = critical.models.map((model, place) => ({ model, place, rank: critical.ranks[place] })).sort((a, b) => a.rank - b.rank);
+    byId(id).closest("figure").hidden = !critical;
+    if (!critical) return;
+    const order = Object.entries(critical.mean_ranks).map(([name, rank]) => ({ name, model: data.models.indexOf(name), rank })).sort((a, b) => a.rank - b.rank);
     const count = order.length;
     const half = Math.ceil(count / 2);
     const bars = critical.cliques.length;
@@ -282,8 +289,8 @@
     const start = axis + 16 + bars * 9;
     const lineHeight = 15;
     // Each name with its mean rank.
-    const texts = order.map(({ model, rank }) => `${data.models[model]} ${rank.toFixed(2)}`);
-    const width = Math.max(280, byId(id).clientWidth || 640);
+    const texts = order.map(({ name, rank }) => `${name} ${rank.toFixed(2)}`);
+    const width = Math.max(280, roomFor(id));
     const margin = Math.min(Math.max(...texts.map(textWidth)) + 18, width * 0.36);
     const names = texts.map((text) => inLines(text, margin - 14));
     const step = lineHeight * Math.max(...names.map((lines) => lines.length)) + 8;
@@ -299,11 +306,11 @@
     for (const end of [1, shownEnd]) canvas.line(x(end), 19, x(end), 29, { stroke: "#1c2430", "stroke-width": 2 });
     canvas.text(x(1), 13, `critical difference ${critical.difference.toFixed(2)}`);
     critical.cliques.forEach((clique, index) => {
-      const ranks = clique.map((place) => critical.ranks[place]);
+      const ranks = clique.map((name) => critical.mean_ranks[name]);
       const y = axis + 9 + index * 9;
       canvas.line(x(Math.min(...ranks)) - 4, y, x(Math.max(...ranks)) + 4, y, { stroke: "#1c2430", "stroke-width": 4, "stroke-linecap": "round", opacity: 0.75 });
     });
-    order.forEach(({ model, rank }, place) => {
+    order.forEach(({ name, model, rank }, place) => {
       const isLeft = place < half;
       const y = start + (isLeft ? place : count - 1 - place) * step + step / 2;
       const end = isLeft ? margin - 8 : canvas.width - margin + 8;
@@ -314,39 +321,40 @@
         const across = { x: isLeft ? end - 4 : end + 4, y: y + 4 + (number - (names[place].length - 1) / 2) * lineHeight };
         text.append(svgNode("tspan", across, line));
       });
-      withTip(text, `${data.models[model]}: mean rank ${rank.toFixed(2)}`);
+      withTip(text, `${name}: mean rank ${rank.toFixed(2)}`);
     });
-    const friedman = critical.p === null ? "" : ` Friedman's test: ${pText(critical.p)}.`;
+    const friedman = critical.friedman_p_value === null ? "" : ` Friedman's test: ${pText(critical.friedman_p_value)}.`;
     caption.textContent = `${what}: mean ranks over ${critical.blocks}. Models joined by a bar do not differ significantly (Nemenyi, 5 % level).${friedman}`;
   };
 
   // ---------------------------------------------------------------- forest of differences
   const drawForest = () => {
     const [a, b] = [data.models[choice.first], data.models[choice.second]];
-    const found = rows().map((row) => ({ row, pair: pairOf(row) })).filter(({ pair }) => pair);
+    const pairs = rows().map((row) => ({ row, pair: pairOf(row) })).filter(({ pair }) => pair);
     const caption = byId("forest-text");
-    if (!found.length) {
+    if (!pairs.length) {
       byId("forest").replaceChildren();
       caption.textContent = choice.first === choice.second ? "Choose two different models." : "These two models have no cases in common.";
       return;
     }
     const step = 23;
     const top = 48;
-    const height = top + found.length * step + 30;
+    const height = top + pairs.length * step + 30;
     const canvas = new Canvas("forest", height, `Mean differences, ${a} minus ${b}`);
     const narrow = canvas.width < 560;
     const left = narrow ? canvas.width * 0.36 : 250;
     const right = canvas.width - (narrow ? 34 : 175);
     const { margin } = metric();
-    const ends = found.flatMap(({ pair }) => [pair.low ?? pair.difference, pair.high ?? pair.difference, 0, ...(pair.trainings ?? [])]);
+    const ends = pairs.flatMap(({ pair }) => [pair.low ?? pair.difference, pair.high ?? pair.difference, 0, ...(pair.trainings ?? [])]);
     if (margin !== null) ends.push(-margin, margin);
     let [low, high] = [Math.min(...ends), Math.max(...ends)];
     const room = (high - low || 1) * 0.06;
     [low, high] = [low - room, high + room];
     const x = (value) => left + ((value - low) * (right - left)) / (high - low);
-    const { found: marks, decimals } = ticks(low, high, narrow ? 4 : 8);
+    const { marks, decimals } = ticks(low, high, narrow ? 4 : 8);
     if (margin !== null) {
       canvas.add("rect", { x: x(-margin), y: top - 6, width: x(margin) - x(-margin), height: height - top - 18, fill: "#e8f1e4", class: "margin" });
+      for (const end of [-margin, margin]) canvas.line(x(end), top - 6, x(end), height - 24, { stroke: "#7d9b6f", "stroke-dasharray": "2 3", class: "margin-end" });
     }
     // As many numbers as find room beside each other, 0 among them.
     const apart = marks.length > 1 ? marks[1] - marks[0] : 1;
@@ -368,7 +376,7 @@
       canvas.text(canvas.width - 100, 31, "difference", { "text-anchor": "end", class: "faint" });
       canvas.text(canvas.width - 86, 31, margin === null ? "p (Holm)" : "verdict", { class: "faint" });
     }
-    found.forEach(({ row, pair }, index) => {
+    pairs.forEach(({ row, pair }, index) => {
       const y = top + (index + 0.5) * step;
       const dataset = data.datasets[row.dataset].name;
       if (row.overall && index) canvas.line(0, y - step / 2, canvas.width, y - step / 2, { class: "grid" });
@@ -378,10 +386,10 @@
       const marked = pair.marked && pair.p < 0.05;
       const paint = marked ? colour(gain > 0 ? choice.first : choice.second) : "#6b7683";
       if (pair.low !== null) canvas.line(x(pair.low), y, x(pair.high), y, { stroke: paint, "stroke-width": row.overall ? 3 : 2, "stroke-linecap": "round" });
-      for (const one of pair.trainings ?? []) {
-        canvas.add("circle", { cx: x(one), cy: y + 7, r: 2, fill: "none", stroke: paint, "stroke-width": 1.2, class: "training" });
+      for (const difference of pair.trainings ?? []) {
+        canvas.add("circle", { cx: x(difference), cy: y + 7, r: 2, fill: "none", stroke: paint, "stroke-width": 1.2, class: "training" });
       }
-      canvas.mark(row.overall ? "diamond" : "circle", x(pair.difference), y, row.overall ? 5 : 3.6, { fill: paint, stroke: "#fff" });
+      canvas.mark(row.overall ? "diamond" : "circle", x(pair.difference), y, row.overall ? 5 : 3.6, marked ? { fill: paint, stroke: "#fff" } : { fill: "#fff", stroke: paint, "stroke-width": 1.6 });
       const weight = { class: marked ? "strong" : "faint" };
       const sign = { better: "+", worse: MINUS, equivalent: "=", undecided: "?" };
       if (narrow && pair.verdict) canvas.text(canvas.width - 4, y + 4, sign[pair.verdict], { "text-anchor": "end", class: pair.verdict === "undecided" ? "faint" : "strong" });
@@ -393,15 +401,15 @@
       }
       const interval = pair.low === null ? "" : `, 95 % CI ${signedText(pair.low, metric().decimals, true)} to ${signedText(pair.high, metric().decimals, true)}`;
       const decimal = metric().decimals;
-      const within = pair.verdict ? `\n${a} ${pair.verdict === "better" || pair.verdict === "worse" ? `is ${pair.verdict}` : `and ${b}: ${pair.verdict}`}; 90 % CI ${signedText(pair.within[0], decimal, true)} to ${signedText(pair.within[1], decimal, true)}, margin ${margin}` : "";
-      const means = (model) => (row.trainings[model] ? `\n${data.models[model]}, trainings: ${row.trainings[model].map((one) => signedText(one, decimal)).join(", ")}` : "");
+      const within = pair.verdict ? `\n${a} ${pair.verdict === "better" || pair.verdict === "worse" ? `is ${pair.verdict}` : `and ${b}: ${pair.verdict}`}; 90 % CI ${signedText(pair.within[0], decimal, true)} to ${signedText(pair.within[1], decimal, true)}, margin ${margin}\nfalse claim: ${probabilityText(pair.claim)}` : "";
+      const means = (model) => (row.trainings[model] ? `\n${data.models[model]}, trainings: ${row.trainings[model].map((mean) => signedText(mean, decimal)).join(", ")}` : "");
       withTip(canvas.add("rect", { x: 0, y: y - step / 2, width: canvas.width, height: step, fill: "transparent", class: "row" }),
         `${dataset}, ${row.label} (n = ${pair.n})\n${a} ${MINUS} ${b}: ${signedText(pair.difference, metric().decimals, true)}${interval}\n${pText(pair.p)} (Holm), r = ${signedText(pair.effect, 2, true)}\n${a} better / equal / worse: ${pair.counts.join(" / ")}${within}${means(choice.first)}${means(choice.second)}`);
     });
     caption.textContent = `Mean difference in ${metric().title}, ${a} minus ${b}, with 95 % confidence interval. Diamonds: data sets; dots: their labels. `
-      + (found.some(({ pair }) => pair.marked) ? "In colour, and marked: significant after Holm's correction." : `One training each: p-values hold for other ${unit}, not for other trainings, and nothing is marked.`)
-      + (margin === null ? "" : ` Green: differences within the margin of ${margin} do not matter${narrow ? `; + better, ${MINUS} worse, = equivalent, ? undecided (${a})` : `; the verdict is on ${a}`}.`)
-      + (found.some(({ pair }) => pair.trainings) ? " Rings: pairs of trainings." : "");
+      + (pairs.some(({ pair }) => pair.marked) ? "Filled, in colour: significant after Holm's correction; hollow: not." : `One training each: p-values hold for other ${unit}, not for other trainings, and nothing is marked.`)
+      + (margin === null ? "" : ` Between the dotted lines, green: differences within the margin of ${margin} do not matter${narrow ? `; + better, ${MINUS} worse, = equivalent, ? undecided (${a})` : `; the verdict is on ${a}`}.`)
+      + (pairs.some(({ pair }) => pair.trainings) ? " Rings: pairs of trainings." : "");
   };
 
   // ---------------------------------------------------------------- violins
@@ -426,12 +434,12 @@
     const all = groups.flatMap((row) => row.values.flat()).filter((value) => value !== null);
     const [low, high] = spanOf(all);
     const models = Math.max(...groups.map((row) => row.models.length));
-    const boxWidth = byId("violins").clientWidth || 640;
+    const boxWidth = roomFor("violins");
     const lane = Math.max(24, Math.min(110, (boxWidth - 60) / (groups.length * (models + 0.4))));
     const canvas = new Canvas("violins", 380, `Distribution of ${metric().title}`, 60 + groups.length * (models + 0.4) * lane);
     const [left, top, bottom] = [48, 30, canvas.height - 42];
     const y = (value) => bottom - ((value - low) * (bottom - top)) / (high - low);
-    const { found: marks, decimals } = ticks(low, high, 6);
+    const { marks, decimals } = ticks(low, high, 6);
     for (const mark of marks) {
       canvas.line(left, y(mark), canvas.width, y(mark), { class: "grid" });
       canvas.text(left - 8, y(mark) + 4, signedText(mark, decimals), { "text-anchor": "end", class: "faint" });
@@ -473,15 +481,18 @@
           withTip(canvas.add("circle", { cx: dot.x.toFixed(1), cy: dot.y.toFixed(1), r: sorted.length > 150 ? 1.5 : 2.2, fill: colour(model), "fill-opacity": 0.55 }), dot.text);
         }
         const [q1, q2, q3] = [0.25, 0.5, 0.75].map((share) => quantile(sorted, share));
-        const mean = sorted.reduce((sum, value) => sum + value, 0) / sorted.length;
+        const meanOfCases = sorted.reduce((sum, value) => sum + value, 0) / sorted.length;
         const bar = Math.min(9, used * 0.16);
-        (row.trainings[model] ?? []).forEach((one, number) => {
-          withTip(canvas.add("circle", { cx: centre + half * 0.82, cy: y(one), r: 2.6, fill: colour(model), stroke: "#1c2430", "stroke-width": 1, class: "training" }),
-            `training ${number + 1}, mean\n${data.models[model]}, ${row.label}: ${valueText(one)}`);
+        const means = row.trainings[model] ?? [];
+        means.forEach((mean, number) => {
+          // Side by side, for their heights are nearly the same.
+          const beside = (number - (means.length - 1) / 2) * Math.min(4, (half * 0.5) / means.length);
+          withTip(canvas.add("circle", { cx: centre + half * 0.74 + beside, cy: y(mean), r: 2.6, fill: colour(model), stroke: "#1c2430", "stroke-width": 1, class: "training" }),
+            `training ${number + 1}, mean\n${data.models[model]}, ${row.label}: ${valueText(mean)}`);
         });
         canvas.add("rect", { x: centre - bar, y: y(q3), width: 2 * bar, height: Math.max(1, y(q1) - y(q3)), fill: "#fff", "fill-opacity": 0.75, stroke: "#1c2430", rx: 2, "pointer-events": "none" });
         canvas.line(centre - bar, y(q2), centre + bar, y(q2), { stroke: "#1c2430", "stroke-width": 2.5, "pointer-events": "none" });
-        canvas.mark("diamond", centre, y(mean), 3.4, { fill: colour(model), stroke: "#fff", "pointer-events": "none" });
+        canvas.mark(shape(model), centre, y(meanOfCases), 4, { fill: colour(model), stroke: "#fff", "pointer-events": "none" });
       });
     });
     canvas.text(left - 40, 12, metric().title, { class: "faint" });
@@ -507,7 +518,7 @@
     const [left, top, right, bottom] = [54, 14, canvas.width - 14, canvas.height - 46];
     const x = (value) => left + ((value - low) * (right - left)) / (high - low);
     const y = (value) => bottom - ((value - low) * (bottom - top)) / (high - low);
-    const { found: marks, decimals } = ticks(low, high, 6);
+    const { marks, decimals } = ticks(low, high, 6);
     for (const mark of marks) {
       canvas.line(left, y(mark), right, y(mark), { class: "grid" });
       canvas.line(x(mark), top, x(mark), bottom, { class: "grid" });
@@ -531,7 +542,7 @@
       const scale = canvas.width / box.width;
       const [px, py] = [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
       const distance = (point) => Math.hypot(x(point.a) - px, y(point.b) - py);
-      const point = points.reduce((one, other) => (distance(other) < distance(one) ? other : one));
+      const point = points.reduce((closest, other) => (distance(other) < distance(closest) ? other : closest));
       if (distance(point) > 26 * scale) { ring.setAttribute("visibility", "hidden"); hideTip(); return; }
       ring.setAttribute("cx", x(point.a));
       ring.setAttribute("cy", y(point.b));
@@ -561,28 +572,28 @@
       });
     }
     const sign = metric().higher ? 1 : -1;
-    const orders = [[`of ${data.models[a]}`, (one) => sign * one.a]];
+    const orders = [[`of ${data.models[a]}`, (entry) => sign * entry.a]];
     if (several) {
-      orders.push([`of ${data.models[b]}`, (one) => sign * one.b]);
-      orders.push([`${data.models[a]} worse than ${data.models[b]}`, (one) => sign * (one.a - one.b)]);
-      orders.push([`${data.models[b]} worse than ${data.models[a]}`, (one) => sign * (one.b - one.a)]);
+      orders.push([`of ${data.models[b]}`, (entry) => sign * entry.b]);
+      orders.push([`${data.models[a]} worse than ${data.models[b]}`, (entry) => sign * (entry.a - entry.b)]);
+      orders.push([`${data.models[b]} worse than ${data.models[a]}`, (entry) => sign * (entry.b - entry.a)]);
     }
     const picked = Math.min(choice.order, orders.length - 1);
     fill("order", orders.map(([name]) => name));
     byId("order").value = picked;
     const key = orders[picked][1];
-    entries.sort((one, other) => key(one) - key(other) || one.name.localeCompare(other.name));
+    entries.sort((entry, other) => key(entry) - key(other) || entry.name.localeCompare(other.name));
     const headings = ["Case", data.models[a], ...(several ? [data.models[b], "difference"] : [])];
     byId("worst-head").replaceChildren(...headings.map((name) => {
       const heading = htmlNode("th", null, "name");
-      heading.append(...pieces(name).flatMap((piece) => [piece, htmlNode("wbr")]));
+      heading.append(...breakable(name));
       return heading;
     }));
-    byId("worst-body").replaceChildren(...entries.slice(0, 12).map((one) => {
+    byId("worst-body").replaceChildren(...entries.slice(0, 12).map((entry) => {
       const line = htmlNode("tr");
-      const texts = [valueText(one.a), ...(several ? [valueText(one.b), signedText(one.a - one.b, metric().decimals, true)] : [])];
-      const first = htmlNode("td", one.name);
-      first.append(htmlNode("small", one.label));
+      const texts = [valueText(entry.a), ...(several ? [valueText(entry.b), signedText(entry.a - entry.b, metric().decimals, true)] : [])];
+      const first = htmlNode("td", entry.name);
+      first.append(htmlNode("small", entry.label));
       line.append(first, ...texts.map((text) => htmlNode("td", text)));
       return line;
     }));
@@ -598,7 +609,7 @@
     filterRows();
     if (data.models.length > 1) {
       drawStability();
-      const consensus = data.consensus.find((one) => one.metric === metric().name);
+      const consensus = data.consensus.find((item) => item.metric === metric().name);
       drawCritical("critical-all", consensus.critical, "Data sets");
       const overall = rowsOfDataset().find((row) => row.overall);
       drawCritical("critical-one", overall ? overall.critical : null, `${data.unit === "case" ? "Cases" : "Groups"} of ${data.datasets[choice.dataset].name}`);
@@ -616,12 +627,12 @@
     const key = htmlNode("span", "", "key");
     key.style.background = colour(model);
     const whole = htmlNode("span", null, "name");
-    whole.append(key, name);
+    whole.append(key, ...breakable(name));
     heading.append(whole);
   });
   fillLegends();
-  fill("metric", data.metrics.map((one) => one.title));
-  fill("dataset", data.datasets.map((one) => one.name));
+  fill("metric", data.metrics.map(({ title }) => title));
+  fill("dataset", data.datasets.map(({ name }) => name));
   fill("first", data.models);
   fill("second", data.models);
   fill("method", data.methods);
@@ -642,6 +653,14 @@
     clearTimeout(waiting);
     waiting = setTimeout(draw, 120);
   });
-  addEventListener("beforeprint", () => { for (const node of document.querySelectorAll("details")) node.open = true; });
+  addEventListener("beforeprint", () => {
+    for (const node of document.querySelectorAll("details")) node.open = true;
+    printing = true;
+    draw();
+  });
+  addEventListener("afterprint", () => {
+    printing = false;
+    draw();
+  });
   draw();
 })();

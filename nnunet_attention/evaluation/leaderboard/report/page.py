@@ -13,6 +13,7 @@ from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, 
 from nnunet_attention.evaluation.leaderboard.report.data import page_data
 from nnunet_attention.evaluation.leaderboard.tables import (
     FOLD_MEANS_EXPLAINED,
+    PUBLISHED_EXPLAINED,
     UNDEFINED_EXPLAINED,
     assessment_explained,
     assessment_table,
@@ -28,6 +29,7 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     p_text,
     pair_table,
     percent,
+    published_table,
     trainings_explained,
     trainings_table,
     trainings_words,
@@ -53,6 +55,7 @@ def report_page(board: Leaderboard) -> str:
         trainings=_trainings(board),
         pairs=_by_metric(board, pair_table) if len(board.models) > 1 else "",
         assessed=_assessed(board),
+        published=_published(board),
         training_dots=(
             " Ringed dots beside them: means of single trainings."
             if max(board.trainings.values()) > 1
@@ -215,6 +218,17 @@ def _assessed(board: Leaderboard) -> str:
     return (
         "<details><summary>Equivalence and power as a table</summary>"
         f'{tables}<p class="note">{note}</p></details>'
+    )
+
+
+def _published(board: Leaderboard) -> str:
+    tables = _by_metric(board, published_table)
+    if not tables:
+        return ""
+    note = escape(PUBLISHED_EXPLAINED)
+    return (
+        '\n\n<section id="published"><h2>Beside published results</h2>'
+        f'{tables}<p class="note">{note}</p></section>'
     )
 
 

@@ -9,6 +9,7 @@ from browser import DESKTOP, PHONE
 from leaderboards import TRICKY, frame_of, small_leaderboard, small_settings
 
 from nnunet_attention.evaluation.leaderboard.building import build_leaderboard
+from nnunet_attention.evaluation.leaderboard.published import PublishedMean
 from nnunet_attention.evaluation.leaderboard.report import report_page
 from nnunet_attention.evaluation.leaderboard.report.data import page_data
 
@@ -287,3 +288,65 @@ def test_distances_have_axes_that_fit_them(browser, tmp_path):
     page = browser.open(path)
     assert "60" in page.locator("#violins text").all_text_contents()
     assert "A better in 2" in page.locator("#scatter-text").text_content()
+
+
+# A4 between margins of 14 mm, in CSS pixels.
+PAPER = (688, 1017)
+
+
+def test_on_paper_no_table_is_cut_off_and_letters_keep_their_size(browser, tmp_path):
+    path = tmp_path / "leaderboard.html"
+    names = (*LONG_NAMES[:2], "C")
+    published = tuple(
+        PublishedMean("A paper's model", dataset, 0.6, 0.1, n)
+        for dataset, n in (("One", 12), ("Two", 9))
+    )
+    settings = {"margin": 0.01, "published": published}
+    path.write_text(report_page(small_leaderboard(names, **settings)), encoding="utf-8")
+    page = browser.open(path, PAPER)
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.scrollWidth") == PAPER[0]
+    cut_off = page.evaluate(
+        "[...document.querySelectorAll('table')].filter(table =>"
+        " table.getBoundingClientRect().right > innerWidth + 1)"
+        ".map(table => table.textContent.trim().slice(0, 60))"
+    )
+    assert cut_off == []
+    scales = page.evaluate(
+        "[...document.querySelectorAll('.plot svg')].filter(svg => svg.clientWidth)"
+        ".map(svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)"
+    )
+    assert len(scales) == 6
+    assert all(0.8 < scale < 1.25 for scale in scales), scales
+
+
+def test_significance_is_seen_without_colours(browser, tmp_path):
+    dice = {
+        ("Dataset001_One", "x"): {"A": np.linspace(0.6, 0.8, 12), "B": np.linspace(0.5, 0.7, 12)},
+        ("Dataset002_Two", "x"): {"A": [0.5, 0.6, 0.7], "B": [0.6, 0.5, 0.75]},
+    }
+    board = build_leaderboard(frame_of(dice), small_settings(marks=True, margin=0.01))
+    path = tmp_path / "leaderboard.html"
+    path.write_text(report_page(board), encoding="utf-8")
+    page = browser.open(path)
+    fills = page.evaluate(
+        "[...document.querySelectorAll('#forest path')].map(mark => mark.getAttribute('fill'))"
+    )
+    assert [fill == "#fff" for fill in fills] == [False, True]
+    assert page.locator("#forest line.margin-end").count() == 2
+    page.locator("#forest rect.row").last.hover()
+    pair = board.rows[1].pairs[0]
+    told = page.locator("#tip").text_content()
+    assert f"false claim: {pair.assessment.false_claim_probability:.3f}" in told
+
+
+def test_without_a_comparison_over_data_sets_no_room_is_left_for_it(browser, tmp_path):
+    path = tmp_path / "leaderboard.html"
+    dice = {("Dataset001_One", "x"): {"A": [0.5, 0.6, 0.7], "B": [0.6, 0.5, 0.75]}}
+    path.write_text(
+        report_page(build_leaderboard(frame_of(dice), small_settings())), encoding="utf-8"
+    )
+    page = browser.open(path)
+    assert page.locator("#critical-all").is_hidden()
+    assert page.locator("#critical-one").bounding_box()["width"] > DESKTOP[0] / 2
