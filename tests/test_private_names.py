@@ -43,6 +43,8 @@ OVERRIDDEN = {
     "num_input_channels num_output_channels enable_deep_supervision",
     f"{_TRAINER}.initialize": "",
     f"{_TRAINER}.run_training": "",
+    f"{_TRAINER}.train_step": "batch",
+    f"{_TRAINER}.validation_step": "batch",
     f"{_TRAINER}.get_dataloaders": "",
     f"{_TRAINER}.on_train_start": "",
     f"{_TRAINER}.on_epoch_start": "",
@@ -197,6 +199,8 @@ WRITTEN = {
         *("self.is_ddp", "self.label_manager", "self.local_rank", "self.network"),
         *("self.num_epochs", "self.num_input_channels", "self.num_iterations_per_epoch"),
         *("self.num_val_iterations_per_epoch", "self.output_folder", "self.save_every"),
+        # Wrapped for bfloat16, in steps of training and validation alike.
+        "output = self.network(data)",
         # The log, read by nnunet/training_log.py.
         *("training_log_%d_%d_%d_%02.0d_%02.0d_%02.0d.txt", "f'Epoch {self.current_epoch}'"),
         *('f"Epoch time: ', "'Pseudo dice', [", 'f"predicting {k}"', '"Training done."'),

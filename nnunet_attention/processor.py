@@ -1,0 +1,27 @@
+"""Tells what the processor can do, without torch."""
+
+from pathlib import Path
+
+# Products of 16-bit numbers in hardware: Intel and AMD, Intel's matrix unit, ARM.
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def why_no_bfloat16(cpuinfo: Path = _CPUINFO) -> str | None:
+    """Say why this processor is slow with bfloat16; None if it has instructions for it.
+
+    Args:
+        cpuinfo: Linux's description of the processor.
+    """
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return f"{cpuinfo} cannot be read, so that nobody knows what the processor can do"
+    flags: set[str] = set()
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            flags.update(value.split())
+    if flags.isdisjoint(BFLOAT16):
+        return f"the processor has none of the instructions {', '.join(BFLOAT16)}"
+    return None
