@@ -8,8 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nnunet_attention.gates import AttentionGate
     from nnunet_attention.maps.predictor import AttentionPredictor
-    from nnunet_attention.maps.recorder import record_attention
     from nnunet_attention.networks import AttentionResidualEncoderUNet, AttentionUNet
+    from nnunet_attention.recorder import record_attention
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ _HOME_OF = {
     "AttentionPredictor": "nnunet_attention.maps.predictor",
     "AttentionResidualEncoderUNet": "nnunet_attention.networks",
     "AttentionUNet": "nnunet_attention.networks",
-    "record_attention": "nnunet_attention.maps.recorder",
+    "record_attention": "nnunet_attention.recorder",
 }
 
 __all__ = [

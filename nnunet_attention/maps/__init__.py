@@ -2,7 +2,7 @@
 
 from nnunet_attention.maps.export import MapOptions
 from nnunet_attention.maps.predictor import AttentionPrediction, AttentionPredictor
-from nnunet_attention.maps.recorder import (
+from nnunet_attention.recorder import (
     AttentionRecord,
     NoAttentionGatesError,
     record_attention,

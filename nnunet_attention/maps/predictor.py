@@ -24,10 +24,10 @@ from nnunet_attention.maps.exporters import Exporters
 from nnunet_attention.maps.image_space import to_image_space
 from nnunet_attention.maps.inputs import CaseFiles, check_cases
 from nnunet_attention.maps.preprocessed import named_by_case
-from nnunet_attention.maps.recorder import attention_gates, map_names, record_attention
 from nnunet_attention.maps.stitching import MapStitcher, average_of_mirrored, on_grid_of_patch
 from nnunet_attention.maps.trained_model import Folds, load_trained_model
 from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.recorder import attention_gates, map_names, record_attention
 
 
 class AttentionPrediction(NamedTuple):

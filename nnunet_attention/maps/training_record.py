@@ -13,7 +13,7 @@ from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to
 from nnunet_attention.drawing import fullest_slice
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import written_beside
-from nnunet_attention.maps.recorder import record_attention
+from nnunet_attention.recorder import record_attention
 
 if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer

@@ -1,0 +1,187 @@
+"""Writes a network as an ONNX file, if asked with what its attention gates give out."""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import written_beside
+from nnunet_attention.recorder import attention_gates, map_names, record_attention
+
+INPUT_NAME = "image"
+LOGITS_NAME = "logits"
+# The first that has all that nnU-Net's networks are made of.
+OPSET = 20
+AXES = ("z", "y", "x")
+
+_NEEDED = ("onnx", "onnxscript")
+INSTALL = 'pip install "nnunet-attention[engines]"'
+# A protobuf file ends at 2 GiB; some of it is not weights.
+_LARGEST_BYTES = 2_000_000_000
+
+
+class NotExportableError(CommandError):
+    """Torch cannot write the network as a graph."""
+
+
+def output_names(
+    network: nn.Module, coefficients: bool = False, features: bool = False
+) -> list[str]:
+    """Return the names of a graph's outputs, in their order: `logits`, then the gates' maps.
+
+    Args:
+        network: the network that is exported.
+        coefficients: whether the coefficients are outputs: `gate_0`, the coarsest, and so on.
+        features: whether `skip_0` and `gated_0` are too, see `record_attention`.
+
+    Raises:
+        NoAttentionGatesError: if maps are asked of a network without gates.
+    """
+    if not (coefficients or features):
+        return [LOGITS_NAME]
+    return [LOGITS_NAME, *map_names(len(attention_gates(network)), features)]
+
+
+def export_network(
+    network: nn.Module,
+    path: Path,
+    input_channels: int,
+    patch_size: Sequence[int],
+    *,
+    coefficients: bool = False,
+    features: bool = False,
+    dynamic_patch: bool = False,
+) -> list[str]:
+    """Write a network as an ONNX file that computes what it computes in evaluation.
+
+    The file's input is `image`, (B, C, *patch), float32; its first output is `logits`. B is free.
+
+    Args:
+        network: a network without deep supervision; it is left as it was.
+        path: the file; it is there whole or not at all, and replaces what was there.
+        input_channels: C.
+        patch_size: *patch, two or three axes.
+        coefficients: whether the gates' coefficients, each on the grid of its skip, are outputs.
+        features: whether the means of the skips before and after their gates are outputs too.
+        dynamic_patch: whether to leave the axes of the patch free, too; they must then be
+            multiples of `patch_divisors`, and `patch_size` is only an example.
+
+    Returns:
+        The names of the outputs, see `output_names`.
+
+    Raises:
+        NotExportableError: if torch cannot trace it, or it is too large for one file.
+        CommandError: if onnx or onnxscript are not installed.
+        NoAttentionGatesError: if maps are asked of a network without gates.
+    """
+    require_exporter()
+    names = output_names(network, coefficients, features)
+    size = sum(p.numel() * p.element_size() for p in network.parameters())
+    if size > _LARGEST_BYTES:
+        raise NotExportableError(
+            f"the network's weights are {size / 1e9:.1f} GB, and an ONNX file holds at most "
+            f"{_LARGEST_BYTES / 1e9:.0f} GB"
+        )
+    # Of a batch or an axis of one torch would take for granted that it always is one.
+    free = {0: torch.export.Dim("batch", min=1)}
+    if dynamic_patch:
+        divisors = patch_divisors(network)
+        patch_size = [max(p, 2 * d) for p, d in zip(patch_size, divisors, strict=True)]
+        free |= {
+            2 + axis: divisor * torch.export.Dim(name)
+            for axis, (divisor, name) in enumerate(
+                zip(divisors, AXES[-len(divisors) :], strict=True)
+            )
+        }
+    image = torch.zeros(2, input_channels, *patch_size, device=_device_of(network))
+    with _evaluated(_Outputs(network, names)) as traced:
+        try:
+            with warnings.catch_warnings():
+                # torch's exporter and onnxscript warn about their own insides.
+                warnings.simplefilter("ignore")
+                program = torch.onnx.export(
+                    traced,
+                    (image,),
+                    dynamo=True,
+                    opset_version=OPSET,
+                    dynamic_shapes={INPUT_NAME: free},
+                    input_names=[INPUT_NAME],
+                    output_names=names,
+                    verbose=False,
+                )
+        except Exception as error:  # of what a network does, anything can be what torch cannot
+            raise NotExportableError(
+                f"the network {type(network).__name__} cannot be written as ONNX: {_reason(error)}"
+            ) from error
+    assert program is not None, "torch returns a program where dynamo is asked for"
+    with written_beside(path) as beside:
+        program.save(str(beside))
+    return names
+
+
+def require_exporter() -> None:
+    """Raise a CommandError if what torch needs to write ONNX is not installed."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise CommandError(f"{' and '.join(missing)} not installed, to write ONNX; {INSTALL}")
+
+
+def patch_divisors(network: nn.Module) -> list[int]:
+    """Return what each axis of a patch must be a multiple of, as the encoder strides over it.
+
+    Raises:
+        NotExportableError: if the network does not tell its strides.
+    """
+    strides = getattr(getattr(network, "encoder", None), "strides", None)
+    if strides is None:
+        raise NotExportableError(
+            f"the network {type(network).__name__} does not tell its strides, so that the patch "
+            "cannot be left free; export it for a fixed patch"
+        )
+    return [math.prod(steps) for steps in zip(*strides, strict=True)]
+
+
+class _Outputs(nn.Module):
+    """Returns logits, and what the gates gave out, in the order of `names`."""
+
+    def __init__(self, network: nn.Module, names: Sequence[str]):
+        super().__init__()
+        self.network = network
+        self.names = names
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        names = self.names[1:]
+        if not names:
+            return (self.network(image),)
+        with record_attention(self.network, features="skip_0" in names) as record:
+            logits = self.network(image)
+        return (logits, *(record[name] for name in names))
+
+
+@contextmanager
+def _evaluated(module: nn.Module) -> Iterator[nn.Module]:
+    """Set a module to evaluation, and each part of it back."""
+    learning = [part for part in module.modules() if part.training]
+    try:
+        yield module.eval()
+    finally:
+        for part in learning:
+            part.training = True
+
+
+def _device_of(network: nn.Module) -> torch.device:
+    return next((p.device for p in network.parameters()), torch.device("cpu"))
+
+
+def _reason(error: Exception) -> str:
+    """Return torch's reason in one line; its exporter wraps it into advice of a page."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
