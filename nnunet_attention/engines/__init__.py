@@ -5,9 +5,12 @@ from nnunet_attention.engines.graph import (
     export_network,
     output_names,
 )
+from nnunet_attention.engines.resampling import DeviceConfiguration, segmentation_in_image_space
 
 __all__ = [
+    "DeviceConfiguration",
     "NotExportableError",
     "export_network",
     "output_names",
+    "segmentation_in_image_space",
 ]
