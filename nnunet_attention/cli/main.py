@@ -20,6 +20,7 @@ COMMANDS = (
     "evaluate",
     "maps",
     "evolution",
+    "export",
     "leaderboard",
     "crossval",
     "msd",
