@@ -18,6 +18,7 @@ COMMANDS = (
     "plan",
     "describe",
     "evaluate",
+    "predict",
     "maps",
     "evolution",
     "export",

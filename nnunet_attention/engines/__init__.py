@@ -1,16 +1,38 @@
 """Networks run without torch: written as ONNX, and run by OpenVINO or onnxruntime."""
 
+from nnunet_attention.engines.choice import (
+    ENGINES,
+    ONNXRUNTIME,
+    OPENVINO,
+    PRECISIONS,
+    TORCH,
+    EngineChoice,
+    chosen_engine,
+)
 from nnunet_attention.engines.graph import (
     NotExportableError,
     export_network,
     output_names,
 )
+from nnunet_attention.engines.graph_cache import CACHE_FOLDER
+from nnunet_attention.engines.network import EngineNetwork, EngineRequest, put_on_engine
 from nnunet_attention.engines.resampling import DeviceConfiguration, segmentation_in_image_space
 
 __all__ = [
+    "CACHE_FOLDER",
+    "ENGINES",
+    "ONNXRUNTIME",
+    "OPENVINO",
+    "PRECISIONS",
+    "TORCH",
     "DeviceConfiguration",
+    "EngineChoice",
+    "EngineNetwork",
+    "EngineRequest",
     "NotExportableError",
+    "chosen_engine",
     "export_network",
     "output_names",
+    "put_on_engine",
     "segmentation_in_image_space",
 ]

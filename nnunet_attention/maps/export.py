@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nnunetv2.configuration import default_num_processes
-from nnunetv2.inference.export_prediction import export_prediction_from_logits
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import write_json
@@ -25,6 +22,7 @@ from nnunet_attention.maps.image_space import (
 from nnunet_attention.maps.orientation import axis_codes, in_lps, spacing_in_lps
 from nnunet_attention.maps.reading import how_to_read
 from nnunet_attention.maps.statistics import gate_statistics
+from nnunet_attention.prediction.segmentation_export import SegmentationExport, is_predicted
 from nnunet_attention.versions import versions_of
 
 SIDECAR = "maps.json"
@@ -67,50 +65,31 @@ def maps_folder(output: Path) -> Path:
 
 def is_complete(output: Path, file_ending: str, save_probabilities: bool = False) -> bool:
     """Tell whether a case has its segmentation and its maps, none of which is ever half there."""
-    files = [Path(f"{output}{file_ending}"), maps_folder(output) / SIDECAR]
-    if save_probabilities:
-        files.append(Path(f"{output}.npz"))
-    return all(path.is_file() for path in files)
+    sidecar = maps_folder(output) / SIDECAR
+    return sidecar.is_file() and is_predicted(output, file_ending, save_probabilities)
 
 
-@dataclass(frozen=True)
-class CaseExport:
+@dataclass(frozen=True, kw_only=True)
+class CaseExport(SegmentationExport):
     """One case on its way to disk; goes to another process without its maps.
 
-    Everything is written into a hidden folder beside the target. At the end the maps' folder is
-    renamed into its place, and then the segmentation: whoever sees the segmentation has it all.
+    At the end the maps' folder is renamed into its place, and then the segmentation.
 
     Attributes:
-        output: path of the segmentation without ending.
         image_files: the case's files, one a channel; empty where there are none to show.
         map_names: the names of the maps put aside, the gates' first, `mean` last.
         grids: size of each map's own grid in a patch, by name.
-        properties: what nnU-Net's preprocessor noted.
-        plans_manager: the model's plans.
-        configuration_manager: the model's configuration.
-        dataset_json: the description of the model's data set.
         model: where the model came from, for the sidecar.
         settings: how the case was predicted, for the sidecar.
         options: what is written besides the maps.
-        save_probabilities: whether nnU-Net's .npz and .pkl are written too.
     """
 
-    output: Path
     image_files: tuple[str, ...]
     map_names: tuple[str, ...]
     grids: dict[str, tuple[int, ...]]
-    properties: dict
-    plans_manager: PlansManager
-    configuration_manager: ConfigurationManager
-    dataset_json: dict
     model: ModelDescription = field(default_factory=ModelDescription)
     settings: dict = field(default_factory=dict)
     options: MapOptions = field(default_factory=MapOptions)
-    save_probabilities: bool = False
-
-    @property
-    def case(self) -> str:
-        return self.output.name
 
     @property
     def _unfinished(self) -> Path:
@@ -119,10 +98,6 @@ class CaseExport:
     @property
     def _gates(self) -> list[str]:
         return [name for name in self.map_names if name.startswith("gate_")]
-
-    @property
-    def _ending(self) -> str:
-        return self.dataset_json["file_ending"]
 
     def put_aside(self, maps: np.ndarray) -> None:
         """Write the stitched maps, (N, *S) on the network's grid, for `run` to find.
@@ -160,18 +135,8 @@ class CaseExport:
     def _run(self, logits: np.ndarray) -> None:
         segmentation_folder = self._unfinished / "segmentation"
         segmentation_folder.mkdir()
-        export_prediction_from_logits(
-            logits,
-            self.properties,
-            self.configuration_manager,
-            self.plans_manager,
-            self.dataset_json,
-            str(segmentation_folder / self.case),
-            self.save_probabilities,
-            num_threads_torch=default_num_processes,
-        )
+        segmentation_path = self._write_segmentation(logits, segmentation_folder)
         del logits
-        segmentation_path = segmentation_folder / f"{self.case}{self._ending}"
         prediction = self._read_labels(segmentation_path)
         folder = self._unfinished / "maps"
         folder.mkdir()
@@ -308,11 +273,7 @@ class CaseExport:
         if target.exists():
             os.rename(target, self._unfinished / "replaced")
         os.rename(folder, target)
-        files = sorted(
-            segmentation_folder.iterdir(), key=lambda path: path.name.endswith(self._ending)
-        )
-        for path in files:
-            os.replace(path, self.output.parent / path.name)
+        self._move_segmentation(segmentation_folder)
 
 
 def _is_coefficients(name: str) -> bool:

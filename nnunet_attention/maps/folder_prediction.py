@@ -1,68 +1,27 @@
 """Predicts a folder of images with their attention maps, after a look at all that is given."""
 
-import multiprocessing
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import disk_error, require_writable
 from nnunet_attention.maps.export import MapOptions
-from nnunet_attention.maps.image_names import check_label_images, named_cases
 from nnunet_attention.maps.predictor import AttentionPredictor
-from nnunet_attention.maps.trained_model import Folds
-from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.prediction import folder_prediction
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderPrediction:
-    """Says what is predicted, with which model, and how.
+class FolderPrediction(folder_prediction.FolderPrediction):
+    """Says what is predicted, with which model, and how; maps go to `maps/CASE` in the output.
 
     Attributes:
-        images: the folder of CASE_0000 and so on.
-        output: the folder for the segmentations, and for `maps/CASE`.
-        model_folder: the folder `TRAINER__PLANS__CONFIGURATION`.
-        folds: the folds to average; None for all that have the checkpoint.
-        checkpoint: the checkpoint's name in each fold's folder.
         options: what is written besides the maps.
-        previous_stage: the folder of the previous stage's segmentations, for a cascade.
-        device: one of cuda, cpu and mps.
-        step_size: the step from one patch to the next, as a share of the patch.
-        mirroring: whether to average over mirrored images.
-        stitch_on_device: whether to stitch on the device; False stitches in main memory.
-        save_probabilities: whether to write nnU-Net's probabilities too.
-        keep_complete: whether to keep complete cases, and go on with the others.
-        preprocessing_processes: how many preprocess; 0 for this one.
-        export_processes: how many export; 0 for this one.
-        number_of_parts: how many parts the cases are shared among.
-        part: the part to predict, counted from 0.
-        progress_bars: whether to show nnU-Net's.
-        verbose: whether to show more of nnU-Net's messages.
-        on_progress: a function that is told how many cases are predicted, and of how many.
     """
 
-    images: Path
-    output: Path
-    model_folder: Path
-    folds: Folds = None
-    checkpoint: str = FINAL
     options: MapOptions = field(default_factory=MapOptions)
-    previous_stage: Path | None = None
-    device: str = "cuda"
-    step_size: float = 0.5
-    mirroring: bool = True
-    stitch_on_device: bool = True
-    save_probabilities: bool = False
-    keep_complete: bool = False
-    preprocessing_processes: int = 3
-    export_processes: int = 3
-    number_of_parts: int = 1
-    part: int = 0
-    progress_bars: bool = False
-    verbose: bool = False
-    on_progress: Callable[[int, int], None] = lambda done, total: None
+
+    def label_folders(self) -> dict[str, Path | None]:
+        """Return by flag the folders that must hold a label image of every case."""
+        return {**super().label_folders(), "-gt": self.options.reference_folder}
 
 
 def predict_folder(prediction: FolderPrediction) -> None:
@@ -71,74 +30,8 @@ def predict_folder(prediction: FolderPrediction) -> None:
     Raises:
         CommandError: if anything is missing or does not fit, mostly before the first case.
     """
-    _check_folders(prediction)
-    predictor = AttentionPredictor(
-        tile_step_size=prediction.step_size,
-        use_mirroring=prediction.mirroring,
-        perform_everything_on_device=prediction.stitch_on_device,
-        device=prepared_device(prediction.device),
-        verbose=prediction.verbose,
-        verbose_preprocessing=prediction.verbose,
-        allow_tqdm=prediction.progress_bars,
-        on_progress=prediction.on_progress,
-        options=prediction.options,
-    )
-    predictor.initialize_from_trained_model_folder(
-        prediction.model_folder, prediction.folds, prediction.checkpoint
-    )
-    _check_cases(prediction, predictor)
     _check_options(prediction.options)
-    previous = None if prediction.previous_stage is None else str(prediction.previous_stage)
-    try:
-        prediction.output.mkdir(parents=True, exist_ok=True)
-        predictor.predict_from_files(
-            str(prediction.images),
-            str(prediction.output),
-            save_probabilities=prediction.save_probabilities,
-            overwrite=not prediction.keep_complete,
-            num_processes_preprocessing=prediction.preprocessing_processes,
-            num_processes_segmentation_export=prediction.export_processes,
-            folder_with_segs_from_prev_stage=previous,
-            num_parts=prediction.number_of_parts,
-            part_id=prediction.part,
-        )
-    except OSError as error:
-        raise CommandError(
-            f"-o {prediction.output}: {error.filename or ''} {disk_error(error)}"
-        ) from error
-
-
-def prepared_device(name: str) -> torch.device:
-    """Return a device, with torch's threads as nnUNetv2_predict sets them for it.
-
-    Raises:
-        CommandError: if it is not there.
-    """
-    if name == "cuda":
-        if not torch.cuda.is_available():
-            raise CommandError("-device cuda: torch finds no GPU; use -device cpu")
-        torch.set_num_threads(1)
-    elif name == "mps" and not torch.backends.mps.is_available():
-        raise CommandError("-device mps: torch finds no Apple GPU; use -device cpu")
-    elif name == "cpu":
-        torch.set_num_threads(multiprocessing.cpu_count())
-    return torch.device(name)
-
-
-def _check_folders(prediction: FolderPrediction) -> None:
-    for flag, folder in (
-        ("-i", prediction.images),
-        ("-gt", prediction.options.reference_folder),
-        ("-prev_stage_predictions", prediction.previous_stage),
-    ):
-        if folder is not None and not folder.is_dir():
-            raise CommandError(f"{flag} {folder}: there is no such folder")
-    parts = prediction.number_of_parts
-    if prediction.part >= parts:
-        raise CommandError(
-            f"-part_id {prediction.part}: with -num_parts {parts} the parts are 0 to {parts - 1}"
-        )
-    require_writable(prediction.output, "-o")
+    folder_prediction.predict_folder(prediction, AttentionPredictor, options=prediction.options)
 
 
 def _check_options(options: MapOptions) -> None:
@@ -149,26 +42,3 @@ def _check_options(options: MapOptions) -> None:
         raise CommandError("--full_range would be ignored with --no_pictures; leave one out")
     if options.reference_folder is not None and not options.page:
         raise CommandError("-gt would be ignored with --no_pictures; leave one out, or add --html")
-
-
-def _check_cases(prediction: FolderPrediction, predictor: AttentionPredictor) -> None:
-    """Find out before the first prediction what would end a later one."""
-    ending = predictor.dataset_json["file_ending"]
-    cases = named_cases(prediction.images, ending, predictor.image_channels, predictor.reader)
-    stage = predictor.configuration_manager.previous_stage_name
-    if stage is not None and prediction.previous_stage is None:
-        raise CommandError(
-            f"the model is the second stage of a cascade; predict {stage} first, and name the "
-            "folder of its segmentations with -prev_stage_predictions"
-        )
-    if stage is None and prediction.previous_stage is not None:
-        raise CommandError(
-            "-prev_stage_predictions would be ignored as the model is not the second stage of a "
-            "cascade; leave it out"
-        )
-    for flag, folder in (
-        ("-prev_stage_predictions", prediction.previous_stage),
-        ("-gt", prediction.options.reference_folder),
-    ):
-        if folder is not None:
-            check_label_images(flag, folder, cases, ending)

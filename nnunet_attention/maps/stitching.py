@@ -1,12 +1,13 @@
 """Joins the maps of mirrored and of overlapping patches into one map of the whole image."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 
 import torch
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from torch import Tensor
 from torch.nn import functional
+
+from nnunet_attention.prediction.mirroring import mirrorings
 
 _LINEAR_INTERPOLATION = {2: "bilinear", 3: "trilinear"}
 
@@ -101,11 +102,7 @@ def average_of_mirrored(
     Raises:
         RuntimeError: if nnU-Net ran the network more or less often than there are mirrorings.
     """
-    flips = [
-        tuple(axis + 2 for axis in flip)
-        for count in range(len(axes) + 1)
-        for flip in combinations(axes, count)
-    ]
+    flips = mirrorings(axes)
     if len(passes) != len(flips):
         raise RuntimeError(
             f"nnU-Net ran the network {len(passes)} times for {len(flips)} mirrored patches; "

@@ -10,7 +10,7 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.maps.trained_model import TrainedModel
+from nnunet_attention.prediction.trained_model import TrainedModel
 from nnunet_attention.versions import versions_of
 
 FORMAT_VERSION = 1

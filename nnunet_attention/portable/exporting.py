@@ -2,8 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
@@ -24,10 +23,10 @@ from nnunet_attention.files import (
     write_json,
     write_text,
 )
-from nnunet_attention.maps.trained_model import Folds, TrainedModel, load_trained_model
 from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.portable.description import describe_model
 from nnunet_attention.portable.readme import readme_of
+from nnunet_attention.prediction.trained_model import Folds, TrainedModel, load_trained_model
 from nnunet_attention.recorder import record_attention
 
 MODEL_JSON, SCHEMA, PROGRAM, README = "model.json", "model.schema.json", "segment.py", "README.md"
@@ -150,7 +149,7 @@ def _tensors(model: TrainedModel, options: ExportOptions) -> dict:
     """Describe input and outputs, with the grids that they have for the plans' patch."""
     network, patch = model.network, tuple(model.configuration_manager.patch_size)
     names = output_names(network, options.coefficients)
-    image = torch.zeros(1, _input_channels(network), *patch)
+    image = torch.zeros(1, model.input_channels, *patch)
     outputs = _outputs_of_torch(network, image, names)
     return {
         "input": _tensor(INPUT_NAME, image),
@@ -175,14 +174,14 @@ def _written_network(model: TrainedModel, fold: str, folder: Path, options: Expo
     names = export_network(
         network,
         path,
-        _input_channels(network),
+        model.input_channels,
         patch,
         coefficients=options.coefficients,
         dynamic_patch=options.dynamic_patch,
     )
     if options.precision == "f16":
         _halve(path)
-    differences, largest = _compared(network, path, patch, names)
+    differences, largest = _compared(network, path, (model.input_channels, *patch), names)
     allowed = _TOLERANCES[options.precision] * max(largest, 1.0)
     if not differences[LOGITS_NAME] <= allowed:
         raise CommandError(
@@ -193,7 +192,7 @@ def _written_network(model: TrainedModel, fold: str, folder: Path, options: Expo
     program = None
     if options.program:
         program = f"fold_{fold}.pt2"
-        _write_program(network, folder / program, patch)
+        _write_program(network, folder / program, (model.input_channels, *patch))
     return {
         "fold": fold,
         "file": path.name,
@@ -219,9 +218,16 @@ def _halve(path: Path) -> None:
 
 
 def _compared(
-    network: nn.Module, path: Path, patch: Sequence[int], names: Sequence[str]
+    network: nn.Module, path: Path, shape: Sequence[int], names: Sequence[str]
 ) -> tuple[dict[str, float], float]:
-    """Return each output's largest difference from torch on random patches; the largest logit."""
+    """Compare with torch on random patches; return each largest difference and the largest logit.
+
+    Args:
+        network: in torch.
+        path: the ONNX file.
+        shape: (C, *S) of a patch.
+        names: the outputs.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -230,7 +236,7 @@ def _compared(
     generator = torch.Generator().manual_seed(_SEED)
     differences, largest = dict.fromkeys(names, 0.0), 0.0
     for _ in range(_PATCHES):
-        image = torch.randn(1, _input_channels(network), *patch, generator=generator)
+        image = torch.randn(1, *shape, generator=generator)
         found = session.run(list(names), {INPUT_NAME: image.numpy()})
         expected = _outputs_of_torch(network, image, names)
         largest = max(largest, float(expected[LOGITS_NAME].abs().max()))
@@ -250,31 +256,17 @@ def _outputs_of_torch(network: nn.Module, image: Tensor, names: Sequence[str]) -
     return {LOGITS_NAME: logits, **record}
 
 
-def _write_program(network: nn.Module, path: Path, patch: Sequence[int]) -> None:
+def _write_program(network: nn.Module, path: Path, shape: Sequence[int]) -> None:
     """Write what torch.export.load reads: logits for any number of patches."""
     # Of a batch of one torch would take for granted that it always is one.
-    image = torch.zeros(2, _input_channels(network), *patch)
-    with _quiet():
+    image = torch.zeros(2, *shape)
+    with warnings.catch_warnings():
+        # torch's exporter warns about its own insides.
+        warnings.simplefilter("ignore")
         program = torch.export.export(
             network.eval(), (image,), dynamic_shapes=({0: torch.export.Dim("batch")},)
         )
         torch.export.save(program, path)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # torch's exporter warns about its own insides.
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _input_channels(network: nn.Module) -> int:
-    """Return the channels that a network takes, those of its first convolution."""
-    convolution = next(
-        module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Conv3d))
-    )
-    return convolution.in_channels
 
 
 def _beside_this_module(name: str) -> str:

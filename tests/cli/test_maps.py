@@ -285,7 +285,7 @@ def test_a_cascade_asks_for_the_previous_stage(model, plans, images, tmp_path, c
 def test_an_output_that_cannot_be_a_folder_is_named_before_loading(
     model, images, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("nnunet_attention.maps.trained_model.load_checkpoint", None)
+    monkeypatch.setattr("nnunet_attention.prediction.trained_model.load_checkpoint", None)
     (tmp_path / "file").write_text("")
     for output, words in (
         (tmp_path / "file", "there is a file of this name"),

@@ -3,38 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from smallest_plans import smallest_plans
+from small_networks import PATCH, small_network
 from torch import nn
 
 from nnunet_attention.engines import NotExportableError, export_network, graph
 from nnunet_attention.errors import CommandError
-from nnunet_attention.networks import build_attention_network
-from nnunet_attention.networks.trusted_plans import build_from_plans
 from nnunet_attention.networks.wide import build_plain_network
 from nnunet_attention.recorder import NoAttentionGatesError, record_attention
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 
-DATASET = {
-    "channel_names": {"0": "CT"},
-    "labels": {"background": 0, "tumour": 1},
-    "file_ending": ".nii.gz",
-}
-PATCH = (4, 8, 16)
-
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def small_network(build=build_attention_network) -> nn.Module:
-    torch.manual_seed(0)
-    network = build_from_plans(
-        smallest_plans(),
-        "3d_fullres",
-        DATASET,
-        lambda _, configuration, inputs, outputs: build(configuration, inputs, outputs, False),
-    )
-    return network.eval()
 
 
 def run(path, image: torch.Tensor) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.maps.export import CaseExport
+from nnunet_attention.prediction.segmentation_export import SegmentationExport
 
 # As in nnU-Net: more would fill the memory where the network is faster than the export.
 _MOST_WAITING = 2
@@ -41,7 +41,7 @@ class Exporters:
         finally:
             self._pool.shutdown(cancel_futures=True)
 
-    def submit(self, export: CaseExport, logits: np.ndarray) -> None:
+    def submit(self, export: SegmentationExport, logits: np.ndarray) -> None:
         """Export a case, after waiting for room.
 
         Raises:

@@ -5,7 +5,7 @@ import pytest
 from skimage.io import imsave
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.maps.image_names import check_label_images, named_cases
+from nnunet_attention.prediction.image_names import check_label_images, named_cases
 
 
 def write_picture(path, *channels):

@@ -11,7 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor, nn
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.networks.trusted_plans import build_from_plans
+from nnunet_attention.networks.trusted_plans import build_from_plans, network_channels
 from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_attention.nnunet.datasets import dataset_name
@@ -45,6 +45,7 @@ class TrainedModel:
         mirroring_axes: the axes along which its trainer allows mirroring; None for none.
         folds: the names of the folds.
         configuration_name: the configuration, such as 3d_fullres.
+        input_channels: how many the network takes, in a cascade the previous stage's too.
     """
 
     network: nn.Module
@@ -56,6 +57,7 @@ class TrainedModel:
     mirroring_axes: tuple[int, ...] | None
     folds: tuple[str, ...]
     configuration_name: str
+    input_channels: int
 
 
 def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL) -> TrainedModel:
@@ -90,6 +92,7 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
         )
         plans_manager = PlansManager(plans)
         configuration_manager = plans_manager.get_configuration(configuration_name)
+        input_channels, _ = network_channels(plans_manager, configuration_manager, dataset_json)
         for fold, fold_weights in zip(names, weights, strict=True):
             load_weights(network, fold_weights, f"the network of the plans (fold {fold})")
         # The first fold's, as nnU-Net leaves it.
@@ -106,6 +109,7 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
         mirroring_axes=checkpoints[0].get("inference_allowed_mirroring_axes"),
         folds=tuple(names),
         configuration_name=configuration_name,
+        input_channels=input_channels,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from fake_export import FakeExport
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.maps.exporters import Exporters
+from nnunet_attention.prediction.exporters import Exporters
 
 
 def test_without_processes_a_case_is_there_when_submit_returns(tmp_path):

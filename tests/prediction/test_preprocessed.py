@@ -3,7 +3,7 @@
 import pytest
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.maps.preprocessed import named_by_case
+from nnunet_attention.prediction.preprocessed import named_by_case
 
 
 def died(error):

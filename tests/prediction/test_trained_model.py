@@ -9,7 +9,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from plain_checkpoints import DATASET_JSON, plain_checkpoint
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.maps.trained_model import load_trained_model, trained_model_folder
+from nnunet_attention.prediction.trained_model import load_trained_model, trained_model_folder
 from nnunet_attention.weights import save_checkpoint
 
 # nnU-Net's search for a trainer imports all of its own, and warnings of their dependencies.

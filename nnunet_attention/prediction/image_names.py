@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.maps.inputs import header_of
+from nnunet_attention.prediction.inputs import header_of
 
 
 def named_cases(folder: Path, ending: str, channels: int, reader: str) -> list[str]:

@@ -8,7 +8,7 @@ import tifffile
 from skimage.io import imsave
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.maps.inputs import CaseFiles, Header, check_cases, header_of
+from nnunet_attention.prediction.inputs import CaseFiles, Header, check_cases, header_of
 
 SPACING_MM = (3.0, 2.0, 1.0)
 

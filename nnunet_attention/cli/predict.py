@@ -1,0 +1,44 @@
+"""`nnunet-attention predict`: predicts as nnUNetv2_predict does, on a CPU faster."""
+
+import argparse
+
+from nnunet_attention.cli.prediction_arguments import (
+    add_engine,
+    add_folders,
+    add_model,
+    add_probabilities,
+    add_running,
+    engine_choice,
+    given,
+)
+
+HELP = (
+    "predict images with any model of nnU-Net's; on a CPU OpenVINO or onnxruntime run the network; "
+    "flags as nnUNetv2_predict has them"
+)
+_TRAINER = "nnUNetTrainer"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add images, model, and how it is run; what nnUNetv2_predict has is called as there."""
+    add_folders(parser, "folder for the segmentations, as nnUNetv2_predict writes them")
+    add_model(parser, _TRAINER, "folds, averaged")
+    add_engine(parser, "the fastest that is installed")
+    running = parser.add_argument_group("running")
+    add_probabilities(running)
+    add_running(running, "0 with -device cpu, else 3")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict, and print where the segmentations are."""
+    from nnunet_attention.prediction.folder_prediction import FolderPrediction, predict_folder
+
+    predict_folder(
+        FolderPrediction(
+            # With an engine on all cores, processes only take their time to start.
+            **given(arguments, _TRAINER, processes=0 if arguments.device == "cpu" else 3),
+            engine=engine_choice(arguments, None),
+        )
+    )
+    print(f"segmentations: {arguments.output}")
+    return 0

@@ -1,0 +1,165 @@
+"""Keeps networks that were written as ONNX, so that each is written once."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nnunet_attention.engines.graph import OPSET
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json, remove, write_json
+from nnunet_attention.versions import versions_of
+
+# Beside the folds in a model's folder.
+CACHE_FOLDER = "engines"
+# What decides how torch writes a network.
+_WRITERS = ("torch", "onnx", "onnxscript", "dynamic-network-architectures")
+_DIGITS = 16
+_CHUNK_BYTES = 2**24
+
+
+@dataclass(frozen=True)
+class GraphKey:
+    """Tells what a graph was made from; graphs with an equal key compute the same.
+
+    Attributes:
+        weights: a digest of the weights.
+        network: a digest of the layers and of the source of their classes.
+        shape: (C, *patch).
+        outputs: the names of the outputs.
+    """
+
+    weights: str
+    network: str
+    shape: tuple[int, ...]
+    outputs: tuple[str, ...]
+
+    def content(self) -> dict:
+        """Return all that must be equal, versions too."""
+        return {
+            "weights": self.weights,
+            "network": self.network,
+            "shape": list(self.shape),
+            "outputs": list(self.outputs),
+            "opset": OPSET,
+            "versions": versions_of(*_WRITERS),
+        }
+
+
+def graph_key(
+    network: nn.Module, shape: tuple[int, ...], outputs: tuple[str, ...] | list[str]
+) -> GraphKey:
+    """Return the key of a network with the weights that it has now.
+
+    Args:
+        network: the network.
+        shape: (C, *patch).
+        outputs: the names of the outputs.
+    """
+    return GraphKey(_digest_of_weights(network), _digest_of_code(network), shape, tuple(outputs))
+
+
+class GraphCache:
+    """Keeps graphs in a folder.
+
+    A graph NAME.DIGITS.onnx lies beside NAME.DIGITS.json, which holds its key, its check sum, and
+    with which engines it was found to compute what torch does. What is damaged is written anew.
+
+    Args:
+        folder: the folder; it need not exist.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def graph(self, name: str, key: GraphKey, write: Callable[[Path], object]) -> Path:
+        """Return the path of a graph, which is written if it is not there as it was written.
+
+        Args:
+            name: what it is of; other graphs of the same name are deleted when it is written.
+            key: what it is made from.
+            write: a function that writes a file whole or not at all.
+        """
+        path = self._path(name, key)
+        record = self._record(path)
+        if record.get("key") == key.content() and _is_whole(path, record):
+            return path
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Without its record a file counts for nothing.
+        self._record_path(path).unlink(missing_ok=True)
+        write(path)
+        write_json(self._record_path(path), {"key": key.content(), "sha256": _digest_of(path)})
+        for other in self.folder.glob(f"{name}.*"):
+            if other not in (path, self._record_path(path)) and other.suffix in (".onnx", ".json"):
+                remove(other)
+        return path
+
+    def differences(self, path: Path) -> dict[str, float]:
+        """Return how much the engines that were tried with a graph differ from torch, by name."""
+        found = self._record(path).get("differences")
+        return found if isinstance(found, dict) else {}
+
+    def note_difference(self, path: Path, engine: str, difference: float) -> None:
+        """Write down how much an engine differs from torch."""
+        record = self._record(path)
+        differences = {**self.differences(path), engine: difference}
+        write_json(self._record_path(path), {**record, "differences": differences})
+
+    def _path(self, name: str, key: GraphKey) -> Path:
+        digest = hashlib.sha256(json.dumps(key.content(), sort_keys=True).encode()).hexdigest()
+        return self.folder / f"{name}.{digest[:_DIGITS]}.onnx"
+
+    @staticmethod
+    def _record_path(path: Path) -> Path:
+        return path.with_suffix(".json")
+
+    def _record(self, path: Path) -> dict:
+        try:
+            return read_json(self._record_path(path))
+        except CommandError:  # absent or damaged, which is the same here
+            return {}
+
+
+def _is_whole(path: Path, record: Mapping) -> bool:
+    return path.is_file() and record.get("sha256") == _digest_of(path)
+
+
+def _digest_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _digest_of_weights(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for values in (network.named_parameters(), network.named_buffers()):
+        for name, tensor in values:
+            tensor = tensor.detach().cpu().contiguous()
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            # Not numpy(), which knows no bfloat16.
+            digest.update(tensor.view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _digest_of_code(network: nn.Module) -> str:
+    """Digest the layers, and the files in which those are written that are not torch's own."""
+    digest = hashlib.sha256(repr(network).encode())
+    classes = {type(module) for module in network.modules()}
+    for path in sorted(
+        {
+            source
+            for kind in classes
+            if not kind.__module__.startswith("torch.")
+            for source in [inspect.getsourcefile(kind)]
+            if source is not None
+        }
+    ):
+        digest.update(Path(path).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,231 @@
+"""Puts an engine in the place of a network, for nnU-Net's predictor."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nnunet_attention.engines.choice import (
+    BF16,
+    F32,
+    TORCH,
+    EngineChoice,
+    chosen_engine,
+    described,
+)
+from nnunet_attention.engines.graph import NotExportableError, export_network, output_names
+from nnunet_attention.engines.graph_cache import GraphCache, graph_key
+from nnunet_attention.engines.sessions import SESSIONS, Session
+from nnunet_attention.errors import CommandError
+from nnunet_attention.recorder import AttentionRecord
+from nnunet_attention.versions import versions_of
+
+# Largest difference from torch's logits, as a share of their scale. In 16 bits only nonsense is
+# told apart.
+_TOLERANCES = {F32: 1e-3}
+_TOLERANCE_IN_16_BITS = 0.2
+_FOLD = "fold"
+
+
+class DifferentResultsError(CommandError):
+    """An engine computes something else than torch."""
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """Tells what is to be run, and what of it is wanted.
+
+    Attributes:
+        choice: the engine.
+        shape: of an image, (C, *patch).
+        folder: where graphs are kept.
+        names: a name for each fold's graph in that folder.
+        coefficients: whether the gates' coefficients are wanted.
+        features: whether the means of the skips before and after their gates are.
+        tell: a function that is told in a line what is done.
+    """
+
+    choice: EngineChoice
+    shape: tuple[int, ...]
+    folder: Path
+    names: tuple[str, ...]
+    coefficients: bool = False
+    features: bool = False
+    tell: Callable[[str], None] = lambda line: None
+
+
+class EngineNetwork(nn.Module):
+    """Runs one of several sessions, a fold each, as nnU-Net's predictor runs a network.
+
+    nnU-Net hands each fold's weights to `load_state_dict`; `fold_states` are what it is given here
+    in their place.
+
+    Args:
+        sessions: one of each fold.
+        title: what stands for the network's class in records.
+    """
+
+    def __init__(self, sessions: Sequence[Session], title: str):
+        super().__init__()
+        self._sessions = list(sessions)
+        self._session = self._sessions[0]
+        self._record: AttentionRecord | None = None
+        self.title = title
+
+    @property
+    def fold_states(self) -> list[dict[str, int]]:
+        """What `load_state_dict` takes: one for each fold."""
+        return [{_FOLD: number} for number in range(len(self._sessions))]
+
+    def load_state_dict(self, state_dict: Mapping, *arguments, **options):
+        """Change to another fold."""
+        chosen = self._sessions[state_dict[_FOLD]]
+        if chosen is not self._session:
+            self._session.rest()
+            self._session = chosen
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segment an image.
+
+        Shape:
+            - image: (1, C, *patch)
+            - returns: logits, (1, classes, *patch)
+        """
+        (logits,) = self.run([image])
+        return logits
+
+    def run(self, images: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Segment several images, each (1, C, *patch), faster than one after the other."""
+        arrays = [np.ascontiguousarray(image.numpy()) for image in images]
+        for outputs in self._session.run(arrays):
+            # Copied: an engine goes on using its memory.
+            logits, *maps = [torch.from_numpy(output.copy()) for output in outputs]
+            if self._record is not None:
+                self._record.passes.append(
+                    dict(zip(self._session.output_names[1:], maps, strict=True))
+                )
+            yield logits
+
+    @contextmanager
+    def recorded(self):
+        """Give an AttentionRecord of what the gates give out inside the `with` block."""
+        self._record = record = AttentionRecord()
+        try:
+            yield record
+        finally:
+            self._record = None
+
+
+class BFloat16Network(nn.Module):
+    """Runs a network in torch's mixed precision on a CPU.
+
+    Args:
+        network: the network; weights are loaded into it.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def load_state_dict(self, state_dict: Mapping, *arguments, **options):
+        """Load weights into the network."""
+        return self.network.load_state_dict(state_dict, *arguments, **options)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segment an image; the logits have 32 bits."""
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.network(image).float()
+
+
+def put_on_engine(
+    network: nn.Module, weights: Sequence[Mapping[str, Tensor]], request: EngineRequest
+) -> tuple[nn.Module, list]:
+    """Return what runs a network, and what nnU-Net's predictor loads into it for each fold.
+
+    A network that cannot be exported, or that an engine computes otherwise than torch, is left to
+    torch, and that is told.
+
+    Args:
+        network: a network on the CPU, without deep supervision; its weights change.
+        weights: those of each fold.
+        request: the engine, and what is wanted of it.
+
+    Raises:
+        CommandError: see `chosen_engine`; or if a graph cannot be kept.
+    """
+    choice = request.choice
+    engine = chosen_engine(choice)
+    if engine != TORCH:
+        try:
+            folds = list(_sessions(engine, network, weights, request))
+        except (NotExportableError, DifferentResultsError) as error:
+            if choice.precision not in (F32, BF16):
+                raise
+            request.tell(f"{error}; it is run by torch")
+            chosen_engine(EngineChoice(TORCH, choice.precision))
+            engine = TORCH
+        else:
+            request.tell(f"run by {described(engine, choice.precision)}")
+            fast = EngineNetwork(folds, type(network).__name__)
+            return fast.eval(), fast.fold_states
+    else:
+        request.tell(f"run by {described(engine, choice.precision)}")
+    if choice.precision == BF16:
+        network = BFloat16Network(network).eval()
+    return network, list(weights)
+
+
+def _sessions(engine: str, network: nn.Module, weights, request: EngineRequest):
+    names = output_names(network, request.coefficients, request.features)
+    cache = GraphCache(request.folder)
+    outputs = "features" if request.features else "gates" if request.coefficients else "logits"
+    for name, fold_weights in zip(request.names, weights, strict=True):
+        network.load_state_dict(fold_weights)
+        key = graph_key(network, request.shape, names)
+
+        def write(path: Path) -> None:
+            request.tell(f"writing {type(network).__name__} for the engine, once: {path}")
+            export_network(
+                network,
+                path,
+                request.shape[0],
+                request.shape[1:],
+                coefficients=request.coefficients,
+                features=request.features,
+            )
+
+        path = cache.graph(f"{name}-{outputs}", key, write)
+        session = SESSIONS[engine](path, (1, *request.shape), request.choice.precision)
+        _compare_once(session, network, engine, path, cache, request)
+        yield session
+
+
+def _compare_once(session, network, engine, path, cache, request: EngineRequest) -> None:
+    """Compare an engine with torch, the first time that it runs a graph.
+
+    Raises:
+        DifferentResultsError: if their logits are not the same.
+    """
+    precision = request.choice.precision
+    version = versions_of(engine)[engine]
+    title = f"{engine} {version} {precision}"
+    difference = cache.differences(path).get(title)
+    if difference is None:
+        image = torch.randn((1, *request.shape), generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            expected = network.eval()(image).numpy()
+        (outputs,) = ([output.copy() for output in found] for found in session.run([image.numpy()]))
+        scale = float(np.abs(expected).max())
+        difference = float(np.abs(outputs[0] - expected).max()) / (scale or 1.0)
+        if math.isfinite(difference):
+            cache.note_difference(path, title, difference)
+    if not difference <= _TOLERANCES.get(precision, _TOLERANCE_IN_16_BITS):
+        raise DifferentResultsError(
+            f"{engine} {version} computes other logits than torch (by {difference:.2g} of their "
+            "scale)"
+        )

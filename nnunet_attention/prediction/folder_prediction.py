@@ -1,0 +1,171 @@
+"""Predicts a folder of images as nnU-Net does, after a look at all that is given."""
+
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from nnunet_attention.engines import TORCH, EngineChoice
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import disk_error, require_writable
+from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.prediction.image_names import check_label_images, named_cases
+from nnunet_attention.prediction.predictor import CasePredictor
+from nnunet_attention.prediction.trained_model import Folds
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderPrediction:
+    """Says what is predicted, with which model, and how.
+
+    Attributes:
+        images: the folder of CASE_0000 and so on.
+        output: the folder for the segmentations.
+        model_folder: the folder `TRAINER__PLANS__CONFIGURATION`.
+        folds: the folds to average; None for all that have the checkpoint.
+        checkpoint: the checkpoint's name in each fold's folder.
+        previous_stage: the folder of the previous stage's segmentations, for a cascade.
+        device: one of cuda, cpu and mps.
+        engine: what runs the network on a CPU.
+        step_size: the step from one patch to the next, as a share of the patch.
+        mirroring: whether to average over mirrored images.
+        stitch_on_device: whether to stitch on the device; False stitches in main memory.
+        save_probabilities: whether to write nnU-Net's probabilities too.
+        keep_complete: whether to keep complete cases, and go on with the others.
+        preprocessing_processes: how many preprocess; 0 for this one.
+        export_processes: how many export; 0 for this one.
+        number_of_parts: how many parts the cases are shared among.
+        part: the part to predict, counted from 0.
+        progress_bars: whether to show nnU-Net's.
+        verbose: whether to show more of nnU-Net's messages.
+        on_progress: a function that is told how many cases are predicted, and of how many.
+        tell: a function that is told in a line what runs the network.
+    """
+
+    images: Path
+    output: Path
+    model_folder: Path
+    folds: Folds = None
+    checkpoint: str = FINAL
+    previous_stage: Path | None = None
+    device: str = "cuda"
+    engine: EngineChoice = field(default_factory=lambda: EngineChoice(TORCH))
+    step_size: float = 0.5
+    mirroring: bool = True
+    stitch_on_device: bool = True
+    save_probabilities: bool = False
+    keep_complete: bool = False
+    preprocessing_processes: int = 3
+    export_processes: int = 3
+    number_of_parts: int = 1
+    part: int = 0
+    progress_bars: bool = False
+    verbose: bool = False
+    on_progress: Callable[[int, int], None] = lambda done, total: None
+    tell: Callable[[str], None] = lambda line: None
+
+    def label_folders(self) -> dict[str, Path | None]:
+        """Return by flag the folders that must hold a label image of every case."""
+        return {"-prev_stage_predictions": self.previous_stage}
+
+
+def predict_folder(
+    prediction: FolderPrediction, kind: type[CasePredictor] = CasePredictor, **options
+) -> None:
+    """Predict all images of a folder, and write their segmentations.
+
+    Args:
+        prediction: what and how.
+        kind: the predictor.
+        **options: what else it is given.
+
+    Raises:
+        CommandError: if anything is missing or does not fit, mostly before the first case.
+    """
+    _check_folders(prediction)
+    predictor = kind(
+        tile_step_size=prediction.step_size,
+        use_mirroring=prediction.mirroring,
+        perform_everything_on_device=prediction.stitch_on_device,
+        device=prepared_device(prediction.device),
+        verbose=prediction.verbose,
+        verbose_preprocessing=prediction.verbose,
+        allow_tqdm=prediction.progress_bars,
+        engine=prediction.engine,
+        on_progress=prediction.on_progress,
+        tell=prediction.tell,
+        **options,
+    )
+    predictor.initialize_from_trained_model_folder(
+        prediction.model_folder, prediction.folds, prediction.checkpoint
+    )
+    _check_cases(prediction, predictor)
+    previous = None if prediction.previous_stage is None else str(prediction.previous_stage)
+    try:
+        prediction.output.mkdir(parents=True, exist_ok=True)
+        predictor.predict_from_files(
+            str(prediction.images),
+            str(prediction.output),
+            save_probabilities=prediction.save_probabilities,
+            overwrite=not prediction.keep_complete,
+            num_processes_preprocessing=prediction.preprocessing_processes,
+            num_processes_segmentation_export=prediction.export_processes,
+            folder_with_segs_from_prev_stage=previous,
+            num_parts=prediction.number_of_parts,
+            part_id=prediction.part,
+        )
+    except OSError as error:
+        raise CommandError(
+            f"-o {prediction.output}: {error.filename or ''} {disk_error(error)}"
+        ) from error
+
+
+def prepared_device(name: str) -> torch.device:
+    """Return a device, with torch's threads as nnUNetv2_predict sets them for it.
+
+    Raises:
+        CommandError: if it is not there.
+    """
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise CommandError("-device cuda: torch finds no GPU; use -device cpu")
+        torch.set_num_threads(1)
+    elif name == "mps" and not torch.backends.mps.is_available():
+        raise CommandError("-device mps: torch finds no Apple GPU; use -device cpu")
+    elif name == "cpu":
+        torch.set_num_threads(multiprocessing.cpu_count())
+    return torch.device(name)
+
+
+def _check_folders(prediction: FolderPrediction) -> None:
+    for flag, folder in {"-i": prediction.images, **prediction.label_folders()}.items():
+        if folder is not None and not folder.is_dir():
+            raise CommandError(f"{flag} {folder}: there is no such folder")
+    parts = prediction.number_of_parts
+    if prediction.part >= parts:
+        raise CommandError(
+            f"-part_id {prediction.part}: with -num_parts {parts} the parts are 0 to {parts - 1}"
+        )
+    require_writable(prediction.output, "-o")
+
+
+def _check_cases(prediction: FolderPrediction, predictor: CasePredictor) -> None:
+    """Find out before the first prediction what would end a later one."""
+    ending = predictor.dataset_json["file_ending"]
+    cases = named_cases(prediction.images, ending, predictor.image_channels, predictor.reader)
+    stage = predictor.configuration_manager.previous_stage_name
+    if stage is not None and prediction.previous_stage is None:
+        raise CommandError(
+            f"the model is the second stage of a cascade; predict {stage} first, and name the "
+            "folder of its segmentations with -prev_stage_predictions"
+        )
+    if stage is None and prediction.previous_stage is not None:
+        raise CommandError(
+            "-prev_stage_predictions would be ignored as the model is not the second stage of a "
+            "cascade; leave it out"
+        )
+    for flag, folder in prediction.label_folders().items():
+        if folder is not None:
+            check_label_images(flag, folder, cases, ending)

@@ -1,0 +1,347 @@
+"""Predicts as nnU-Net does, with checks before the first case and a network run by any engine."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.configuration import default_num_processes
+from nnunetv2.inference.data_iterators import PreprocessAdapter
+from nnunetv2.inference.export_prediction import (
+    convert_predicted_logits_to_segmentation_with_correct_shape,
+)
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+from nnunetv2.utilities.helpers import empty_cache
+from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
+
+from nnunet_attention.engines import (
+    CACHE_FOLDER,
+    TORCH,
+    EngineChoice,
+    EngineNetwork,
+    EngineRequest,
+    chosen_engine,
+    put_on_engine,
+)
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import require_writable
+from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.prediction.exporters import Exporters
+from nnunet_attention.prediction.inputs import CaseFiles, check_cases
+from nnunet_attention.prediction.mirroring import mirrorings
+from nnunet_attention.prediction.preprocessed import named_by_case
+from nnunet_attention.prediction.segmentation_export import SegmentationExport, is_predicted
+from nnunet_attention.prediction.trained_model import Folds, TrainedModel, load_trained_model
+
+
+class CasePredictor(nnUNetPredictor):
+    """Predicts as nnUNetPredictor does.
+
+    Nothing that a checkpoint holds is executed, all files are looked at before the first case is
+    predicted, and what is written is whole. On a CPU the network may be run by an engine.
+
+    Args:
+        *arguments: the arguments of nnUNetPredictor.
+        engine: what runs the network of a model's folder on a CPU; by default torch.
+        on_progress: a function that is told how many cases of files are done, and of how many.
+        tell: a function that is told in a line what runs the network.
+        **named_arguments: the named arguments of nnUNetPredictor.
+
+    Examples:
+        >>> predictor = CasePredictor(device=torch.device("cpu"), engine=EngineChoice())
+        >>> predictor.initialize_from_trained_model_folder(model_folder, use_folds=(0,))
+        >>> predictor.predict_from_files(images_folder, output_folder)
+    """
+
+    network: nn.Module
+    list_of_parameters: list
+
+    def __init__(
+        self,
+        *arguments,
+        engine: EngineChoice = EngineChoice(TORCH),  # noqa: B008 it is immutable
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        tell: Callable[[str], None] = lambda line: None,
+        **named_arguments,
+    ):
+        super().__init__(*arguments, **named_arguments)
+        self.engine = engine
+        self.on_progress = on_progress
+        self.tell = tell
+        self._image_files: dict[str, Sequence[str]] = {}
+        self._engine_request: EngineRequest | None = None
+
+    def initialize_from_trained_model_folder(
+        self,
+        model_training_output_dir: str | Path,
+        use_folds: Folds,
+        checkpoint_name: str = FINAL,
+    ):
+        """Load the model as nnU-Net does, but execute nothing that the checkpoints hold.
+
+        Args:
+            model_training_output_dir: the folder `TRAINER__PLANS__CONFIGURATION`.
+            use_folds: the folds to average; None for all that have the checkpoint.
+            checkpoint_name: the checkpoint's name in each fold's folder.
+
+        Raises:
+            CommandError: if folder, fold or checkpoint is missing or damaged, or the engine is not
+                there.
+        """
+        if self.device.type == "cpu":
+            chosen_engine(self.engine)
+        folder = Path(model_training_output_dir)
+        model = load_trained_model(folder, use_folds, checkpoint_name)
+        self.manual_initialization(
+            model.network,
+            model.plans_manager,
+            model.configuration_manager,
+            model.weights,
+            model.dataset_json,
+            model.trainer_name,
+            model.mirroring_axes,
+        )
+        self._engine_request = None
+        if self.device.type == "cpu":
+            coefficients, features = self._maps_of_gates
+            self._engine_request = EngineRequest(
+                choice=self.engine,
+                shape=(
+                    model.input_channels,
+                    *(int(size) for size in model.configuration_manager.patch_size),
+                ),
+                folder=_cache_folder(self.engine, folder, model),
+                names=tuple(f"fold_{fold}-{Path(checkpoint_name).stem}" for fold in model.folds),
+                coefficients=coefficients,
+                features=features,
+                tell=self.tell,
+            )
+        return model
+
+    def predict_logits_from_preprocessed_data(self, data: Tensor) -> Tensor:
+        """Predict as nnU-Net does; the first time, the engine is made ready."""
+        request, self._engine_request = self._engine_request, None
+        if request is not None:
+            self.network, self.list_of_parameters = put_on_engine(
+                self.network, self.list_of_parameters, request
+            )
+        return super().predict_logits_from_preprocessed_data(data)
+
+    @property
+    def _maps_of_gates(self) -> tuple[bool, bool]:
+        """Whether coefficients, and the features before and after the gates, are wanted."""
+        return False, False
+
+    def predict_from_files_sequential(
+        self,
+        list_of_lists_or_source_folder,
+        output_folder_or_list_of_truncated_output_files,
+        save_probabilities: bool = False,
+        overwrite: bool = True,
+        folder_with_segs_from_prev_stage: str | None = None,
+    ):
+        """Predict as nnU-Net does, everything in this process."""
+        return self.predict_from_files(
+            list_of_lists_or_source_folder,
+            output_folder_or_list_of_truncated_output_files,
+            save_probabilities,
+            overwrite,
+            num_processes_preprocessing=0,
+            num_processes_segmentation_export=0,
+            folder_with_segs_from_prev_stage=folder_with_segs_from_prev_stage,
+        )
+
+    def predict_from_data_iterator(
+        self,
+        data_iterator,
+        save_probabilities: bool = False,
+        num_processes_segmentation_export: int = default_num_processes,
+    ) -> list:
+        """Predict preprocessed cases: dictionaries with `data`, `ofile` and `data_properties`.
+
+        What is predicted is exported in processes of their own; with 0 of them in this one.
+
+        Returns:
+            For a case without `ofile` what is predicted, for the others None.
+
+        Raises:
+            CommandError: if an image holds NaN; or if a case cannot be exported, when the others
+                under way are finished first.
+        """
+        results: list = []
+        with Exporters(num_processes_segmentation_export) as exporters:
+            for case in data_iterator:
+                if not torch.isfinite(case["data"]).all():
+                    name = "" if case["ofile"] is None else f"case {Path(case['ofile']).name}: "
+                    raise CommandError(
+                        f"{name}the image holds NaN or infinity, which a network only passes on; "
+                        "replace them"
+                    )
+                results.append(self._predict_case(case, save_probabilities, exporters))
+                if case["ofile"] is not None:
+                    self.on_progress(len(results), max(len(results), len(self._image_files)))
+        compute_gaussian.cache_clear()
+        empty_cache(self.device)
+        return results
+
+    def _predict_case(self, case: dict, save_probabilities: bool, exporters: Exporters) -> Any:
+        """Predict a case, and submit it or return what is predicted.
+
+        What is held here ends with the case: held longer, it would raise the peak memory.
+        """
+        properties = case["data_properties"]
+        logits = self.predict_logits_from_preprocessed_data(case["data"]).cpu().numpy()
+        if case["ofile"] is None:
+            return convert_predicted_logits_to_segmentation_with_correct_shape(
+                logits,
+                self.plans_manager,
+                self.configuration_manager,
+                self.label_manager,
+                properties,
+                save_probabilities,
+            )
+        export = SegmentationExport(
+            output=Path(case["ofile"]),
+            properties=properties,
+            plans_manager=self.plans_manager,
+            configuration_manager=self.configuration_manager,
+            dataset_json=self.dataset_json,
+            save_probabilities=save_probabilities,
+        )
+        exporters.submit(export, logits)
+        return None
+
+    @torch.inference_mode()
+    def _internal_maybe_mirror_and_predict(self, x: Tensor) -> Tensor:
+        axes = self.allowed_mirroring_axes if self.use_mirroring else None
+        if not isinstance(self.network, EngineNetwork) or not axes:
+            return super()._internal_maybe_mirror_and_predict(x)
+        # All passes at once: the engine runs several at a time. Summed in nnU-Net's order.
+        flips = mirrorings(axes)
+        passes = self.network.run([torch.flip(x, flip) for flip in flips])
+        prediction = next(passes)
+        for logits, flip in zip(passes, flips[1:], strict=True):
+            prediction += torch.flip(logits, flip)
+        prediction /= len(flips)
+        return prediction
+
+    def _manage_input_and_output_lists(
+        self,
+        list_of_lists_or_source_folder,
+        output_folder_or_list_of_truncated_output_files,
+        folder_with_segs_from_prev_stage=None,
+        overwrite: bool = True,
+        part_id: int = 0,
+        num_parts: int = 1,
+        save_probabilities: bool = False,
+    ):
+        # nnU-Net's own look for what is complete knows no maps.
+        lists = super()._manage_input_and_output_lists(
+            list_of_lists_or_source_folder,
+            output_folder_or_list_of_truncated_output_files,
+            folder_with_segs_from_prev_stage,
+            True,
+            part_id,
+            num_parts,
+            save_probabilities,
+        )
+        if not overwrite and lists[1] is not None:
+            lists = self._without_complete_ones(lists, save_probabilities)
+        self._check_files(*lists)
+        return lists
+
+    def _without_complete_ones(self, lists: tuple, save_probabilities: bool) -> tuple:
+        ending = self.dataset_json["file_ending"]
+        missing = [
+            number
+            for number, output in enumerate(lists[1])
+            if not self._is_complete(Path(output), ending, save_probabilities)
+        ]
+        print(f"{len(missing)} of {len(lists[1])} cases have not been predicted yet")
+        return tuple([entries[number] for number in missing] for entries in lists)
+
+    def _is_complete(self, output: Path, ending: str, save_probabilities: bool) -> bool:
+        return is_predicted(output, ending, save_probabilities)
+
+    def _check_files(
+        self,
+        image_files: Sequence[Sequence[str]],
+        outputs: Sequence[str] | None,
+        previous_files: Sequence[str | None],
+    ) -> None:
+        folder, ending = self._shown_labels, self.dataset_json["file_ending"]
+        cases = []
+        for number, images in enumerate(image_files):
+            case = Path(images[0] if outputs is None else outputs[number]).name
+            previous = previous_files[number]
+            labels = [] if previous is None else [Path(previous)]
+            if folder is not None and outputs is not None:
+                labels.append(folder / f"{case}{ending}")
+            cases.append(CaseFiles(case, tuple(map(Path, images)), tuple(labels)))
+        check_cases(cases, self.image_channels, self.reader)
+
+    @property
+    def _shown_labels(self) -> Path | None:
+        """A folder of label images that are looked at too."""
+        return None
+
+    @property
+    def image_channels(self) -> int:
+        """Tell how many channels an image has."""
+        return len(self.dataset_json.get("channel_names") or self.dataset_json["modality"])
+
+    @property
+    def reader(self) -> str:
+        """Tell the name of nnU-Net's reader of images."""
+        return self.plans_manager.plans["image_reader_writer"]
+
+    def _internal_get_data_iterator_from_lists_of_filenames(
+        self, image_files, previous_files, outputs, num_processes: int
+    ) -> Iterator[dict]:
+        if outputs is not None:
+            self._image_files = dict(zip(outputs, image_files, strict=True))
+        if num_processes > 0:
+            preprocessed = super()._internal_get_data_iterator_from_lists_of_filenames(
+                image_files, previous_files, outputs, num_processes
+            )
+            remedy = (
+                "nnU-Net's process printed the reason, or was ended by the system if it printed "
+                "none; it may be about one of the next cases, which -npp 0 tells"
+            )
+            return named_by_case(preprocessed, image_files, remedy)
+        preprocessed = PreprocessAdapter(
+            image_files,
+            previous_files,
+            self.configuration_manager.preprocessor_class(verbose=self.verbose_preprocessing),
+            outputs,
+            self.plans_manager,
+            self.dataset_json,
+            self.configuration_manager,
+        )
+        return named_by_case(preprocessed, image_files)
+
+
+def uncompiled(network: nn.Module) -> nn.Module:
+    """Return a network as it was before torch.compile."""
+    return network._orig_mod if isinstance(network, OptimizedModule) else network
+
+
+def _cache_folder(choice: EngineChoice, model_folder: Path, model: TrainedModel) -> Path:
+    """Return where a model's graphs are kept: of a cache of several models, a folder of its own."""
+    if choice.cache is None:
+        beside = model_folder / CACHE_FOLDER
+        try:
+            require_writable(beside)
+        except CommandError:
+            pass
+        else:
+            return beside
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        choice_of_user = cache / "nnunet-attention"
+    else:
+        require_writable(choice.cache, "--cache")
+        choice_of_user = choice.cache
+    return choice_of_user / model.plans_manager.dataset_name / model_folder.name

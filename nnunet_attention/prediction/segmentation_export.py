@@ -1,0 +1,90 @@
+"""Brings one predicted case to disk as nnU-Net does, whole or not at all."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from nnunetv2.configuration import default_num_processes
+from nnunetv2.inference.export_prediction import export_prediction_from_logits
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+from nnunet_attention.errors import CommandError
+
+
+def is_predicted(output: Path, file_ending: str, save_probabilities: bool = False) -> bool:
+    """Tell whether a case has its segmentation, and its probabilities if they are wanted."""
+    endings = (file_ending, ".npz") if save_probabilities else (file_ending,)
+    return all(Path(f"{output}{ending}").is_file() for ending in endings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationExport:
+    """One case on its way to disk; may go to another process.
+
+    Everything is written into a hidden folder beside the target, and then renamed, the segmentation
+    last: whoever sees it has it all.
+
+    Attributes:
+        output: path of the segmentation without ending.
+        properties: what nnU-Net's preprocessor noted.
+        plans_manager: the model's plans.
+        configuration_manager: the model's configuration.
+        dataset_json: the description of the model's data set.
+        save_probabilities: whether nnU-Net's .npz and .pkl are written too.
+    """
+
+    output: Path
+    properties: dict
+    plans_manager: PlansManager
+    configuration_manager: ConfigurationManager
+    dataset_json: dict
+    save_probabilities: bool = False
+
+    @property
+    def case(self) -> str:
+        return self.output.name
+
+    @property
+    def _unfinished(self) -> Path:
+        return self.output.with_name(f".{self.case}.partial")
+
+    @property
+    def _ending(self) -> str:
+        return self.dataset_json["file_ending"]
+
+    def run(self, logits: np.ndarray) -> None:
+        """Export the case.
+
+        Raises:
+            CommandError: if a file cannot be written; nothing of the case is left then.
+        """
+        try:
+            # What an interrupted run left.
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+            self._unfinished.mkdir(parents=True)
+            self._write_segmentation(logits, self._unfinished)
+            self._move_segmentation(self._unfinished)
+        except (OSError, RuntimeError, ValueError) as error:  # ITK raises RuntimeError
+            raise CommandError(f"{self.case}: cannot write its segmentation: {error}") from error
+        finally:
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+
+    def _write_segmentation(self, logits: np.ndarray, folder: Path) -> Path:
+        export_prediction_from_logits(
+            logits,
+            self.properties,
+            self.configuration_manager,
+            self.plans_manager,
+            self.dataset_json,
+            str(folder / self.case),
+            self.save_probabilities,
+            num_threads_torch=default_num_processes,
+        )
+        return folder / f"{self.case}{self._ending}"
+
+    def _move_segmentation(self, folder: Path) -> None:
+        files = sorted(folder.iterdir(), key=lambda path: path.name.endswith(self._ending))
+        for path in files:
+            os.replace(path, self.output.parent / path.name)

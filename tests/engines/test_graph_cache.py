@@ -1,0 +1,118 @@
+"""A graph is written once, and again when it is damaged or made from something else."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from small_networks import small_network
+
+from nnunet_attention.engines.graph_cache import GraphCache, GraphKey, graph_key
+from nnunet_attention.networks.wide import build_plain_network
+
+KEY = GraphKey("weights", "network", (1, 4, 8, 16), ("logits",))
+
+
+@pytest.fixture
+def cache(tmp_path) -> GraphCache:
+    return GraphCache(tmp_path / "engines")
+
+
+@pytest.fixture
+def write():
+    """Writes a new content each time."""
+
+    def write(path):
+        write.times += 1
+        path.write_bytes(b"graph %d" % write.times)
+
+    write.times = 0
+    return write
+
+
+def test_what_is_there_is_not_written_again(cache, write):
+    path = cache.graph("fold_0", KEY, write)
+    assert cache.graph("fold_0", KEY, write) == path
+    assert path.read_bytes() == b"graph 1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights": "others"},
+        {"network": "other"},
+        {"shape": (1, 4, 8, 32)},
+        {"outputs": ("logits", "gate_0")},
+    ],
+)
+def test_of_another_model_it_is_written_and_takes_the_place(cache, write, change):
+    old = cache.graph("fold_0", KEY, write)
+    other_fold = cache.graph("fold_1", KEY, write)
+    new = cache.graph("fold_0", replace(KEY, **change), write)
+    assert new.read_bytes() == b"graph 3"
+    assert not old.exists()
+    assert sorted(path.name for path in cache.folder.iterdir()) == sorted(
+        path.with_suffix(suffix).name for path in (new, other_fold) for suffix in (".onnx", ".json")
+    )
+
+
+def test_other_versions_write_it_anew(cache, write, monkeypatch):
+    cache.graph("fold_0", KEY, write)
+    monkeypatch.setattr(
+        "nnunet_attention.engines.graph_cache.versions_of", lambda *names: {"torch": "99"}
+    )
+    assert cache.graph("fold_0", KEY, write).read_bytes() == b"graph 2"
+
+
+@pytest.mark.parametrize("damage", [b"", b"grap", b"graph 2", None])
+def test_a_damaged_graph_is_written_anew(cache, write, damage):
+    path = cache.graph("fold_0", KEY, write)
+    path.unlink() if damage is None else path.write_bytes(damage)
+    assert cache.graph("fold_0", KEY, write).read_bytes() == b"graph 2"
+
+
+@pytest.mark.parametrize("damage", ["", "[1]", "{", "{}", '{"key": 3, "sha256": 4}', None])
+def test_with_a_damaged_record_it_is_written_anew(cache, write, damage):
+    path = cache.graph("fold_0", KEY, write)
+    record = path.with_suffix(".json")
+    record.unlink() if damage is None else record.write_text(damage)
+    assert cache.graph("fold_0", KEY, write).read_bytes() == b"graph 2"
+    assert json.loads(record.read_text())["key"] == KEY.content()
+
+
+def test_of_what_cannot_be_written_there_is_no_record(cache, write):
+    cache.graph("fold_0", KEY, write)
+    (path,) = cache.folder.glob("*.onnx")
+    path.write_bytes(b"damaged")
+
+    def fail(path):
+        raise RuntimeError("full")
+
+    with pytest.raises(RuntimeError, match="full"):
+        cache.graph("fold_0", KEY, fail)
+    assert not list(cache.folder.glob("*.json"))
+
+
+def test_differences_are_noted_by_engine(cache, write):
+    path = cache.graph("fold_0", KEY, write)
+    assert cache.differences(path) == {}
+    cache.note_difference(path, "openvino 1 f32", 1e-6)
+    cache.note_difference(path, "openvino 1 bf16", 1e-2)
+    assert cache.differences(path) == {"openvino 1 f32": 1e-6, "openvino 1 bf16": 1e-2}
+    assert cache.graph("fold_0", KEY, write).read_bytes() == b"graph 1"
+
+
+def test_the_key_follows_weights_and_layers():
+    def key(build=build_plain_network, seed=0, shape=(1, 4, 8, 16)):
+        return graph_key(small_network(build, seed), shape, ["logits"])
+
+    network = small_network(build_plain_network)
+    with torch.no_grad():
+        network.encoder.stages[0][0].convs[0].conv.bias[0] += 1e-6
+    changed = graph_key(network, (1, 4, 8, 16), ["logits"])
+    assert key() == key()
+    assert key().weights != key(seed=1).weights != changed.weights != key().weights
+    assert key().network == key(seed=1).network
+    assert key().network != graph_key(small_network(), (1, 4, 8, 16), ["logits"]).network
+    network.decoder.stages[0].convs[0].nonlin.negative_slope = 0.5
+    assert graph_key(network, (1, 4, 8, 16), ["logits"]).network != key().network

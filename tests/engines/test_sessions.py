@@ -1,0 +1,76 @@
+"""Every engine gives the outputs of each image, in order."""
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_networks import PATCH, small_network
+
+from nnunet_attention.engines import export_network
+from nnunet_attention.engines.sessions import SESSIONS, processors
+from nnunet_attention.errors import CommandError
+from nnunet_attention.recorder import record_attention
+
+for _name in ("onnxruntime", "onnxscript", "openvino"):
+    pytest.importorskip(_name, reason=f"{_name} is not installed")
+
+SHAPE = (1, 1, *PATCH)
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("graph") / "network.onnx"
+    export_network(small_network(), path, 1, PATCH, coefficients=True)
+    return path
+
+
+@pytest.fixture(scope="module", params=sorted(SESSIONS))
+def session(request, graph):
+    return SESSIONS[request.param](graph, SHAPE)
+
+
+def images(number: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.normal(size=SHAPE).astype(np.float32) for _ in range(number)]
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_outputs_come_in_the_order_of_the_images(session, number):
+    given = images(number)
+    network = small_network()
+    assert session.output_names == ("logits", "gate_0")
+    for image, (logits, gate) in zip(given, session.run(given), strict=True):
+        with torch.no_grad(), record_attention(network) as record:
+            expected = network(torch.from_numpy(image))
+        np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)
+        np.testing.assert_allclose(gate, record["gate_0"].numpy(), atol=1e-5)
+
+
+def test_after_a_rest_and_after_stopping_in_between_it_runs_again(session):
+    given = images(5)
+    (expected,) = ([output.copy() for output in found] for found in session.run(given[:1]))
+    started = session.run(given[::-1])
+    next(started)
+    started.close()
+    gc.collect()
+    session.rest()
+    first = next(session.run(given))
+    np.testing.assert_array_equal(first[0], expected[0])
+
+
+@pytest.mark.parametrize("engine", sorted(SESSIONS))
+@pytest.mark.parametrize("damage", ["", "no graph at all", "cut"])
+def test_a_damaged_graph_is_named_in_one_line(graph, tmp_path, engine, damage):
+    path = tmp_path / "network.onnx"
+    content = graph.read_bytes()
+    path.write_bytes(content[: len(content) // 2] if damage == "cut" else damage.encode())
+    with pytest.raises(CommandError, match=f"network.onnx: {engine} cannot run it: .") as error:
+        SESSIONS[engine](path, SHAPE)
+    assert "\n" not in str(error.value)
+
+
+def test_processors_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {1, 4, 5}, raising=False)
+    assert processors() == 3
