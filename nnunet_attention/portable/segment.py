@@ -344,7 +344,10 @@ def importance(patch: list[int], sigma: float) -> np.ndarray:
     for axis, size in enumerate(patch):
         line = np.exp(-(((np.arange(size) - size // 2) / (sigma * size)) ** 2) / 2)
         gaussian = gaussian * np.expand_dims(line, [a for a in range(len(patch)) if a != axis])
-    return gaussian.clip(1e-6).astype(np.float32)
+    # In 16 bits, as nnU-Net has it: what is too small for them counts as the smallest that is not.
+    weights = (10 * gaussian).astype(np.float16)
+    weights[weights == 0] = weights[weights > 0].min()
+    return weights.astype(np.float32)
 
 
 def labels_of(logits: Iterator[np.ndarray], model: dict) -> np.ndarray:
