@@ -99,11 +99,11 @@ def export_network(
                 zip(divisors, AXES[-len(divisors) :], strict=True)
             )
         }
-    image = torch.zeros(2, input_channels, *patch_size, device=_device_of(network))
     with _evaluated(_Outputs(network, names)) as traced:
         try:
             # Not in inference mode, in which prediction may be, and tracing may not.
             with torch.inference_mode(False), warnings.catch_warnings():
+                image = torch.zeros(2, input_channels, *patch_size, device=_device_of(network))
                 # torch's exporter and onnxscript warn about their own insides.
                 warnings.simplefilter("ignore")
                 program = torch.onnx.export(

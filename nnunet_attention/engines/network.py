@@ -67,15 +67,15 @@ class EngineNetwork(nn.Module):
 
     Args:
         sessions: one of each fold.
-        title: what stands for the network's class in records.
+        engine: what the sessions are of.
     """
 
-    def __init__(self, sessions: Sequence[Session], title: str):
+    def __init__(self, sessions: Sequence[Session], engine: str):
         super().__init__()
         self._sessions = list(sessions)
         self._session = self._sessions[0]
         self._record: AttentionRecord | None = None
-        self.title = title
+        self.engine = engine
 
     @property
     def fold_states(self) -> list[dict[str, int]]:
@@ -171,7 +171,7 @@ def put_on_engine(
             engine = TORCH
         else:
             request.tell(f"run by {described(engine, choice.precision)}")
-            fast = EngineNetwork(folds, type(network).__name__)
+            fast = EngineNetwork(folds, engine)
             return fast.eval(), fast.fold_states
     else:
         request.tell(f"run by {described(engine, choice.precision)}")

@@ -23,6 +23,18 @@ class FolderPrediction(folder_prediction.FolderPrediction):
         """Return by flag the folders that must hold a label image of every case."""
         return {**super().label_folders(), "-gt": self.options.reference_folder}
 
+    def check_options(self) -> None:
+        """Refuse, with a CommandError, what would change nothing."""
+        options = self.options
+        if options.picture:
+            return
+        if options.full_range:
+            raise CommandError("--full_range would be ignored with --no_pictures; leave one out")
+        if options.reference_folder is not None and not options.page:
+            raise CommandError(
+                "-gt would be ignored with --no_pictures; leave one out, or add --html"
+            )
+
 
 def predict_folder(prediction: FolderPrediction) -> None:
     """Predict all images of a folder, and write their segmentations and maps.
@@ -30,15 +42,4 @@ def predict_folder(prediction: FolderPrediction) -> None:
     Raises:
         CommandError: if anything is missing or does not fit, mostly before the first case.
     """
-    _check_options(prediction.options)
     folder_prediction.predict_folder(prediction, AttentionPredictor, options=prediction.options)
-
-
-def _check_options(options: MapOptions) -> None:
-    """Refuse what would change nothing."""
-    if options.picture:
-        return
-    if options.full_range:
-        raise CommandError("--full_range would be ignored with --no_pictures; leave one out")
-    if options.reference_folder is not None and not options.page:
-        raise CommandError("-gt would be ignored with --no_pictures; leave one out, or add --html")

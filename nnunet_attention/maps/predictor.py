@@ -67,6 +67,9 @@ class AttentionPredictor(CasePredictor):
         Oktay et al., Attention U-Net, MIDL 2018, figures 3 and 4, https://arxiv.org/abs/1804.03999
     """
 
+    # What draws pictures is made for one thread.
+    overlaps = False
+
     def __init__(
         self,
         *arguments,
@@ -282,6 +285,8 @@ class AttentionPredictor(CasePredictor):
             "gaussian": self.use_gaussian,
             "mirroring_axes": list(axes or ()),
             "device": self.device.type,
+            "engine": self.runs_on,
+            "precision": self.engine.precision,
         }
 
     def _is_complete(self, output: Path, ending: str, save_probabilities: bool) -> bool:

@@ -1,6 +1,13 @@
-"""Runs the processes in which predicted cases are exported while the network goes on."""
+"""Exports predicted cases while the network goes on, in processes or in a thread."""
 
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
@@ -18,14 +25,18 @@ class Exporters:
 
     Args:
         processes: how many at a time; 0 exports in this process.
+        beside: whether that is done in a thread, while the next case is predicted.
     """
 
-    def __init__(self, processes: int):
+    def __init__(self, processes: int, beside: bool = False):
         self._most_under_way = processes + _MOST_WAITING
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: Executor | None = None
         if processes > 0:
             # A forked process must not touch CUDA.
             self._pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+        elif beside:
+            # One under way, and one that waits.
+            self._pool, self._most_under_way = ThreadPoolExecutor(1), 2
         self._under_way: dict[Future, str] = {}
 
     def __enter__(self) -> "Exporters":

@@ -70,6 +70,9 @@ class FolderPrediction:
         """Return by flag the folders that must hold a label image of every case."""
         return {"-prev_stage_predictions": self.previous_stage}
 
+    def check_options(self) -> None:
+        """Refuse, with a CommandError, what would change nothing."""
+
 
 def predict_folder(
     prediction: FolderPrediction, kind: type[CasePredictor] = CasePredictor, **options
@@ -102,6 +105,7 @@ def predict_folder(
         prediction.model_folder, prediction.folds, prediction.checkpoint
     )
     _check_cases(prediction, predictor)
+    prediction.check_options()
     previous = None if prediction.previous_stage is None else str(prediction.previous_stage)
     try:
         prediction.output.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.prediction.exporters import Exporters
 from nnunet_attention.prediction.inputs import CaseFiles, check_cases
 from nnunet_attention.prediction.mirroring import mirrorings
-from nnunet_attention.prediction.preprocessed import named_by_case
+from nnunet_attention.prediction.preprocessed import named_by_case, one_ahead
 from nnunet_attention.prediction.segmentation_export import SegmentationExport, is_predicted
 from nnunet_attention.prediction.trained_model import Folds, TrainedModel, load_trained_model
 
@@ -56,6 +56,8 @@ class CasePredictor(nnUNetPredictor):
         >>> predictor.predict_from_files(images_folder, output_folder)
     """
 
+    # Whether threads preprocess and export beside the network where no processes do.
+    overlaps = True
     network: nn.Module
     list_of_parameters: list
 
@@ -131,6 +133,11 @@ class CasePredictor(nnUNetPredictor):
         return super().predict_logits_from_preprocessed_data(data)
 
     @property
+    def runs_on(self) -> str:
+        """Tell what runs the network."""
+        return self.network.engine if isinstance(self.network, EngineNetwork) else TORCH
+
+    @property
     def _maps_of_gates(self) -> tuple[bool, bool]:
         """Whether coefficients, and the features before and after the gates, are wanted."""
         return False, False
@@ -172,7 +179,7 @@ class CasePredictor(nnUNetPredictor):
                 under way are finished first.
         """
         results: list = []
-        with Exporters(num_processes_segmentation_export) as exporters:
+        with Exporters(num_processes_segmentation_export, self.overlaps) as exporters:
             for case in data_iterator:
                 if not torch.isfinite(case["data"]).all():
                     name = "" if case["ofile"] is None else f"case {Path(case['ofile']).name}: "
@@ -321,7 +328,8 @@ class CasePredictor(nnUNetPredictor):
             self.dataset_json,
             self.configuration_manager,
         )
-        return named_by_case(preprocessed, image_files)
+        cases = named_by_case(preprocessed, image_files)
+        return one_ahead(cases) if self.overlaps else cases
 
 
 def uncompiled(network: nn.Module) -> nn.Module:

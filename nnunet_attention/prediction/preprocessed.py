@@ -1,6 +1,7 @@
 """Goes through the cases that nnU-Net preprocesses, and names those that it cannot."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from nnunet_attention.errors import CommandError, last_line
 
@@ -25,3 +26,13 @@ def named_by_case(
         yield case
     # At its end nnU-Net waits for its processes.
     yield from preprocessed
+
+
+def one_ahead(cases: Iterator[dict]) -> Iterator[dict]:
+    """Go through the cases while a thread of its own prepares the next one."""
+    end: dict = {}
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, cases, end)
+        while (case := following.result()) is not end:
+            following = pool.submit(next, cases, end)
+            yield case

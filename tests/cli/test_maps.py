@@ -13,7 +13,7 @@ from nnunet_commands import voxels
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from plain_checkpoints import DATASET_JSON, plain_checkpoint
-from pointwise_network import pointwise_plans
+from tiny_models import tiny_plans, write_images, write_model
 
 from nnunet_attention.cli import main
 from nnunet_attention.trainers import AttentionUNetTrainer
@@ -30,14 +30,7 @@ def unchanged_threads(monkeypatch):
 
 @pytest.fixture
 def plans(minimal_plans) -> dict:
-    two_channels = {
-        "normalization_schemes": ["NoNormalization"] * 2,
-        "use_mask_for_norm": [False, False],
-    }
-    plans = pointwise_plans(minimal_plans)
-    plans["configurations"]["3d_fullres"].update(two_channels)
-    plans["foreground_intensity_properties_per_channel"] = {"0": {}, "1": {}}
-    return plans
+    return tiny_plans(minimal_plans)
 
 
 @pytest.fixture
@@ -52,27 +45,10 @@ def model(tmp_path, plans, monkeypatch) -> Path:
     return folder
 
 
-def write_model(folder: Path, plans: dict, trainer) -> None:
-    for fold in (0, 1):
-        checkpoint = plain_checkpoint(plans, trainer=trainer)
-        for values in checkpoint["network_weights"].values():
-            values += 0.01 * fold
-        (folder / f"fold_{fold}").mkdir(parents=True)
-        save_checkpoint(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
-    (folder / "plans.json").write_text(json.dumps(plans))
-    (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
-
-
 @pytest.fixture
 def images(tmp_path) -> Path:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    generator = np.random.default_rng(0)
-    for name in ("one_0000", "one_0001", "two_0000", "two_0001"):
-        image = SimpleITK.GetImageFromArray(generator.normal(size=(5, 9, 18)).astype(np.float32))
-        image.SetSpacing((1.0, 2.0, 3.0))
-        SimpleITK.WriteImage(image, str(folder / f"{name}.nii.gz"))
-    return folder
+    write_images(tmp_path / "images")
+    return tmp_path / "images"
 
 
 def run(*arguments) -> int:
@@ -104,6 +80,27 @@ def test_by_folder_and_by_name_the_same_maps_are_written(model, images, tmp_path
     sidecar = json.loads((tmp_path / "by_name" / "maps" / "one" / "maps.json").read_text())
     assert sidecar["model"]["folds"] == ["0", "1"]
     assert sidecar["model"]["folder"] == str(model)
+
+
+def test_an_engine_gives_the_same_maps(model, images, tmp_path):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    common = ("-i", images, "-m", model, "-f", 0, "--features")
+    assert run(*common, "-o", tmp_path / "torch") == 0
+    assert run(*common, "-o", tmp_path / "engine", "--engine", "onnxruntime") == 0
+    written = sorted(path.name for path in (tmp_path / "torch" / "maps" / "one").glob("*.nii.gz"))
+    assert {"gate_0.nii.gz", "mean.nii.gz"} < set(written)
+    for name in written:
+        expected, found = (
+            voxels(tmp_path / out / "maps" / "one" / name) for out in ("torch", "engine")
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    for case in ("one.nii.gz", "two.nii.gz"):
+        np.testing.assert_array_equal(
+            voxels(tmp_path / "torch" / case), voxels(tmp_path / "engine" / case)
+        )
+    sidecar = json.loads((tmp_path / "engine" / "maps" / "one" / "maps.json").read_text())
+    assert sidecar["prediction"]["network"] == "AttentionUNet"
+    assert sidecar["prediction"]["engine"] == "onnxruntime"
 
 
 @pytest.mark.parametrize("flag", ["--no-mirroring", "--disable_tta"])

@@ -56,3 +56,13 @@ def test_who_comes_after_a_process_that_died_is_told_the_same(tmp_path):
     wait(exporters._under_way)
     with pytest.raises(CommandError, match=r"^a: the process that exported it died"), exporters:
         exporters.submit(FakeExport(tmp_path / "b"), np.ones(1))
+
+
+def test_a_thread_exports_while_submit_returns_and_its_error_comes_out_at_the_end(tmp_path):
+    exports = [FakeExport(tmp_path / "a"), FakeExport(tmp_path / "b", "error")]
+    with (
+        pytest.raises(CommandError, match="b: cannot be written"),
+        Exporters(0, beside=True) as exporters,
+    ):
+        [exporters.submit(export, np.ones(3)) for export in exports]
+    assert (tmp_path / "a").read_text() == f"{os.getpid()} 3"

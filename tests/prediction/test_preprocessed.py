@@ -1,9 +1,11 @@
 """What nnU-Net cannot preprocess is named by its file."""
 
+import threading
+
 import pytest
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.prediction.preprocessed import named_by_case
+from nnunet_attention.prediction.preprocessed import named_by_case, one_ahead
 
 
 def died(error):
@@ -35,3 +37,25 @@ def test_all_cases_come_and_nnunets_end_is_waited_for():
 
     assert list(named_by_case(preprocess(), [["a.png"], ["b.png"]])) == [{"data": 1}, {"data": 2}]
     assert ended
+
+
+def test_one_case_ahead_is_prepared_by_another_thread():
+    prepared = []
+
+    def prepare():
+        for number in range(3):
+            prepared.append((number, threading.get_ident()))
+            yield {"data": number}
+
+    cases = one_ahead(prepare())
+    assert next(cases) == {"data": 0}
+    assert [case["data"] for case in cases] == [1, 2]
+    assert [number for number, _ in prepared] == [0, 1, 2]
+    assert threading.get_ident() not in {thread for _, thread in prepared}
+
+
+def test_the_error_of_a_case_comes_when_it_is_its_turn():
+    cases = one_ahead(died(CommandError("b cannot be read")))
+    assert next(cases) == {"data": 1}
+    with pytest.raises(CommandError, match="b cannot be read"):
+        next(cases)
