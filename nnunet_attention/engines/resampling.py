@@ -26,6 +26,8 @@ from scipy.ndimage import map_coordinates
 from skimage.transform import resize
 from torch import Tensor
 
+# What resamples: nnU-Net's functions, or those below on the device of the network.
+NNUNET, DEVICE = RESAMPLINGS = ("nnunet", "device")
 # The only function that nnU-Net's planners name, and the one that is repeated here.
 _REPEATED = resample_data_or_seg_to_shape.__name__
 # A spline's weights fall to a quarter with each voxel; what is less adds nothing to 32 bits.
@@ -83,10 +85,8 @@ class DeviceConfiguration(ConfigurationManager):
 class _ToLabels(DeviceConfiguration):
     """A configuration whose logits become labels where they are resampled."""
 
-    def __init__(
-        self, configuration: ConfigurationManager, device: torch.device, labels: LabelManager
-    ):
-        super().__init__(configuration, device)
+    def __init__(self, configuration: DeviceConfiguration, labels: LabelManager):
+        super().__init__(configuration, configuration.device)
         self.labels = labels
 
     @property
@@ -109,12 +109,11 @@ class _AlreadyLabels:
 
 
 def segmentation_in_image_space(
-    logits: Tensor,
+    logits: Tensor | np.ndarray,
     plans_manager: PlansManager,
-    configuration: ConfigurationManager,
+    configuration: DeviceConfiguration,
     label_manager: LabelManager,
     properties: dict,
-    device: torch.device,
 ) -> np.ndarray:
     """Do what nnU-Net's `convert_predicted_logits_to_segmentation_with_correct_shape` does.
 
@@ -124,10 +123,9 @@ def segmentation_in_image_space(
     Args:
         logits: (classes, *S), on any device.
         plans_manager: the model's.
-        configuration: the model's.
+        configuration: the model's, with the device.
         label_manager: the model's.
         properties: what nnU-Net's preprocessor has noted of the image.
-        device: where to compute.
 
     Returns:
         The labels, (Z, Y, X), in the image's space.
@@ -135,7 +133,7 @@ def segmentation_in_image_space(
     return convert_predicted_logits_to_segmentation_with_correct_shape(
         logits,
         plans_manager,
-        _ToLabels(configuration, device, label_manager),
+        _ToLabels(configuration, label_manager),
         _AlreadyLabels(label_manager),
         properties,
         num_threads_torch=torch.get_num_threads(),

@@ -15,7 +15,9 @@ from nnunetv2.preprocessing.resampling.default_resampling import resample_data_o
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from smallest_plans import smallest_plans
 
+from nnunet_attention.cli import prediction_arguments
 from nnunet_attention.engines import (
+    RESAMPLINGS,
     DeviceConfiguration,
     resampling,
     segmentation_in_image_space,
@@ -162,6 +164,11 @@ class Case:
         return torch.from_numpy(self.generator.normal(size=shape)).to(dtype), properties
 
 
+def segmented(case, logits, properties) -> np.ndarray:
+    on_device = DeviceConfiguration(case.configuration, CPU)
+    return segmentation_in_image_space(logits, case.plans, on_device, case.labels, properties)
+
+
 SEVERAL = {"background": 0, "a": 1, "b": 2, "c": 3}
 MANY = {"background": 0, **{f"organ {n}": n for n in range(1, 41)}}
 REGIONS = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3}
@@ -178,7 +185,7 @@ def test_segmentations_are_nnunets(labels, order, transpose, spacing, dtype, one
     logits, properties = case.logits(dtype)
     given = logits.clone()
     managers = (case.plans, case.configuration, case.labels)
-    found = segmentation_in_image_space(logits, *managers, properties, CPU)
+    found = segmented(case, logits, properties)
     expected = by_nnunet(logits, *managers, copy.deepcopy(properties), num_threads_torch=1)
     assert found.shape == expected.shape == (9, 14, 17)
     assert found.dtype == expected.dtype
@@ -192,8 +199,7 @@ def test_of_equal_logits_the_first_class_counts():
     case = Case(SEVERAL)
     logits, properties = case.logits()
     logits[:] = 1
-    managers = (case.plans, case.configuration, case.labels)
-    assert not segmentation_in_image_space(logits, *managers, properties, CPU).any()
+    assert not segmented(case, logits, properties).any()
 
 
 def test_at_no_time_are_all_classes_held(monkeypatch):
@@ -205,9 +211,7 @@ def test_at_no_time_are_all_classes_held(monkeypatch):
         resampling, "_channel", lambda x, **kw: shapes.append(tuple(x.shape)) or resampled(x, **kw)
     )
     monkeypatch.setattr(torch, "empty", lambda *_, **__: pytest.fail("all classes were allocated"))
-    segmentation_in_image_space(
-        logits, case.plans, case.configuration, case.labels, properties, CPU
-    )
+    segmented(case, logits, properties)
     assert shapes == [tuple(logits.shape[1:])] * 41
 
 
@@ -240,9 +244,13 @@ def test_plans_with_another_function_keep_it():
     logits, properties = case.logits()
     managers = (case.plans, case.configuration, case.labels)
     np.testing.assert_array_equal(
-        segmentation_in_image_space(logits, *managers, properties, CPU),
+        segmented(case, logits, properties),
         by_nnunet(logits, *managers, properties, num_threads_torch=1),
     )
+
+
+def test_the_commands_know_what_resamples():
+    assert prediction_arguments.RESAMPLINGS == RESAMPLINGS
 
 
 def test_worker_processes_can_be_sent_the_configuration():
