@@ -27,6 +27,7 @@ OF_GPU = {
     "trainings": GPU / "trainings.md",
     "failures": GPU / "failures.md",
 }
+_ENGINES = ROOT / "benchmarks" / "results" / "engines"
 # Document, name of the table, and the file that holds it; a file that is not there is left out.
 TABLES = (
     ("performance.md", "cpu table", _CPU / "table.md"),
@@ -46,6 +47,8 @@ TABLES = (
     ("benchmarks.md", "hippocampus published table", _HIPPOCAMPUS / "published.md"),
     ("benchmarks.md", "nuclei runs table", _HIPPOCAMPUS.with_name("nuclei") / "runs.md"),
     ("benchmarks.md", "nuclei starts table", _HIPPOCAMPUS.with_name("nuclei") / "starts.md"),
+    ("deployment.md", "engines plans table", _ENGINES / "plans.md"),
+    ("deployment.md", "resampling table", _ENGINES.with_name("resampling") / "cpu.md"),
 )
 
 

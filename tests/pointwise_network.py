@@ -93,7 +93,7 @@ def initialize(predictor, plans: dict, network=None, mirroring=(0, 1, 2), parame
         parameters or [network.state_dict()],
         {**DATASET_JSON, **json},
         "AttentionUNetTrainer",
-        mirroring[: len(configuration.patch_size)],
+        mirroring and mirroring[: len(configuration.patch_size)],
     )
     return predictor
 

@@ -60,6 +60,7 @@ OVERRIDDEN = {
     "folder_with_segs_from_prev_stage",
     f"{_PREDICTOR}.predict_from_data_iterator": "data_iterator save_probabilities "
     "num_processes_segmentation_export",
+    f"{_PREDICTOR}.predict_logits_from_preprocessed_data": "data",
     f"{_PREDICTOR}.predict_sliding_window_return_logits": "input_image",
     f"{_PREDICTOR}._internal_predict_sliding_window_return_logits": "data slicers do_on_device",
     f"{_PREDICTOR}._internal_maybe_mirror_and_predict": "x",
@@ -231,6 +232,10 @@ WRITTEN = {
         *("self.device", "self.label_manager", "self.network", "self.plans_manager"),
         *("self.tile_step_size", "self.trainer_name", "self.use_gaussian", "self.use_mirroring"),
         "self.verbose_preprocessing",
+        # How an engine learns which fold it is.
+        *("for params in self.list_of_parameters", "self.network.load_state_dict(params)"),
+        # The order of the mirrored passes, repeated in prediction/mirroring.py.
+        "c for i in range(len(mirror_axes)) for c in itertools.combinations(mirror_axes, i + 1)",
     ),
     # The rule of thumb for GPU memory, repeated in cost/vram.py.
     _PLANNER: (

@@ -12,7 +12,7 @@ from torch import nn
 
 from nnunet_attention.engines.graph import OPSET
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json, remove, write_json
+from nnunet_attention.files import disk_error, read_json, remove, write_json
 from nnunet_attention.versions import versions_of
 
 # Beside the folds in a model's folder.
@@ -84,20 +84,32 @@ class GraphCache:
             name: what it is of; other graphs of the same name are deleted when it is written.
             key: what it is made from.
             write: a function that writes a file whole or not at all.
+
+        Raises:
+            CommandError: if it cannot be written.
         """
         path = self._path(name, key)
         record = self._record(path)
         if record.get("key") == key.content() and _is_whole(path, record):
             return path
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # Without its record a file counts for nothing.
-        self._record_path(path).unlink(missing_ok=True)
-        write(path)
-        write_json(self._record_path(path), {"key": key.content(), "sha256": _digest_of(path)})
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Without its record a file counts for nothing.
+            self._record_path(path).unlink(missing_ok=True)
+            write(path)
+            write_json(self._record_path(path), {"key": key.content(), "sha256": _digest_of(path)})
+            self._remove_others(name, path)
+        except OSError as error:
+            raise CommandError(
+                f"{self.folder}: no network can be kept there for an engine: {disk_error(error)}; "
+                "another folder is named with --cache"
+            ) from error
+        return path
+
+    def _remove_others(self, name: str, path: Path) -> None:
         for other in self.folder.glob(f"{name}.*"):
             if other not in (path, self._record_path(path)) and other.suffix in (".onnx", ".json"):
                 remove(other)
-        return path
 
     def differences(self, path: Path) -> dict[str, float]:
         """Return how much the engines that were tried with a graph differ from torch, by name."""

@@ -220,6 +220,8 @@ def _compare_once(session, network, engine, path, cache, request: EngineRequest)
         with torch.inference_mode():
             expected = network.eval()(image).numpy()
         (outputs,) = ([output.copy() for output in found] for found in session.run([image.numpy()]))
+        # Another fold comes next, or may be the first to be used.
+        session.rest()
         scale = float(np.abs(expected).max())
         difference = float(np.abs(outputs[0] - expected).max()) / (scale or 1.0)
         if math.isfinite(difference):

@@ -138,8 +138,12 @@ class CasePredictor(nnUNetPredictor):
         """Predict as nnU-Net does; the first time, the engine is made ready."""
         request, self._engine_request = self._engine_request, None
         if request is not None:
+            network = self.network
+            # What torch.compile made is for torch alone.
+            if request.choice != EngineChoice(TORCH):
+                network = uncompiled(network)
             self.network, self.list_of_parameters = put_on_engine(
-                self.network, self.list_of_parameters, request
+                network, self.list_of_parameters, request
             )
         return super().predict_logits_from_preprocessed_data(data)
 

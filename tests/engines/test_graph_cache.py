@@ -8,6 +8,7 @@ import torch
 from small_networks import small_network
 
 from nnunet_attention.engines.graph_cache import GraphCache, GraphKey, graph_key
+from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.wide import build_plain_network
 
 KEY = GraphKey("weights", "network", (1, 4, 8, 16), ("logits",))
@@ -116,3 +117,9 @@ def test_the_key_follows_weights_and_layers():
     assert key().network != graph_key(small_network(), (1, 4, 8, 16), ["logits"]).network
     network.decoder.stages[0].convs[0].nonlin.negative_slope = 0.5
     assert graph_key(network, (1, 4, 8, 16), ["logits"]).network != key().network
+
+
+def test_a_folder_that_takes_nothing_is_named_with_the_remedy(tmp_path, write):
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match=r"file/engines: no network can be kept .* --cache"):
+        GraphCache(tmp_path / "file" / "engines").graph("fold_0", KEY, write)

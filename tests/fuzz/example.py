@@ -118,6 +118,7 @@ class Example:
         one = plain / "fold_0" / "checkpoint_final.pth"
         upgrade_one = ("upgrade", str(one), "-o", str(self.out / "upgraded.pth"))
         maps, leaderboard = self._maps(".nii.gz"), self._leaderboard(".nii.gz")
+        predict = self._predict(".nii.gz", plain)
         evaluate = self._evaluate(".nii.gz")
         with_plans = (*evaluate, "-pfile", str(attention / "plans.json"))
         trainers = ("-tr", *TRAINERS, "-f", *FOLDS)
@@ -125,14 +126,14 @@ class Example:
         crossval += ("-device", "cpu", "--dry-run", "-o", str(self.out / "crossval"))
         for kind, file, commands in (
             ("plans", preprocessed / "nnUNetPlans.json", (describe, crossval)),
-            ("plans", plain / "plans.json", (upgrade, leaderboard)),
+            ("plans", plain / "plans.json", (upgrade, predict, leaderboard)),
             ("plans", attention / "plans.json", (maps, leaderboard, with_plans)),
             ("dataset", preprocessed / "dataset.json", (describe, crossval, evaluate)),
-            ("dataset", plain / "dataset.json", (upgrade, leaderboard)),
+            ("dataset", plain / "dataset.json", (upgrade, predict, leaderboard)),
             ("dataset", attention / "dataset.json", (maps, leaderboard)),
             ("summary", plain / "fold_0" / "validation" / "summary.json", (leaderboard, crossval)),
             ("splits", preprocessed / "splits_final.json", (crossval, leaderboard)),
-            ("checkpoint", one, (upgrade, upgrade_one, crossval)),
+            ("checkpoint", one, (upgrade, upgrade_one, predict, crossval)),
             ("checkpoint", attention / "fold_0" / "checkpoint_final.pth", (maps, crossval)),
         ):
             found += [Target(kind, file, command) for command in commands]
@@ -150,10 +151,17 @@ class Example:
         ]
 
     def _maps(self, ending: str) -> tuple[str, ...]:
+        model = self._model(ending, _GATED)
+        return ("maps", *self._predicting(ending, model, "maps"), "--no_pictures")
+
+    def _predict(self, ending: str, model: Path) -> tuple[str, ...]:
+        return ("predict", *self._predicting(ending, model, "predicted"), "--engine", "torch")
+
+    def _predicting(self, ending: str, model: Path, output: str) -> tuple[str, ...]:
         return (
-            *("maps", "-i", str(self._folder("images", ending)), "-o", str(self.out / "maps")),
-            *("-m", str(self._model(ending, _GATED)), "-f", "0", "-device", "cpu"),
-            *("-npp", "0", "-nps", "0", "--no_pictures", "--disable_tta", "--disable_progress_bar"),
+            *("-i", str(self._folder("images", ending)), "-o", str(self.out / output)),
+            *("-m", str(model), "-f", "0", "-device", "cpu"),
+            *("-npp", "0", "-nps", "0", "--disable_tta", "--disable_progress_bar"),
         )
 
     def _evaluate(self, ending: str) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Measures predictions with engines, and whether every plan's network exports."""

@@ -1,0 +1,194 @@
+"""Measures whole commands that predict a folder: nnU-Net's, and ours with each engine.
+
+    python -m benchmarks.engines time MODEL_FOLDER IMAGES [-f 0] [-l LABELS] [-o FOLDER]
+
+Each round runs all commands in an order of its own; nnU-Net's runs twice in a round, as a control:
+what differs there is noise. Before the first round each command runs once, so that files are in
+memory and networks exported. Leave the machine to it.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import SimpleITK
+import torch
+
+from benchmarks.machine import machine
+from nnunet_attention.versions import versions_of
+
+BIN = Path(sys.executable).parent
+STOCK, CONTROL = "nnUNetv2_predict", "nnUNetv2_predict again"
+VARIANTS: dict[str, tuple[str, ...]] = {
+    STOCK: (),
+    CONTROL: (),
+    "torch": ("--engine", "torch"),
+    "onnxruntime": ("--engine", "onnxruntime"),
+    "openvino": ("--engine", "openvino"),
+    "torch bf16": ("--engine", "torch", "--precision", "bf16"),
+    "openvino bf16": ("--engine", "openvino", "--precision", "bf16"),
+}
+_SAMPLE_SECONDS = 0.5
+
+
+def measured(
+    model_folder: Path,
+    images: Path,
+    folds: list[str],
+    rounds: int,
+    labels: Path | None = None,
+    seed: int = 0,
+    flags: tuple[str, ...] = (),
+) -> dict:
+    """Run all commands, and return their seconds, peaks of memory and differences.
+
+    Args:
+        model_folder: the model.
+        images: the folder of images.
+        folds: the folds.
+        rounds: how often each command runs, besides the first time.
+        labels: label images, for Dice; None for none.
+        seed: of the order in each round.
+        flags: what all commands get, such as --disable_tta.
+    """
+    common = ["-i", str(images), "-m", str(model_folder), "-f", *folds, "-device", "cpu"]
+    common += ["--disable_progress_bar", *flags]
+    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    peaks: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    shuffle = random.Random(seed)
+    with tempfile.TemporaryDirectory() as work:
+        for round_number in range(rounds + 1):
+            names = list(VARIANTS)
+            shuffle.shuffle(names)
+            for name in names:
+                output = Path(work, name.replace(" ", "_"))
+                taken, peak = _run(_command(name), [*common, "-o", str(output)])
+                print(f"round {round_number}: {name} {taken:.1f} s", file=sys.stderr, flush=True)
+                if round_number:
+                    seconds[name].append(taken)
+                    peaks[name].append(peak)
+        outputs = {name: Path(work, name.replace(" ", "_")) for name in VARIANTS}
+        compared = {name: compare(outputs[STOCK], outputs[name], labels) for name in VARIANTS}
+    return {
+        "cases": len(list(outputs_of(images))),
+        "rounds": rounds,
+        "seconds": seconds,
+        "peak_bytes": peaks,
+        "compared": compared,
+        "model": model_folder.name,
+        "machine": machine(torch.device("cpu")),
+        "versions": versions_of("openvino", "onnxruntime", "onnx", "onnxscript"),
+    }
+
+
+def outputs_of(folder: Path):
+    """Go through the first channel of each case."""
+    return folder.glob("*_0000.*")
+
+
+def compare(reference: Path, found: Path, labels: Path | None) -> dict:
+    """Compare segmentations with the reference's, and if there are labels, their Dice."""
+    differing = voxels = 0
+    differences = []
+    for path in sorted(reference.glob("*.nii.gz")):
+        expected, segmentation = _read(path), _read(found / path.name)
+        differing += int((expected != segmentation).sum())
+        voxels += expected.size
+        if labels is not None:
+            truth = _read(labels / path.name)
+            differences.append(mean_dice(segmentation, truth) - mean_dice(expected, truth))
+    result: dict = {"differing_voxels": differing, "voxels": voxels}
+    if differences:
+        result["dice_difference"] = float(np.mean(differences))
+        result["dice_interval"] = bootstrap_interval(differences)
+    return result
+
+
+def mean_dice(segmentation: np.ndarray, truth: np.ndarray) -> float:
+    """Return the mean of Dice over the labels of the truth."""
+    values = []
+    for label in np.unique(truth[truth > 0]):
+        first, second = segmentation == label, truth == label
+        values.append(2 * float((first & second).sum()) / float(first.sum() + second.sum()))
+    return float(np.mean(values))
+
+
+def bootstrap_interval(values: list[float], draws: int = 10_000) -> list[float]:
+    """Return the 95 % interval of the mean, over cases drawn with replacement."""
+    generator = np.random.default_rng(0)
+    means = generator.choice(values, (draws, len(values))).mean(1)
+    return [float(bound) for bound in np.percentile(means, (2.5, 97.5))]
+
+
+def table(result: dict) -> str:
+    """Draw the medians as a table in Markdown."""
+    seconds, peaks = result["seconds"], result["peak_bytes"]
+    stock, stock_peak = (statistics.median(values[STOCK]) for values in (seconds, peaks))
+    lines = [
+        "| | s per case | share of nnU-Net's | peak memory | differing voxels | Dice |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in VARIANTS:
+        median, compared = statistics.median(seconds[name]), result["compared"][name]
+        dice = ""
+        if "dice_difference" in compared:
+            low, high = compared["dice_interval"]
+            dice = f"{compared['dice_difference']:+.5f} ({low:+.5f} to {high:+.5f})"
+        lines.append(
+            f"| {name} | {median / result['cases']:.2f} | {median / stock:.2f} | "
+            f"{statistics.median(peaks[name]) / stock_peak:.2f} | "
+            f"{compared['differing_voxels'] / compared['voxels']:.1e} | {dice} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _command(name: str) -> list[str]:
+    if name in (STOCK, CONTROL):
+        return [str(BIN / "nnUNetv2_predict_from_modelfolder")]
+    return [str(BIN / "nnunet-attention"), "predict", *VARIANTS[name]]
+
+
+def _run(command: list[str], arguments: list[str]) -> tuple[float, float]:
+    """Run a command, and return its seconds and the largest memory of it and its children."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    # The pipe must not fill up.
+    errors: list[str] = []
+    reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()))
+    reader.start()
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, _memory(process.pid))
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_SAMPLE_SECONDS)
+    reader.join()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{''.join(errors[-20:])}")
+    return time.perf_counter() - began, peak
+
+
+def _memory(pid: int) -> float:
+    """Sum the proportional sets of a process and its children, which share pages."""
+    total = 0.0
+    with suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += process.memory_full_info().pss
+    return total
+
+
+def _read(path: Path) -> np.ndarray:
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
