@@ -82,6 +82,7 @@ if __name__ == "__main__":
             "nnunet_attention.msd": ["*.json"],
             "nnunet_attention.evaluation.leaderboard.report": ["*.html", "*.css", "*.js"],
             "nnunet_attention.maps": ["*.html", "*.css", "*.js"],
+            "nnunet_attention.portable": ["*.json"],
         },
         cmdclass={"build_py": BuildWithStartUpFile, "editable_wheel": EditableWithStartUpFile},
     )

@@ -48,6 +48,7 @@ TABLES = (
     ("benchmarks.md", "nuclei runs table", _HIPPOCAMPUS.with_name("nuclei") / "runs.md"),
     ("benchmarks.md", "nuclei starts table", _HIPPOCAMPUS.with_name("nuclei") / "starts.md"),
     ("deployment.md", "engines plans table", _ENGINES / "plans.md"),
+    ("deployment.md", "resampling table", _ENGINES.with_name("resampling") / "cpu.md"),
 )
 
 

@@ -88,6 +88,27 @@ def written_beside(path: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def folder_written_beside(folder: Path) -> Iterator[Path]:
+    """Give an empty folder, which takes the target's place when the block ends without an error.
+
+    A folder that is there is replaced.
+    """
+    mark = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    beside, before = (folder.with_name(f".{folder.name}.{mark}.{word}") for word in ("part", "old"))
+    try:
+        beside.mkdir()
+        yield beside
+        if os.path.lexists(folder):
+            os.rename(folder, before)
+        os.rename(beside, folder)
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        if before.exists() and not os.path.lexists(folder):
+            os.rename(before, folder)
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def require_writable(folder: Path, option: str = "") -> None:
     """Try out whether files can be written in a folder, before hours are spent on them.
 

@@ -28,6 +28,7 @@ _API = "nnunetv2.experiment_planning.plan_and_preprocess_api"
 _UTILITIES = "nnunetv2.utilities"
 _LABELS = f"{_UTILITIES}.label_handling.label_handling"
 _PLANS = f"{_UTILITIES}.plans_handling.plans_handler"
+_CONFIGURATION = f"{_PLANS}.ConfigurationManager"
 _UNET = "dynamic_network_architectures.architectures.unet"
 _DECODER = "dynamic_network_architectures.building_blocks.unet_decoder.UNetDecoder"
 _PLANNING = (
@@ -43,6 +44,8 @@ OVERRIDDEN = {
     "num_input_channels num_output_channels enable_deep_supervision",
     f"{_TRAINER}.initialize": "",
     f"{_TRAINER}.run_training": "",
+    f"{_TRAINER}.train_step": "batch",
+    f"{_TRAINER}.validation_step": "batch",
     f"{_TRAINER}.get_dataloaders": "",
     f"{_TRAINER}.on_train_start": "",
     f"{_TRAINER}.on_epoch_start": "",
@@ -114,10 +117,15 @@ CALLED = {
     "dataset_json configuration_manager num_threads_in_multithreaded verbose",
     "nnunetv2.inference.export_prediction."
     "convert_predicted_logits_to_segmentation_with_correct_shape": "predicted_logits plans_manager "
-    "configuration_manager label_manager properties_dict",
+    "configuration_manager label_manager properties_dict num_threads_torch",
     "nnunetv2.inference.export_prediction.export_prediction_from_logits": "predicted_array_or_file "
     "properties_dict configuration_manager plans_manager dataset_json_dict_or_file "
     "output_file_truncated save_probabilities",
+    "nnunetv2.preprocessing.resampling.default_resampling.determine_do_sep_z_and_axis": ""
+    "force_separate_z current_spacing new_spacing separate_z_anisotropy_threshold",
+    "nnunetv2.preprocessing.resampling.default_resampling.resample_data_or_seg_to_shape": "data "
+    "new_shape current_spacing new_spacing is_seg order order_z force_separate_z "
+    "separate_z_anisotropy_threshold",
     "nnunetv2.inference.sliding_window_prediction.compute_gaussian": "tile_size sigma_scale "
     "value_scaling_factor dtype device",
     f"{_UTILITIES}.crossval_split.generate_crossval_split": "train_identifiers seed n_splits",
@@ -172,6 +180,7 @@ PRESENT = (
         for name in (
             *("batch_size", "network_arch_class_name", "network_arch_init_kwargs"),
             *("network_arch_init_kwargs_req_import", "patch_size", "preprocessor_class"),
+            *("resampling_fn_data", "resampling_fn_seg", "previous_stage_name"),
             *("resampling_fn_probabilities", "spacing"),
         )
     ),
@@ -184,6 +193,11 @@ PRESENT = (
     ),
     f"{_LABELS}.LabelManager.foreground_labels",
     f"{_LABELS}.LabelManager.num_segmentation_heads",
+    *(
+        f"{_LABELS}.LabelManager.{name}"
+        for name in ("has_regions", "convert_logits_to_segmentation")
+    ),
+    "nnunetv2.configuration.ANISO_THRESHOLD",
     "nnunetv2.configuration.default_num_processes",
     "nnunetv2.inference.sliding_window_prediction.compute_gaussian.cache_clear",
     "nnunetv2.paths.nnUNet_preprocessed",
@@ -201,6 +215,8 @@ WRITTEN = {
         *("self.is_ddp", "self.label_manager", "self.local_rank", "self.network"),
         *("self.num_epochs", "self.num_input_channels", "self.num_iterations_per_epoch"),
         *("self.num_val_iterations_per_epoch", "self.output_folder", "self.save_every"),
+        # Wrapped for bfloat16, in steps of training and validation alike.
+        "output = self.network(data)",
         # The log, read by nnunet/training_log.py.
         *("training_log_%d_%d_%d_%02.0d_%02.0d_%02.0d.txt", "f'Epoch {self.current_epoch}'"),
         *('f"Epoch time: ', "'Pseudo dice', [", 'f"predicting {k}"', '"Training done."'),
@@ -244,6 +260,12 @@ WRITTEN = {
         *("UNet_reference_val_2d = 560000000\n", "UNet_reference_val_3d = 3600000000\n"),
         "UNet_reference_val_corresp_GB = 40\n",
     ),
+    # Read off this function of skimage's, and of scipy's, by engines/resampling.py.
+    "nnunetv2.preprocessing.resampling.default_resampling.resample_data_or_seg": (
+        "kwargs = {'mode': 'edge', 'anti_aliasing': False}",
+        "order=order_z, mode='nearest'",
+    ),
+    _CONFIGURATION: ("self.configuration['resampling_fn_data_kwargs']",),
     # Workers are started with these seeds.
     _AUGMENTER: ("self.seeds[i]", "self.num_processes"),
     "torch._dynamo.OptimizedModule": ("_orig_mod",),

@@ -18,11 +18,14 @@ from nnunet_attention.maps.training_record import epochs_to_record, record_epoch
 from nnunet_attention.networks import build_attention_network
 from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.trainers.memory import KeepsFreedMemory
+from nnunet_attention.trainers.precision import MixedPrecisionOnCPU
 from nnunet_attention.trainers.seeding import Seedable
 from nnunet_attention.trainers.validation import ContinuesValidation
 
 
-class AttentionUNetTrainer(KeepsFreedMemory, Seedable, ContinuesValidation, nnUNetTrainer):
+class AttentionUNetTrainer(
+    KeepsFreedMemory, MixedPrecisionOnCPU, Seedable, ContinuesValidation, nnUNetTrainer
+):
     """Trains the plans' U-Net with attention gates; all else is stock nnU-Net.
 
     With the environment variable `nnUNet_attention_epochs` set, such as to 3,6,10,60,150, the

@@ -7,6 +7,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_attention.trainers.attention import AttentionUNetTrainer
 from nnunet_attention.trainers.memory import KeepsFreedMemory
+from nnunet_attention.trainers.precision import MixedPrecisionOnCPU
 from nnunet_attention.trainers.seeding import Seedable
 from nnunet_attention.trainers.validation import ContinuesValidation
 
@@ -39,7 +40,9 @@ def _schedule_message(text: str) -> str:
     )
 
 
-class nnUNetTrainer_short(KeepsFreedMemory, Seedable, ContinuesValidation, nnUNetTrainer):
+class nnUNetTrainer_short(
+    KeepsFreedMemory, MixedPrecisionOnCPU, Seedable, ContinuesValidation, nnUNetTrainer
+):
     """Trains stock nnU-Net for a few short epochs.
 
     The length stands in the environment variable NNUNET_ATTENTION_SHORT_SCHEDULE (default

@@ -25,12 +25,15 @@ from nnunet_attention.networks.wide import (
     wide_mismatch_in_words,
 )
 from nnunet_attention.trainers.memory import KeepsFreedMemory
+from nnunet_attention.trainers.precision import MixedPrecisionOnCPU
 from nnunet_attention.trainers.seeding import Seedable
 from nnunet_attention.trainers.short import nnUNetTrainer_short
 from nnunet_attention.trainers.validation import ContinuesValidation
 
 
-class WideUNetTrainer(KeepsFreedMemory, Seedable, ContinuesValidation, nnUNetTrainer):
+class WideUNetTrainer(
+    KeepsFreedMemory, MixedPrecisionOnCPU, Seedable, ContinuesValidation, nnUNetTrainer
+):
     """Trains the plans' U-Net without gates, widened until it has as many parameters as with them.
 
     With plans that name the attention U-Net, that one, with its options, is matched.

@@ -21,6 +21,7 @@ COMMANDS = (
     "predict",
     "maps",
     "evolution",
+    "export",
     "leaderboard",
     "crossval",
     "msd",

@@ -7,6 +7,7 @@ from nnunet_attention.cli.prediction_arguments import (
     add_folders,
     add_model,
     add_probabilities,
+    add_resampling,
     add_running,
     engine_choice,
     given,
@@ -26,18 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine(parser, "the fastest that is installed")
     running = parser.add_argument_group("running")
     add_probabilities(running)
-    add_running(running, "0 with -device cpu, else 3")
+    add_resampling(running)
+    add_running(running, "0 with -device cpu or --resampling device, else 3")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict, and print where the segmentations are."""
     from nnunet_attention.prediction.folder_prediction import FolderPrediction, predict_folder
 
+    resampling = arguments.resampling or ("device" if arguments.device == "cpu" else "nnunet")
+    # With all on one device, processes only take their time to start and memory of the device.
+    in_this_process = arguments.device == "cpu" or resampling == "device"
     predict_folder(
         FolderPrediction(
-            # With an engine on all cores, processes only take their time to start.
-            **given(arguments, _TRAINER, processes=0 if arguments.device == "cpu" else 3),
+            **given(arguments, _TRAINER, processes=0 if in_this_process else 3),
             engine=engine_choice(arguments, None),
+            resampling=resampling,
         )
     )
     print(f"segmentations: {arguments.output}")

@@ -16,14 +16,25 @@ from nnunet_attention.engines.graph import (
 )
 from nnunet_attention.engines.graph_cache import CACHE_FOLDER
 from nnunet_attention.engines.network import EngineNetwork, EngineRequest, put_on_engine
+from nnunet_attention.engines.resampling import (
+    DEVICE,
+    NNUNET,
+    RESAMPLINGS,
+    DeviceConfiguration,
+    segmentation_in_image_space,
+)
 
 __all__ = [
     "CACHE_FOLDER",
+    "DEVICE",
     "ENGINES",
+    "NNUNET",
     "ONNXRUNTIME",
     "OPENVINO",
     "PRECISIONS",
+    "RESAMPLINGS",
     "TORCH",
+    "DeviceConfiguration",
     "EngineChoice",
     "EngineNetwork",
     "EngineRequest",
@@ -32,4 +43,5 @@ __all__ = [
     "export_network",
     "output_names",
     "put_on_engine",
+    "segmentation_in_image_space",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from nnunet_attention.engines import TORCH, EngineChoice
+from nnunet_attention.engines import NNUNET, TORCH, EngineChoice
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import disk_error, require_writable
 from nnunet_attention.nnunet.checkpoints import FINAL
@@ -29,6 +29,7 @@ class FolderPrediction:
         previous_stage: the folder of the previous stage's segmentations, for a cascade.
         device: one of cuda, cpu and mps.
         engine: what runs the network on a CPU.
+        resampling: what resamples images and logits, see CasePredictor.
         step_size: the step from one patch to the next, as a share of the patch.
         mirroring: whether to average over mirrored images.
         stitch_on_device: whether to stitch on the device; False stitches in main memory.
@@ -52,6 +53,7 @@ class FolderPrediction:
     previous_stage: Path | None = None
     device: str = "cuda"
     engine: EngineChoice = field(default_factory=lambda: EngineChoice(TORCH))
+    resampling: str = NNUNET
     step_size: float = 0.5
     mirroring: bool = True
     stitch_on_device: bool = True
@@ -97,6 +99,7 @@ def predict_folder(
         verbose_preprocessing=prediction.verbose,
         allow_tqdm=prediction.progress_bars,
         engine=prediction.engine,
+        resampling=prediction.resampling,
         on_progress=prediction.on_progress,
         tell=prediction.tell,
         **options,

@@ -19,7 +19,10 @@ from torch._dynamo import OptimizedModule
 
 from nnunet_attention.engines import (
     CACHE_FOLDER,
+    DEVICE,
+    NNUNET,
     TORCH,
+    DeviceConfiguration,
     EngineChoice,
     EngineNetwork,
     EngineRequest,
@@ -46,6 +49,8 @@ class CasePredictor(nnUNetPredictor):
     Args:
         *arguments: the arguments of nnUNetPredictor.
         engine: what runs the network of a model's folder on a CPU; by default torch.
+        resampling: by which images and logits of a model's folder are resampled: NNUNET's
+            functions, or to the same results in torch on the predictor's DEVICE.
         on_progress: a function that is told how many cases of files are done, and of how many.
         tell: a function that is told in a line what runs the network.
         **named_arguments: the named arguments of nnUNetPredictor.
@@ -65,12 +70,14 @@ class CasePredictor(nnUNetPredictor):
         self,
         *arguments,
         engine: EngineChoice = EngineChoice(TORCH),  # noqa: B008 it is immutable
+        resampling: str = NNUNET,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
         tell: Callable[[str], None] = lambda line: None,
         **named_arguments,
     ):
         super().__init__(*arguments, **named_arguments)
         self.engine = engine
+        self.resampling = resampling
         self.on_progress = on_progress
         self.tell = tell
         self._image_files: dict[str, Sequence[str]] = {}
@@ -106,6 +113,10 @@ class CasePredictor(nnUNetPredictor):
             model.trainer_name,
             model.mirroring_axes,
         )
+        if self.resampling == DEVICE:
+            self.configuration_manager = DeviceConfiguration(
+                model.configuration_manager, self.device
+            )
         self._engine_request = None
         if self.device.type == "cpu":
             coefficients, features = self._maps_of_gates

@@ -10,6 +10,7 @@ from nnunetv2.configuration import default_num_processes
 from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
+from nnunet_attention.engines import DeviceConfiguration, segmentation_in_image_space
 from nnunet_attention.errors import CommandError
 
 
@@ -30,7 +31,8 @@ class SegmentationExport:
         output: path of the segmentation without ending.
         properties: what nnU-Net's preprocessor noted.
         plans_manager: the model's plans.
-        configuration_manager: the model's configuration.
+        configuration_manager: the model's configuration; with a DeviceConfiguration logits become
+            labels class by class where no probabilities are wanted.
         dataset_json: the description of the model's data set.
         save_probabilities: whether nnU-Net's .npz and .pkl are written too.
     """
@@ -72,17 +74,27 @@ class SegmentationExport:
             shutil.rmtree(self._unfinished, ignore_errors=True)
 
     def _write_segmentation(self, logits: np.ndarray, folder: Path) -> Path:
+        path = folder / f"{self.case}{self._ending}"
+        configuration = self.configuration_manager
+        if isinstance(configuration, DeviceConfiguration) and not self.save_probabilities:
+            labels = self.plans_manager.get_label_manager(self.dataset_json)
+            segmentation = segmentation_in_image_space(
+                logits, self.plans_manager, configuration, labels, self.properties
+            )
+            writer = self.plans_manager.image_reader_writer_class()
+            writer.write_seg(segmentation, str(path), self.properties)
+            return path
         export_prediction_from_logits(
             logits,
             self.properties,
-            self.configuration_manager,
+            configuration,
             self.plans_manager,
             self.dataset_json,
             str(folder / self.case),
             self.save_probabilities,
             num_threads_torch=default_num_processes,
         )
-        return folder / f"{self.case}{self._ending}"
+        return path
 
     def _move_segmentation(self, folder: Path) -> None:
         files = sorted(folder.iterdir(), key=lambda path: path.name.endswith(self._ending))

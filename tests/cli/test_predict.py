@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 from nnunet_commands import voxels
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.preprocessing.resampling import default_resampling
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from tiny_models import tiny_plans, write_images, write_model
 
@@ -75,6 +77,47 @@ def test_folds_and_probabilities_are_those_of_nnunet(stock, tmp_path, engine, ca
     assert f"segmentations: {tmp_path / 'out'}" in printed.out
     graphs = list((tmp_path / "cache").glob("Dataset900_Minimal/model/*.onnx"))
     assert len(graphs) == (0 if engine == "torch" else 2)
+
+
+def of_another_spacing(source: Path, target: Path) -> Path:
+    target.mkdir()
+    for path in source.iterdir():
+        image = SimpleITK.ReadImage(str(path))
+        image.SetSpacing((1.3, 1.7, 3.9))
+        SimpleITK.WriteImage(image, str(target / path.name))
+    return target
+
+
+@pytest.mark.parametrize("probabilities_too", [False, True])
+def test_what_is_resampled_on_the_device_is_what_nnunets_functions_give(
+    stock, tmp_path, monkeypatch, probabilities_too
+):
+    images = of_another_spacing(stock / "images", tmp_path / "images")
+    calls = []
+    by_nnunet = default_resampling.resample_data_or_seg
+    monkeypatch.setattr(
+        default_resampling,
+        "resample_data_or_seg",
+        lambda *a, **k: calls.append(1) or by_nnunet(*a, **k),
+    )
+    counts = {}
+    for resampling in ((), ("--resampling", "device"), ("--resampling", "nnunet")):
+        calls.clear()
+        arguments = ("-i", images, "--engine", "torch", *resampling)
+        arguments += ("--save_probabilities",) if probabilities_too else ()
+        assert run(stock, tmp_path / (resampling or ("default",))[-1], *arguments) == 0
+        counts[resampling] = len(calls)
+    # The default on a CPU is the faster one.
+    assert list(counts.values()) == [0, 0, 6]
+    for case in CASES:
+        expected = voxels(tmp_path / "nnunet" / f"{case}.nii.gz")
+        assert len(np.unique(expected)) > 1
+        for name in ("default", "device"):
+            np.testing.assert_array_equal(voxels(tmp_path / name / f"{case}.nii.gz"), expected)
+        if probabilities_too:
+            np.testing.assert_allclose(
+                *(probabilities(tmp_path / name, case) for name in ("device", "nnunet")), atol=2e-3
+            )
 
 
 def test_a_complete_case_is_kept_and_the_other_one_done(stock, tmp_path):

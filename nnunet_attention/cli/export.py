@@ -1,0 +1,76 @@
+"""`nnunet-attention export`: writes a trained model for programs without torch and nnU-Net."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from nnunet_attention.cli.shared_arguments import add_folds
+from nnunet_attention.nnunet.checkpoints import FINAL
+
+HELP = (
+    "write a trained model, any of nnU-Net's, as ONNX with all that a program in another language "
+    "must know to segment with it, and such a program in Python"
+)
+# Those of `portable.exporting`, which imports torch.
+_PRECISIONS = ("f32", "f16")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the model, the target and what is written."""
+    parser.add_argument(
+        "source", type=Path, metavar="MODEL_FOLDER",
+        help="the folder TRAINER__PLANS__CONFIGURATION",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", dest="target", type=Path, required=True, metavar="OUT", help="folder to write"
+    )
+    add_folds(parser, "folds, a network each (default: all that have the checkpoint)")
+    parser.add_argument(
+        "-chk", metavar="NAME", dest="checkpoint", default=FINAL,
+        help=f"name of the checkpoints (default: {FINAL})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--coefficients", action="store_true",
+        help="also the attention gates' coefficients, as further outputs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=_PRECISIONS, default="f32",
+        help="of the weights: f16 halves the files and is meant for GPUs; images and logits are "
+        "in 32 bits all the same (default: f32)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dynamic", action="store_true",
+        help="patches of any size that the network's strides allow (default: that of the plans)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pt2", action="store_true", help="also each network for torch.export.load"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in OUT")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export, and say how exact that is."""
+    from nnunet_attention.portable import ExportOptions, export_model
+
+    content = export_model(
+        arguments.source,
+        arguments.target,
+        arguments.folds,
+        arguments.checkpoint,
+        ExportOptions(
+            coefficients=arguments.coefficients,
+            precision=arguments.precision,
+            dynamic_patch=arguments.dynamic,
+            program=arguments.pt2,
+        ),
+        overwrite=arguments.overwrite,
+        on_fold=lambda fold: print(f"fold {fold}", file=sys.stderr),
+    )
+    for network in content["networks"]:
+        print(
+            f"{arguments.target / network['file']}: differs from torch by "
+            f"{network['largest_difference']['logits']:.1e}, of logits up to "
+            f"{network['largest_logit']:.1f}"
+        )
+    print(f"how to use it: {arguments.target / 'README.md'}")
+    return 0

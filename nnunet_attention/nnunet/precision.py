@@ -1,0 +1,58 @@
+"""Precision of trainings on a CPU: the variable that asks for bfloat16, and a fold's record of it.
+
+The record lies beside the checkpoints, as that of the seed does, so that a training that was
+interrupted goes on as it was begun, and a table can tell how a model was trained.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json, write_json
+
+VARIABLE = "NNUNET_ATTENTION_CPU_BF16"
+_FILE, _KEY = "precision.json", "cpu_bfloat16_since_epoch"
+
+
+def bfloat16_from(text: str | None) -> bool:
+    """Read the variable: 1 asks for bfloat16; 0, "" and None do not.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+    if text not in (None, "", "0", "1"):
+        raise ValueError(f"{VARIABLE}={text!r} must be 1, for bfloat16 on a CPU, or 0")
+    return text == "1"
+
+
+def precision_file(fold: Path) -> Path:
+    """Give the file of a fold that tells that it was trained in bfloat16."""
+    return fold / _FILE
+
+
+def read_bfloat16_since(fold: Path) -> int | None:
+    """Read from which epoch on, counted from 0, a fold was trained in bfloat16; None if never.
+
+    Raises:
+        CommandError: if the file holds something else.
+    """
+    path = precision_file(fold)
+    if not path.exists():
+        return None
+    epoch = read_json(path).get(_KEY)
+    # True is an int as well.
+    if type(epoch) is not int or epoch < 0:
+        raise CommandError(
+            f"{path} must hold the whole number {_KEY}, and has {epoch!r}; put the file back, or "
+            "remove it to go on in 32 bits"
+        )
+    return epoch
+
+
+def write_bfloat16_since(fold: Path, epoch: int | None) -> None:
+    """Write from which epoch on a fold is trained in bfloat16; None removes what was recorded."""
+    if epoch is None:
+        precision_file(fold).unlink(missing_ok=True)
+    else:
+        write_json(precision_file(fold), {_KEY: epoch})

@@ -1,0 +1,132 @@
+"""Describes a trained model for programs that have neither torch nor nnU-Net: model.json."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from nnunetv2.configuration import ANISO_THRESHOLD
+from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.prediction.trained_model import TrainedModel
+from nnunet_attention.versions import versions_of
+
+FORMAT_VERSION = 1
+# nnU-Net's defaults for prediction.
+STEP, GAUSSIAN_SIGMA = 0.5, 1 / 8
+# What of the training data's intensities a normalization reads.
+_INTENSITIES = {
+    "CTNormalization": ("mean", "std", "percentile_00_5", "percentile_99_5"),
+}
+_DISTRIBUTIONS = ("nnunetv2", "torch", "onnx", "onnxscript", "onnxruntime")
+
+
+def describe_model(model: TrainedModel) -> dict[str, Any]:
+    """Say all that a program must know to segment as nnU-Net does, but for the networks' files.
+
+    The schema of what it returns is model.schema.json, beside this module.
+
+    Args:
+        model: the trained model.
+
+    Raises:
+        CommandError: if plans or data set lack something.
+    """
+    plans, configuration = model.plans_manager, model.configuration_manager
+    labels = plans.get_label_manager(model.dataset_json)
+    try:
+        return {
+            "format_version": FORMAT_VERSION,
+            "dataset": plans.plans["dataset_name"],
+            "trainer": model.trainer_name,
+            "plans": plans.plans["plans_name"],
+            "configuration": model.configuration_name,
+            "reader": plans.plans["image_reader_writer"],
+            "file_ending": model.dataset_json["file_ending"],
+            "channels": _channels(model),
+            "previous_stage": configuration.previous_stage_name,
+            "transpose_forward": list(plans.transpose_forward),
+            "transpose_backward": list(plans.transpose_backward),
+            "crop_to_nonzero": True,
+            "spacing_mm": [float(size) for size in configuration.spacing],
+            "resampling": {
+                "images": _resampling(configuration, "resampling_fn_data"),
+                "logits": _resampling(configuration, "resampling_fn_probabilities"),
+            },
+            "patch_size": [int(size) for size in configuration.patch_size],
+            "step": STEP,
+            "gaussian_sigma": GAUSSIAN_SIGMA,
+            "mirroring_axes": [int(axis) for axis in model.mirroring_axes or ()],
+            "activation": "sigmoid" if labels.has_regions else "softmax",
+            "labels": _labels(model.dataset_json["labels"]),
+            "regions": _regions(labels) if labels.has_regions else None,
+            "ignore_label": labels.ignore_label,
+            "made_with": versions_of(*_DISTRIBUTIONS),
+        }
+    except KeyError as error:
+        raise CommandError(f"the model cannot be described: {error} is missing") from error
+
+
+def _channels(model: TrainedModel) -> list[dict[str, Any]]:
+    configuration = model.configuration_manager
+    names = model.dataset_json.get("modality") or model.dataset_json["channel_names"]
+    schemes, masks = configuration.normalization_schemes, configuration.use_mask_for_norm
+    if not len(names) == len(schemes) == len(masks):
+        raise CommandError(
+            f"the data set has {len(names)} channels, and the plans normalize {len(schemes)} and "
+            f"have a mask or none for {len(masks)}; plans and data set belong to different models"
+        )
+    # The numbers stand in the plans as text.
+    numbers = sorted(names, key=int)
+    return [
+        {"name": names[number], "normalization": _normalization(model, number, scheme, mask)}
+        for number, scheme, mask in zip(numbers, schemes, masks, strict=True)
+    ]
+
+
+def _normalization(model: TrainedModel, channel: str, scheme: str, mask: bool) -> dict[str, Any]:
+    content: dict[str, Any] = {"scheme": scheme, "use_mask": bool(mask)}
+    if scheme in _INTENSITIES:
+        intensities = model.plans_manager.foreground_intensity_properties_per_channel[str(channel)]
+        content["intensities"] = {name: float(intensities[name]) for name in _INTENSITIES[scheme]}
+    return content
+
+
+def _resampling(configuration: ConfigurationManager, name: str) -> dict[str, Any]:
+    """Say how something is resampled, with nnU-Net's defaults where the plans are silent."""
+    function = configuration.configuration[name]
+    given = dict(configuration.configuration[f"{name}_kwargs"])
+    if function != resample_data_or_seg_to_shape.__name__:
+        return {"function": function, "arguments": given}
+    defaults = inspect.signature(resample_data_or_seg_to_shape).parameters
+    values = {
+        argument: given.get(argument, defaults[argument].default)
+        for argument in ("order", "order_z", "force_separate_z")
+    }
+    threshold = given.get("separate_z_anisotropy_threshold", ANISO_THRESHOLD)
+    return {"function": function, **values, "anisotropy_threshold": float(threshold)}
+
+
+def _labels(labels: dict[str, Any]) -> dict[str, int | list[int]]:
+    return {
+        name: [int(part) for part in value] if isinstance(value, (list, tuple)) else int(value)
+        for name, value in labels.items()
+    }
+
+
+def _regions(labels: LabelManager) -> list[dict[str, Any]]:
+    """List the regions in the order of the outputs, in which later ones are drawn over earlier."""
+    regions: Sequence = labels.foreground_regions
+    order = labels.regions_class_order
+    assert order is not None, "nnU-Net requires it of regions"
+    names = {
+        tuple(value) if isinstance(value, (list, tuple)) else (value,): name
+        for name, value in labels.label_dict.items()
+    }
+    contents = [tuple(value) if isinstance(value, tuple) else (value,) for value in regions]
+    return [
+        {"name": names[content], "labels": [int(part) for part in content], "drawn_as": int(label)}
+        for content, label in zip(contents, order, strict=True)
+    ]

@@ -1,0 +1,273 @@
+"""Writes a trained model into a folder that programs without torch and nnU-Net can use."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nnunet_attention.engines import export_network, output_names
+from nnunet_attention.engines.graph import INPUT_NAME, LOGITS_NAME, patch_divisors, require_exporter
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import (
+    disk_error,
+    folder_written_beside,
+    read_json,
+    require_writable,
+    write_json,
+    write_text,
+)
+from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.portable.description import describe_model
+from nnunet_attention.portable.readme import readme_of
+from nnunet_attention.prediction.trained_model import Folds, TrainedModel, load_trained_model
+from nnunet_attention.recorder import record_attention
+
+MODEL_JSON, SCHEMA, PROGRAM, README = "model.json", "model.schema.json", "segment.py", "README.md"
+PRECISIONS = ("f32", "f16")
+
+_PATCHES, _SEED = 2, 0
+# Of the largest logit. What is computed in another order differs by 1e-5 or so.
+_TOLERANCES = {"f32": 1e-3, "f16": 5e-2}
+# Sums over whole patches, which 16 bits would not hold.
+_KEPT_IN_32_BITS = ["InstanceNormalization", "ReduceMean", "Resize"]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is written of a model.
+
+    Attributes:
+        coefficients: whether the attention gates' coefficients are outputs too.
+        precision: of the weights, f32 or f16.
+        dynamic_patch: whether the network takes patches of other sizes too.
+        program: whether a .pt2 file for torch.export.load is written beside each ONNX file.
+    """
+
+    coefficients: bool = False
+    precision: str = "f32"
+    dynamic_patch: bool = False
+    program: bool = False
+
+
+def export_model(
+    source: str | Path,
+    target: str | Path,
+    folds: Folds = None,
+    checkpoint: str = FINAL,
+    options: ExportOptions = ExportOptions(),
+    *,
+    overwrite: bool = False,
+    on_fold: Callable[[str], None] = lambda fold: None,
+) -> dict:
+    """Write each fold's network as ONNX, model.json, its schema, a program and a README.
+
+    Each network is run by onnxruntime, and compared with torch, before the folder is there.
+
+    Args:
+        source: the model's folder, `TRAINER__PLANS__CONFIGURATION`.
+        target: the folder to write.
+        folds: one fold or several; None for all that have the checkpoint.
+        checkpoint: the checkpoint's name in each fold's folder.
+        options: what is written.
+        overwrite: whether an earlier export is replaced.
+        on_fold: called with each fold's name before it is written.
+
+    Returns:
+        What model.json holds.
+
+    Raises:
+        CommandError: if the model cannot be loaded or written, the target is not free, or
+            onnxruntime computes something else than torch. Nothing is written then.
+    """
+    source, target = Path(source), Path(target)
+    if options.precision not in PRECISIONS:
+        raise CommandError(f"precision {options.precision!r}: choose {' or '.join(PRECISIONS)}")
+    _require_engines()
+    _require_free(target, overwrite)
+    require_writable(target.parent, "-o")
+    model = load_trained_model(source, folds, checkpoint)
+    content = describe_model(model) | _tensors(model, options)
+    content |= {
+        "networks": [],
+        "checked": {"patches": _PATCHES, "seed": _SEED},
+        "precision": options.precision,
+    }
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with folder_written_beside(target) as folder:
+            for fold, weights in zip(model.folds, model.weights, strict=True):
+                on_fold(fold)
+                model.network.load_state_dict(weights)
+                content["networks"].append(_written_network(model, fold, folder, options))
+            write_json(folder / MODEL_JSON, content)
+            program = _beside_this_module(PROGRAM)
+            write_text(folder / PROGRAM, program)
+            write_text(folder / SCHEMA, _beside_this_module(SCHEMA))
+            write_text(folder / README, readme_of(content, program))
+    except OSError as error:
+        raise CommandError(f"cannot write {target}: {disk_error(error)}") from error
+    return content
+
+
+def _require_engines() -> None:
+    require_exporter()
+    if find_spec("onnxruntime") is None:
+        raise CommandError(
+            "onnxruntime is not installed, with which what is exported is compared with torch; "
+            'pip install "nnunet-attention[engines]"'
+        )
+
+
+def _require_free(target: Path, overwrite: bool) -> None:
+    """Raise a CommandError where something lies in the way that is not to be replaced."""
+    if target.is_dir() and not any(target.iterdir()):
+        return
+    if not target.exists():
+        return
+    if not (target / MODEL_JSON).is_file() or "format_version" not in read_json(
+        target / MODEL_JSON
+    ):
+        raise CommandError(
+            f"{target} exists already and is not an exported model, so that nothing in it is "
+            "touched; choose another name for -o, or remove it"
+        )
+    if not overwrite:
+        raise CommandError(
+            f"{target} is an exported model already; give --overwrite to replace it, or choose "
+            "another name for -o"
+        )
+
+
+def _tensors(model: TrainedModel, options: ExportOptions) -> dict:
+    """Describe input and outputs, with the grids that they have for the plans' patch."""
+    network, patch = model.network, tuple(model.configuration_manager.patch_size)
+    names = output_names(network, options.coefficients)
+    image = torch.zeros(1, model.input_channels, *patch)
+    outputs = _outputs_of_torch(network, image, names)
+    return {
+        "input": _tensor(INPUT_NAME, image),
+        "outputs": [_tensor(name, output) for name, output in outputs.items()],
+        "patch_multiple_of": patch_divisors(network) if options.dynamic_patch else None,
+    }
+
+
+def _tensor(name: str, tensor: Tensor) -> dict:
+    return {
+        "name": name,
+        "type": "float32",
+        "channels": tensor.shape[1],
+        "grid": list(tensor.shape[2:]),
+    }
+
+
+def _written_network(model: TrainedModel, fold: str, folder: Path, options: ExportOptions) -> dict:
+    """Write the network, with the weights that it has now, and compare it with torch."""
+    network, patch = model.network, tuple(model.configuration_manager.patch_size)
+    path = folder / f"fold_{fold}.onnx"
+    names = export_network(
+        network,
+        path,
+        model.input_channels,
+        patch,
+        coefficients=options.coefficients,
+        dynamic_patch=options.dynamic_patch,
+    )
+    if options.precision == "f16":
+        _halve(path)
+    differences, largest = _compared(network, path, (model.input_channels, *patch), names)
+    allowed = _TOLERANCES[options.precision] * max(largest, 1.0)
+    if not differences[LOGITS_NAME] <= allowed:
+        raise CommandError(
+            f"fold {fold}: onnxruntime's logits differ from torch's by "
+            f"{differences[LOGITS_NAME]:.3g}, at most {allowed:.3g} was expected of logits up to "
+            f"{largest:.3g}; nothing was written"
+        )
+    program = None
+    if options.program:
+        program = f"fold_{fold}.pt2"
+        _write_program(network, folder / program, (model.input_channels, *patch))
+    return {
+        "fold": fold,
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "program": program,
+        "largest_difference": differences,
+        "largest_logit": largest,
+    }
+
+
+def _halve(path: Path) -> None:
+    """Have a file's weights, and what is computed with them, in 16 bits."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with warnings.catch_warnings():
+        # It tells of each weight that is too small for 16 bits; all are compared afterwards.
+        warnings.simplefilter("ignore")
+        model = convert_float_to_float16(
+            onnx.load(path), keep_io_types=True, op_block_list=_KEPT_IN_32_BITS
+        )
+    onnx.save(model, path)
+
+
+def _compared(
+    network: nn.Module, path: Path, shape: Sequence[int], names: Sequence[str]
+) -> tuple[dict[str, float], float]:
+    """Compare with torch on random patches; return each largest difference and the largest logit.
+
+    Args:
+        network: in torch.
+        path: the ONNX file.
+        shape: (C, *S) of a patch.
+        names: the outputs.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(_SEED)
+    differences, largest = dict.fromkeys(names, 0.0), 0.0
+    for _ in range(_PATCHES):
+        image = torch.randn(1, *shape, generator=generator)
+        found = session.run(list(names), {INPUT_NAME: image.numpy()})
+        expected = _outputs_of_torch(network, image, names)
+        largest = max(largest, float(expected[LOGITS_NAME].abs().max()))
+        for name, output in zip(names, found, strict=True):
+            difference = np.abs(output - expected[name].numpy()).max()
+            differences[name] = max(differences[name], float(difference))
+    return differences, largest
+
+
+@torch.no_grad()
+def _outputs_of_torch(network: nn.Module, image: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    network.eval()
+    if list(names) == [LOGITS_NAME]:
+        return {LOGITS_NAME: network(image)}
+    with record_attention(network) as record:
+        logits = network(image)
+    return {LOGITS_NAME: logits, **record}
+
+
+def _write_program(network: nn.Module, path: Path, shape: Sequence[int]) -> None:
+    """Write what torch.export.load reads: logits for any number of patches."""
+    # Of a batch of one torch would take for granted that it always is one.
+    image = torch.zeros(2, *shape)
+    with warnings.catch_warnings():
+        # torch's exporter warns about its own insides.
+        warnings.simplefilter("ignore")
+        program = torch.export.export(
+            network.eval(), (image,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
+        torch.export.save(program, path)
+
+
+def _beside_this_module(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,134 @@
+"""Lets our trainers train in mixed precision on a CPU."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.precision import (
+    VARIABLE,
+    bfloat16_from,
+    read_bfloat16_since,
+    write_bfloat16_since,
+)
+from nnunet_attention.processor import why_no_bfloat16
+
+if TYPE_CHECKING:  # the class that it is mixed into
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Trainer
+else:
+    _Trainer = object
+
+
+class MixedPrecisionOnCPU(_Trainer):
+    """Trains in bfloat16 on a CPU with NNUNET_ATTENTION_CPU_BF16=1; mixed into a trainer.
+
+    As nnU-Net does with float16 on a GPU, convolutions take and give 16 bits. Norms compute their
+    statistics, and the loss, the optimiser and the checkpoints have everything, in 32. bfloat16
+    has the range of 32 bits, so that no gradient needs scaling. Without the variable nothing
+    changes, but a training that is gone on with keeps the precision that it was begun with. The
+    final validation is in 32 bits, as prediction on a CPU is.
+    """
+
+    _bfloat16: bool = False
+
+    # The signature must be nnUNetTrainer's: it stores the arguments by the names found here.
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 as in nnUNetTrainer
+    ):
+        # First: what is refused must leave no folder.
+        if bfloat16_from(os.environ.get(VARIABLE)):
+            if device.type == "cpu":
+                _require_bfloat16(f"{VARIABLE}=1 cannot be had", "; unset it to train in 32 bits")
+            self._bfloat16 = True
+        super().__init__(plans, configuration, fold, dataset_json, device)
+
+    def run_training(self) -> None:
+        """Train as nnU-Net does, in the precision that the training was begun with.
+
+        Raises:
+            CommandError: if that is bfloat16 and the processor has no instructions for it.
+        """
+        if self.device.type == "cpu":
+            self._settle_precision()
+        elif self._bfloat16:
+            self.print_to_log_file(f"{VARIABLE}=1 changes nothing on {self.device.type}")
+        super().run_training()
+
+    def train_step(self, batch: dict) -> dict:
+        """Step as nnU-Net does, with the network in the precision that is wanted."""
+        with self._precision():
+            return super().train_step(batch)
+
+    def validation_step(self, batch: dict) -> dict:
+        """Validate a batch as nnU-Net does, with the network in the precision that is wanted."""
+        with self._precision():
+            return super().validation_step(batch)
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        if not (self._bfloat16 and self.device.type == "cpu"):
+            yield
+            return
+        # Only the network: around all of the step it would be around loss and backward pass too.
+        with _in_bfloat16(self.network):
+            yield
+
+    def _settle_precision(self) -> None:
+        """Find out in which precision to train, and write it beside the checkpoints."""
+        fold, epoch = Path(self.output_folder), self.current_epoch
+        # Only a checkpoint brings an epoch along; what lies there otherwise is another training's.
+        since = read_bfloat16_since(fold) if epoch else None
+        if since is not None:
+            _require_bfloat16(
+                f"{fold} was begun in bfloat16",
+                "; go on on a machine that has them, or remove precision.json to go on in 32 bits",
+            )
+            self._bfloat16 = True
+        elif self._bfloat16:
+            since = epoch
+        if self.local_rank == 0:
+            write_bfloat16_since(fold, since)
+        if since is not None:
+            late = f" since epoch {since}" if since else ""
+            self.print_to_log_file(f"The training is in bfloat16{late} ({VARIABLE})")
+
+
+def _require_bfloat16(what: str, remedy: str) -> None:
+    reason = why_no_bfloat16()
+    if reason is not None:
+        raise CommandError(f"{what}: {reason}{remedy}")
+
+
+@contextmanager
+def _in_bfloat16(network: nn.Module) -> Iterator[None]:
+    """Let a network compute in bfloat16 inside the block and give out 32 bits."""
+    in_32_bits = network.forward
+
+    def forward(*arguments, **named_arguments):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = in_32_bits(*arguments, **named_arguments)
+        return _to_float32(logits)
+
+    # An attribute of the object, which goes before the method of its class.
+    network.forward = forward
+    try:
+        yield
+    finally:
+        del network.forward
+
+
+def _to_float32(logits: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    """Return the logits of one resolution, or of all with deep supervision, in 32 bits."""
+    if isinstance(logits, Tensor):
+        return logits.float()
+    return [of_resolution.float() for of_resolution in logits]
