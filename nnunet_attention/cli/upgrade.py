@@ -9,6 +9,8 @@ from nnunet_attention.cli.shared_arguments import refuse_ignored
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from nnunet_attention.weights.adaptation import Adaptation
 
 HELP = (
@@ -17,6 +19,7 @@ HELP = (
     "plans, for a training to start from"
 )
 _CONFIGURATION = "3d_fullres"
+_FILE_WIDTH = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,16 +127,27 @@ def _fit(arguments: argparse.Namespace) -> int:
 
 def print_adaptation(adaptation: "Adaptation") -> None:
     """Print what became of every tensor, and then of every part."""
-    from rich.console import Console
-
     from nnunet_attention.evaluation.leaderboard.grid.terminal import print_grid
-    from nnunet_attention.weights.adaptation_table import part_table, tensor_table
+    from nnunet_attention.weights.adaptation_table import tensor_table
+
+    print_grid(tensor_table(adaptation), _console())
+    print_parts(adaptation)
+
+
+def print_parts(adaptation: "Adaptation") -> None:
+    """Print how much of each part of a network comes from where."""
+    from nnunet_attention.evaluation.leaderboard.grid.terminal import print_grid
+    from nnunet_attention.weights.adaptation_table import part_table
+
+    print_grid(part_table(adaptation), _console())
+
+
+def _console() -> "Console":
+    from rich.console import Console
 
     console = Console()
     # A file has room for the reasons.
-    console = console if console.is_terminal else Console(width=200)
-    print_grid(tensor_table(adaptation), console)
-    print_grid(part_table(adaptation), console)
+    return console if console.is_terminal else Console(width=_FILE_WIDTH)
 
 
 def _share(text: str) -> float:
