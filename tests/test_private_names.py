@@ -28,6 +28,7 @@ _API = "nnunetv2.experiment_planning.plan_and_preprocess_api"
 _UTILITIES = "nnunetv2.utilities"
 _LABELS = f"{_UTILITIES}.label_handling.label_handling"
 _PLANS = f"{_UTILITIES}.plans_handling.plans_handler"
+_SCHEDULE = "nnunetv2.training.lr_scheduler.polylr.PolyLRScheduler"
 _UNET = "dynamic_network_architectures.architectures.unet"
 _DECODER = "dynamic_network_architectures.building_blocks.unet_decoder.UNetDecoder"
 _PLANNING = (
@@ -47,6 +48,9 @@ OVERRIDDEN = {
     f"{_TRAINER}.on_train_start": "",
     f"{_TRAINER}.on_epoch_start": "",
     f"{_TRAINER}.on_epoch_end": "",
+    f"{_TRAINER}.on_train_epoch_start": "",
+    f"{_TRAINER}.configure_optimizers": "",
+    f"{_SCHEDULE}.step": "current_step",
     f"{_TRAINER}.do_split": "",
     f"{_TRAINER}.perform_actual_validation": "save_probabilities",
     f"{_PREDICTOR}.initialize_from_trained_model_folder": "model_training_output_dir use_folds "
@@ -91,6 +95,7 @@ OVERRIDDEN = {
 
 # What we call: the parameters that we give, among others.
 CALLED = {
+    f"{_SCHEDULE}.__init__": "optimizer initial_lr max_steps",
     f"{_TRAINER}.print_to_log_file": "args",
     f"{_TRAINER}.get_tr_and_val_datasets": "",
     f"{_PREDICTOR}.__init__": "tile_step_size use_gaussian use_mirroring "
@@ -149,6 +154,8 @@ CALLED = {
 
 # Attributes of classes, and names that are neither called nor overridden.
 PRESENT = (
+    # Its parameter has another name in the development branch: ours takes any.
+    f"{_TRAINER}.load_checkpoint",
     *(
         f"{_VARIANTS}.training_length.nnUNetTrainer_Xepochs.nnUNetTrainer_{length}"
         for length in (
@@ -197,6 +204,9 @@ WRITTEN = {
         *("self.is_ddp", "self.label_manager", "self.local_rank", "self.network"),
         *("self.num_epochs", "self.num_input_channels", "self.num_iterations_per_epoch"),
         *("self.num_val_iterations_per_epoch", "self.output_folder", "self.save_every"),
+        # The rates, read and set in trainers/finetuning.py.
+        *("self.enable_deep_supervision", "self.initial_lr", "self.optimizer"),
+        *("self.lr_scheduler.step(self.current_epoch)", "self.was_initialized"),
         # The log, read by nnunet/training_log.py.
         *("training_log_%d_%d_%d_%02.0d_%02.0d_%02.0d.txt", "f'Epoch {self.current_epoch}'"),
         *('f"Epoch time: ', "'Pseudo dice', [", 'f"predicting {k}"', '"Training done."'),
@@ -236,6 +246,8 @@ WRITTEN = {
         *("UNet_reference_val_2d = 560000000\n", "UNet_reference_val_3d = 3600000000\n"),
         "UNet_reference_val_corresp_GB = 40\n",
     ),
+    # Ours sets the rates before and after.
+    _SCHEDULE: ("self.ctr", "self.initial_lr", "self.max_steps", "self._last_lr"),
     # Workers are started with these seeds.
     _AUGMENTER: ("self.seeds[i]", "self.num_processes"),
     "torch._dynamo.OptimizedModule": ("_orig_mod",),
