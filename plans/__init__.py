@@ -7,6 +7,7 @@ from nnunet_attention.nnunet.datasets import dataset_folder, dataset_name, needs
 from nnunet_attention.nnunet.plans import read_plans, save_plans
 from nnunet_attention.plans.architecture import gated_architecture
 from nnunet_attention.plans.conversion import convert_plans, converted_plans
+from nnunet_attention.plans.like import LIKE_PLANS, PlannedLike, plan_like
 from nnunet_attention.plans.next_commands import NextCommands, next_commands
 from nnunet_attention.plans.planners import (
     PLANNERS,
@@ -18,12 +19,14 @@ from nnunet_attention.plans.planners import (
 from nnunet_attention.plans.planning import plan_dataset, plan_or_convert
 
 __all__ = [
+    "LIKE_PLANS",
     "PLANNERS",
     "AttentionResEncUNetPlannerL",
     "AttentionResEncUNetPlannerM",
     "AttentionResEncUNetPlannerXL",
     "AttentionUNetPlanner",
     "NextCommands",
+    "PlannedLike",
     "convert_plans",
     "converted_plans",
     "dataset_folder",
@@ -32,6 +35,7 @@ __all__ = [
     "needs_preprocessing",
     "next_commands",
     "plan_dataset",
+    "plan_like",
     "plan_or_convert",
     "read_plans",
     "save_plans",

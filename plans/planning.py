@@ -116,11 +116,8 @@ def plan_or_convert(
         CommandError: see `plan_dataset` and `convert_plans`; or if nnU-Net does not allow the name.
     """
     for given in (plans_name, source):
-        if given is not None and (SEPARATOR in given or not is_plain_name(given)):
-            raise CommandError(
-                f"plans name {given!r}: nnU-Net allows neither two underscores in a row nor a "
-                "folder; give a name such as AttentionUNetPlans"
-            )
+        if given is not None:
+            check_plans_name(given)
     options: GateOptions = {
         "gate_full_resolution": gate_full_resolution,
         "output_transform": output_transform,
@@ -140,3 +137,16 @@ def plan_or_convert(
             **options,
         )
     return folder / f"{written}.json"
+
+
+def check_plans_name(name: str) -> None:
+    """Refuse a name of plans that nnU-Net does not allow.
+
+    Raises:
+        CommandError: with an example.
+    """
+    if SEPARATOR in name or not is_plain_name(name):
+        raise CommandError(
+            f"plans name {name!r}: nnU-Net allows neither two underscores in a row nor a "
+            "folder; give a name such as AttentionUNetPlans"
+        )

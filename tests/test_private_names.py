@@ -29,6 +29,7 @@ _UTILITIES = "nnunetv2.utilities"
 _LABELS = f"{_UTILITIES}.label_handling.label_handling"
 _PLANS = f"{_UTILITIES}.plans_handling.plans_handler"
 _CONFIGURATION = f"{_PLANS}.ConfigurationManager"
+_SCHEDULE = "nnunetv2.training.lr_scheduler.polylr.PolyLRScheduler"
 _UNET = "dynamic_network_architectures.architectures.unet"
 _DECODER = "dynamic_network_architectures.building_blocks.unet_decoder.UNetDecoder"
 _PLANNING = (
@@ -50,9 +51,11 @@ OVERRIDDEN = {
     f"{_TRAINER}.on_train_start": "",
     f"{_TRAINER}.on_epoch_start": "",
     f"{_TRAINER}.on_epoch_end": "",
+    f"{_TRAINER}.on_train_epoch_start": "",
+    f"{_TRAINER}.configure_optimizers": "",
+    f"{_SCHEDULE}.step": "current_step",
     f"{_TRAINER}.do_split": "",
     f"{_TRAINER}._build_loss": "",
-    f"{_TRAINER}.on_train_epoch_start": "",
     f"{_TRAINER}.on_train_epoch_end": "train_outputs",
     f"{_TRAINER}.perform_actual_validation": "save_probabilities",
     f"{_PREDICTOR}.initialize_from_trained_model_folder": "model_training_output_dir use_folds "
@@ -98,6 +101,7 @@ OVERRIDDEN = {
 
 # What we call: the parameters that we give, among others.
 CALLED = {
+    f"{_SCHEDULE}.__init__": "optimizer initial_lr max_steps",
     f"{_TRAINER}.print_to_log_file": "args",
     f"{_TRAINER}.get_tr_and_val_datasets": "",
     f"{_PREDICTOR}.__init__": "tile_step_size use_gaussian use_mirroring "
@@ -161,6 +165,8 @@ CALLED = {
 
 # Attributes of classes, and names that are neither called nor overridden.
 PRESENT = (
+    # Its parameter has another name in the development branch: ours takes any.
+    f"{_TRAINER}.load_checkpoint",
     *(
         f"{_VARIANTS}.training_length.nnUNetTrainer_Xepochs.nnUNetTrainer_{length}"
         for length in (
@@ -217,6 +223,9 @@ WRITTEN = {
         *("self.num_val_iterations_per_epoch", "self.output_folder", "self.save_every"),
         # Wrapped for bfloat16, in steps of training and validation alike.
         "output = self.network(data)",
+        # The rates, read and set in trainers/finetuning.py.
+        *("self.enable_deep_supervision", "self.initial_lr", "self.optimizer"),
+        *("self.lr_scheduler.step(self.current_epoch)", "self.was_initialized"),
         # The log, read by nnunet/training_log.py.
         *("training_log_%d_%d_%d_%02.0d_%02.0d_%02.0d.txt", "f'Epoch {self.current_epoch}'"),
         *('f"Epoch time: ', "'Pseudo dice', [", 'f"predicting {k}"', '"Training done."'),
@@ -266,6 +275,8 @@ WRITTEN = {
         "order=order_z, mode='nearest'",
     ),
     _CONFIGURATION: ("self.configuration['resampling_fn_data_kwargs']",),
+    # Ours sets the rates before and after.
+    _SCHEDULE: ("self.ctr", "self.initial_lr", "self.max_steps", "self._last_lr"),
     # Workers are started with these seeds.
     _AUGMENTER: ("self.seeds[i]", "self.num_processes"),
     "torch._dynamo.OptimizedModule": ("_orig_mod",),

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 HELP = (
     "the paper's experiments on your data: capacity (plain, wide and attention U-Net), "
-    "training-size (trained on four fifths and on one fifth of the cases) and transfer (from one "
-    "data set to another), each with a table as in the paper; run again, it continues "
-    "where it stopped"
+    "training-size (trained on four fifths and on one fifth of the cases), transfer (from one data "
+    "set to another); and finetune (few cases, from a network that has learnt the labels merged). "
+    "Each ends in a table as in the paper; run again, it continues where it stopped"
 )
 # Here and not with the experiments: building the parser must not import what they need.
-NAMES = ("capacity", "training-size", "transfer")
+NAMES = ("capacity", "training-size", "transfer", "finetune")
 _FILE_WIDTH = 160
 
 
@@ -52,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trainers(
         parser,
         "the first is the baseline of all tests (default: nnUNetTrainer AttentionUNetTrainer, "
-        "and for capacity WideUNetTrainer between them); TRAINER__PLANS names the plans too",
+        "for capacity WideUNetTrainer between them, for finetune nnUNetTrainer and those that "
+        "fine-tune); TRAINER__PLANS names the plans too",
     )
     add_folds(
         parser,
@@ -67,7 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--derived-id", type=not_negative, metavar="ID",
         help="training-size: number of the data set that gets the two splits and links to the "
-        "original's data (default: the first free one from 900 on)",
+        "original's data; finetune: of the first of its two data sets (default: the first free one "
+        "from 900 on)",
     )  # fmt: skip
     add_groups_of_splits(parser)
     add_repeats(parser)

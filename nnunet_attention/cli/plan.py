@@ -12,8 +12,10 @@ from nnunet_attention.nnunet.planners import DEFAULT_PLANNER, OWN_PLANNER_NAMES
 
 HELP = (
     "plan data sets for the attention U-Net, its gates counted in the memory estimate; or give "
-    "existing plans gates, all else unchanged (--from)"
+    "existing plans gates, all else unchanged (--from); or plan as pretrained weights were (--like)"
 )
+# Here and not with the trainers: building the parser must not import what they need.
+GATED_FINETUNE_TRAINER = "AttentionUNetFinetuneTrainer"
 GATE_START_NAMES = ("identity", "open", "he")
 
 
@@ -36,6 +38,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="source",
         help="convert these plans instead, for a like-for-like comparison: patch, batch and "
         "preprocessed data stay, the networks get gates. Written as Attention_PLANS",
+    )
+    parser.add_argument(
+        "--like",
+        type=Path,
+        metavar="CHECKPOINT_OR_MODEL_FOLDER",
+        help="plan for trainings that start from these weights, of nnssl or nnU-Net: spacing, "
+        "normalisation, network and patch are theirs. Written as AttentionPretrainedPlans",
+    )
+    parser.add_argument(
+        "--spacing",
+        nargs="+",
+        metavar="MM",
+        help="with --like: pretrained, dataset, or Z Y X in the order of the plans' axes (default: "
+        "pretrained)",
+    )
+    parser.add_argument(
+        "--patch",
+        nargs="+",
+        type=positive,
+        metavar="VOXELS",
+        help="with --like: Z Y X, such as for a smaller GPU (default: that of the weights)",
     )
     parser.add_argument(
         "-c",
@@ -87,6 +110,12 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_attention.nnunet.datasets import dataset_name
     from nnunet_attention.plans import plan_or_convert
 
+    if arguments.like is not None:
+        return _plan_like(arguments)
+    refuse_ignored(
+        {"--spacing": arguments.spacing, "--patch": arguments.patch},
+        "without --like, the weights that they are for; give it, or leave them out",
+    )
     if arguments.source and (arguments.planner or arguments.gpu_memory_target):
         raise CommandError(
             "--from keeps the patch and batch of the existing plans: leave out -pl and "
@@ -113,7 +142,63 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_costs_and_commands(path: Path, requested: list[str] | None) -> None:
+def _plan_like(arguments: argparse.Namespace) -> int:
+    """Plan each data set as the weights were; print what fits, the costs, and what comes next."""
+    from nnunet_attention.cli.upgrade import print_parts
+    from nnunet_attention.nnunet.datasets import dataset_name
+    from nnunet_attention.nnunet.pretraining import citation_lines
+    from nnunet_attention.plans import plan_like
+    from nnunet_attention.weights import read_source
+
+    refuse_ignored(
+        {
+            "--from": arguments.source,
+            "-pl": arguments.planner,
+            "-gpu_memory_target": arguments.gpu_memory_target,
+            "-c": arguments.configurations,
+            "--output_transform": arguments.output_transform,
+        },
+        "with --like, as the weights decide on network, patch and configuration (--patch gives "
+        "another patch), and gates with an output transform cannot start from them; leave it out",
+    )
+    source = read_source(arguments.like)
+    for dataset in [dataset_name(given) for given in arguments.datasets]:
+        planned = plan_like(
+            dataset,
+            source,
+            spacing=_spacing(arguments.spacing),
+            patch_size=arguments.patch,
+            plans_name=arguments.plans_name,
+            num_processes=arguments.np or 8,
+            gate_full_resolution=arguments.gate_full_resolution,
+            gate_start=arguments.gate_start,
+        )
+        print(f"plans: {planned.path}")
+        for note in planned.notes:
+            print(note, file=sys.stderr)
+        print_parts(planned.adaptation)
+        _print_costs_and_commands(planned.path, None, GATED_FINETUNE_TRAINER)
+    for line in citation_lines(source.citations):
+        print(line)
+    return 0
+
+
+def _spacing(given: list[str] | None) -> str | list[float]:
+    if given is None:
+        return "pretrained"
+    if given in (["pretrained"], ["dataset"]):
+        return given[0]
+    try:
+        return [float(text) for text in given]
+    except ValueError as error:
+        raise CommandError(
+            f"--spacing {' '.join(given)}: give pretrained, dataset, or mm for each axis"
+        ) from error
+
+
+def _print_costs_and_commands(
+    path: Path, requested: list[str] | None, trainer: str | None = None
+) -> None:
     from nnunet_attention.cli.describe import print_costs
     from nnunet_attention.cost import costs_of_plans
     from nnunet_attention.nnunet.plans import read_plans
@@ -131,7 +216,7 @@ def _print_costs_and_commands(path: Path, requested: list[str] | None) -> None:
     if commands.preprocessed:
         print(f"# preprocessed already: {', '.join(commands.preprocessed)}")
     for command in commands.trainings:
-        print(shlex.join(command))
+        print(shlex.join([*command, *(["-tr", trainer] if trainer else [])]))
 
 
 def _positive(text: str) -> float:

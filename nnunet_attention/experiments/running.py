@@ -24,10 +24,12 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation import DEFAULT_POLICY
 from nnunet_attention.experiments.capacity import capacity
 from nnunet_attention.experiments.collecting import collect, paper_table
+from nnunet_attention.experiments.finetune import finetune
 from nnunet_attention.experiments.paper_table import PaperTable, write_paper_table
 from nnunet_attention.experiments.stages import (
     CAPACITY,
     EXPERIMENTS,
+    FINETUNE,
     TRAINING_SIZE,
     TRANSFER,
     Action,
@@ -105,7 +107,7 @@ def run(
     on. A stage that fails ends the experiment, after its other folds have finished.
 
     Args:
-        name: One of `EXPERIMENTS`: capacity, training-size or transfer.
+        name: One of `EXPERIMENTS`: capacity, training-size, transfer or finetune.
         plan: Data sets, one configuration, models, the baseline first, folds, repeats, and how
             they are run. Training size takes one fold, transfer two data sets. Groups are those
             of the data sets that are divided into folds: of transfer's second one.
@@ -191,7 +193,7 @@ def lay_out(
         plan: As for `run`.
         folders: nnU-Net's folders.
         root: The experiment's folder.
-        derived_number: As for `run`; only for training size.
+        derived_number: As for `run`; only for training size and fine-tuning.
 
     Returns:
         The experiment.
@@ -199,9 +201,10 @@ def lay_out(
     Raises:
         CommandError: If there is no such experiment, or it cannot be run with this plan.
     """
-    if derived_number is not None and name != TRAINING_SIZE:
+    if derived_number is not None and name not in (TRAINING_SIZE, FINETUNE):
         raise CommandError(
-            f"--derived-id would be ignored by {name}: it is of training-size; leave it out"
+            f"--derived-id would be ignored by {name}: it is of training-size and finetune; leave "
+            "it out"
         )
     if name == CAPACITY:
         return capacity(plan)
@@ -209,6 +212,8 @@ def lay_out(
         return training_size(plan, folders, derived_number)
     if name == TRANSFER:
         return transfer(plan, folders, root)
+    if name == FINETUNE:
+        return finetune(plan, folders, root, derived_number)
     raise CommandError(f"{name} is not an experiment; choose from {', '.join(EXPERIMENTS)}")
 
 

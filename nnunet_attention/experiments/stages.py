@@ -20,13 +20,23 @@ if TYPE_CHECKING:
     from nnunet_attention.experiments.paper_table import Layout
 
 CAPACITY, TRAINING_SIZE, TRANSFER = "capacity", "training-size", "transfer"
-EXPERIMENTS = (CAPACITY, TRAINING_SIZE, TRANSFER)
+FINETUNE = "finetune"
+EXPERIMENTS = (CAPACITY, TRAINING_SIZE, TRANSFER, FINETUNE)
 DEFAULT_TRAINERS = {
     CAPACITY: ("nnUNetTrainer", "WideUNetTrainer", "AttentionUNetTrainer"),
     TRAINING_SIZE: ("nnUNetTrainer", "AttentionUNetTrainer"),
     TRANSFER: ("nnUNetTrainer", "AttentionUNetTrainer"),
+    FINETUNE: (
+        "nnUNetTrainer",
+        "PlainUNetFinetuneTrainer",
+        "AttentionUNetFinetuneTrainer",
+        "AttentionUNetFinetuneTrainer_decoderFirst",
+    ),
 }
 _TITLES = {
+    "AttentionUNetFinetuneTrainer_decoderFirst": "Attention U-Net, fine-tuned, gates first",
+    "AttentionUNetFinetuneTrainer": "Attention U-Net, fine-tuned",
+    "PlainUNetFinetuneTrainer": "U-Net, fine-tuned",
     "AttentionUNetTrainer": "Attention U-Net",
     "WideUNetTrainer": "U-Net (wide)",
     "nnUNetTrainer": "U-Net",

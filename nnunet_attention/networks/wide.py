@@ -28,6 +28,11 @@ GATE_OPTIONS = ("gate_full_resolution", "output_transform", "gate_start")
 WIDE_TOLERANCE = 0.01
 
 
+def plain_class_path(attention_path: str) -> str:
+    """Return the import path of the network to which a gated one adds its gates."""
+    return _PLAIN_PATH_OF[attention_path]
+
+
 def build_plain_network(
     configuration: ConfigurationManager,
     num_input_channels: int,
@@ -58,7 +63,7 @@ def build_plain_network(
     if features_per_stage is not None:
         arguments["features_per_stage"] = list(features_per_stage)
     return build_named_network(
-        _PLAIN_PATH_OF[attention_class_path(configuration.network_arch_class_name)],
+        plain_class_path(attention_class_path(configuration.network_arch_class_name)),
         arguments,
         configuration.network_arch_init_kwargs_req_import,
         num_input_channels,

@@ -3,6 +3,7 @@
 from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
 from nnunet_attention.weights.function_preserving import start_from_plain
 from nnunet_attention.weights.model_folder import UpgradedModelFolder, upgrade_model_folder
+from nnunet_attention.weights.source import PretrainedSource, read_source
 from nnunet_attention.weights.upgrade import (
     UpgradedCheckpoint,
     plans_with_full_resolution_gate,
@@ -11,10 +12,12 @@ from nnunet_attention.weights.upgrade import (
 )
 
 __all__ = [
+    "PretrainedSource",
     "UpgradedCheckpoint",
     "UpgradedModelFolder",
     "load_checkpoint",
     "plans_with_full_resolution_gate",
+    "read_source",
     "save_checkpoint",
     "start_from_plain",
     "upgrade_checkpoint",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import written_beside
+from nnunet_attention.nnunet.pretraining import ADAPTATION_PLAN
 
 # In spite of weights_only=True a crafted file executes code up to 2.5.1 (CVE-2025-32434), and
 # writes where it should not in memory up to 2.9 (CVE-2026-24747).
@@ -62,6 +63,19 @@ def load_checkpoint(path: str | Path) -> dict:
             these entries.
     """
     path = Path(path)
+    checkpoint = load_safely(path)
+    check_entries(path, checkpoint)
+    return checkpoint
+
+
+def load_safely(path: Path) -> dict:
+    """Load what `torch.save` has written onto the CPU, a dictionary; nothing in it is executed.
+
+    Only tensors, plain Python values and numpy numbers are accepted.
+
+    Raises:
+        CommandError: if the file is not there, is truncated or holds anything else.
+    """
     if not path.is_file():
         remedy = "it is a folder" if path.is_dir() else "there is no such file"
         raise CommandError(f"cannot load the checkpoint {path}: {remedy}")
@@ -78,7 +92,11 @@ def load_checkpoint(path: str | Path) -> dict:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any way
         raise CommandError(_why_not_loaded(path, error)) from error
-    _check_entries(path, checkpoint)
+    if not isinstance(checkpoint, dict):
+        raise CommandError(
+            f"{path} is not a checkpoint of nnU-Net: it holds a {type(checkpoint).__name__}, "
+            f"not a dictionary with network_weights, trainer_name and init_args"
+        )
     return checkpoint
 
 
@@ -161,21 +179,36 @@ def _first_line(error: Exception) -> str:
     return reason.partition("\n")[0] or type(error).__name__
 
 
-def _check_entries(path: Path, checkpoint: object) -> None:
-    if not isinstance(checkpoint, dict):
+def check_entries(path: Path, checkpoint: Mapping) -> None:
+    """Check that a checkpoint has what `load_checkpoint` promises.
+
+    Raises:
+        CommandError: naming the first entry that is missing or of another type.
+    """
+    if ADAPTATION_PLAN in checkpoint:
         raise CommandError(
-            f"{path} is not a checkpoint of nnU-Net: it holds a {type(checkpoint).__name__}, "
-            f"not a dictionary with network_weights, trainer_name and init_args"
+            f"{path} is a checkpoint of nnssl, which has learnt no segmentation; fit it to plans "
+            f"with nnunet-attention upgrade -d, or plan with it: nnunet-attention plan --like"
         )
     _require(path, "", checkpoint, ("network_weights", "trainer_name", "init_args"))
     init_arguments = checkpoint["init_args"]
-    weights = checkpoint["network_weights"]
-    _check_type(path, "network_weights", weights, dict)
+    _check_type(path, "network_weights", checkpoint["network_weights"], dict)
     _check_type(path, "trainer_name", checkpoint["trainer_name"], str)
     _check_type(path, "init_args", init_arguments, dict)
     _require(path, "init_args.", init_arguments, _INIT_ARGUMENTS)
     for name, kind in _INIT_ARGUMENTS.items():
         _check_type(path, f"init_args.{name}", init_arguments[name], kind)
+    check_weights(path, checkpoint["network_weights"])
+
+
+def check_weights(path: Path, weights: object) -> None:
+    """Check that the weights of a checkpoint are tensors by name.
+
+    Raises:
+        CommandError: if they are not, or there are none.
+    """
+    _check_type(path, "network_weights", weights, dict)
+    assert isinstance(weights, dict)
     if not weights:
         raise CommandError(f"{path} is not a checkpoint of nnU-Net: network_weights is empty")
     for name, value in weights.items():

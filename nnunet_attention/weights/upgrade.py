@@ -31,7 +31,7 @@ TRAINER_NAME = "AttentionUNetTrainer"
 # Of the largest logit. Only a guard: gates that start with 0.5 leave no difference at all, except
 # where the linear upsampling of 0.5 rounds.
 TOLERANCE = 1e-4
-_SEED = 0
+SEED = 0
 
 _logger = logging.getLogger(__name__)
 
@@ -79,11 +79,11 @@ def upgrade_checkpoint(
     dtypes = {value.dtype for value in weights.values() if value.is_floating_point()}
     dtype = functools.reduce(torch.promote_types, dtypes or {torch.float32})
 
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         # torch.manual_seed would seed the GPUs too, which are not put back.
-        torch.random.default_generator.manual_seed(_SEED)
+        torch.random.default_generator.manual_seed(SEED)
         build = functools.partial(build_from_plans, plans, configuration_name, dataset_json)
-        plain = build(functools.partial(_build_plain, checkpoint["trainer_name"]))
+        plain = build(functools.partial(build_as_trained, checkpoint["trainer_name"]))
         plain = plain.eval().to(dtype)
         attention = build(
             functools.partial(_build_attention, gate_full_resolution=gate_full_resolution)
@@ -97,7 +97,7 @@ def upgrade_checkpoint(
                 f"the trainer {checkpoint['trainer_name']} builds another network than the plans "
                 f"name, which cannot be upgraded: {error}"
             ) from error
-        difference = _difference(plain, attention)
+        difference = difference_of_logits(plain, attention)
 
     upgraded = dict(checkpoint)
     upgraded["network_weights"] = attention.to(dtype).state_dict()
@@ -121,11 +121,7 @@ def upgrade_checkpoint_file(
             `upgrade_checkpoint` do. Nothing is written then.
     """
     target = Path(target)
-    if target.exists():
-        raise CommandError(f"{target} exists already; choose another name for -o, or remove it")
-    require_writable(target.parent, "-o")
-    if not target.parent.is_dir():
-        raise CommandError(f"cannot write {target}: create the folder {target.parent} first")
+    check_free(target)
     checkpoint = load_checkpoint(source)
     try:
         upgraded = upgrade_checkpoint(checkpoint, gate_full_resolution=gate_full_resolution)
@@ -133,6 +129,19 @@ def upgrade_checkpoint_file(
         raise CommandError(f"cannot upgrade {source}: {error}") from error
     save_checkpoint(upgraded.checkpoint, target)
     return upgraded
+
+
+def check_free(target: Path) -> None:
+    """Refuse to write a checkpoint where there is one, or where none can be written.
+
+    Raises:
+        CommandError: with the remedy.
+    """
+    if target.exists():
+        raise CommandError(f"{target} exists already; choose another name for -o, or remove it")
+    require_writable(target.parent, "-o")
+    if not target.parent.is_dir():
+        raise CommandError(f"cannot write {target}: create the folder {target.parent} first")
 
 
 def plans_with_full_resolution_gate(plans: dict, configuration_name: str) -> dict:
@@ -145,7 +154,7 @@ def plans_with_full_resolution_gate(plans: dict, configuration_name: str) -> dic
     Raises:
         CommandError: see `check_plans`.
     """
-    with _quiet():
+    with quiet():
         check_plans(plans, configuration_name)
         # Resolves inheritance and the names of old plans.
         architecture = deepcopy(
@@ -169,15 +178,19 @@ def _plain_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Hold back what nnU-Net prints and warns about while it looks for classes."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def _build_plain(trainer_name: str, manager, configuration, inputs: int, outputs: int):
-    """Build the network as the checkpoint's trainer does, which need not be what the plans name."""
+def build_as_trained(trainer_name: str, manager, configuration, inputs: int, outputs: int):
+    """Build the network as the checkpoint's trainer does, which need not be what the plans name.
+
+    Raises:
+        UnsupportedNetworkError: if there is no attention U-Net for the plans' network.
+    """
     # Raises where the network is not one of those that have a gated counterpart.
     attention_class_path(configuration.network_arch_class_name)
     trainer: type[nnUNetTrainer]
@@ -212,10 +225,13 @@ def _load(plain: nn.Module, weights: Mapping[str, Tensor], configuration_name: s
     )
 
 
-def _difference(plain: nn.Module, attention: nn.Module) -> float:
+def difference_of_logits(plain: nn.Module, attention: nn.Module) -> float:
     """Return the largest difference of the two networks' logits on a small input.
 
     Leaves both networks in single precision or better.
+
+    Raises:
+        CommandError: if it is more than rounding, or the logits are of other shapes.
     """
     encoder: Any = attention.encoder  # nnU-Net's networks have no types
     size = [2 * math.prod(steps) for steps in zip(*encoder.strides, strict=True)]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from fingerprinted_dataset import DATASET_JSON, NAME, write_fingerprinted_dataset
+from nnssl_checkpoints import save_nnssl
 
 from nnunet_attention.cli import main, plan
 from nnunet_attention.networks.gate_start import GATE_STARTS
@@ -185,3 +186,43 @@ def test_preprocessed_data_on_a_read_only_disk_are_one_line(
     assert "the file system is read-only" in output.err
     assert output.err.count("\n") == 1
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_data_set_is_planned_like_pretrained_weights(folder, tmp_path, capsys):
+    path = save_nnssl(tmp_path / "mae.pth")
+    command = ["plan", "-d", "901", "--like", str(path), "--spacing", "2", "2", "2"]
+    assert main([*command, "--patch", "8", "16", "16"]) == 0
+    configuration = plans_in(folder, "AttentionPretrainedPlans")["configurations"]["3d_fullres"]
+    assert configuration["spacing"] == [2, 2, 2]
+    assert configuration["patch_size"] == [8, 16, 16]
+    output = capsys.readouterr().out
+    assert output.startswith(f"plans: {folder / 'AttentionPretrainedPlans.json'}")
+    assert "100.0% of the encoder's numbers come from the source" in output
+    assert "VRAM (GB)" in output
+    assert (
+        "nnUNetv2_preprocess -d 901 -plans_name AttentionPretrainedPlans -c 3d_fullres\n"
+        "nnUNetv2_train 901 3d_fullres 0 -p AttentionPretrainedPlans "
+        "-tr AttentionUNetFinetuneTrainer\n"
+    ) in output
+    assert "Isensee et al. (2024)" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--spacing", "dataset"], "--spacing would be ignored without --like"),
+        (["--like", "MAE", "--spacing", "fine"], "--spacing fine: give pretrained, dataset"),
+        (["--like", "MAE", "-pl", OWN_PLANNER_NAMES[0]], "-pl would be ignored with --like"),
+        (["--like", "absent.pth"], "absent.pth: there is no such file"),
+    ],
+)
+def test_what_does_not_go_with_pretrained_weights_is_told_in_one_line(
+    folder, tmp_path, capsys, options, told
+):
+    path = save_nnssl(tmp_path / "mae.pth")
+    options = [str(path) if option == "MAE" else option for option in options]
+    assert main(["plan", "-d", "901", *options]) != 0
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.strip().splitlines()) == 1
+    assert not list(folder.glob("*Plans.json"))

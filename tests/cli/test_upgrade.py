@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from nnssl_checkpoints import plans_like_source, save_nnssl
 from plain_checkpoints import DATASET_JSON, plain_checkpoint
 
 from nnunet_attention.cli import main
@@ -120,3 +121,59 @@ def test_a_target_that_cannot_be_written_is_named_before_loading(
     assert main(["upgrade", str(given), "-o", str(tmp_path / "file" / "new")]) == 1
     assert "there is a file of this name" in (said := capsys.readouterr().err)
     assert said.count("\n") == 1
+
+
+@pytest.fixture
+def planned(tmp_path, minimal_plans, monkeypatch) -> Path:
+    """A data set's folder in nnUNet_preprocessed, with plans like the source's."""
+    folder = tmp_path / "preprocessed" / "Dataset900_Minimal"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("nnUNet_preprocessed", str(folder.parent))
+    monkeypatch.setenv("nnUNet_raw", str(folder.parent))
+    (folder / "LikePlans.json").write_text(json.dumps(plans_like_source(minimal_plans)))
+    (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
+    return folder
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_pretrained_encoder_is_fitted_to_plans_and_every_tensor_named(
+    planned, tmp_path, capsys, plain
+):
+    source, target = save_nnssl(tmp_path / "mae.pth"), tmp_path / "start.pth"
+    command = ["upgrade", str(source), "-o", str(target), "-d", "900", "-p", "LikePlans"]
+    assert main([*command, *(["--plain"] if plain else []), "--least", ".9"]) == 0
+    weights = load_checkpoint(target)["network_weights"]
+    assert any(name.startswith("decoder.gates.") for name in weights) != plain
+    told = capsys.readouterr().out
+    for name in ("encoder.stem.convs.0.conv.weight", "decoder.transpconvs.1.bias"):
+        assert name in told
+    assert "1 image channel repeated to 2" in told
+    assert "100.0% of the encoder's numbers come from the source" in told
+    trainer = "PlainUNetFinetuneTrainer" if plain else "AttentionUNetFinetuneTrainer"
+    assert f"-tr {trainer} -pretrained_weights" in told
+    assert "Isensee et al. (2024)" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--plain"], "--plain would be ignored without -d"),
+        (["--least", ".5", "-c", "2d"], "-c, --least would be ignored without -d"),
+        (
+            ["-d", "900", "--gate_full_resolution"],
+            "--gate_full_resolution would be ignored with -d",
+        ),
+        (["-d", "900", "-p", "Absent"], "Absent.json: there is no such file"),
+        (["-d", "900", "-p", "LikePlans", "-c", "2d"], "-c 2d: the plans"),
+        ([], "checkpoint of nnssl, which has learnt no segmentation"),
+    ],
+)
+def test_what_cannot_be_done_with_a_pretrained_encoder_is_told_in_one_line(
+    planned, tmp_path, capsys, options, told
+):
+    source, target = save_nnssl(tmp_path / "mae.pth"), tmp_path / "start.pth"
+    assert main(["upgrade", str(source), "-o", str(target), *options]) != 0
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.strip().splitlines()) == 1
+    assert not target.exists()

@@ -110,7 +110,10 @@ class CheckpointDamage(JsonDamage):
 
     def _change_entries(self, checkpoint: dict) -> str:
         chance = self.chance
-        place = chance.choice((checkpoint, checkpoint["init_args"]))
+        places = [checkpoint, checkpoint["init_args"]]
+        # nnssl's, with all that is in it.
+        places += _dictionaries(checkpoint.get("nnssl_adaptation_plan", {}))
+        place = chance.choice(places)
         key = chance.choice(list(place))
         way = chance.choice(("lost", "odd", "hostile"))
         if way == "lost":
@@ -154,6 +157,13 @@ class HostileObject:
 
     def __reduce__(self):
         return _global(self.module, self.name), self.arguments
+
+
+def _dictionaries(content: dict) -> list[dict]:
+    """A dictionary that is not empty, and those in it."""
+    if not isinstance(content, dict) or not content:
+        return []
+    return [content, *(found for value in content.values() for found in _dictionaries(value))]
 
 
 def _global(module: str, name: str):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import SimpleITK
+from nnssl_checkpoints import nnssl_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from plain_checkpoints import DATASET_JSON, plain_checkpoint, plans_of
 from pointwise_network import pointwise_plans
@@ -84,6 +85,8 @@ class Example:
         }
         for ending in READERS:
             self._write_dataset(ending)
+        self._pretrained = self.set_up / "pretrained.pth"
+        self._write_pretrained()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -117,6 +120,12 @@ class Example:
         upgrade = ("upgrade", str(plain), "-o", str(self.out / "upgraded"))
         one = plain / "fold_0" / "checkpoint_final.pth"
         upgrade_one = ("upgrade", str(one), "-o", str(self.out / "upgraded.pth"))
+        # Fitted to plans of the same data set.
+        fit = ("-d", self._datasets[".nii.gz"], "-c", CONFIGURATION)
+        fit_one, fit_pretrained = (
+            ("upgrade", str(file), "-o", str(self.out / "start.pth"), *fit)
+            for file in (one, self._pretrained)
+        )
         maps, leaderboard = self._maps(".nii.gz"), self._leaderboard(".nii.gz")
         predict = self._predict(".nii.gz", plain)
         evaluate = self._evaluate(".nii.gz")
@@ -125,7 +134,7 @@ class Example:
         crossval = ("crossval", "-d", self._datasets[".nii.gz"], "-c", CONFIGURATION, *trainers)
         crossval += ("-device", "cpu", "--dry-run", "-o", str(self.out / "crossval"))
         for kind, file, commands in (
-            ("plans", preprocessed / "nnUNetPlans.json", (describe, crossval)),
+            ("plans", preprocessed / "nnUNetPlans.json", (describe, crossval, fit_one)),
             ("plans", plain / "plans.json", (upgrade, predict, leaderboard)),
             ("plans", attention / "plans.json", (maps, leaderboard, with_plans)),
             ("dataset", preprocessed / "dataset.json", (describe, crossval, evaluate)),
@@ -133,7 +142,8 @@ class Example:
             ("dataset", attention / "dataset.json", (maps, leaderboard)),
             ("summary", plain / "fold_0" / "validation" / "summary.json", (leaderboard, crossval)),
             ("splits", preprocessed / "splits_final.json", (crossval, leaderboard)),
-            ("checkpoint", one, (upgrade, upgrade_one, predict, crossval)),
+            ("checkpoint", one, (upgrade, upgrade_one, predict, crossval, fit_one)),
+            ("checkpoint", self._pretrained, (fit_pretrained, upgrade_one)),
             ("checkpoint", attention / "fold_0" / "checkpoint_final.pth", (maps, crossval)),
         ):
             found += [Target(kind, file, command) for command in commands]
@@ -222,6 +232,21 @@ class Example:
             path.write_text(json.dumps(content, indent=4))
         for trainer in TRAINERS:
             self._write_model(ending, trainer, plans, description, splits)
+
+    def _write_pretrained(self) -> None:
+        """Writes a checkpoint as nnssl does, of the network of the NIfTI data set's plans."""
+        plans = _plans(".nii.gz", self._datasets[".nii.gz"])
+        architecture = plans["configurations"][CONFIGURATION]["architecture"]
+        checkpoint = plain_checkpoint(plans)
+        pretrained = nnssl_checkpoint(
+            channels=2,
+            arch_class_name="PlainConvUNet",
+            arch_kwargs=architecture["arch_kwargs"],
+            arch_kwargs_requiring_import=["conv_op", "norm_op", "nonlin"],
+        )
+        pretrained["nnssl_adaptation_plan"]["key_to_stem"] = "encoder.stages.0"
+        weights = {"network_weights": checkpoint["network_weights"]}
+        save_checkpoint({**checkpoint, **pretrained, **weights}, self._pretrained)
 
     def _write_model(self, ending, trainer, plans, description, splits) -> None:
         generator = np.random.default_rng(1)

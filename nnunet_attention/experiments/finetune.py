@@ -1,0 +1,163 @@
+"""Asks whether gates help, or cost nothing, where a training starts from pretrained weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nnunet_attention.crossval import CrossvalPlan
+from nnunet_attention.errors import CommandError
+from nnunet_attention.experiments.divided import SIZES, Divide, divide
+from nnunet_attention.experiments.paper_table import Layout
+from nnunet_attention.experiments.stages import (
+    FINETUNE,
+    Action,
+    Arm,
+    Experiment,
+    Trainings,
+    method_titles,
+    single_stage_configuration_of,
+)
+from nnunet_attention.experiments.target_plans import MovedPlans, moved_name
+from nnunet_attention.experiments.transfer import weights_of
+from nnunet_attention.files import remove
+from nnunet_attention.jobs.local import command_environment
+from nnunet_attention.jobs.process import run_command
+from nnunet_attention.nnunet.checkpoints import is_whole
+from nnunet_attention.nnunet.dataset_names import short_dataset_name
+from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.model_folders import ALL
+
+_GATED = "AttentionUNet"
+
+
+@dataclass(frozen=True)
+class Start(Action):
+    """The stage that makes the checkpoint from which networks of a kind are fine-tuned.
+
+    Attributes:
+        weights: Checkpoint of the pretraining.
+        path: Checkpoint to make.
+        target: Full name of the data set that is fine-tuned on.
+        plans: Name of its plans.
+        configuration: The configuration that is trained.
+        gated: Whether the networks have gates.
+    """
+
+    weights: Path
+    path: Path
+    target: str
+    plans: str
+    configuration: str
+    gated: bool
+
+    @property
+    def name(self) -> str:
+        return f"start {self.path.stem}"
+
+    @property
+    def command(self) -> list[str]:
+        """Our command."""
+        return [
+            *("nnunet-attention", "upgrade", str(self.weights), "-o", str(self.path)),
+            *("-d", self.target, "-p", self.plans, "-c", self.configuration),
+            *([] if self.gated else ["--plain"]),
+        ]
+
+    @property
+    def description(self) -> str:
+        return " ".join(self.command)
+
+    def is_done(self) -> bool:
+        """Tell whether the checkpoint is there, and no older than the pretraining's."""
+        return is_whole(self.path) and (
+            not self.weights.exists() or self.path.stat().st_mtime >= self.weights.stat().st_mtime
+        )
+
+    def do(self, log: Path) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        remove(self.path)
+        run_command(self.command, command_environment(), log)
+
+
+def finetune(
+    plan: CrossvalPlan, folders: Folders, root: Path, derived_number: int | None = None
+) -> Experiment:
+    """Lay out a pretraining with merged labels, and trainings of few other cases with all labels.
+
+    The first model is trained from scratch, and pretrained; the others start from its weights.
+
+    Args:
+        plan: As for `capacity`, with one data set and no folds.
+        folders: nnU-Net's folders.
+        root: The experiment's folder; it gets the checkpoints that trainings start from.
+        derived_number: Number of the first of two data sets that are made, see `divide`.
+
+    Returns:
+        The experiment.
+
+    Raises:
+        CommandError: If there are several data sets or plans, folds, or too few cases.
+    """
+    if len(plan.datasets) != 1:
+        raise CommandError(f"-d {' '.join(plan.datasets)}: finetune divides one data set; give one")
+    if plan.folds is not None:
+        raise CommandError(
+            f"-f {' '.join(plan.folds)}: finetune has folds of its own, {_numbers()} cases; leave "
+            "it out"
+        )
+    if len({plans for _, plans in plan.models}) != 1:
+        raise CommandError("-p: finetune compares trainers with the same plans; give one")
+    if len(plan.models) < 2:
+        raise CommandError("-tr: finetune needs a trainer from scratch, and one that is fine-tuned")
+    configuration = single_stage_configuration_of(plan)
+    division = divide(folders, plan.datasets[0], derived_number)
+    (scratch, plans), *tuned = plan.models
+    source, target = division.pretraining, division.target
+    folds = tuple(str(fold) for fold in range(len(SIZES)))
+    to_target = replace(plan, datasets=(target,), folds=folds, groups=None)
+    pretrained = (scratch, moved_name(plans, target))
+    weights = weights_of(folders, source, target, (scratch, plans), configuration)
+    stages: list[Trainings | Action] = [
+        Divide(folders, division),
+        Trainings("prepare", replace(to_target, folds=())),
+        MovedPlans(folders, source, target, plans, configuration),
+        Trainings(
+            f"pretrain {short_dataset_name(source)}",
+            # Once: all trainings start from the same weights.
+            replace(to_target, datasets=(source,), folds=(ALL,), models=(pretrained,), repeats=1),
+        ),
+        Trainings("scratch", replace(to_target, models=((scratch, plans),))),
+    ]
+    for gated in (False, True):
+        models = tuple(model for model in tuned if model[0].startswith(_GATED) == gated)
+        if not models:
+            continue
+        path = root / "starts" / f"{'gated' if gated else 'plain'}.pth"
+        stages += [
+            Start(weights, path, target, plans, configuration, gated),
+            Trainings(
+                f"fine-tune {path.stem}",
+                replace(to_target, models=models, pretrained_weights=path),
+            ),
+        ]
+    methods = method_titles(plan.models)
+    arms = tuple(
+        Arm(f"{target} fold {fold}", method, target, *model, (fold,))
+        for fold in folds
+        for model, method in methods.items()
+    )
+
+    def layout() -> Layout:
+        settings = {
+            f"{target} fold {fold}": f"{size}/{len(division.tested)}"
+            for fold, size in zip(folds, SIZES, strict=True)
+        }
+        title = f"Fine-tuning on {short_dataset_name(division.original)}"
+        return Layout(title, settings, next(iter(methods.values())), True)
+
+    return Experiment(FINETUNE, configuration, tuple(stages), arms, layout)
+
+
+def _numbers() -> str:
+    return f"{', '.join(map(str, SIZES[:-1]))} and {SIZES[-1]}"

@@ -1,0 +1,317 @@
+"""Knows what nnssl's checkpoints tell of a pretraining, and how plans pass it on to a training.
+
+nnssl (https://github.com/MIC-DKFZ/nnssl) puts an "adaptation plan" into its checkpoints. nnU-Net's
+development branch writes what a training needs of it into the plans, as `pretrain_info`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnunet_attention.errors import CommandError
+
+ADAPTATION_PLAN = "nnssl_adaptation_plan"
+CITATIONS = "citations"
+PRETRAIN_INFO = "pretrain_info"
+CHECKPOINT_PATH = "checkpoint_path"
+
+# Where nnU-Net's own networks have the parts that nnssl's checkpoints name; the plain U-Net has its
+# stem in the first stage.
+KEY_TO_ENCODER = "encoder.stages"
+KEY_TO_STEM = "encoder.stem"
+_STEMS = {True: KEY_TO_STEM, False: f"{KEY_TO_ENCODER}.0"}
+_FIRST = {True: KEY_TO_STEM, False: f"{KEY_TO_ENCODER}.0.0"}
+
+_UNET = "dynamic_network_architectures.architectures.unet"
+_RESIDUAL, _PLAIN = f"{_UNET}.ResidualEncoderUNet", f"{_UNET}.PlainConvUNet"
+# The preset of nnssl's architecture_registry.py; NoSkipResEncL has the same encoder.
+_PRESETS = ("ResEncL", "NoSkipResEncL")
+_STAGES = 6
+_RESENC_L: dict[str, Any] = {
+    "n_stages": _STAGES,
+    "features_per_stage": [32, 64, 128, 256, 320, 320],
+    "conv_op": "torch.nn.modules.conv.Conv3d",
+    "kernel_sizes": [[3, 3, 3]] * _STAGES,
+    "strides": [[1, 1, 1], *[[2, 2, 2]] * (_STAGES - 1)],
+    "n_blocks_per_stage": [1, 3, 4, 6, 6, 6],
+    "n_conv_per_stage_decoder": [1] * (_STAGES - 1),
+    "conv_bias": True,
+    "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+    "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+    "dropout_op": None,
+    "dropout_op_kwargs": None,
+    "nonlin": "torch.nn.LeakyReLU",
+    "nonlin_kwargs": {"inplace": True},
+}
+_IMPORTED = ["conv_op", "norm_op", "dropout_op", "nonlin"]
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Holds how the images were prepared that a network was trained on.
+
+    Attributes:
+        spacing_mm: of the voxels, in the order of the plans' axes; None where images kept theirs.
+        patch_size: that is advised for trainings that start from the weights, in voxels.
+        normalization_schemes: one for each channel.
+        use_mask_for_norm: likewise; None where it is not known.
+        batch_size: None where it is not known.
+        intensities: nnU-Net's `foreground_intensity_properties_per_channel`; None where unknown.
+    """
+
+    spacing_mm: tuple[float, ...] | None
+    patch_size: tuple[int, ...]
+    normalization_schemes: tuple[str, ...]
+    use_mask_for_norm: tuple[bool, ...] | None = None
+    batch_size: int | None = None
+    intensities: Mapping | None = None
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Holds what an adaptation plan says.
+
+    Attributes:
+        architecture: as in plans: `network_class_name`, `arch_kwargs`, `_kw_requires_import`. It
+            names what has not been checked.
+        channels: image channels that came in.
+        settings: how the images were prepared.
+        used_patch_size: of the pretraining, in voxels.
+        key_to_encoder: where the state dict has the encoder's stages.
+        key_to_stem: where it has the stem.
+        keys_to_in_proj: the names of the first convolution.
+        key_to_lpe: where it has positions that a transformer has learnt; None for other networks.
+    """
+
+    architecture: dict
+    channels: int
+    settings: SourceSettings
+    used_patch_size: tuple[int, ...]
+    key_to_encoder: str
+    key_to_stem: str
+    keys_to_in_proj: tuple[str, ...]
+    key_to_lpe: str | None
+
+
+def read_adaptation_plan(plan: object, where: str) -> Pretraining:
+    """Read nnssl's adaptation plan, an untrusted dictionary.
+
+    Args:
+        plan: `nnssl_adaptation_plan` of a checkpoint.
+        where: the checkpoint's path, for messages.
+
+    Raises:
+        CommandError: if an entry is missing or malformed, or the network is no U-Net.
+    """
+    plan = _mapping(plan, where, ADAPTATION_PLAN)
+    architecture = _architecture(_entry(plan, "architecture_plans", where), where)
+    pretrain_plan = _mapping(_entry(plan, "pretrain_plan", where), where, "pretrain_plan")
+    configurations = _mapping(
+        _entry(pretrain_plan, "configurations", where), where, "pretrain_plan.configurations"
+    )
+    if not configurations:
+        raise _malformed(where, "pretrain_plan.configurations", configurations, "one of them")
+    configuration = _mapping(
+        next(iter(configurations.values())), where, "pretrain_plan.configurations"
+    )
+    used = _sizes(_entry(configuration, "patch_size", where), where, "patch_size")
+    advised = plan.get("recommended_downstream_patchsize")
+    schemes = _listed(_entry(configuration, "normalization_schemes", where))
+    if not schemes or not all(isinstance(scheme, str) for scheme in schemes):
+        raise _malformed(where, "normalization_schemes", schemes, "the names of normalisations")
+    masks = _listed(configuration.get("use_mask_for_norm"))
+    channels = plan.get("pretrain_num_input_channels", 1)
+    if not isinstance(channels, int) or channels < 1:
+        raise _malformed(where, "pretrain_num_input_channels", channels, "a number above 0")
+    in_projections = _listed(plan.get("keys_to_in_proj")) or []
+    position = plan.get("key_to_lpe")
+    return Pretraining(
+        architecture,
+        channels,
+        SourceSettings(
+            _spacing(configuration.get("spacing"), where),
+            used if advised is None else _sizes(advised, where, "recommended_downstream_patchsize"),
+            tuple(schemes),
+            tuple(map(bool, masks)) if masks else None,
+        ),
+        used,
+        _text(_entry(plan, "key_to_encoder", where), where, "key_to_encoder"),
+        _text(_entry(plan, "key_to_stem", where), where, "key_to_stem"),
+        tuple(str(name) for name in in_projections),
+        None if position is None else str(position),
+    )
+
+
+def pretrain_info(
+    checkpoint_path: str,
+    name: str,
+    channels: int,
+    patch_size: Sequence[int],
+    citations: Sequence[Mapping],
+    *,
+    pretraining: Pretraining | None = None,
+    residual: bool = True,
+) -> dict:
+    """Return the entry of plans that names the checkpoint that trainings start from.
+
+    It is as nnU-Net's development branch writes it, so that its trainers read it too.
+
+    Args:
+        checkpoint_path: the checkpoint's.
+        name: what the pretraining is called.
+        channels: image channels that came in.
+        patch_size: advised for trainings.
+        citations: see `citation_lines`.
+        pretraining: nnssl's; None for a model of nnU-Net.
+        residual: whether nnU-Net's model is a ResidualEncoderUNet.
+    """
+    first = [f"{_FIRST[residual]}.convs.0.{name}" for name in ("conv", "all_modules.0")]
+    return {
+        CHECKPOINT_PATH: checkpoint_path,
+        "checkpoint_name": name,
+        "key_to_encoder": pretraining.key_to_encoder if pretraining else KEY_TO_ENCODER,
+        "key_to_stem": pretraining.key_to_stem if pretraining else _STEMS[residual],
+        "keys_to_in_proj": list(pretraining.keys_to_in_proj if pretraining else first),
+        "key_to_lpe": pretraining.key_to_lpe if pretraining else None,
+        "pt_num_in_channels": channels,
+        "pt_used_patchsize": list(pretraining.used_patch_size if pretraining else patch_size),
+        "pt_recommended_downstream_patchsize": list(patch_size),
+        CITATIONS: list(citations),
+    }
+
+
+def plain_citations(citations: object) -> list[dict]:
+    """Return those of a checkpoint's citations that can be written into plans.
+
+    Args:
+        citations: the checkpoint's entry of that name, whatever it holds.
+    """
+    found = []
+    for citation in citations if isinstance(citations, (list, tuple)) else ():
+        try:
+            plain = json.loads(json.dumps(citation))
+        except (TypeError, ValueError):
+            continue
+        if isinstance(plain, dict):
+            found.append(plain)
+    return found
+
+
+def citation_lines(citations: object) -> list[str]:
+    """Return lines for people on what is to be cited; none where nothing is.
+
+    Args:
+        citations: dictionaries with `type` and `name` of what was used, and its papers in
+            `apa_citations` or `bibtex_citations`.
+    """
+    lines = []
+    for citation in plain_citations(citations):
+        papers = citation.get("apa_citations") or citation.get("bibtex_citations") or []
+        used = f"{citation.get('type', 'used')}: {citation.get('name', 'unnamed')}"
+        lines.append(used)
+        lines += [f"  {paper}" for paper in ([papers] if isinstance(papers, str) else papers)]
+    if lines:
+        lines.insert(0, "Please cite what the pretrained weights come from:")
+    return lines
+
+
+def _architecture(plans: object, where: str) -> dict:
+    plans = _mapping(plans, where, "architecture_plans")
+    name = _text(_entry(plans, "arch_class_name", where), where, "arch_class_name")
+    if name in _PRESETS:
+        return {
+            "network_class_name": _RESIDUAL,
+            "arch_kwargs": json.loads(json.dumps(_RESENC_L)),
+            "_kw_requires_import": list(_IMPORTED),
+        }
+    if name.startswith(("Primus", "SwinUNETR")):
+        raise CommandError(
+            f"{where} holds a transformer, {name}; attention gates stand on the skip connections "
+            f"of U-Nets: take a checkpoint of a ResidualEncoderUNet, such as OpenMind's ResEncL"
+        )
+    known = {path.rpartition(".")[2]: path for path in (_RESIDUAL, _PLAIN)}
+    arguments = plans.get("arch_kwargs")
+    if arguments is None:
+        raise CommandError(
+            f"{where} holds a network {name} and does not say how it is built; known are "
+            f"{', '.join((*_PRESETS, *known))}, the last two with arch_kwargs"
+        )
+    imported = _listed(plans.get("arch_kwargs_requiring_import")) or []
+    if not all(isinstance(argument, str) for argument in imported):
+        raise _malformed(where, "arch_kwargs_requiring_import", imported, "names of arguments")
+    return {
+        "network_class_name": known.get(name, name),
+        "arch_kwargs": _plain(_mapping(arguments, where, "arch_kwargs")),
+        "_kw_requires_import": list(imported),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into lists and numbers of arrays into Python's, as JSON has them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _listed(value: object) -> list | None:
+    value = _plain(value)
+    return value if isinstance(value, list) else None
+
+
+def _entry(content: Mapping, name: str, where: str) -> object:
+    if name not in content:
+        raise CommandError(
+            f"{where}: the adaptation plan lacks {name}; expected the plan that nnssl writes into "
+            f"its checkpoints"
+        )
+    return content[name]
+
+
+def _mapping(value: object, where: str, name: str) -> Mapping:
+    if not isinstance(value, Mapping):
+        raise _malformed(where, name, value, "a dictionary")
+    return value
+
+
+def _text(value: object, where: str, name: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise _malformed(where, name, value, "a name")
+    return value
+
+
+def _sizes(value: object, where: str, name: str) -> tuple[int, ...]:
+    sizes = _listed(value)
+    if (
+        sizes is None
+        or len(sizes) not in (2, 3)
+        or not all(
+            isinstance(size, (int, float)) and size >= 1 and float(size).is_integer()
+            for size in sizes
+        )
+    ):
+        raise _malformed(where, name, value, "2 or 3 whole numbers above 0")
+    return tuple(int(size) for size in sizes)
+
+
+def _spacing(value: object, where: str) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    spacing = _listed(value)
+    if (
+        spacing is None
+        or len(spacing) not in (2, 3)
+        or not all(isinstance(step, (int, float)) and 0 < step < float("inf") for step in spacing)
+    ):
+        raise _malformed(where, "spacing", value, "a positive number for each axis")
+    return tuple(float(step) for step in spacing)
+
+
+def _malformed(where: str, name: str, value: object, wanted: str) -> CommandError:
+    return CommandError(
+        f"{where}: the adaptation plan has {str(value)[:80]} for {name}; expected {wanted}"
+    )

@@ -1,0 +1,419 @@
+"""Fits the weights of one network to another, tensor by tensor, and says what became of each.
+
+A tensor is taken as it is where name and shape agree. It is adapted where a rule keeps what its
+layer answers:
+
+- A kernel of 1 in place of a longer one gets its sum along that axis: what the layer does to an
+  image that is constant along it (borders aside, where nnU-Net pads with zeros).
+- A longer kernel gets zeros around the one that is there.
+- More image channels repeat those that are there, each divided by how often it is repeated: the
+  answer to repeated images stays. Fewer channels are sums: the answer to repeated images stays too.
+- Channels for the segmentations of a cascade's first stage begin with 0.
+
+All else starts as new, a layer as a whole: norm and bias of a convolution that is new are new.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.networks import AttentionDecoder
+from nnunet_attention.networks.gate_start import IDENTITY_COEFFICIENT
+from nnunet_attention.weights.function_preserving import start_from_plain
+from nnunet_attention.weights.source import NNSSL, PretrainedSource
+
+TAKEN, ADAPTED, NEW, LEFT = "taken", "adapted", "new", "left away"
+_ENCODER, _DECODER, _GATES = "encoder.", "decoder.", "decoder.gates."
+_HEADS = "decoder.seg_layers."
+_PARTS_OF_LAYER = re.compile(r"^(.*)\.(?:conv|norm)\.[a-z_]+$")
+_STAGE_OF_DECODER = re.compile(r"^decoder\.(stages|transpconvs|seg_layers)\.(\d+)\.(.*)$")
+
+
+@dataclass(frozen=True)
+class TensorOutcome:
+    """Tells what became of a tensor.
+
+    Attributes:
+        name: in the network, or of those left away, in the source.
+        shape: likewise.
+        outcome: `TAKEN`, `ADAPTED`, `NEW` or `LEFT`.
+        reason: why, where it was not simply taken; a phrase.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    outcome: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Holds the weights that fit a network, and what became of each tensor.
+
+    Attributes:
+        weights: by the names of the network's tensors, each tensor once, in the source's dtype.
+        outcomes: of every tensor of the network, then of those of the source that are left away.
+        notes: sentences on what differs between the networks without showing in a tensor.
+    """
+
+    weights: dict[str, Tensor]
+    outcomes: tuple[TensorOutcome, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def encoder_share(self) -> float:
+        """The share of the encoder's numbers that come from the source, 0 to 1."""
+        sizes = {True: 0, False: 0}
+        for outcome in self.outcomes:
+            if outcome.name.startswith(_ENCODER) and outcome.outcome != LEFT:
+                sizes[outcome.outcome in (TAKEN, ADAPTED)] += math.prod(outcome.shape)
+        return sizes[True] / max(sum(sizes.values()), 1)
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether every tensor of source and network is in its place, gates aside."""
+        return all(
+            outcome.outcome == TAKEN
+            for outcome in self.outcomes
+            if not outcome.name.startswith(_GATES)
+        )
+
+
+def adapt(
+    source: PretrainedSource, network: nn.Module, image_channels: int, *, heads: bool = True
+) -> Adaptation:
+    """Find out what of the source's weights a network can start with.
+
+    Args:
+        source: the weights.
+        network: plain or gated; only names and shapes are looked at, so that it may be on the meta
+            device.
+        image_channels: the network's; what comes in beyond them are a cascade's segmentations.
+        heads: False leaves the layers that make the logits as they are, as nnU-Net does.
+
+    Raises:
+        CommandError: if one of them is 2-D and the other 3-D, or weights are not finite.
+    """
+    encoder: Any = network.encoder
+    first_name = f"{_ENCODER}{next(iter(dict(encoder.named_parameters())))}"
+    tensors = dict(_unique_tensors(network))
+    first = source.weights.get(first_name)
+    _check_dimensions(source, tensors[first_name][0])
+    matching = _Matching(source, len(encoder.strides))
+    new_layers: set[str] = set()
+    weights: dict[str, Tensor] = {}
+    outcomes: list[TensorOutcome] = []
+    for name, (tensor, aliases) in tensors.items():
+        layer = _layer_of(name)
+        shape = tuple(tensor.shape)
+        reason, found = matching.find(name, aliases)
+        if name.startswith(_HEADS) and not heads and not reason:
+            reason, found = "segmentation layers start anew, as with nnU-Net", None
+        value, how = None, reason
+        if layer in new_layers:
+            how = reason or "its layer starts as new"
+        elif found is not None:
+            value, how = _fitted(
+                found,
+                shape,
+                _Channels(source, found, image_channels, shape)
+                if name == first_name and first is not None
+                else None,
+                transposed=".transpconvs." in name,
+            )
+        if value is not None and matching.renamed.get(name):
+            how = "; ".join(filter(None, [f"from {matching.renamed[name]}", how]))
+            weights[name] = value
+            outcomes.append(TensorOutcome(name, shape, TAKEN if ";" not in how else ADAPTED, how))
+        elif value is None:
+            outcomes.append(TensorOutcome(name, shape, NEW, how))
+            if name.endswith(".weight"):
+                new_layers.add(layer)
+        else:
+            weights[name] = value
+            outcomes.append(TensorOutcome(name, shape, ADAPTED if how else TAKEN, how))
+    if not any(name.startswith(_ENCODER) for name in weights):
+        why = "the encoder, which it reads, starts as new"
+        weights = {}
+        outcomes = [
+            outcome
+            if outcome.outcome == NEW
+            else TensorOutcome(outcome.name, outcome.shape, NEW, why)
+            for outcome in outcomes
+        ]
+        matching.used.clear()
+    _check_finite(source, weights)
+    outcomes += matching.left()
+    return Adaptation(weights, tuple(outcomes), tuple(_notes(source, encoder)))
+
+
+def load_adapted(network: nn.Module, adaptation: Adaptation) -> None:
+    """Put the weights into a network that has just been initialised; gates start as identity.
+
+    A gated network then computes what the plain network with the same plain start would compute.
+
+    Args:
+        network: that `adapt` was asked about; changed in place.
+        adaptation: what `adapt` returned.
+
+    Raises:
+        CommandError: if the gates have an output transform, which cannot start so.
+    """
+    state = {
+        name: value.detach().clone()
+        for name, value in network.state_dict().items()
+        if not name.startswith(_GATES)
+    }
+    decoder = network.decoder
+    if isinstance(decoder, AttentionDecoder):
+        _undo_gate_start(decoder, state)
+    for name, (_, aliases) in _unique_tensors(network):
+        if name in adaptation.weights:
+            for alias in (name, *aliases):
+                state[alias] = adaptation.weights[name]
+    if not isinstance(decoder, AttentionDecoder):
+        network.load_state_dict(state)
+        return
+    try:
+        start_from_plain(network, state)
+    except ValueError as error:
+        raise CommandError(f"gates cannot start from pretrained weights: {error}") from error
+
+
+def _undo_gate_start(decoder: AttentionDecoder, state: dict[str, Tensor]) -> None:
+    """Take back, in a state dict, what `start_gates` has done to the plain network's weights."""
+    if decoder.gate_start != "identity":
+        return
+    for number, gate in enumerate(decoder.iter_gates()):
+        if gate.output_transform is None:
+            for name in ("conv", "all_modules.0"):
+                weight = state[f"decoder.stages.{number}.convs.0.{name}.weight"]
+                weight[:, -gate.skip_channels :].mul_(IDENTITY_COEFFICIENT)
+
+
+class _Matching:
+    """Finds the source's tensor for each of the network's, and remembers which have been used."""
+
+    def __init__(self, source: PretrainedSource, stages: int):
+        self._source = source
+        self._stages = stages
+        self._source_stages = _number_of_stages(source.weights)
+        self.used: set[str] = set()
+        # The source's names where they are others.
+        self.renamed: dict[str, str] = {}
+
+    def find(self, name: str, aliases: Sequence[str]) -> tuple[str, Tensor | None]:
+        """Return the tensor, or why there is none."""
+        if name.startswith(_GATES):
+            return "gates start as identity", None
+        if name.startswith(_DECODER) and self._source.decoder_left:
+            return f"the source's decoder is left away: {self._source.decoder_left}", None
+        for candidate in (name, *aliases):
+            there = self._place(candidate)
+            if there is not None and there in self._source.weights:
+                self.used.add(there)
+                if there != candidate:
+                    self.renamed[name] = there
+                return "", self._source.weights[there]
+        return self._why_absent(name), None
+
+    def left(self) -> Iterator[TensorOutcome]:
+        """Go through the tensors of the source that nothing was made of, each once."""
+        weights = self._source.weights
+        for name, value in weights.items():
+            if name in self.used or _is_alias(name, weights):
+                continue
+            reason = "the network has no such layer"
+            if not name.startswith((_ENCODER, _DECODER)):
+                reason = "it is no part of a U-Net's encoder or decoder"
+            elif name.startswith(_DECODER) and self._source.decoder_left:
+                reason = self._source.decoder_left
+            elif name.startswith(_DECODER) and not self.used:
+                reason = "the encoder, which it reads, starts as new"
+            yield TensorOutcome(name, tuple(value.shape), LEFT, reason)
+
+    def _place(self, name: str) -> str | None:
+        """Name the source's tensor at the same resolution; decoders count from the bottleneck."""
+        found = _STAGE_OF_DECODER.match(name)
+        if found is None or self._source_stages == 0:
+            return name
+        number = int(found[2]) + self._source_stages - self._stages
+        return f"decoder.{found[1]}.{number}.{found[3]}" if number >= 0 else None
+
+    def _why_absent(self, name: str) -> str:
+        stage = re.match(r"^encoder\.stages\.(\d+)\.", name)
+        if stage is not None and int(stage[1]) >= self._source_stages > 0:
+            return f"the source has {self._source_stages} stages only"
+        if name.startswith(_ENCODER) and not self._source_has_layers_of(name):
+            kind = self._source.plain_architecture["network_class_name"].rpartition(".")[2]
+            return f"the source's {kind} builds its stages otherwise"
+        if name.endswith(".bias") and _layer_of(name) + ".conv.bias" == name:
+            return "the source's convolution has no bias"
+        return "the source has no such layer"
+
+    def _source_has_layers_of(self, name: str) -> bool:
+        residual = ".blocks." in name or ".stem." in name
+        return residual == any(".blocks." in known for known in self._source.weights)
+
+
+class _Channels:
+    """Says how image channels and segmentations of a first convolution go over."""
+
+    def __init__(
+        self, source: PretrainedSource, weight: Tensor, image_channels: int, shape: Sequence[int]
+    ):
+        self.source_previous = source.previous_channels
+        self.source_images = weight.shape[1] - source.previous_channels
+        self.images = image_channels
+        self.previous = shape[1] - image_channels
+
+    def fit(self, weight: Tensor) -> tuple[Tensor, list[str]]:
+        """Return the weight for the network's channels, and what was done to it."""
+        there, here = self.source_images, self.images
+        images, told = weight[:, :there], []
+        if here > there:
+            index = torch.arange(here) % there
+            times = torch.bincount(index, minlength=there)
+            images = images[:, index] / times[index].view(1, -1, *[1] * (weight.ndim - 2))
+            told.append(
+                f"{there} image channel{'s' * (there > 1)} repeated to {here}, divided by how "
+                f"often each is there"
+            )
+        elif here < there:
+            images = torch.stack([images[:, place::here].sum(1) for place in range(here)], 1)
+            told.append(f"{there} image channels summed to {here}")
+        if self.previous == 0:
+            if self.source_previous:
+                told.append("the channels of an earlier stage's segmentations left away")
+            return images, told
+        if self.previous == self.source_previous:
+            return torch.cat([images, weight[:, there:]], 1), told
+        zeros = images.new_zeros(weight.shape[0], self.previous, *weight.shape[2:])
+        told.append(f"{self.previous} channels of an earlier stage's segmentations begin with 0")
+        return torch.cat([images, zeros], 1), told
+
+
+def _fitted(
+    value: Tensor, shape: tuple[int, ...], channels: _Channels | None, *, transposed: bool
+) -> tuple[Tensor | None, str]:
+    """Return the tensor in another shape and what was done; None and why if there is no rule."""
+    if channels is None and tuple(value.shape) == shape:
+        return value, ""
+    differs = f"it is {_by(shape)}, in the source {_by(value.shape)}"
+    if value.ndim != len(shape) or value.ndim < 3 or transposed:
+        return None, differs
+    if value.shape[0] != shape[0] or (channels is None and value.shape[1] != shape[1]):
+        return None, differs
+    told: list[str] = []
+    if channels is not None:
+        value, told = channels.fit(value)
+    for axis in range(2, value.ndim):
+        there, here = value.shape[axis], shape[axis]
+        if here == there:
+            continue
+        if here == 1:
+            value = value.sum(axis, keepdim=True)
+        elif here > there and here % 2 == there % 2 == 1:
+            margin = (here - there) // 2
+            # From the last axis on, two numbers an axis.
+            padding = [0] * (2 * (value.ndim - 1 - axis)) + [margin, margin]
+            value = nn.functional.pad(value, padding)
+        else:
+            return None, differs
+        what = "summed" if here == 1 else "filled up with 0"
+        told.append(f"kernel {what} from {there} to {here} along axis {axis - 2}")
+    return value, "; ".join(told)
+
+
+def _unique_tensors(network: nn.Module) -> Iterator[tuple[str, tuple[Tensor, list[str]]]]:
+    """Go through a network's tensors, each under the first of its names, with the others."""
+    names: dict[int, list[str]] = {}
+    tensors: dict[int, Tensor] = {}
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        names.setdefault(id(tensor), []).append(name)
+        tensors[id(tensor)] = tensor
+    for key, (name, *aliases) in names.items():
+        yield name, (tensors[key], aliases)
+
+
+def _is_alias(name: str, weights: Mapping[str, Tensor]) -> bool:
+    """Tell second names of a tensor in nnU-Net's state dicts."""
+    if name.startswith("decoder.encoder."):
+        return name.removeprefix(_DECODER) in weights
+    return (
+        ".all_modules." in name and name.partition(".all_modules.")[0] + ".conv.weight" in weights
+    )
+
+
+def _layer_of(name: str) -> str:
+    found = _PARTS_OF_LAYER.match(name)
+    return found[1] if found else name.rpartition(".")[0]
+
+
+def _number_of_stages(weights: Mapping[str, Tensor]) -> int:
+    numbers = [
+        int(found[1]) for name in weights if (found := re.match(r"^encoder\.stages\.(\d+)\.", name))
+    ]
+    return max(numbers, default=-1) + 1
+
+
+def _check_dimensions(source: PretrainedSource, first: Tensor) -> None:
+    there = {
+        value.ndim - 2
+        for name, value in source.weights.items()
+        if name.startswith(_ENCODER) and value.ndim in (4, 5)
+    }
+    here = first.ndim - 2
+    if there and here not in there:
+        raise CommandError(
+            f"{source.path} holds a {max(there)}-D network, and the plans' configuration is "
+            f"{here}-D: no rule leads from one to the other; choose a configuration that is "
+            f"{max(there)}-D with -c, or other weights"
+        )
+
+
+def _check_finite(source: PretrainedSource, weights: Mapping[str, Tensor]) -> None:
+    for name, value in weights.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CommandError(
+                f"{source.path}: {name} has values that are not finite; the training that made it "
+                f"has failed, or the file is damaged: take another checkpoint"
+            )
+
+
+def _notes(source: PretrainedSource, encoder: Any) -> Iterator[str]:
+    """Tell what no tensor shows: steps, and the layers without weights."""
+    arguments = source.plain_architecture["arch_kwargs"]
+    steps = [[int(step) for step in row] for row in encoder.strides]
+    there = arguments.get("strides")
+    if _rows(there, len(steps[0])) != steps:
+        yield f"the stages' strides are {_steps(steps)}, in the source {_steps(_rows(there, 3))}"
+    for name in ("norm_op", "nonlin"):
+        wanted = str(arguments.get(name)).rpartition(".")[2]
+        found = getattr(encoder, name, None)
+        if found is not None and found.__name__ != wanted:
+            yield f"{name} is {found.__name__}, in the source {wanted}"
+    if source.kind == NNSSL:
+        yield "only the encoder comes from nnssl's checkpoint; the decoder starts as new"
+
+
+def _rows(value: Any, axes: int) -> list[list[int]]:
+    rows = value if isinstance(value, (list, tuple)) else []
+    return [
+        [int(step) for step in row] if isinstance(row, (list, tuple)) else [int(row)] * axes
+        for row in rows
+    ]
+
+
+def _steps(rows: list[list[int]]) -> str:
+    return " ".join(_by(row) for row in rows)
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes)) or "a number"

@@ -1,0 +1,268 @@
+"""Reads what a training can start from: a checkpoint of nnU-Net or of nnssl."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import Tensor
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.networks.from_plans import attention_class_path
+from nnunet_attention.networks.trusted_plans import (
+    building,
+    check_architecture,
+    check_plans,
+    network_channels,
+)
+from nnunet_attention.networks.wide import GATE_OPTIONS, plain_class_path
+from nnunet_attention.nnunet.checkpoints import BEST, FINAL
+from nnunet_attention.nnunet.model_folders import ALL, fold_folders
+from nnunet_attention.nnunet.pretraining import (
+    ADAPTATION_PLAN,
+    CITATIONS,
+    KEY_TO_ENCODER,
+    KEY_TO_STEM,
+    PRETRAIN_INFO,
+    Pretraining,
+    SourceSettings,
+    plain_citations,
+    pretrain_info,
+    read_adaptation_plan,
+)
+from nnunet_attention.weights.checkpoint import check_entries, check_weights, load_safely
+from nnunet_attention.weights.upgrade import quiet
+
+NNUNET, NNSSL = "nnU-Net", "nnssl"
+_GATES = "decoder.gates."
+
+
+@dataclass(frozen=True)
+class PretrainedSource:
+    """Holds the weights that a training can start from, and what they were trained in.
+
+    Attributes:
+        path: the checkpoint's.
+        kind: `NNUNET` or `NNSSL`.
+        weights: named as in nnU-Net's networks as far as the encoder goes.
+        architecture: of the network, as in plans; checked, with a gated network's options.
+        image_channels: of the input.
+        previous_channels: of the input, for the segmentations of a cascade's first stage.
+        decoder_left: why the decoder cannot be taken over; empty if it can.
+        settings: how the images were prepared.
+        configuration: nnU-Net's name of it; None for nnssl's.
+        trainer: the name of nnU-Net's trainer; None for nnssl's.
+        citations: what is to be cited.
+        pretraining: what nnssl says of it; None for nnU-Net's.
+    """
+
+    path: Path
+    kind: str
+    weights: dict[str, Tensor]
+    architecture: dict
+    image_channels: int
+    previous_channels: int
+    decoder_left: str
+    settings: SourceSettings
+    configuration: str | None = None
+    trainer: str | None = None
+    citations: tuple[dict, ...] = ()
+    pretraining: Pretraining | None = None
+
+    @property
+    def plain_architecture(self) -> dict:
+        """The network without gates, as in plans."""
+        return without_gates(self.architecture)
+
+    @property
+    def is_residual(self) -> bool:
+        """Tell whether the encoder is a residual one."""
+        return self.plain_architecture["network_class_name"].endswith("ResidualEncoderUNet")
+
+    def as_pretrain_info(self) -> dict:
+        """Return the entry of plans from which a training finds these weights."""
+        return pretrain_info(
+            str(self.path.absolute()),
+            self.path.stem,
+            self.image_channels,
+            self.settings.patch_size,
+            self.citations,
+            pretraining=self.pretraining,
+            residual=self.is_residual,
+        )
+
+
+def without_gates(architecture: Mapping) -> dict:
+    """Return the `architecture` of plans with the plain network in place of the gated."""
+    path = attention_class_path(architecture["network_class_name"])
+    return {
+        **architecture,
+        "network_class_name": plain_class_path(path),
+        "arch_kwargs": {
+            name: value
+            for name, value in architecture["arch_kwargs"].items()
+            if name not in GATE_OPTIONS
+        },
+    }
+
+
+def is_of_nnssl(checkpoint: Mapping) -> bool:
+    """Tell nnssl's checkpoints from nnU-Net's."""
+    return ADAPTATION_PLAN in checkpoint
+
+
+def read_source(path: Path, checkpoint: dict | None = None) -> PretrainedSource:
+    """Read a checkpoint, or that of a model's folder, and what it says of its network.
+
+    Args:
+        path: of a checkpoint, or of a folder TRAINER__PLANS__CONFIGURATION; of its folds "all" is
+            taken if it is there, else the first.
+        checkpoint: its content, where it has been loaded already.
+
+    Raises:
+        CommandError: if it holds anything but weights, does not say what network they are of, or
+            the network is not one that can have gates.
+    """
+    if path.is_dir():
+        path = checkpoint_in(path)
+    checkpoint = load_safely(path) if checkpoint is None else checkpoint
+    if is_of_nnssl(checkpoint):
+        return _of_nnssl(path, checkpoint)
+    if "init_args" not in checkpoint and "network_weights" in checkpoint:
+        raise CommandError(
+            f"{path} does not say what network its weights are of: it has neither nnssl's "
+            f"{ADAPTATION_PLAN} nor nnU-Net's init_args; take the checkpoint from its source "
+            f"again, such as OpenMind's checkpoint_final.pth"
+        )
+    check_entries(path, checkpoint)
+    return _of_nnunet(path, checkpoint)
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """Find the checkpoint of a model's folder that a training starts from.
+
+    Raises:
+        CommandError: if there is none.
+    """
+    folds = dict(fold_folders(folder))
+    names = ([ALL] if ALL in folds else []) + sorted(folds)
+    for name in names:
+        for checkpoint in (FINAL, BEST):
+            if (folds[name] / checkpoint).is_file():
+                return folds[name] / checkpoint
+    raise CommandError(
+        f"{folder} has no trained fold: looked for fold_*/{FINAL} and fold_*/{BEST}; expected a "
+        f"checkpoint, or the folder TRAINER__PLANS__CONFIGURATION of a model"
+    )
+
+
+def _of_nnssl(path: Path, checkpoint: Mapping) -> PretrainedSource:
+    if "network_weights" not in checkpoint:
+        raise CommandError(f"{path} has no network_weights; take it from its source again")
+    check_weights(path, checkpoint["network_weights"])
+    pretraining = read_adaptation_plan(checkpoint[ADAPTATION_PLAN], str(path))
+    try:
+        attention_class_path(pretraining.architecture["network_class_name"])
+        check_architecture(pretraining.architecture)
+    except CommandError as error:
+        raise CommandError(f"{path}: {error}") from error
+    weights = _named_as_here(_without_prefix(checkpoint["network_weights"]), pretraining)
+    if not any(name.startswith("encoder.") for name in weights):
+        raise CommandError(
+            f"{path}: no weights begin with {pretraining.key_to_encoder} or "
+            f"{pretraining.key_to_stem}, where its adaptation plan has the encoder; the plan is of "
+            f"another network"
+        )
+    return PretrainedSource(
+        path,
+        NNSSL,
+        weights,
+        pretraining.architecture,
+        pretraining.channels,
+        0,
+        "it was made for the pretraining's own task",
+        pretraining.settings,
+        citations=tuple(plain_citations(checkpoint.get(CITATIONS))),
+        pretraining=pretraining,
+    )
+
+
+def _named_as_here(weights: Mapping[str, Tensor], pretraining: Pretraining) -> dict[str, Tensor]:
+    """Give the encoder's weights the names that nnU-Net's networks have for them."""
+    places = {
+        f"{pretraining.key_to_stem}.": f"{KEY_TO_STEM}.",
+        f"{pretraining.key_to_encoder}.": f"{KEY_TO_ENCODER}.",
+    }
+    # The plain U-Net has its stem in the first of its stages.
+    if pretraining.key_to_stem.startswith(f"{pretraining.key_to_encoder}."):
+        del places[f"{pretraining.key_to_stem}."]
+    named = {}
+    for name, value in weights.items():
+        for there, here in places.items():
+            if name.startswith(there):
+                named[here + name.removeprefix(there)] = value
+                break
+        else:
+            named[name] = value
+    return named
+
+
+def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
+    init_arguments = checkpoint["init_args"]
+    plans, name = init_arguments["plans"], init_arguments["configuration"]
+    try:
+        with quiet():
+            check_plans(plans, name)
+        with quiet(), building(name):
+            # Resolves inheritance and the names of old plans.
+            manager = PlansManager(dict(plans))
+            configuration = manager.get_configuration(name)
+            content = configuration.configuration
+        attention_class_path(content["architecture"]["network_class_name"])
+        channels, _ = network_channels(manager, configuration, init_arguments["dataset_json"])
+    except CommandError as error:
+        raise CommandError(f"{path}: {error}") from error
+    described = init_arguments["dataset_json"]
+    images = len(described.get("channel_names") or described.get("modality"))
+    weights = _without_prefix(checkpoint["network_weights"])
+    gated = any(name.startswith(_GATES) for name in weights)
+    with building(name):
+        settings = SourceSettings(
+            tuple(float(step) for step in content["spacing"]),
+            tuple(int(size) for size in content["patch_size"]),
+            tuple(content.get("normalization_schemes", ())),
+            tuple(map(bool, content.get("use_mask_for_norm", ()))) or None,
+            int(content["batch_size"]),
+            plans.get("foreground_intensity_properties_per_channel"),
+        )
+    return PretrainedSource(
+        path,
+        NNUNET,
+        weights,
+        content["architecture"],
+        images,
+        channels - images,
+        "it has learnt behind gates" if gated else "",
+        settings,
+        name,
+        checkpoint["trainer_name"],
+        tuple(plain_citations(_info_of(plans).get(CITATIONS))),
+    )
+
+
+def _info_of(plans: Mapping) -> Mapping:
+    """Return what plans say of an earlier pretraining."""
+    info = plans.get(PRETRAIN_INFO)
+    return info if isinstance(info, Mapping) else {}
+
+
+def _without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Drop the prefixes that distributed and compiled networks leave."""
+    prefixes = ("module.", "_orig_mod.")
+    named: dict[str, Any] = {}
+    for name, value in weights.items():
+        for prefix in prefixes:
+            name = name.removeprefix(prefix)
+        named[name] = value
+    return named

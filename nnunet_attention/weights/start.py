@@ -1,0 +1,207 @@
+"""Makes the checkpoint that a training of given plans can start from, of one of other plans."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.networks import build_attention_network
+from nnunet_attention.networks.trusted_plans import build_from_plans
+from nnunet_attention.networks.wide import build_plain_network
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
+from nnunet_attention.nnunet.plans import configuration_of, read_plans
+from nnunet_attention.weights.adaptation import Adaptation, adapt, load_adapted
+from nnunet_attention.weights.checkpoint import load_weights
+from nnunet_attention.weights.source import PretrainedSource, without_gates
+from nnunet_attention.weights.upgrade import (
+    SEED,
+    build_as_trained,
+    difference_of_logits,
+    quiet,
+)
+
+GATED_TRAINER, PLAIN_TRAINER = "AttentionUNetFinetuneTrainer", "PlainUNetFinetuneTrainer"
+
+
+@dataclass(frozen=True)
+class PretrainedStart:
+    """Holds a network that is ready to be trained on, and how it came about.
+
+    Attributes:
+        source: the weights that it starts from.
+        adaptation: what became of each tensor.
+        network: of the plans, with these weights.
+        difference: the largest difference of its logits from the source's network on random input,
+            where both are the same but for gates; else None.
+    """
+
+    source: PretrainedSource
+    adaptation: Adaptation
+    network: nn.Module
+    difference: float | None
+
+
+@dataclass(frozen=True)
+class TargetPlans:
+    """Holds the plans that a training will have.
+
+    Attributes:
+        path: of the plans file.
+        plans: its content.
+        configuration: the name of one of its configurations.
+        dataset_json: the data set's description.
+    """
+
+    path: Path
+    plans: dict
+    configuration: str
+    dataset_json: dict
+
+    @property
+    def image_channels(self) -> int:
+        """Count the channels of the images; a cascade has more."""
+        names = "modality" if "modality" in self.dataset_json else "channel_names"
+        return len(self.dataset_json[names])
+
+
+def read_target(path: Path, configuration: str) -> TargetPlans:
+    """Read plans, and the data set's description beside them.
+
+    Raises:
+        CommandError: if one of them cannot be read, or there is no such configuration.
+    """
+    plans = read_plans(path)
+    configuration_of(plans, configuration)
+    dataset_json = read_dataset_json(path.with_name(DATASET_JSON), channels=True)
+    return TargetPlans(path, plans, configuration, dataset_json)
+
+
+def start_from(
+    source: PretrainedSource, target: TargetPlans, *, gated: bool = True
+) -> PretrainedStart:
+    """Build the network of plans with the source's weights, as far as they fit.
+
+    What starts as new is initialised as nnU-Net does, from one seed: the network with gates and the
+    one without have the same plain weights, and compute the same.
+
+    Args:
+        source: the weights.
+        target: the plans; they may name the plain or the gated network.
+        gated: whether to build the network with gates.
+
+    Raises:
+        CommandError: if no network can be built, or see `adapt`.
+    """
+    dtypes = [value.dtype for value in source.weights.values() if value.is_floating_point()]
+    dtype = torch.float64 if torch.float64 in dtypes else torch.float32
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(SEED)
+        try:
+            network = _built(target, gated).to(dtype)
+            adaptation = adapt(source, network, target.image_channels)
+        except CommandError as error:
+            raise CommandError(f"{target.path}: {error}") from error
+        load_adapted(network, adaptation)
+        difference = None
+        if adaptation.is_whole and _same_architecture(source, target):
+            try:
+                difference = _difference(source, target, network)
+            except CommandError as error:
+                adaptation = replace(adaptation, notes=(*adaptation.notes, str(error)))
+    return PretrainedStart(source, adaptation, network, difference)
+
+
+def adaptation_to(source: PretrainedSource, target: TargetPlans) -> Adaptation:
+    """Find out what the gated network of plans can start with, without building it.
+
+    Raises:
+        CommandError: as `start_from`.
+    """
+    with quiet(), torch.device("meta"):
+        network = _built(target, gated=True)
+    return adapt(source, network, target.image_channels)
+
+
+def check_share(adaptation: Adaptation, source: PretrainedSource, least: float | None) -> None:
+    """Refuse to start where too little of the encoder comes from the source.
+
+    Args:
+        adaptation: what fits.
+        source: the weights.
+        least: the least share of the encoder's numbers, 0 to 1; None for any above 0.
+
+    Raises:
+        CommandError: with the share, and where to look.
+    """
+    share = adaptation.encoder_share
+    if share == 0:
+        raise CommandError(
+            f"nothing of {source.path} fits the encoder of the plans' network, so that a training "
+            f"from it would be one from scratch; plan with the architecture of the source "
+            f"(nnunet-attention plan --like), or choose other weights"
+        )
+    if least is not None and share < least:
+        raise CommandError(
+            f"--least {least:g}: {share:.1%} of the encoder's weights come from {source.path}; the "
+            f"table says why the others do not. Plan with the architecture of the source "
+            f"(nnunet-attention plan --like), or ask for less"
+        )
+
+
+def start_checkpoint(start: PretrainedStart, target: TargetPlans, *, gated: bool = True) -> dict:
+    """Return the checkpoint that `nnUNetv2_train -pretrained_weights` takes for the plans."""
+    return {
+        "network_weights": start.network.state_dict(),
+        "trainer_name": GATED_TRAINER if gated else PLAIN_TRAINER,
+        "init_args": {
+            "plans": target.plans,
+            "configuration": target.configuration,
+            "dataset_json": target.dataset_json,
+        },
+        "pretrained_from": {
+            "checkpoint": str(start.source.path.absolute()),
+            "kind": start.source.kind,
+            "encoder_share": start.adaptation.encoder_share,
+            "citations": list(start.source.citations),
+        },
+    }
+
+
+def _built(target: TargetPlans, gated: bool) -> nn.Module:
+    def build(manager: PlansManager, configuration, inputs: int, outputs: int) -> nn.Module:
+        builder = build_attention_network if gated else build_plain_network
+        return builder(configuration, inputs, outputs)
+
+    return build_from_plans(target.plans, target.configuration, target.dataset_json, build)
+
+
+def _difference(source: PretrainedSource, target: TargetPlans, network: nn.Module) -> float:
+    """Compare the network with the source's as that was trained."""
+    plain = {**_configuration(target), "architecture": source.plain_architecture}
+    plans = {**target.plans, "configurations": {target.configuration: plain}}
+    build = partial(build_as_trained, source.trainer or "")
+    trained = build_from_plans(plans, target.configuration, target.dataset_json, build)
+    trained = trained.to(next(network.parameters()).dtype)
+    load_weights(trained, source.weights, f"the network of {target.path}")
+    return difference_of_logits(trained.eval(), network.eval())
+
+
+def _same_architecture(source: PretrainedSource, target: TargetPlans) -> bool:
+    here = without_gates(_configuration(target)["architecture"])
+    return _text(source.plain_architecture) == _text(here)
+
+
+def _configuration(target: TargetPlans) -> dict:
+    """Return the configuration with what it inherits, and the names that nnU-Net has today."""
+    return PlansManager(target.plans).get_configuration(target.configuration).configuration
+
+
+def _text(architecture: Mapping) -> str:
+    arguments = architecture["arch_kwargs"]
+    return json.dumps([architecture["network_class_name"], arguments], sort_keys=True, default=str)

@@ -1,0 +1,319 @@
+"""Plans a data set as the images and the network of pretrained weights were planned."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import torch
+from nnunetv2.utilities.json_export import recursive_fix_for_json_export
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.networks import build_attention_network
+from nnunet_attention.networks.trusted_plans import building, check_plans
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
+from nnunet_attention.nnunet.datasets import dataset_folder
+from nnunet_attention.nnunet.plans import save_plans, whole_plans
+from nnunet_attention.nnunet.pretraining import PRETRAIN_INFO, SourceSettings
+from nnunet_attention.plans.architecture import GateOptions, gated_architecture
+from nnunet_attention.plans.planners import AttentionUNetPlanner
+from nnunet_attention.plans.planning import check_plans_name, plan_dataset
+from nnunet_attention.weights.adaptation import Adaptation
+from nnunet_attention.weights.source import PretrainedSource
+from nnunet_attention.weights.start import TargetPlans, adaptation_to, check_share
+from nnunet_attention.weights.upgrade import quiet
+
+PRETRAINED, DATASET = "pretrained", "dataset"
+LIKE_PLANS = "AttentionPretrainedPlans"
+# No planner's name: the memory is then estimated as for nnU-Net's default for the network.
+_PLANNER = "AttentionPlanLike"
+# That of nnssl's trainings, and nnU-Net's smallest.
+_BATCH = 2
+_CT = "CTNormalization"
+_Z_SCORE = "ZScoreNormalization"
+# What preprocessed data depend on.
+_OF_CONFIGURATION = (
+    *("preprocessor_name", "spacing", "normalization_schemes", "use_mask_for_norm"),
+    *("resampling_fn_data", "resampling_fn_data_kwargs"),
+    *("resampling_fn_seg", "resampling_fn_seg_kwargs"),
+)
+_OF_PLANS = ("image_reader_writer", "transpose_forward")
+_INTENSITIES = "foreground_intensity_properties_per_channel"
+
+
+@dataclass(frozen=True)
+class PlannedLike:
+    """Holds what was planned.
+
+    Attributes:
+        path: of the plans file.
+        configuration: the plans' one configuration.
+        adaptation: what a training will take of the weights.
+        notes: sentences on what could not be as the source has it.
+    """
+
+    path: Path
+    configuration: str
+    adaptation: Adaptation
+    notes: tuple[str, ...]
+
+
+def plan_like(
+    name: str,
+    source: PretrainedSource,
+    *,
+    spacing: str | Sequence[float] = PRETRAINED,
+    patch_size: Sequence[int] | None = None,
+    plans_name: str | None = None,
+    num_processes: int = 8,
+    gate_full_resolution: bool = False,
+    gate_start: str | None = None,
+) -> PlannedLike:
+    """Write plans with gates whose data, network and patch are those of pretrained weights.
+
+    Data that other plans of the data set have preprocessed in the same way are shared.
+
+    Args:
+        name: DatasetXXX_Name, in nnUNet_raw.
+        source: the weights.
+        spacing: `PRETRAINED` for the source's, `DATASET` for that of nnU-Net's plans for the data
+            set, or one in mm in the order of the plans' axes.
+        patch_size: in voxels; None for the source's.
+        plans_name: None for `LIKE_PLANS`.
+        num_processes: for the fingerprint.
+        gate_full_resolution: see `gated_architecture`.
+        gate_start: likewise.
+
+    Raises:
+        CommandError: if the data set is absent or of other dimensions, the patch does not fit the
+            network, or a plans file of that name exists with other content.
+    """
+    plans_name = plans_name or LIKE_PLANS
+    check_plans_name(plans_name)
+    # Planned anew, and not read: whatever plans lie there may have been edited.
+    base, _ = plan_dataset(name, _UnsavedPlanner, num_processes=num_processes)
+    folder = dataset_folder(name)
+    dataset_json = read_dataset_json(folder / DATASET_JSON, channels=True)
+    configuration_name = "2d" if len(source.settings.patch_size) == 2 else "3d_fullres"
+    if configuration_name not in base["configurations"]:
+        raise CommandError(
+            f"{name} is 2-D, and the network of {source.path} is 3-D; choose weights of a 2-D one"
+        )
+    notes: list[str] = []
+    options: GateOptions = {
+        "gate_full_resolution": gate_full_resolution,
+        "output_transform": False,
+        "gate_start": gate_start,
+    }
+    stock = base["configurations"][configuration_name]
+    configuration = {
+        **stock,
+        "spacing": _spacing(spacing, source.settings, stock["spacing"], notes),
+        "patch_size": list(patch_size or source.settings.patch_size),
+        "batch_size": source.settings.batch_size or _BATCH,
+        "architecture": _architecture(source, options),
+    }
+    _check_patch(configuration)
+    configuration["median_image_size_in_voxels"] = [
+        size * before / after
+        for size, before, after in zip(
+            stock["median_image_size_in_voxels"],
+            stock["spacing"],
+            configuration["spacing"],
+            strict=True,
+        )
+    ]
+    channels = len(stock["normalization_schemes"])
+    configuration.update(_normalisation(source, channels, stock))
+    plans = {
+        **base,
+        "plans_name": plans_name,
+        "experiment_planner_used": _PLANNER,
+        "configurations": {configuration_name: configuration},
+        PRETRAIN_INFO: source.as_pretrain_info(),
+    }
+    if _CT in configuration["normalization_schemes"] and source.settings.intensities:
+        plans[_INTENSITIES] = _of_channels(source.settings.intensities, channels)
+    configuration["data_identifier"] = _data_identifier(
+        folder, plans, configuration_name, as_stock=_is_prepared_as(configuration, stock)
+    )
+    check_plans(plans, configuration_name)
+    with building(configuration_name), torch.device("meta"):
+        build_attention_network(PlansManager(plans).get_configuration(configuration_name), 1, 2)
+    path = folder / f"{plans_name}.json"
+    target = TargetPlans(path, plans, configuration_name, dataset_json)
+    adaptation = adaptation_to(source, target)
+    check_share(adaptation, source, None)
+    save_plans(plans, path)
+    return PlannedLike(path, configuration_name, adaptation, tuple(notes))
+
+
+class _UnsavedPlanner(AttentionUNetPlanner):
+    """Plans as nnU-Net does and writes no file."""
+
+    def save_plans(self, plans: dict) -> None:
+        recursive_fix_for_json_export(plans)
+
+
+def _spacing(
+    wanted: str | Sequence[float],
+    settings: SourceSettings,
+    of_dataset: Sequence[float],
+    notes: list[str],
+) -> list[float]:
+    if wanted == PRETRAINED and settings.spacing_mm is not None:
+        return list(settings.spacing_mm)
+    if wanted == PRETRAINED:
+        notes.append(
+            "the pretraining left images at their own spacing; theirs is that of nnU-Net's plans "
+            "for the data set"
+        )
+    if isinstance(wanted, str):
+        return [float(step) for step in of_dataset]
+    if len(wanted) != len(of_dataset) or not all(0 < step < float("inf") for step in wanted):
+        raise CommandError(
+            f"--spacing {' '.join(map(str, wanted))}: give {len(of_dataset)} numbers of mm above "
+            f"0, {PRETRAINED} or {DATASET}"
+        )
+    return [float(step) for step in wanted]
+
+
+def _architecture(source: PretrainedSource, options: GateOptions) -> dict:
+    """Give the source's network gates; those of a gated one stay as they are, unless asked for."""
+    arguments = source.architecture["arch_kwargs"]
+    gated: GateOptions = {
+        "gate_full_resolution": options["gate_full_resolution"]
+        or bool(arguments.get("gate_full_resolution", False)),
+        "output_transform": False,
+        "gate_start": options["gate_start"],
+    }
+    architecture = gated_architecture(source.architecture, **gated)
+    # Left to the trainer, as in plans of nnU-Net's.
+    architecture["arch_kwargs"].pop("deep_supervision", None)
+    return architecture
+
+
+def _check_patch(configuration: Mapping) -> None:
+    patch = configuration["patch_size"]
+    strides = configuration["architecture"]["arch_kwargs"]["strides"]
+    rows = [row if isinstance(row, (list, tuple)) else [row] * len(patch) for row in strides]
+    if any(len(row) != len(patch) for row in rows):
+        raise CommandError(
+            f"--patch {' '.join(map(str, patch))}: the network is {len(rows[0])}-D; give as many "
+            f"numbers"
+        )
+    divisors = [prod(steps) for steps in zip(*rows, strict=True)]
+    nearest = [
+        max(1, round(size / divisor)) * divisor
+        for size, divisor in zip(patch, divisors, strict=True)
+    ]
+    if nearest != list(patch):
+        raise CommandError(
+            f"--patch {' '.join(map(str, patch))}: the network halves it to multiples of "
+            f"{' '.join(map(str, divisors))}; the nearest that is: {' '.join(map(str, nearest))}"
+        )
+    if list(patch) == divisors:
+        raise CommandError(
+            f"--patch {' '.join(map(str, patch))}: one voxel would be left at the coarsest "
+            f"resolution, which cannot be normalised; give a larger one"
+        )
+
+
+def _normalisation(source: PretrainedSource, channels: int, stock: Mapping) -> dict:
+    """Return how the source's images were normalised, its channels repeated where there are more.
+
+    Raises:
+        CommandError: if the source does not say.
+    """
+    settings = source.settings
+    if not settings.normalization_schemes:
+        raise CommandError(
+            f"{source.path} does not say how images were normalised: its plans have no "
+            f"normalization_schemes"
+        )
+    masks = settings.use_mask_for_norm
+    return {
+        "normalization_schemes": _repeated(settings.normalization_schemes, channels),
+        "use_mask_for_norm": _repeated(masks or stock["use_mask_for_norm"], channels),
+    }
+
+
+def _repeated(values: Sequence, length: int) -> list:
+    return [values[place % len(values)] for place in range(length)]
+
+
+def _of_channels(intensities: Mapping, channels: int) -> dict:
+    """Return the source's intensities for each channel of the data set."""
+    known = [intensities[key] for key in sorted(intensities, key=int)]
+    return {str(place): known[place % len(known)] for place in range(channels)}
+
+
+def _is_prepared_as(configuration: Mapping, stock: Mapping) -> bool:
+    """Tell whether data are made as nnU-Net's development branch makes those it names by spacing.
+
+    It takes nnU-Net's plans for the data set, with another spacing and z-scores.
+    """
+    return configuration["use_mask_for_norm"] == stock["use_mask_for_norm"] and all(
+        scheme == _Z_SCORE for scheme in configuration["normalization_schemes"]
+    )
+
+
+def _data_identifier(folder: Path, plans: Mapping, name: str, *, as_stock: bool) -> str:
+    """Name the folder of preprocessed data: that of other plans whose data are made alike.
+
+    Args:
+        folder: the data set's, in nnUNet_preprocessed.
+        plans: the new plans.
+        name: of their configuration.
+        as_stock: see `_is_prepared_as`.
+    """
+    wanted = _preparation(plans, plans["configurations"][name])
+    alike, claimed = [], set()
+    for path in sorted(folder.glob("*.json")):
+        for identifier, preparation in _preparations(path):
+            claimed.add(identifier)
+            if preparation == wanted:
+                alike.append(identifier)
+    if alike:
+        made = [identifier for identifier in alike if (folder / identifier).is_dir()]
+        return (made or alike)[0]
+    spacing = plans["configurations"][name]["spacing"]
+    rounded = all(step == round(step, 2) for step in spacing)
+    if as_stock and rounded and len(spacing) == 3:
+        # The development branch's name; what lies there without plans was made for it.
+        identifier = "Spacing__{:.2f}_{:.2f}_{:.2f}___Norm__".format(*spacing) + "_".join(
+            "Z" for _ in plans["configurations"][name]["normalization_schemes"]
+        )
+        if identifier not in claimed:
+            return identifier
+    identifier = f"{plans['plans_name']}_{name}"
+    number = 2
+    while identifier in claimed:
+        identifier = f"{plans['plans_name']}_{name}_{number}"
+        number += 1
+    return identifier
+
+
+def _preparations(path: Path) -> list[tuple[str, dict]]:
+    """Return the folders of data that a plans file names, and how they are made."""
+    plans = whole_plans(path) or {"configurations": {}}
+    found = []
+    for name in plans["configurations"]:
+        # Damaged plans, of whatever kind, share nothing; old ones come with warnings.
+        with suppress(Exception), quiet():
+            configuration = PlansManager(plans).get_configuration(name).configuration
+            found.append((configuration["data_identifier"], _preparation(plans, configuration)))
+    return found
+
+
+def _preparation(plans: Mapping, configuration: Mapping) -> dict:
+    preparation = {
+        **{key: configuration.get(key) for key in _OF_CONFIGURATION},
+        **{key: plans.get(key) for key in _OF_PLANS},
+    }
+    preparation["spacing"] = [float(step) for step in configuration["spacing"]]
+    if _CT in configuration["normalization_schemes"]:
+        preparation[_INTENSITIES] = plans.get(_INTENSITIES)
+    return preparation

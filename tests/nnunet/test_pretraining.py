@@ -1,0 +1,122 @@
+"""Adaptation plans of nnssl are read, or refused in one line; citations are told."""
+
+from copy import deepcopy
+
+import pytest
+from nnssl_checkpoints import ARGUMENTS, CITATIONS, nnssl_checkpoint
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.pretraining import (
+    citation_lines,
+    plain_citations,
+    pretrain_info,
+    read_adaptation_plan,
+)
+
+
+@pytest.fixture
+def plan() -> dict:
+    return nnssl_checkpoint()["nnssl_adaptation_plan"]
+
+
+def test_an_adaptation_plan_tells_network_and_preparation(plan):
+    pretraining = read_adaptation_plan(plan, "file.pth")
+    assert pretraining.architecture["network_class_name"].endswith("unet.ResidualEncoderUNet")
+    assert pretraining.architecture["arch_kwargs"] == ARGUMENTS
+    assert pretraining.channels == 1
+    assert pretraining.used_patch_size == (8, 8, 8)
+    settings = pretraining.settings
+    assert settings.spacing_mm == (1.0, 1.0, 1.0)
+    assert settings.patch_size == (16, 16, 16)
+    assert settings.normalization_schemes == ("ZScoreNormalization",)
+    assert settings.use_mask_for_norm == (False,)
+
+
+def test_the_preset_stands_for_its_numbers(plan):
+    plan["architecture_plans"] = {
+        "arch_class_name": "ResEncL",
+        "arch_kwargs": None,
+        "arch_kwargs_requiring_import": None,
+    }
+    arguments = read_adaptation_plan(plan, "file.pth").architecture["arch_kwargs"]
+    assert arguments["features_per_stage"] == [32, 64, 128, 256, 320, 320]
+    assert arguments["n_blocks_per_stage"] == [1, 3, 4, 6, 6, 6]
+    assert arguments["strides"] == [[1, 1, 1], *[[2, 2, 2]] * 5]
+    assert arguments["kernel_sizes"] == [[3, 3, 3]] * 6
+
+
+def test_images_that_kept_their_spacing_have_none(plan):
+    plan["pretrain_plan"]["configurations"]["onemmiso"]["spacing"] = None
+    assert read_adaptation_plan(plan, "file.pth").settings.spacing_mm is None
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("architecture_plans", "arch_class_name"), "PrimusM", "holds a transformer, PrimusM"),
+        (("architecture_plans", "arch_class_name"), "UNet9", "UNet9"),
+        (("architecture_plans", "arch_kwargs"), None, "does not say how it is built"),
+        (("architecture_plans", "arch_kwargs"), [3], "for arch_kwargs"),
+        (("architecture_plans",), 5, "for architecture_plans"),
+        (("pretrain_plan", "configurations"), {}, "for pretrain_plan.configurations"),
+        (("pretrain_plan", "configurations", "onemmiso", "patch_size"), "big", "for patch_size"),
+        (("pretrain_plan", "configurations", "onemmiso", "spacing"), [1, 0, 1], "for spacing"),
+        (("recommended_downstream_patchsize",), [float("inf")] * 3, "recommended_downstream"),
+        (("pretrain_num_input_channels",), 0, "for pretrain_num_input_channels"),
+        (("key_to_encoder",), None, "for key_to_encoder"),
+    ],
+)
+def test_what_is_malformed_is_named(plan, place, value, told):
+    *path, name = place
+    entry = plan
+    for key in path:
+        entry = entry[key]
+    entry[name] = value
+    if value == "UNet9":
+        # Another name with arguments is left to the check of names.
+        assert read_adaptation_plan(plan, "f").architecture["network_class_name"] == told
+        return
+    with pytest.raises(CommandError, match=told) as error:
+        read_adaptation_plan(plan, "file.pth")
+    assert "file.pth" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["architecture_plans", "pretrain_plan", "key_to_stem"])
+def test_what_is_missing_is_named(plan, name):
+    del plan[name]
+    with pytest.raises(CommandError, match=f"the adaptation plan lacks {name}"):
+        read_adaptation_plan(plan, "file.pth")
+
+
+def test_the_entry_of_plans_is_that_of_nnunets_development_branch(plan):
+    info = pretrain_info(
+        "/a/b.pth", "b", 1, (16, 16, 16), CITATIONS, pretraining=read_adaptation_plan(plan, "f")
+    )
+    assert info == {
+        "checkpoint_path": "/a/b.pth",
+        "checkpoint_name": "b",
+        "key_to_encoder": "encoder.stages",
+        "key_to_stem": "encoder.stem",
+        "keys_to_in_proj": ["encoder.stem.convs.0.conv", "encoder.stem.convs.0.all_modules.0"],
+        "key_to_lpe": None,
+        "pt_num_in_channels": 1,
+        "pt_used_patchsize": [8, 8, 8],
+        "pt_recommended_downstream_patchsize": [16, 16, 16],
+        "citations": CITATIONS,
+    }
+
+
+def test_citations_are_lines_for_people():
+    assert citation_lines(CITATIONS) == [
+        "Please cite what the pretrained weights come from:",
+        "Architecture: ResEncL",
+        "  Isensee et al. (2024). nnU-Net revisited.",
+        "Pretraining: MAE",
+        "  @article{wald2024mae}",
+    ]
+
+
+@pytest.mark.parametrize("damaged", [None, "text", [1, "text", {1: object()}], {"a": 1}])
+def test_damaged_citations_are_none(damaged):
+    assert citation_lines(deepcopy(damaged)) == []
+    assert plain_citations(damaged) == []

@@ -1,0 +1,430 @@
+"""Trainers that start from pretrained weights: attention U-Net, and plain U-Net as its control."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (
+    nnUNetTrainer_1epoch,
+    nnUNetTrainer_5epochs,
+    nnUNetTrainer_10epochs,
+    nnUNetTrainer_20epochs,
+    nnUNetTrainer_50epochs,
+    nnUNetTrainer_100epochs,
+    nnUNetTrainer_250epochs,
+    nnUNetTrainer_500epochs,
+)
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+from torch._dynamo import OptimizedModule
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.networks.normalisation import without_views
+from nnunet_attention.networks.wide import build_plain_network
+from nnunet_attention.nnunet.pretraining import (
+    CHECKPOINT_PATH,
+    CITATIONS,
+    PRETRAIN_INFO,
+    citation_lines,
+)
+from nnunet_attention.trainers.attention import AttentionUNetTrainer
+from nnunet_attention.trainers.memory import KeepsFreedMemory
+from nnunet_attention.trainers.seeding import Seedable
+from nnunet_attention.trainers.short import nnUNetTrainer_short
+from nnunet_attention.trainers.validation import ContinuesValidation
+from nnunet_attention.weights.adaptation import adapt, load_adapted
+from nnunet_attention.weights.source import read_source
+from nnunet_attention.weights.start import check_share
+
+if TYPE_CHECKING:  # the class that it is mixed into
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Trainer
+else:
+    _Trainer = object
+
+# As nnU-Net's development branch fine-tunes from nnssl's checkpoints: a tenth of nnU-Net's rate,
+# reached in a twentieth of 1000 epochs.
+INITIAL_RATE = 1e-3
+WARM_UP_SHARE = 20
+
+
+def warm_up_epochs(epochs: int) -> int:
+    """Return how many epochs the rate rises: a twentieth, and two at least where there are two."""
+    return min(epochs, max(2, math.ceil(epochs / WARM_UP_SHARE)))
+
+
+class WarmUpLRScheduler(PolyLRScheduler):
+    """Lets the learning rate rise linearly, and then fall as nnU-Net's does.
+
+    The rate depends on the epoch alone, so that a training goes on where it was interrupted.
+
+    Args:
+        optimizer: the optimizer. Its first group of parameters is trained from the beginning; all
+            further groups wait for the end of `head_start`.
+        initial_lr: the highest rate.
+        max_steps: epochs in all.
+        head_start: epochs in which the first group alone is trained; it rises in these, and then
+            all groups rise together.
+    """
+
+    def __init__(self, optimizer, initial_lr: float, max_steps: int, head_start: int = 0):
+        self.rise = warm_up_epochs(max_steps)
+        self.head_start = head_start
+        self.epochs = max_steps
+        rest = max(max_steps - head_start - self.rise, 1)
+        super().__init__(optimizer, initial_lr, rest)
+
+    def step(self, current_step=None) -> None:
+        """Set the rates of an epoch; without one, of the epoch after the last."""
+        if current_step is None or current_step == -1:
+            current_step = self.ctr
+            self.ctr += 1
+        alone = current_step < self.head_start
+        since = current_step if alone else current_step - self.head_start
+        if since < self.rise:
+            rate = self.initial_lr * (since + 1) / self.rise
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self._last_lr = [rate for _ in self.optimizer.param_groups]
+        else:
+            super().step(min(since - self.rise, self.max_steps))
+        if alone:
+            for group in self.optimizer.param_groups[1:]:
+                group["lr"] = 0.0
+
+
+class _Finetuning(_Trainer):
+    """Starts from pretrained weights, slowly; mixed into a trainer.
+
+    The weights are those that the plans name (`pretrain_info`, which `nnunet-attention plan --like`
+    writes), or those of `nnUNetv2_train -pretrained_weights`, which come after them. Without either
+    nothing is trained. The learning rate rises linearly to 0.001, in a twentieth of the epochs, and
+    then falls as nnU-Net's does. Deep supervision is on unless the plans' `arch_kwargs` say no.
+    """
+
+    # Whether the encoder waits until decoder and gates have risen.
+    decoder_first = False
+    _was_loaded = False
+    _continues = False
+
+    # The signature must be nnUNetTrainer's: it stores the arguments by the names found here.
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 as in nnUNetTrainer
+    ):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.initial_lr = INITIAL_RATE
+        arguments = self.configuration_manager.network_arch_init_kwargs
+        self.enable_deep_supervision = bool(arguments.get("deep_supervision", True))
+
+    @property
+    def head_start(self) -> int:
+        """The number of epochs in which the encoder waits."""
+        return warm_up_epochs(self.num_epochs) if self.decoder_first else 0
+
+    def initialize(self) -> None:
+        """Initialise as nnU-Net does, and take the weights that the plans name.
+
+        Raises:
+            CommandError: if there are no such weights, or they do not fit.
+        """
+        super().initialize()
+        if self._continues:
+            return
+        info = self._pretrain_info()
+        if info.get(CHECKPOINT_PATH):
+            self._start_from(Path(info[CHECKPOINT_PATH]))
+        self._bare_network().register_load_state_dict_post_hook(self._note_loading)
+
+    def configure_optimizers(self) -> tuple:
+        """Return nnU-Net's optimizer, and the rates of fine-tuning."""
+        optimizer, _ = super().configure_optimizers()
+        if self.decoder_first:
+            encoder = {id(parameter) for parameter in self._bare_network().encoder.parameters()}
+            (group,) = optimizer.param_groups
+            waiting = [parameter for parameter in group["params"] if id(parameter) in encoder]
+            group["params"] = [
+                parameter for parameter in group["params"] if id(parameter) not in encoder
+            ]
+            optimizer.add_param_group({"params": waiting})
+        scheduler = WarmUpLRScheduler(optimizer, self.initial_lr, self.num_epochs, self.head_start)
+        return optimizer, scheduler
+
+    def load_checkpoint(self, *checkpoint, **named) -> None:
+        """Go on as nnU-Net does; the weights that the plans name are not needed any more.
+
+        Its parameter has two names, in releases and in the development branch.
+        """
+        self._continues = True
+        super().load_checkpoint(*checkpoint, **named)
+
+    def on_train_start(self) -> None:
+        """Start as nnU-Net does, and say what is to be cited.
+
+        Raises:
+            CommandError: if no pretrained weights were loaded.
+        """
+        if not self.was_initialized:
+            self.initialize()
+        if not (self._was_loaded or self._continues):
+            raise CommandError(
+                f"{type(self).__name__} starts from pretrained weights, and has none: plan with "
+                f"nnunet-attention plan --like and train with these plans (-p), or give "
+                f"-pretrained_weights; from scratch trains AttentionUNetTrainer"
+            )
+        super().on_train_start()
+        for line in citation_lines(self._pretrain_info().get(CITATIONS)):
+            self.print_to_log_file(line, add_timestamp=False)
+
+    def on_train_epoch_start(self) -> None:
+        """Start as nnU-Net does; where the encoder has waited, its momentum begins anew."""
+        super().on_train_epoch_start()
+        if self.decoder_first and self.current_epoch == self.head_start:
+            for group in self.optimizer.param_groups[1:]:
+                for parameter in group["params"]:
+                    self.optimizer.state.pop(parameter, None)
+            self.print_to_log_file("From this epoch on, the encoder is trained too")
+
+    def _start_from(self, path: Path) -> None:
+        source = read_source(path)
+        network = self._bare_network()
+        described = self.dataset_json
+        images = len(described.get("channel_names") or described["modality"])
+        adaptation = adapt(source, network, images, heads=False)
+        check_share(adaptation, source, None)
+        load_adapted(network, adaptation)
+        self._was_loaded = True
+        self.print_to_log_file(
+            f"The network starts from {path}: {adaptation.encoder_share:.1%} of the encoder's "
+            "numbers come from there"
+        )
+        for outcome in adaptation.outcomes:
+            if outcome.reason:
+                self.print_to_log_file(
+                    f"  {outcome.outcome}: {outcome.name}, {outcome.reason}",
+                    also_print_to_console=False,
+                    add_timestamp=False,
+                )
+        for note in adaptation.notes:
+            self.print_to_log_file(f"  {note}")
+
+    def _pretrain_info(self) -> dict:
+        info = self.plans_manager.plans.get(PRETRAIN_INFO)
+        return info if isinstance(info, dict) else {}
+
+    def _bare_network(self) -> Any:
+        network: Any = self.network
+        if self.is_ddp and hasattr(network, "module"):
+            network = network.module
+        return network._orig_mod if isinstance(network, OptimizedModule) else network
+
+    def _note_loading(self, module: nn.Module, incompatible: object) -> None:
+        if self._was_loaded and not self._continues:
+            self.print_to_log_file(
+                "The weights of -pretrained_weights take the place of those that the plans name"
+            )
+        self._was_loaded = True
+
+
+class AttentionUNetFinetuneTrainer(_Finetuning, AttentionUNetTrainer):
+    """Trains the plans' U-Net with attention gates from pretrained weights."""
+
+
+class AttentionUNetFinetuneTrainer_decoderFirst(AttentionUNetFinetuneTrainer):
+    """Trains decoder and gates alone for the first twentieth of the epochs, and then all."""
+
+    decoder_first = True
+
+
+class PlainUNetFinetuneTrainer(
+    _Finetuning, KeepsFreedMemory, Seedable, ContinuesValidation, nnUNetTrainer
+):
+    """Trains the plans' U-Net without gates from the same weights, as the control.
+
+    With plans that name the attention U-Net, it is the network that has no gates.
+    """
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """Build the plain counterpart of the network that the plans name.
+
+        Its normalisations are those of the attention U-Net, with which it is compared.
+
+        Raises:
+            UnsupportedNetworkError: if the plans name neither PlainConvUNet nor
+                ResidualEncoderUNet.
+        """
+        network = build_plain_network(
+            configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        )
+        return without_views(network)
+
+
+class _nnUNetTrainer_150epochs(nnUNetTrainer):
+    """Trains for 150 epochs, a length that nnU-Net's releases do not have."""
+
+    # The signature must be nnUNetTrainer's: it stores the arguments by the names found here.
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 as in nnUNetTrainer
+    ):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 150
+
+
+class AttentionUNetFinetuneTrainer_1epoch(AttentionUNetFinetuneTrainer, nnUNetTrainer_1epoch):
+    """Trains for one epoch."""
+
+
+class AttentionUNetFinetuneTrainer_5epochs(AttentionUNetFinetuneTrainer, nnUNetTrainer_5epochs):
+    """Trains for five epochs."""
+
+
+class AttentionUNetFinetuneTrainer_10epochs(AttentionUNetFinetuneTrainer, nnUNetTrainer_10epochs):
+    """Trains for ten epochs."""
+
+
+class AttentionUNetFinetuneTrainer_20epochs(AttentionUNetFinetuneTrainer, nnUNetTrainer_20epochs):
+    """Trains for 20 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_50epochs(AttentionUNetFinetuneTrainer, nnUNetTrainer_50epochs):
+    """Trains for 50 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_100epochs(AttentionUNetFinetuneTrainer, nnUNetTrainer_100epochs):
+    """Trains for 100 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_150epochs(
+    AttentionUNetFinetuneTrainer, _nnUNetTrainer_150epochs
+):
+    """Trains for 150 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_250epochs(AttentionUNetFinetuneTrainer, nnUNetTrainer_250epochs):
+    """Trains for 250 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_500epochs(AttentionUNetFinetuneTrainer, nnUNetTrainer_500epochs):
+    """Trains for 500 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_short(AttentionUNetFinetuneTrainer, nnUNetTrainer_short):
+    """Trains for a few short epochs, as long as `nnUNetTrainer_short`."""
+
+
+class AttentionUNetFinetuneTrainer_decoderFirst_1epoch(
+    AttentionUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_1epoch
+):
+    """Trains for one epoch."""
+
+
+class AttentionUNetFinetuneTrainer_decoderFirst_5epochs(
+    AttentionUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_5epochs
+):
+    """Trains for five epochs."""
+
+
+class AttentionUNetFinetuneTrainer_decoderFirst_10epochs(
+    AttentionUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_10epochs
+):
+    """Trains for ten epochs."""
+
+
+class AttentionUNetFinetuneTrainer_decoderFirst_20epochs(
+    AttentionUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_20epochs
+):
+    """Trains for 20 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_decoderFirst_50epochs(
+    AttentionUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_50epochs
+):
+    """Trains for 50 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_decoderFirst_100epochs(
+    AttentionUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_100epochs
+):
+    """Trains for 100 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_decoderFirst_150epochs(
+    AttentionUNetFinetuneTrainer_decoderFirst, _nnUNetTrainer_150epochs
+):
+    """Trains for 150 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_decoderFirst_250epochs(
+    AttentionUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_250epochs
+):
+    """Trains for 250 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_decoderFirst_500epochs(
+    AttentionUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_500epochs
+):
+    """Trains for 500 epochs."""
+
+
+class AttentionUNetFinetuneTrainer_decoderFirst_short(
+    AttentionUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_short
+):
+    """Trains for a few short epochs, as long as `nnUNetTrainer_short`."""
+
+
+class PlainUNetFinetuneTrainer_1epoch(PlainUNetFinetuneTrainer, nnUNetTrainer_1epoch):
+    """Trains for one epoch."""
+
+
+class PlainUNetFinetuneTrainer_5epochs(PlainUNetFinetuneTrainer, nnUNetTrainer_5epochs):
+    """Trains for five epochs."""
+
+
+class PlainUNetFinetuneTrainer_10epochs(PlainUNetFinetuneTrainer, nnUNetTrainer_10epochs):
+    """Trains for ten epochs."""
+
+
+class PlainUNetFinetuneTrainer_20epochs(PlainUNetFinetuneTrainer, nnUNetTrainer_20epochs):
+    """Trains for 20 epochs."""
+
+
+class PlainUNetFinetuneTrainer_50epochs(PlainUNetFinetuneTrainer, nnUNetTrainer_50epochs):
+    """Trains for 50 epochs."""
+
+
+class PlainUNetFinetuneTrainer_100epochs(PlainUNetFinetuneTrainer, nnUNetTrainer_100epochs):
+    """Trains for 100 epochs."""
+
+
+class PlainUNetFinetuneTrainer_150epochs(PlainUNetFinetuneTrainer, _nnUNetTrainer_150epochs):
+    """Trains for 150 epochs."""
+
+
+class PlainUNetFinetuneTrainer_250epochs(PlainUNetFinetuneTrainer, nnUNetTrainer_250epochs):
+    """Trains for 250 epochs."""
+
+
+class PlainUNetFinetuneTrainer_500epochs(PlainUNetFinetuneTrainer, nnUNetTrainer_500epochs):
+    """Trains for 500 epochs."""
+
+
+class PlainUNetFinetuneTrainer_short(PlainUNetFinetuneTrainer, nnUNetTrainer_short):
+    """Trains for a few short epochs, as long as `nnUNetTrainer_short`."""
