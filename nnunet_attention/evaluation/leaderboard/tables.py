@@ -266,6 +266,12 @@ def pair_table(board: Leaderboard, metric: str) -> Grid:
 def assessment_explained(board: Leaderboard) -> str:
     """Say what the table of `assessment_table` tells."""
     unit = board.settings.unit
+    once = ""
+    if min(board.fewest_trainings.values()) == 1:
+        once = (
+            f" Where a model was trained once, all this holds for other {unit}s, not for other "
+            "trainings."
+        )
     return (
         f"Margin {board.settings.margin:g}. Not worse: one-sided t tests that the first model, and "
         "the second, is not worse by the margin. Equivalent: both are small (TOST, 5 %), which is "
@@ -274,6 +280,7 @@ def assessment_explained(board: Leaderboard) -> str:
         f"power. Needed: {unit}s, or trainings of each fold, to find a difference of the margin. "
         "False claim: the probability that the model with the better mean is in truth not better. "
         "Verdict on the first model: equivalence comes first; better or worse by p (Holm)."
+        f"{once}"
     )
 
 
