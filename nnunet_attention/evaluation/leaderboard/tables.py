@@ -323,7 +323,7 @@ def assessment_table(board: Leaderboard, metric: str) -> Grid:
         rows,
         names=3,
         notes=(assessment_explained(board),) if found else (),
-        folded_heading=("against the margin", "number"),
+        folded_heading=("against the margin", "result"),
     )
 
 
@@ -369,7 +369,7 @@ def published_grid(
         rows,
         names=3,
         notes=(PUBLISHED_EXPLAINED,),
-        folded_heading=("beside", "number"),
+        folded_heading=("what", "value"),
     )
 
 
