@@ -47,7 +47,8 @@ class OverCases:
     """Mean and spread of a model's Dice over the cases of a data set.
 
     Attributes:
-        mean: Of each case's mean over labels.
+        mean: Of each case's mean over those labels where Dice is defined; nnU-Net's own figure
+            averages over cases first.
         sd: Standard deviation, n - 1 in the denominator.
         n: Cases.
     """

@@ -294,6 +294,12 @@ def _margin(board: Leaderboard) -> str:
         _number_of(reference, board) for reference in (_MARGIN_REFERENCE, _CLAIMS_REFERENCE)
     )
     unit = board.settings.unit
+    once = ""
+    if min(board.fewest_trainings.values()) == 1:
+        once = (
+            f" Where a model was trained once, all of these speak of other {unit}s, not of other "
+            "trainings."
+        )
     return (
         f" Differences smaller than {board.settings.margin:g} were taken not to matter. Two models "
         "were called equivalent where two one-sided t tests at the 5 % level "
@@ -303,7 +309,7 @@ def _margin(board: Leaderboard) -> str:
         "two-sided t test of the mean difference at the 5 % level, with the variance observed "
         f"between {unit}s and, where there are several, between trainings. The probability of a "
         "false claim is that of the model with the better mean not being better in truth, with "
-        f"flat priors of mean and log standard deviation [{false_claims}]."
+        f"flat priors of mean and log standard deviation [{false_claims}].{once}"
     )
 
 

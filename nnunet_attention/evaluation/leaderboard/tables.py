@@ -271,6 +271,12 @@ def pair_table(board: Leaderboard, metric: str) -> Grid:
 def assessment_explained(board: Leaderboard) -> str:
     """Say what the table of `assessment_table` tells."""
     unit = board.settings.unit
+    once = ""
+    if min(board.fewest_trainings.values()) == 1:
+        once = (
+            f" Where a model was trained once, all this holds for other {unit}s, not for other "
+            "trainings."
+        )
     return (
         f"Margin {board.settings.margin:g}. Not worse: one-sided t tests that the first model, and "
         "the second, is not worse by the margin. Equivalent: both are small (TOST, 5 %), which is "
@@ -279,6 +285,7 @@ def assessment_explained(board: Leaderboard) -> str:
         f"power. Needed: {unit}s, or trainings of each fold, to find a difference of the margin. "
         "False claim: the probability that the model with the better mean is in truth not better. "
         "Verdict on the first model: equivalence comes first; better or worse by p (Holm)."
+        f"{once}"
     )
 
 
@@ -321,7 +328,7 @@ def assessment_table(board: Leaderboard, metric: str) -> Grid:
         rows,
         names=3,
         notes=(assessment_explained(board),) if found else (),
-        folded_heading=("against the margin", "number"),
+        folded_heading=("against the margin", "result"),
     )
 
 
@@ -367,7 +374,7 @@ def published_grid(
         rows,
         names=3,
         notes=(PUBLISHED_EXPLAINED,),
-        folded_heading=("beside", "number"),
+        folded_heading=("what", "value"),
     )
 
 

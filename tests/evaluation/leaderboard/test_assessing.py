@@ -124,6 +124,20 @@ def test_every_output_tells_the_verdict(tmp_path):
     assert f"[{count}]" in text
 
 
+def test_verdicts_on_single_trainings_say_that_they_speak_of_cases():
+    board = board_of(differences(-0.03))
+    assert "not for other trainings" in assessment_table(board, "dice").notes[0]
+    assert "all of these speak of other cases, not of other" in methods_paragraphs(board)[3]
+    parts = [
+        frame_of({DATASET: {"A": [0.6 + by, 0.7 + by, 0.8], "B": [0.6, 0.7 + by, 0.8]}})
+        for by in (0.001, 0.002)
+    ]
+    frame = pd.concat([part.assign(repeat=n) for n, part in enumerate(parts)], ignore_index=True)
+    repeated = build_leaderboard(frame, small_settings(margin=0.05))
+    assert "not for other trainings" not in assessment_table(repeated, "dice").notes[0]
+    assert "all of these speak" not in methods_paragraphs(repeated)[3]
+
+
 def test_a_margin_is_for_metrics_whose_best_value_is_one():
     frame = frame_of({DATASET: {"A": [0.5, 0.7, 0.6], "B": [0.4, 0.6, 0.7]}})
     board = build_leaderboard(frame, small_settings(margin=0.01))

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from leaderboards import frame_of, small_leaderboard, small_settings
+from leaderboards import TRICKY, frame_of, small_leaderboard, small_settings
 from rich.console import Console
 from scipy import stats
 
@@ -200,3 +200,12 @@ def test_numbers_that_round_to_an_end_are_written_so_that_they_say_no_more():
     assert texts[7].startswith(f"{minus}0.0")
     (texts,) = published_table(board_beside(paper(mean=0.1)), "dice").texts
     assert texts[-1] == "any"
+
+
+def test_published_names_are_shown_as_they_are(browser, tmp_path):
+    board = board_beside(paper(model=TRICKY))
+    write_leaderboard(board, tmp_path)
+    page = browser.open(tmp_path / "leaderboard.html")
+    assert page.locator("#published tbody td").nth(2).text_content() == TRICKY
+    (record,) = json.loads((tmp_path / "leaderboard.json").read_text())["published"]
+    assert record["model"] == TRICKY
