@@ -192,7 +192,7 @@ def test_stock_nnunet_works_in_the_folder_of_a_repeat(nnunet, tmp_path):
         variables=variables,
     )
     inference = repeat_folder(nnunet, 2) / DATASET / "inference_information.json"
-    assert json.loads(inference.read_text())["dataset_name_or_id"] == 701
+    assert json.loads(inference.read_text())["dataset_name_or_id"] == DATASET
     gathered = model / "crossval_results_folds_0"
     assert (gathered / "postprocessing.pkl").is_file()
     # The other repeat's are as they were.

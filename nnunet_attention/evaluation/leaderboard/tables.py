@@ -468,7 +468,9 @@ def fold_mean_table(board: Leaderboard, metric: str) -> Grid:
 
 def value_text(value: float, metric: str) -> str:
     """Write a value with three decimals, two for millimetres."""
-    return f"{value:.{_decimals(metric)}f}"
+    decimals = _decimals(metric)
+    # The sum makes a zero of what rounds to a negative one.
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def spread_text(sd: float, metric: str) -> str:

@@ -72,3 +72,8 @@ def test_words_of_numbers():
     assert confidence_interval(0.5, 0.75, "hd95_mm") == "[0.50, 0.75]"
     assert metric_title("dice") == "Dice \N{UPWARDS ARROW}"
     assert metric_title("assd_mm") == "ASSD (mm) \N{DOWNWARDS ARROW}"
+
+
+def test_an_end_that_rounds_to_zero_has_no_sign():
+    assert confidence_interval(-0.0002, 0.0016, "dice") == "[0.000, 0.002]"
+    assert confidence_interval(-0.004, -0.006, "assd_mm") == "[0.00, -0.01]"
