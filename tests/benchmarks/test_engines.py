@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
+from engine_packages import skip_without
 
 from benchmarks.engines import commands, plans
 from nnunet_attention.files import read_json, write_json
@@ -120,8 +121,7 @@ def test_every_configuration_is_compared_once_with_gates_and_once_plain(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["attention", "plain"])
 def test_engines_agree_with_torch_on_the_smallest_plans(minimal_plans, tmp_path, kind):
-    for name in ("openvino", "onnxruntime", "onnxscript"):
-        pytest.importorskip(name, reason=f"{name} is not installed")
+    skip_without("onnxruntime", "onnxscript", "openvino")
     write_json(tmp_path / "plans.json", minimal_plans)
     dataset = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1}}
     write_json(tmp_path / "dataset.json", dataset | {"file_ending": ".nii.gz"})

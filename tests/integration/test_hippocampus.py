@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from engine_packages import skip_without
 from nnunet_commands import (
     NnunetFolders,
     assert_engines_agree,
@@ -162,7 +163,7 @@ def test_maps_come_with_the_same_segmentations(predicted, nnunet, trained, image
 
 
 def test_an_engine_predicts_the_same(predicted, nnunet, images, tmp_path):
-    pytest.importorskip("openvino", reason="openvino is not installed")
+    skip_without("openvino")
     output = nnunet.run(
         "nnunet-attention",
         *("predict", "-i", images, "-o", tmp_path, *SELECT, "-f", 0, *ON_CPU),
