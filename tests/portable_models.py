@@ -27,11 +27,13 @@ def plans_with(
     spacing=(3.0, 2.0, 1.0),
     order: int = 3,
     reader: str = "SimpleITKIO",
+    patch=None,
 ) -> dict:
     """Plans of a small network that normalise and resample as is said."""
     plans = plans_of(smallest_plans(), variant)
     configuration = plans["configurations"]["3d_fullres"]
     dimensions = len(configuration["patch_size"])
+    configuration["patch_size"] = list(patch or configuration["patch_size"])
     plans["image_reader_writer"] = reader
     plans["transpose_forward"] = list(transpose)
     plans["transpose_backward"] = np.argsort(transpose).tolist()

@@ -1,6 +1,7 @@
 """Describes a trained model for programs that have neither torch nor nnU-Net: model.json."""
 
 import inspect
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,12 @@ STEP, GAUSSIAN_SIGMA = 0.5, 1 / 8
 _INTENSITIES = {
     "CTNormalization": ("mean", "std", "percentile_00_5", "percentile_99_5"),
 }
+# What resampling's arguments may be.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "order": (int,),
+    "order_z": (int,),
+    "force_separate_z": (bool, type(None)),
+}
 _DISTRIBUTIONS = ("nnunetv2", "torch", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -34,39 +41,58 @@ def describe_model(model: TrainedModel) -> dict[str, Any]:
     Raises:
         CommandError: if plans or data set lack something.
     """
-    plans, configuration = model.plans_manager, model.configuration_manager
-    labels = plans.get_label_manager(model.dataset_json)
     try:
-        return {
-            "format_version": FORMAT_VERSION,
-            "dataset": plans.plans["dataset_name"],
-            "trainer": model.trainer_name,
-            "plans": plans.plans["plans_name"],
-            "configuration": model.configuration_name,
-            "reader": plans.plans["image_reader_writer"],
-            "file_ending": model.dataset_json["file_ending"],
-            "channels": _channels(model),
-            "previous_stage": configuration.previous_stage_name,
-            "transpose_forward": list(plans.transpose_forward),
-            "transpose_backward": list(plans.transpose_backward),
-            "crop_to_nonzero": True,
-            "spacing_mm": [float(size) for size in configuration.spacing],
-            "resampling": {
-                "images": _resampling(configuration, "resampling_fn_data"),
-                "logits": _resampling(configuration, "resampling_fn_probabilities"),
-            },
-            "patch_size": [int(size) for size in configuration.patch_size],
-            "step": STEP,
-            "gaussian_sigma": GAUSSIAN_SIGMA,
-            "mirroring_axes": [int(axis) for axis in model.mirroring_axes or ()],
-            "activation": "sigmoid" if labels.has_regions else "softmax",
-            "labels": _labels(model.dataset_json["labels"]),
-            "regions": _regions(labels) if labels.has_regions else None,
-            "ignore_label": labels.ignore_label,
-            "made_with": versions_of(*_DISTRIBUTIONS),
-        }
+        content = _described(model)
+        # Names go into texts that people read.
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    except CommandError:
+        raise
     except KeyError as error:
         raise CommandError(f"the model cannot be described: {error} is missing") from error
+    except UnicodeEncodeError as error:
+        raise CommandError(
+            "the model cannot be described: a name in plans or dataset.json holds characters that "
+            "cannot be written; rename it"
+        ) from error
+    except Exception as error:  # plans from elsewhere can fail in any way
+        reason = str(error).partition("\n")[0]
+        raise CommandError(
+            f"the model cannot be described: {type(error).__name__}: {reason}"
+        ) from error
+    return content
+
+
+def _described(model: TrainedModel) -> dict[str, Any]:
+    plans, configuration = model.plans_manager, model.configuration_manager
+    labels = plans.get_label_manager(model.dataset_json)
+    return {
+        "format_version": FORMAT_VERSION,
+        "dataset": plans.plans["dataset_name"],
+        "trainer": model.trainer_name,
+        "plans": plans.plans["plans_name"],
+        "configuration": model.configuration_name,
+        "reader": plans.plans["image_reader_writer"],
+        "file_ending": model.dataset_json["file_ending"],
+        "channels": _channels(model),
+        "previous_stage": configuration.previous_stage_name,
+        "transpose_forward": list(plans.transpose_forward),
+        "transpose_backward": list(plans.transpose_backward),
+        "crop_to_nonzero": True,
+        "spacing_mm": [float(size) for size in configuration.spacing],
+        "resampling": {
+            "images": _resampling(configuration, "resampling_fn_data"),
+            "logits": _resampling(configuration, "resampling_fn_probabilities"),
+        },
+        "patch_size": [int(size) for size in configuration.patch_size],
+        "step": STEP,
+        "gaussian_sigma": GAUSSIAN_SIGMA,
+        "mirroring_axes": [int(axis) for axis in model.mirroring_axes or ()],
+        "activation": "sigmoid" if labels.has_regions else "softmax",
+        "labels": _labels(model.dataset_json["labels"]),
+        "regions": _regions(labels) if labels.has_regions else None,
+        "ignore_label": labels.ignore_label,
+        "made_with": versions_of(*_DISTRIBUTIONS),
+    }
 
 
 def _channels(model: TrainedModel) -> list[dict[str, Any]]:
@@ -97,14 +123,16 @@ def _normalization(model: TrainedModel, channel: str, scheme: str, mask: bool) -
 def _resampling(configuration: ConfigurationManager, name: str) -> dict[str, Any]:
     """Say how something is resampled, with nnU-Net's defaults where the plans are silent."""
     function = configuration.configuration[name]
-    given = dict(configuration.configuration[f"{name}_kwargs"])
+    given = configuration.configuration[f"{name}_kwargs"]
+    if not isinstance(given, dict):
+        raise CommandError(f"the plans have {given!r} for {name}_kwargs, not names and values")
     if function != resample_data_or_seg_to_shape.__name__:
         return {"function": function, "arguments": given}
     defaults = inspect.signature(resample_data_or_seg_to_shape).parameters
-    values = {
-        argument: given.get(argument, defaults[argument].default)
-        for argument in ("order", "order_z", "force_separate_z")
-    }
+    values = {argument: given.get(argument, defaults[argument].default) for argument in _KINDS}
+    for argument, value in values.items():
+        if not isinstance(value, _KINDS[argument]):
+            raise CommandError(f"the plans have {value!r} for {argument} of {name}_kwargs")
     threshold = given.get("separate_z_anisotropy_threshold", ANISO_THRESHOLD)
     return {"function": function, **values, "anisotropy_threshold": float(threshold)}
 

@@ -150,7 +150,13 @@ def _tensors(model: TrainedModel, options: ExportOptions) -> dict:
     network, patch = model.network, tuple(model.configuration_manager.patch_size)
     names = output_names(network, options.coefficients)
     image = torch.zeros(1, model.input_channels, *patch)
-    outputs = _outputs_of_torch(network, image, names)
+    try:
+        outputs = _outputs_of_torch(network, image, names)
+    except Exception as error:  # layers have arguments from the plans, which may be anything
+        reason = str(error).partition("\n")[0]
+        raise CommandError(
+            f"the network of the plans cannot be run: {type(error).__name__}: {reason}"
+        ) from error
     return {
         "input": _tensor(INPUT_NAME, image),
         "outputs": [_tensor(name, output) for name, output in outputs.items()],

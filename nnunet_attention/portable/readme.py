@@ -1,5 +1,6 @@
 """Writes the README of an exported model, with its own numbers."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 PACKAGES = "numpy SimpleITK onnxruntime"
@@ -45,9 +46,15 @@ def _head(content: Mapping) -> Iterator[str]:
     yield "| channel | image | normalisation |"
     yield "|---:|---|---|"
     for number, channel in enumerate(content["channels"]):
-        yield f"| {number} | {channel['name']} | {_normalization(channel['normalization'])} |"
+        normalization = _normalization(channel["normalization"])
+        yield f"| {number} | {_cell(channel['name'])} | {normalization} |"
     yield ""
     yield from _labels(content)
+
+
+def _cell(name: str) -> str:
+    """Return a name as it can stand in a table."""
+    return " ".join(name.split()).replace("|", "\\|")
 
 
 def _folds(content: Mapping) -> str:
@@ -61,19 +68,20 @@ def _labels(content: Mapping) -> Iterator[str]:
         yield "|---:|---|---|---:|"
         for number, region in enumerate(content["regions"]):
             labels = ", ".join(map(str, region["labels"]))
-            yield f"| {number} | {region['name']} | {labels} | {region['drawn_as']} |"
+            yield f"| {number} | {_cell(region['name'])} | {labels} | {region['drawn_as']} |"
     else:
         yield "| label | |"
         yield "|---:|---|"
         for name, label in content["labels"].items():
             if name != "ignore":
-                yield f"| {label} | {name} |"
+                yield f"| {label} | {_cell(name)} |"
     yield ""
 
 
 def _use(content: Mapping) -> Iterator[str]:
     ending = content["file_ending"]
-    images = " ".join(f"case_{number:04d}{ending}" for number in range(len(content["channels"])))
+    files = [f"case_{number:04d}{ending}" for number in range(len(content["channels"]))]
+    command = shlex.join(["python", "segment.py", f"segmentation{ending}", *files])
     yield "## Segment a case"
     yield ""
     if content["previous_stage"]:
@@ -84,7 +92,7 @@ def _use(content: Mapping) -> Iterator[str]:
     else:
         yield "```bash"
         yield f"pip install {PACKAGES}"
-        yield f"python segment.py segmentation{ending} {images}"
+        yield command
         yield "```"
         yield ""
         yield (

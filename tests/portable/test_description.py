@@ -9,6 +9,7 @@ from portable_models import INTENSITIES, REGIONS, dataset_with, model_of, plans_
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.portable.description import describe_model
+from nnunet_attention.portable.readme import readme_of
 
 SCHEMA = json.loads(
     files("nnunet_attention.portable").joinpath("model.schema.json").read_text(encoding="utf-8")
@@ -154,3 +155,35 @@ def test_plans_that_lack_something_are_refused_by_its_name():
     del model.plans_manager.plans["foreground_intensity_properties_per_channel"]["1"]["std"]
     with pytest.raises(CommandError, match="'std' is missing"):
         describe_model(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("resampling_fn_data_kwargs", [1, 2, 3], "not names and values"),
+        ("resampling_fn_data_kwargs", {"order": "3"}, "have '3' for order of resampling_fn_data"),
+        ("resampling_fn_data_kwargs", {"force_separate_z": 7}, "have 7 for force_separate_z"),
+        ("spacing", ["wide", 2, 1], "cannot be described: ValueError"),
+    ],
+)
+def test_damaged_plans_are_refused_in_one_line(name, value, message):
+    model = model_of(plans_with(), dataset_with())
+    model.configuration_manager.configuration[name] = value
+    with pytest.raises(CommandError, match=message) as raised:
+        describe_model(model)
+    assert "\n" not in str(raised.value)
+
+
+def test_names_that_cannot_be_written_are_refused():
+    model = model_of(plans_with(), dataset_with(channels=("T1", "C\ud800T")))
+    with pytest.raises(CommandError, match="holds characters that cannot be written; rename it"):
+        describe_model(model)
+
+
+def test_names_keep_to_their_cells_and_endings_to_their_words():
+    dataset = dataset_with(channels=("T1\n# a", "C|T"), ending=".nii; rm x")
+    content = {**described(dataset=dataset), **OF_FILES}
+    text = readme_of(content, "program")
+    assert "| 0 | T1 # a | " in text
+    assert "| 1 | C\\|T | " in text
+    assert "python segment.py 'segmentation.nii; rm x' 'case_0000.nii; rm x'" in text
