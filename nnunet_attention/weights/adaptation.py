@@ -150,7 +150,7 @@ def adapt(
         matching.used.clear()
     _check_finite(source, weights)
     outcomes += matching.left()
-    return Adaptation(weights, tuple(outcomes), tuple(_notes(source, encoder)))
+    return Adaptation(weights, tuple(outcomes), tuple(_notes(source, network)))
 
 
 def load_adapted(network: nn.Module, adaptation: Adaptation) -> None:
@@ -387,8 +387,9 @@ def _check_finite(source: PretrainedSource, weights: Mapping[str, Tensor]) -> No
             )
 
 
-def _notes(source: PretrainedSource, encoder: Any) -> Iterator[str]:
-    """Tell what no tensor shows: steps, and the layers without weights."""
+def _notes(source: PretrainedSource, network: nn.Module) -> Iterator[str]:
+    """Tell what no tensor shows: strides, the layers without weights, and another start."""
+    encoder: Any = network.encoder
     arguments = source.plain_architecture["arch_kwargs"]
     steps = [[int(step) for step in row] for row in encoder.strides]
     there = arguments.get("strides")
@@ -399,6 +400,9 @@ def _notes(source: PretrainedSource, encoder: Any) -> Iterator[str]:
         found = getattr(encoder, name, None)
         if found is not None and found.__name__ != wanted:
             yield f"{name} is {found.__name__}, in the source {wanted}"
+    start = getattr(network.decoder, "gate_start", "identity")
+    if start != "identity":
+        yield f"the gates start as identity, and not as {start}, which the plans ask for"
     if source.kind == NNSSL:
         yield "only the encoder comes from nnssl's checkpoint; the decoder starts as new"
 

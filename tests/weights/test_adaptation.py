@@ -302,3 +302,16 @@ def test_every_tensor_has_one_row(read, minimal_plans):
     rows = [outcome.name for outcome in adaptation.outcomes if outcome.outcome != "left away"]
     wanted = [name for name, _ in network.named_parameters()]
     assert sorted(rows) == sorted(wanted)
+
+
+def test_another_start_of_the_gates_is_told_and_not_taken(read, minimal_plans):
+    plans = plans_like_source(minimal_plans, gate_start="open")
+    plans["configurations"]["3d_fullres"]["architecture"]["network_class_name"] = (
+        "nnunet_attention.networks.AttentionResidualEncoderUNet"
+    )
+    network, adaptation = adapted(read(nnssl_checkpoint()), plans)
+    told = "the gates start as identity, and not as open, which the plans ask for"
+    assert told in adaptation.notes
+    with torch.no_grad():
+        _, (coefficients,) = network(image(), return_coefficients=True)
+    assert (coefficients == 0.5).all()
