@@ -17,7 +17,7 @@ from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_attention.nnunet.datasets import dataset_folder
 from nnunet_attention.nnunet.plans import save_plans, whole_plans
 from nnunet_attention.nnunet.pretraining import PRETRAIN_INFO, SourceSettings
-from nnunet_attention.plans.architecture import GateOptions, gated_architecture
+from nnunet_attention.plans.architecture import gated_architecture
 from nnunet_attention.plans.planners import AttentionUNetPlanner
 from nnunet_attention.plans.planning import check_plans_name, plan_dataset
 from nnunet_attention.weights.adaptation import Adaptation
@@ -69,7 +69,6 @@ def plan_like(
     plans_name: str | None = None,
     num_processes: int = 8,
     gate_full_resolution: bool = False,
-    gate_start: str | None = None,
 ) -> PlannedLike:
     """Write plans with gates whose data, network and patch are those of pretrained weights.
 
@@ -83,8 +82,7 @@ def plan_like(
         patch_size: in voxels; None for the source's.
         plans_name: None for `LIKE_PLANS`.
         num_processes: for the fingerprint.
-        gate_full_resolution: see `gated_architecture`.
-        gate_start: likewise.
+        gate_full_resolution: see `gated_architecture`. Gates start as identity in any case.
 
     Raises:
         CommandError: if the data set is absent or of other dimensions, the patch does not fit the
@@ -102,18 +100,13 @@ def plan_like(
             f"{name} is 2-D, and the network of {source.path} is 3-D; choose weights of a 2-D one"
         )
     notes: list[str] = []
-    options: GateOptions = {
-        "gate_full_resolution": gate_full_resolution,
-        "output_transform": False,
-        "gate_start": gate_start,
-    }
     stock = base["configurations"][configuration_name]
     configuration = {
         **stock,
         "spacing": _spacing(spacing, source.settings, stock["spacing"], notes),
         "patch_size": list(patch_size or source.settings.patch_size),
         "batch_size": source.settings.batch_size or _BATCH,
-        "architecture": _architecture(source, options),
+        "architecture": _architecture(source, gate_full_resolution),
     }
     _check_patch(configuration)
     configuration["median_image_size_in_voxels"] = [
@@ -180,16 +173,14 @@ def _spacing(
     return [float(step) for step in wanted]
 
 
-def _architecture(source: PretrainedSource, options: GateOptions) -> dict:
-    """Give the source's network gates; those of a gated one stay as they are, unless asked for."""
+def _architecture(source: PretrainedSource, gate_full_resolution: bool) -> dict:
+    """Give the source's network gates; a gated one keeps a gate at the highest resolution."""
     arguments = source.architecture["arch_kwargs"]
-    gated: GateOptions = {
-        "gate_full_resolution": options["gate_full_resolution"]
+    architecture = gated_architecture(
+        source.plain_architecture,
+        gate_full_resolution=gate_full_resolution
         or bool(arguments.get("gate_full_resolution", False)),
-        "output_transform": False,
-        "gate_start": options["gate_start"],
-    }
-    architecture = gated_architecture(source.architecture, **gated)
+    )
     # Left to the trainer, as in plans of nnU-Net's.
     architecture["arch_kwargs"].pop("deep_supervision", None)
     return architecture

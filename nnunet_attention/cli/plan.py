@@ -157,9 +157,10 @@ def _plan_like(arguments: argparse.Namespace) -> int:
             "-gpu_memory_target": arguments.gpu_memory_target,
             "-c": arguments.configurations,
             "--output_transform": arguments.output_transform,
+            "--gate_start": arguments.gate_start,
         },
         "with --like, as the weights decide on network, patch and configuration (--patch gives "
-        "another patch), and gates with an output transform cannot start from them; leave it out",
+        "another patch), and gates start as identity; leave it out",
     )
     source = read_source(arguments.like)
     for dataset in [dataset_name(given) for given in arguments.datasets]:
@@ -171,7 +172,6 @@ def _plan_like(arguments: argparse.Namespace) -> int:
             plans_name=arguments.plans_name,
             num_processes=arguments.np or 8,
             gate_full_resolution=arguments.gate_full_resolution,
-            gate_start=arguments.gate_start,
         )
         print(f"plans: {planned.path}")
         for note in planned.notes:

@@ -106,6 +106,10 @@ def finetune(
             f"-f {' '.join(plan.folds)}: finetune has folds of its own, {_numbers()} cases; leave "
             "it out"
         )
+    if plan.groups is not None:
+        raise CommandError(
+            "--groups, --group-by: finetune divides case by case; give it one case of each group"
+        )
     if len({plans for _, plans in plan.models}) != 1:
         raise CommandError("-p: finetune compares trainers with the same plans; give one")
     if len(plan.models) < 2:
@@ -115,7 +119,7 @@ def finetune(
     (scratch, plans), *tuned = plan.models
     source, target = division.pretraining, division.target
     folds = tuple(str(fold) for fold in range(len(SIZES)))
-    to_target = replace(plan, datasets=(target,), folds=folds, groups=None)
+    to_target = replace(plan, datasets=(target,), folds=folds)
     pretrained = (scratch, moved_name(plans, target))
     weights = weights_of(folders, source, target, (scratch, plans), configuration)
     stages: list[Trainings | Action] = [

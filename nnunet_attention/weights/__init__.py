@@ -1,5 +1,6 @@
 """Trained weights: loading nnU-Net checkpoints safely, and giving plain ones attention gates."""
 
+from nnunet_attention.weights.adaptation import Adaptation, adapt, load_adapted
 from nnunet_attention.weights.checkpoint import load_checkpoint, save_checkpoint
 from nnunet_attention.weights.function_preserving import start_from_plain
 from nnunet_attention.weights.model_folder import UpgradedModelFolder, upgrade_model_folder
@@ -12,9 +13,12 @@ from nnunet_attention.weights.upgrade import (
 )
 
 __all__ = [
+    "Adaptation",
     "PretrainedSource",
     "UpgradedCheckpoint",
     "UpgradedModelFolder",
+    "adapt",
+    "load_adapted",
     "load_checkpoint",
     "plans_with_full_resolution_gate",
     "read_source",

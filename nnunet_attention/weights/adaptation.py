@@ -17,7 +17,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ from nnunet_attention.weights.source import NNSSL, PretrainedSource
 TAKEN, ADAPTED, NEW, LEFT = "taken", "adapted", "new", "left away"
 _ENCODER, _DECODER, _GATES = "encoder.", "decoder.", "decoder.gates."
 _HEADS = "decoder.seg_layers."
+# Of batch normalisation.
+_COUNTER = "num_batches_tracked"
 _PARTS_OF_LAYER = re.compile(r"^(.*)\.(?:conv|norm)\.[a-z_]+$")
 _STAGE_OF_DECODER = re.compile(r"^decoder\.(stages|transpconvs|seg_layers)\.(\d+)\.(.*)$")
 
@@ -103,41 +105,31 @@ def adapt(
     encoder: Any = network.encoder
     first_name = f"{_ENCODER}{next(iter(dict(encoder.named_parameters())))}"
     tensors = dict(_unique_tensors(network))
-    first = source.weights.get(first_name)
     _check_dimensions(source, tensors[first_name][0])
-    matching = _Matching(source, len(encoder.strides))
+    matching = _Matching(source, len(encoder.strides), heads)
     new_layers: set[str] = set()
     weights: dict[str, Tensor] = {}
     outcomes: list[TensorOutcome] = []
     for name, (tensor, aliases) in tensors.items():
-        layer = _layer_of(name)
         shape = tuple(tensor.shape)
-        reason, found = matching.find(name, aliases)
-        if name.startswith(_HEADS) and not heads and not reason:
-            reason, found = "segmentation layers start anew, as with nnU-Net", None
-        value, how = None, reason
-        if layer in new_layers:
-            how = reason or "its layer starts as new"
-        elif found is not None:
-            value, how = _fitted(
-                found,
-                shape,
-                _Channels(source, found, image_channels, shape)
-                if name == first_name and first is not None
-                else None,
-                transposed=".transpconvs." in name,
-            )
-        if value is not None and matching.renamed.get(name):
-            how = "; ".join(filter(None, [f"from {matching.renamed[name]}", how]))
-            weights[name] = value
-            outcomes.append(TensorOutcome(name, shape, TAKEN if ";" not in how else ADAPTED, how))
-        elif value is None:
-            outcomes.append(TensorOutcome(name, shape, NEW, how))
+        match = matching.find(name, aliases)
+        value, told = None, match.why_not
+        if match.tensor is not None and _layer_of(name) in new_layers:
+            told = "its layer starts as new"
+        elif match.tensor is not None:
+            channels = None
+            if name == first_name and match.tensor.ndim == len(shape):
+                channels = _Channels(source, match.tensor, image_channels, shape)
+            transposed = ".transpconvs." in name
+            value, told = _fitted(match.tensor, shape, channels, transposed=transposed)
+        if value is None:
+            outcomes.append(TensorOutcome(name, shape, NEW, told))
             if name.endswith(".weight"):
-                new_layers.add(layer)
+                new_layers.add(_layer_of(name))
         else:
             weights[name] = value
-            outcomes.append(TensorOutcome(name, shape, ADAPTED if how else TAKEN, how))
+            how = "; ".join(filter(None, [match.origin, told]))
+            outcomes.append(TensorOutcome(name, shape, ADAPTED if told else TAKEN, how))
     if not any(name.startswith(_ENCODER) for name in weights):
         why = "the encoder, which it reads, starts as new"
         weights = {}
@@ -150,7 +142,7 @@ def adapt(
         matching.used.clear()
     _check_finite(source, weights)
     outcomes += matching.left()
-    return Adaptation(weights, tuple(outcomes), tuple(_notes(source, encoder)))
+    return Adaptation(weights, tuple(outcomes), tuple(_notes(source, network)))
 
 
 def load_adapted(network: nn.Module, adaptation: Adaptation) -> None:
@@ -197,31 +189,43 @@ def _undo_gate_start(decoder: AttentionDecoder, state: dict[str, Tensor]) -> Non
                 weight[:, -gate.skip_channels :].mul_(IDENTITY_COEFFICIENT)
 
 
+class _Match(NamedTuple):
+    """Holds the source's tensor for one of the network's and where it stood, or why there is none.
+
+    `origin` is empty where it has the same name.
+    """
+
+    tensor: Tensor | None
+    origin: str = ""
+    why_not: str = ""
+
+
 class _Matching:
     """Finds the source's tensor for each of the network's, and remembers which have been used."""
 
-    def __init__(self, source: PretrainedSource, stages: int):
+    def __init__(self, source: PretrainedSource, stages: int, heads: bool):
         self._source = source
         self._stages = stages
+        self._heads = heads
         self._source_stages = _number_of_stages(source.weights)
         self.used: set[str] = set()
-        # The source's names where they are others.
-        self.renamed: dict[str, str] = {}
 
-    def find(self, name: str, aliases: Sequence[str]) -> tuple[str, Tensor | None]:
+    def find(self, name: str, aliases: Sequence[str]) -> _Match:
         """Return the tensor, or why there is none."""
         if name.startswith(_GATES):
-            return "gates start as identity", None
+            return _Match(None, why_not="gates start as identity")
         if name.startswith(_DECODER) and self._source.decoder_left:
-            return f"the source's decoder is left away: {self._source.decoder_left}", None
+            why = f"the source's decoder is left away: {self._source.decoder_left}"
+            return _Match(None, why_not=why)
         for candidate in (name, *aliases):
             there = self._place(candidate)
             if there is not None and there in self._source.weights:
                 self.used.add(there)
-                if there != candidate:
-                    self.renamed[name] = there
-                return "", self._source.weights[there]
-        return self._why_absent(name), None
+                if name.startswith(_HEADS) and not self._heads:
+                    return _Match(None, why_not="segmentation layers start anew, as with nnU-Net")
+                origin = "" if there == candidate else f"from {there}"
+                return _Match(self._source.weights[there], origin)
+        return _Match(None, why_not=self._why_absent(name))
 
     def left(self) -> Iterator[TensorOutcome]:
         """Go through the tensors of the source that nothing was made of, each once."""
@@ -380,15 +384,22 @@ def _check_dimensions(source: PretrainedSource, first: Tensor) -> None:
 
 def _check_finite(source: PretrainedSource, weights: Mapping[str, Tensor]) -> None:
     for name, value in weights.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
+        if not value.is_floating_point():
+            if not name.endswith(_COUNTER):
+                raise CommandError(
+                    f"{source.path}: {name} has numbers of the type {value.dtype}; weights are "
+                    f"floats: the file is damaged, take another checkpoint"
+                )
+        elif not torch.isfinite(value).all():
             raise CommandError(
                 f"{source.path}: {name} has values that are not finite; the training that made it "
                 f"has failed, or the file is damaged: take another checkpoint"
             )
 
 
-def _notes(source: PretrainedSource, encoder: Any) -> Iterator[str]:
-    """Tell what no tensor shows: steps, and the layers without weights."""
+def _notes(source: PretrainedSource, network: nn.Module) -> Iterator[str]:
+    """Tell what no tensor shows: strides, the layers without weights, and another start."""
+    encoder: Any = network.encoder
     arguments = source.plain_architecture["arch_kwargs"]
     steps = [[int(step) for step in row] for row in encoder.strides]
     there = arguments.get("strides")
@@ -399,6 +410,9 @@ def _notes(source: PretrainedSource, encoder: Any) -> Iterator[str]:
         found = getattr(encoder, name, None)
         if found is not None and found.__name__ != wanted:
             yield f"{name} is {found.__name__}, in the source {wanted}"
+    start = getattr(network.decoder, "gate_start", "identity")
+    if start != "identity":
+        yield f"the gates start as identity, and not as {start}, which the plans ask for"
     if source.kind == NNSSL:
         yield "only the encoder comes from nnssl's checkpoint; the decoder starts as new"
 

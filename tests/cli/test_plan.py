@@ -212,6 +212,7 @@ def test_a_data_set_is_planned_like_pretrained_weights(folder, tmp_path, capsys)
     [
         (["--spacing", "dataset"], "--spacing would be ignored without --like"),
         (["--like", "MAE", "--spacing", "fine"], "--spacing fine: give pretrained, dataset"),
+        (["--like", "MAE", "--gate_start", "he"], "--gate_start would be ignored with --like"),
         (["--like", "MAE", "-pl", OWN_PLANNER_NAMES[0]], "-pl would be ignored with --like"),
         (["--like", "absent.pth"], "absent.pth: there is no such file"),
     ],

@@ -141,6 +141,7 @@ def test_a_start_is_made_again_when_the_pretraining_has_been(fake, tmp_path):
     [
         ({"datasets": (TARGET, "Dataset901_Tiny")}, "finetune divides one data set"),
         ({"folds": ("0",)}, "finetune has folds of its own, 10, 20 and 40 cases"),
+        ({"groups": {TARGET: {}}}, "finetune divides case by case"),
         ({"models": MODELS[:1]}, "one that is fine-tuned"),
         ({"models": (MODELS[0], ("A", "Other"))}, "the same plans"),
         ({"configurations": ("3d_cascade_fullres",)}, "a cascade needs all folds"),

@@ -198,3 +198,9 @@ def test_a_model_that_does_not_say_how_it_normalises_is_refused(folder, tmp_path
     torch.save(plain_checkpoint(minimal_plans), tmp_path / "final.pth")
     with pytest.raises(CommandError, match="does not say how images were normalised"):
         planned(read_source(tmp_path / "final.pth"))
+
+
+def test_a_flat_data_set_has_no_use_for_a_deep_network(tmp_path, monkeypatch, mae):
+    write_fingerprinted_dataset(tmp_path, monkeypatch, (1, 64, 80), (999, 1, 1))
+    with pytest.raises(CommandError, match=f"{NAME} is 2-D, and the network of .* is 3-D"):
+        planned(mae)

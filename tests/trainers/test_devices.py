@@ -66,6 +66,23 @@ def test_a_training_goes_to_its_end_goes_on_and_validates_again(nnunet, trainer)
     assert math.isclose(again, dice, abs_tol=0.01) or math.isnan(again) == math.isnan(dice)
 
 
+def test_fine_tuning_starts_goes_on_and_validates(nnunet, tmp_path):
+    model = nnunet.results / DATASET / "nnUNetTrainer_short__nnUNetPlans__3d_fullres"
+    source = model / "fold_3" / "checkpoint_final.pth"
+    if not source.is_file():
+        nnunet.run("nnUNetv2_train", 90, "3d_fullres", 3, "-tr", "nnUNetTrainer_short", *ON_DEVICE)
+    start = tmp_path / "start.pth"
+    nnunet.run("nnunet-attention", "upgrade", source, "-o", start, "-d", 90)
+    trainer = "AttentionUNetFinetuneTrainer_decoderFirst_short"
+    train = ("nnUNetv2_train", 90, "3d_fullres", 3, "-tr", trainer, *ON_DEVICE)
+    nnunet.run(*train, "-pretrained_weights", start, schedule="3,4,1")
+    fold = fold_folder(nnunet, trainer, 3)
+    (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
+    nnunet.run(*train, "--c", schedule="5,4,1")
+    assert set(epoch_seconds(fold)) == {0, 1, 2, 3, 4}
+    assert summary(fold)["metric_per_case"]
+
+
 def test_what_the_gates_learn_is_recorded_and_drawn(nnunet, tmp_path):
     trainer = "AttentionUNetTrainer_short"
     nnunet.run(

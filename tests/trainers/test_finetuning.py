@@ -285,3 +285,58 @@ def test_weights_that_replace_those_of_the_plans_are_told(train, tmp_path):
     trainer = train(GATED, 1, pretrained=str(tmp_path / "other.pth"))
     told = "The weights of -pretrained_weights take the place of those that the plans name"
     assert told in Path(trainer.log_file).read_text()
+
+
+def assert_starts_from_the_pretraining(trainer) -> None:
+    image = torch.randn(1, 1, 16, 16, 16)
+    encoder = trainer._bare_network().encoder
+    with torch.no_grad():
+        found, wanted = encoder(image), source_network().encoder(image)
+    for one, other in zip(found, wanted, strict=True):
+        assert (one - other).abs().max() <= 1e-5 * other.abs().max()
+    rest, waiting = trainer.optimizer.param_groups
+    assert {id(one) for one in waiting["params"]} == {id(one) for one in encoder.parameters()}
+    assert len(rest["params"]) + len(waiting["params"]) == len(list(trainer.network.parameters()))
+
+
+def test_a_compiled_network_starts_and_waits_alike(build, plans, monkeypatch):
+    # As on a GPU; it is compiled in the first step, which is not made here.
+    monkeypatch.setattr(nnUNetTrainer, "_do_i_compile", lambda _: True)
+    trainer = initialized(build(getattr(trainers, DECODER_FIRST), plans))
+    assert hasattr(trainer.network, "_orig_mod")
+    assert_starts_from_the_pretraining(trainer)
+
+
+@pytest.fixture
+def one_process_group(tmp_path):
+    """Stands for several GPUs."""
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_a_distributed_network_starts_and_waits_alike(
+    build, plans, monkeypatch, one_process_group, one_thread
+):
+    def distributed(network, device_ids):
+        return torch.nn.parallel.DistributedDataParallel(network)
+
+    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.DDP", distributed)
+    with monkeypatch.context() as patched:
+        # Else it would go to a GPU.
+        patched.setattr(torch.distributed, "is_initialized", lambda: False)
+        trainer = build(getattr(trainers, DECODER_FIRST), plans)
+    trainer.is_ddp = True
+    initialized(trainer)
+    assert hasattr(trainer.network, "module")
+    assert_starts_from_the_pretraining(trainer)
+    trainer.current_epoch = 0
+    trainer.lr_scheduler.step(0)
+    before = [value.detach().clone() for value in trainer._bare_network().encoder.parameters()]
+    batch = {
+        "data": torch.randn(2, 1, 16, 16, 16),
+        "target": [torch.randint(0, 2, (2, 1, size, size, size)).float() for size in (16, 8)],
+    }
+    trainer.train_step(batch)
+    assert same(before, list(trainer._bare_network().encoder.parameters()))

@@ -280,6 +280,22 @@ def test_weights_that_are_not_finite_are_refused(read, minimal_plans):
         adapt(read(checkpoint), network, 1)
 
 
+@pytest.mark.parametrize("damage", ["flat", "whole numbers"])
+def test_damaged_weights_are_new_or_refused(read, minimal_plans, damage):
+    checkpoint = nnssl_checkpoint()
+    name = "encoder.stem.convs.0.conv.weight"
+    weight = checkpoint["network_weights"][name]
+    network = network_of_source(plans_like_source(minimal_plans))
+    if damage == "flat":
+        checkpoint["network_weights"][name] = weight.flatten()
+        first = outcome_of(adapt(read(checkpoint), network, 1), name)
+        assert (first.outcome, first.reason) == ("new", "it is 4x1x3x3x3, in the source 108")
+    else:
+        checkpoint["network_weights"][name] = weight.to(torch.int64)
+        with pytest.raises(CommandError, match=r"numbers of the type torch\.int64"):
+            adapt(read(checkpoint), network, 1)
+
+
 def test_gates_with_an_output_transform_are_refused(read, minimal_plans):
     plans = plans_like_source(minimal_plans, output_transform=True)
     plans["configurations"]["3d_fullres"]["architecture"]["network_class_name"] = (
@@ -302,3 +318,16 @@ def test_every_tensor_has_one_row(read, minimal_plans):
     rows = [outcome.name for outcome in adaptation.outcomes if outcome.outcome != "left away"]
     wanted = [name for name, _ in network.named_parameters()]
     assert sorted(rows) == sorted(wanted)
+
+
+def test_another_start_of_the_gates_is_told_and_not_taken(read, minimal_plans):
+    plans = plans_like_source(minimal_plans, gate_start="open")
+    plans["configurations"]["3d_fullres"]["architecture"]["network_class_name"] = (
+        "nnunet_attention.networks.AttentionResidualEncoderUNet"
+    )
+    network, adaptation = adapted(read(nnssl_checkpoint()), plans)
+    told = "the gates start as identity, and not as open, which the plans ask for"
+    assert told in adaptation.notes
+    with torch.no_grad():
+        _, (coefficients,) = network(image(), return_coefficients=True)
+    assert (coefficients == 0.5).all()
