@@ -238,7 +238,7 @@ class AttentionPredictor(nnUNetPredictor):
                     configuration_manager=self.configuration_manager,
                     dataset_json=self.dataset_json,
                     model=self._model,
-                    settings=self._settings(),
+                    settings=self.settings(),
                     options=self.options,
                     save_probabilities=save_probabilities,
                 )
@@ -321,7 +321,8 @@ class AttentionPredictor(nnUNetPredictor):
             },
         )
 
-    def _settings(self) -> dict:
+    def settings(self) -> dict:
+        """Return how it predicts, as plain objects."""
         axes = self.allowed_mirroring_axes if self.use_mirroring else None
         return {
             "trainer": self.trainer_name,

@@ -89,6 +89,19 @@ def on_grid_of_patch(maps: Sequence[Tensor], patch_size: Sequence[int]) -> Tenso
     return torch.stack(upsampled)
 
 
+def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return the axes of (B, C, *G) along which each of nnU-Net's passes is flipped, in its order.
+
+    Args:
+        axes: along which it mirrors, counted in G.
+    """
+    return [
+        tuple(axis + 2 for axis in flip)
+        for count in range(len(axes) + 1)
+        for flip in combinations(axes, count)
+    ]
+
+
 def average_of_mirrored(
     passes: Sequence[Mapping[str, Tensor]], axes: Sequence[int]
 ) -> dict[str, Tensor]:
@@ -101,11 +114,7 @@ def average_of_mirrored(
     Raises:
         RuntimeError: if nnU-Net ran the network more or less often than there are mirrorings.
     """
-    flips = [
-        tuple(axis + 2 for axis in flip)
-        for count in range(len(axes) + 1)
-        for flip in combinations(axes, count)
-    ]
+    flips = mirrorings(axes)
     if len(passes) != len(flips):
         raise RuntimeError(
             f"nnU-Net ran the network {len(passes)} times for {len(flips)} mirrored patches; "
