@@ -19,6 +19,7 @@ COMMANDS = (
     "describe",
     "evaluate",
     "maps",
+    "ablate",
     "evolution",
     "leaderboard",
     "crossval",

@@ -5,17 +5,15 @@ import os
 import sys
 from pathlib import Path
 
+from nnunet_attention.cli.model_arguments import (
+    add_model,
+    add_previous_stage,
+    add_sliding_window,
+    model_folder,
+)
 from nnunet_attention.cli.numbers import not_negative, positive
 from nnunet_attention.cli.progress import case_lines
-from nnunet_attention.cli.shared_arguments import (
-    ALL_FOLDS,
-    add_device,
-    add_folds,
-    refuse_ignored,
-)
-from nnunet_attention.errors import CommandError
-from nnunet_attention.nnunet.checkpoints import FINAL
-from nnunet_attention.nnunet.planners import STOCK_PLANS
+from nnunet_attention.cli.shared_arguments import add_device
 
 HELP = (
     "predict images and write the attention maps of every gate in the images' space, with a "
@@ -38,22 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for the segmentations, as nnUNetv2_predict writes them; maps, picture and "
         "statistics of a case go to OUT/maps/CASE",
     )
-    model = parser.add_argument_group("model", "either its folder, or what it was trained with")
-    model.add_argument(
-        "-m", type=Path, metavar="MODEL_FOLDER", dest="model_folder",
-        help="the folder TRAINER__PLANS__CONFIGURATION",
-    )  # fmt: skip
-    model.add_argument("-d", metavar="ID", dest="dataset", help="data set, by number or name")
-    model.add_argument("-c", metavar="CONFIG", dest="configuration", help="such as 3d_fullres")
-    model.add_argument(
-        "-tr", metavar="TRAINER", dest="trainer", help="trainer (default: AttentionUNetTrainer)"
-    )  # fmt: skip
-    model.add_argument("-p", metavar="PLANS", dest="plans", help=f"plans (default: {STOCK_PLANS})")
-    add_folds(model, "folds, averaged in segmentation and maps (default: 0 1 2 3 4)", ALL_FOLDS)
-    model.add_argument(
-        "-chk", metavar="NAME", dest="checkpoint", default=FINAL,
-        help=f"name of the checkpoints (default: {FINAL})",
-    )  # fmt: skip
+    add_model(parser, "folds, averaged in segmentation and maps (default: 0 1 2 3 4)")
     shown = parser.add_argument_group("what is written")
     shown.add_argument(
         "--features",
@@ -79,21 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     running = parser.add_argument_group("running")
     add_device(running)
-    running.add_argument(
-        "-step_size", type=_step_size, default=0.5, metavar="SHARE",
-        help="step from one position to the next, as a share of the patch (default: 0.5)",
-    )  # fmt: skip
-    running.add_argument(
-        "--disable_tta", "--no-mirroring", action="store_true", help="no mirroring"
-    )
+    add_sliding_window(running)
     running.add_argument(
         "--continue_prediction", "--c", action="store_true",
         help="keep the cases that are complete, and go on with the others",
     )  # fmt: skip
-    running.add_argument(
-        "-prev_stage_predictions", type=Path, metavar="FOLDER", dest="previous_stage",
-        help="segmentations of the previous stage, for a cascade",
-    )  # fmt: skip
+    add_previous_stage(running)
     for name, what in (("npp", "preprocessing"), ("nps", "export")):
         running.add_argument(
             f"-{name}", type=not_negative, metavar="N", default=_from_environment(name),
@@ -128,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         FolderPrediction(
             images=arguments.images,
             output=arguments.output,
-            model_folder=_model_folder(arguments),
+            model_folder=model_folder(arguments),
             folds=arguments.folds,
             checkpoint=arguments.checkpoint,
             options=MapOptions(
@@ -159,35 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _model_folder(arguments: argparse.Namespace) -> Path:
-    if (arguments.dataset is None) == (arguments.model_folder is None):
-        raise CommandError("give either the model's folder with -m, or -d and -c")
-    if arguments.model_folder is not None:
-        refuse_ignored(
-            {"-c": arguments.configuration, "-tr": arguments.trainer, "-p": arguments.plans},
-            "with -m: the folder tells them; leave them out",
-        )
-        return arguments.model_folder
-    if arguments.configuration is None:
-        raise CommandError("-d needs -c too, such as -c 3d_fullres")
-    from nnunet_attention.maps.trained_model import trained_model_folder
-
-    return trained_model_folder(
-        arguments.dataset,
-        arguments.configuration,
-        arguments.trainer or "AttentionUNetTrainer",
-        arguments.plans or STOCK_PLANS,
-    )
-
-
 def _from_environment(name: str) -> int:
     """Read nnU-Net's variable nnUNet_npp or nnUNet_nps; what is no number is passed over."""
     text = os.environ.get(f"nnUNet_{name}", "")
     return int(text) if text.isdigit() else 3
-
-
-def _step_size(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
-    return number

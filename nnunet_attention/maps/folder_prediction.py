@@ -155,17 +155,7 @@ def _check_cases(prediction: FolderPrediction, predictor: AttentionPredictor) ->
     """Find out before the first prediction what would end a later one."""
     ending = predictor.dataset_json["file_ending"]
     cases = named_cases(prediction.images, ending, predictor.image_channels, predictor.reader)
-    stage = predictor.configuration_manager.previous_stage_name
-    if stage is not None and prediction.previous_stage is None:
-        raise CommandError(
-            f"the model is the second stage of a cascade; predict {stage} first, and name the "
-            "folder of its segmentations with -prev_stage_predictions"
-        )
-    if stage is None and prediction.previous_stage is not None:
-        raise CommandError(
-            "-prev_stage_predictions would be ignored as the model is not the second stage of a "
-            "cascade; leave it out"
-        )
+    predictor.check_previous_stage(prediction.previous_stage)
     for flag, folder in (
         ("-prev_stage_predictions", prediction.previous_stage),
         ("-gt", prediction.options.reference_folder),

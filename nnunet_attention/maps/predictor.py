@@ -385,6 +385,37 @@ class AttentionPredictor(nnUNetPredictor):
             cases.append(CaseFiles(case, tuple(map(Path, images)), tuple(labels)))
         check_cases(cases, self.image_channels, self.reader)
 
+    def check_previous_stage(self, folder: Path | None) -> None:
+        """Check that a cascade's second stage has its first one's segmentations, and only it.
+
+        Raises:
+            CommandError: if it has not, or if another model is given some.
+        """
+        stage = self.configuration_manager.previous_stage_name
+        if stage is not None and folder is None:
+            raise CommandError(
+                f"the model is the second stage of a cascade; predict {stage} first, and name the "
+                "folder of its segmentations with -prev_stage_predictions"
+            )
+        if stage is None and folder is not None:
+            raise CommandError(
+                "-prev_stage_predictions would be ignored as the model is not the second stage of "
+                "a cascade; leave it out"
+            )
+
+    @property
+    def description(self) -> dict:
+        """Tell where the model came from and how it predicts, as plain objects."""
+        return {
+            "folder": self._model.folder,
+            "dataset": self.plans_manager.plans.get("dataset_name"),
+            "plans": self.plans_manager.plans.get("plans_name"),
+            "configuration": self._model.configuration,
+            "checkpoint": self._model.checkpoint,
+            "folds": list(self._model.folds),
+            "prediction": self.settings(),
+        }
+
     @property
     def image_channels(self) -> int:
         """Tell how many channels an image has."""

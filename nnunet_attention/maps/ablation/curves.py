@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,8 @@ def deletion_curves(
         CommandError: see `ablate`.
     """
     check_cases_and_settings(predictor, cases, settings)
-    gates = range(predictor.gate_count)
-    if settings.gates is not None:
-        gates = sorted({gate for together in settings.gates for gate in together})
+    sets = settings.gate_sets(predictor.gate_count)
+    gates = sorted({gate for together in sets for gate in together})
     rows = []
     with folder_or_temporary(store) as folder:
         check_same_work(folder, work_identity(predictor, cases, settings))
@@ -102,27 +102,20 @@ def _curves_of(
     cams = predictor.predict_cams(loaded.data)
     seed = seed_of(case.name, settings.seed)
     measured = Measured(predictor, settings, loaded, own.segmentation)
-    shares = [step / steps for step in range(1, steps)]
     chosen: list[tuple[dict, list[Variant]]] = []
-    shut: list[Variant] = [{gate: Substitute(0.0)} for gate in gates]
-    for gate, all_shut in zip(gates, shut, strict=True):
+    for gate in gates:
+        all_shut: Variant = {gate: Substitute(0.0)}
         chosen.append(({"gate": gate}, [all_shut] * len(own.maps)))
         for order in ORDERS:
-            ranks = [
-                ranks_of(
-                    {"attention": own.maps[fold][gate].blocks, "cam": cams[fold][gate].blocks}.get(
-                        order
-                    ),
-                    own.maps[fold][gate].blocks.shape,
-                    [*seed, fold, gate],
-                )
-                for fold in range(len(own.maps))
-            ]
-            for direction in (DELETION, INSERTION):
-                for share in shares:
-                    variant = [{gate: _mask(of_fold, direction, share)} for of_fold in ranks]
-                    head = {"gate": gate, "order": order, "direction": direction, "share": share}
-                    chosen.append((head, variant))
+            ranks = []
+            for fold, (maps, of_cam) in enumerate(zip(own.maps, cams, strict=True)):
+                blocks = {"attention": maps[gate].blocks, "cam": of_cam[gate].blocks}.get(order)
+                ranks.append(ranks_of(blocks, maps[gate].blocks.shape, [*seed, fold, gate]))
+            for direction, step in product((DELETION, INSERTION), range(1, steps)):
+                share = step / steps
+                variant: list[Variant] = [{gate: _mask(one, direction, share)} for one in ranks]
+                head = {"gate": gate, "order": order, "direction": direction, "share": share}
+                chosen.append((head, variant))
     logits = predictor.predict_variants(loaded.data, [variant for _, variant in chosen])
     to_rows = partial(_rows, case.name, METRICS[settings.metrics[0]].key, measured)
     rows = []
@@ -168,9 +161,7 @@ def _mask(ranks: np.ndarray, direction: str, share: float) -> Substitute:
 
 
 def _rows(case: str, key: str, measured: Measured, head: dict, metrics: dict) -> list[dict]:
-    values = {
-        name: metrics[str(label)][key] for label, name in measured.scheme.names.items()
-    }
+    values = {name: metrics[str(label)][key] for label, name in measured.scheme.names.items()}
     return [
         {"case": case, **head, "label": label, "value": float(value)}
         for label, value in values.items()

@@ -36,7 +36,6 @@ from nnunet_attention.maps.ablation.cases import (
 )
 from nnunet_attention.maps.ablation.predictor import AblationPredictor
 from nnunet_attention.maps.ablation.randomised import with_random_gates
-from nnunet_attention.maps.ablation.replacing import check_gates
 from nnunet_attention.maps.ablation.same_work import check_same_work, work_identity
 from nnunet_attention.maps.ablation.settings import AblationSettings
 from nnunet_attention.maps.ablation.substitutes import (
@@ -121,17 +120,9 @@ def check_cases_and_settings(
         )
     check_replacements(settings.replacements)
     check_metrics(settings.metrics)
-    check_gates([gate for gates in settings.gates or () for gate in gates], predictor.gate_count)
+    settings.gate_sets(predictor.gate_count)
     if settings.groups is not None and len(set(settings.groups.values())) < 2:
         raise CommandError("all cases are of one group; two groups at the least are needed")
-
-
-def gate_sets(settings: AblationSettings, count: int) -> tuple[tuple[int, ...], ...]:
-    """Return the sets of gates that are replaced together."""
-    if settings.gates is not None:
-        return settings.gates
-    each = tuple((gate,) for gate in range(count))
-    return each if count == 1 else (*each, tuple(range(count)))
 
 
 @contextmanager
@@ -201,7 +192,7 @@ def _effects_of(
     if "other_case" in settings.replacements:
         names = [one.name for one in cases]
         other = ordinary[next_of_another_group(case.name, names, settings.groups)]
-    chosen = list(product(gate_sets(settings, predictor.gate_count), settings.replacements))
+    chosen = list(product(settings.gate_sets(predictor.gate_count), settings.replacements))
     seed = seed_of(case.name, settings.seed)
     variants = [variant_of(name, gates, own, other, levels, seed) for gates, name in chosen]
     measured = Measured(predictor, settings, loaded, own.segmentation)

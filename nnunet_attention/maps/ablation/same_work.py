@@ -12,6 +12,7 @@ from nnunet_attention.files import read_json, write_json
 from nnunet_attention.maps.ablation.cases import AblationCase
 from nnunet_attention.maps.ablation.predictor import AblationPredictor
 from nnunet_attention.maps.ablation.settings import AblationSettings
+from nnunet_attention.maps.predictor import AttentionPredictor
 
 _IDENTITY = "work.json"
 
@@ -21,7 +22,7 @@ def work_identity(
 ) -> dict:
     """Return all that the results of a case hang on, as JSON keeps it."""
     return {
-        "weights": [_checksum(weights) for weights in predictor.list_of_parameters],
+        "weights": weights_identity(predictor),
         "prediction": predictor.settings(),
         "settings": _plain(asdict(settings)),
         "cases": {
@@ -29,6 +30,11 @@ def work_identity(
             for case in cases
         },
     }
+
+
+def weights_identity(predictor: AttentionPredictor) -> list[int]:
+    """Return a checksum of each fold's weights."""
+    return [_checksum(weights) for weights in predictor.list_of_parameters]
 
 
 def check_same_work(folder: Path, identity: dict) -> None:

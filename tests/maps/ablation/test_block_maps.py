@@ -47,8 +47,7 @@ def test_a_patch_sees_the_mean_of_what_lies_there(image_map, start):
     fine = np.empty(patch)
     for place in np.ndindex(patch):
         voxel = [
-            min(max(a + p, 0), n - 1)
-            for a, p, n in zip(start, place, image_map.shape, strict=True)
+            min(max(a + p, 0), n - 1) for a, p, n in zip(start, place, image_map.shape, strict=True)
         ]
         fine[place] = blocks[tuple(v // s for v, s in zip(voxel, sizes, strict=True))]
     steps = [p // g for p, g in zip(patch, grid, strict=True)]

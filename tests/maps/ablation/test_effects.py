@@ -174,9 +174,7 @@ def test_an_interrupted_ablation_goes_on(predictor, cases, tmp_path, monkeypatch
 @pytest.mark.filterwarnings("ignore")
 def test_another_patients_map_is_taken_where_groups_are_given(predictor, cases):
     groups = {"one": "a", "three": "a", "two": "b"}
-    table = ablate(
-        predictor, cases, AblationSettings(replacements=("other_case",), groups=groups)
-    )
+    table = ablate(predictor, cases, AblationSettings(replacements=("other_case",), groups=groups))
     organ, distractor = CASES["one"]
     passed = (organ | distractor) & ~CASES["two"][1]
     tp, fp = int((passed & organ).sum()), int((passed & ~organ).sum())
@@ -189,6 +187,8 @@ def test_what_cannot_be_done_is_told_before_anything_is_predicted(predictor, cas
         ablate(predictor, cases[:1])
     with pytest.raises(UnknownGateError, match="gate 1: the network has the gate 0"):
         ablate(predictor, cases, AblationSettings(gates=((0, 1),)))
+    with pytest.raises(UnknownGateError, match="gate -1"):
+        ablate(predictor, cases, AblationSettings(gates=("each", (-1,))))
     with pytest.raises(CommandError, match="unknown replacement 'shut'; choose from: open, "):
         ablate(predictor, cases, AblationSettings(replacements=("shut",)))
     with pytest.raises(CommandError, match="unknown metric 'jaccard'"):

@@ -70,9 +70,9 @@ def test_what_is_given_takes_the_place_of_the_coefficients(kind, options):
     with replace_attention(tested, dict(enumerate(coefficients))):
         assert tested(x).equal(logits)
     given = torch.rand(coefficients[1].shape[1:], generator=torch.Generator().manual_seed(2))
-    with replace_attention(tested, {1: given, 0: lambda own: own * 0.5}):
-        with record_attention(tested) as replaced:
-            assert not tested(x).equal(logits)
+    replacements = {1: given, 0: lambda own: own * 0.5}
+    with replace_attention(tested, replacements), record_attention(tested) as replaced:
+        assert not tested(x).equal(logits)
     assert replaced["gate_1"].equal(given.expand_as(coefficients[1]))
     assert replaced["gate_0"].equal(coefficients[0] * 0.5)
     assert tested(x).equal(logits)
@@ -117,9 +117,9 @@ def test_the_distractor_comes_back_where_the_gate_is_opened():
 def test_a_replacement_within_another_ends_first():
     tested, x = network("2d"), images("2d")
     with replace_attention(tested, {0: 0.25}):
-        with replace_attention(tested, {0: lambda own: own * 2}):
-            with record_attention(tested) as inner:
-                tested(x)
+        doubled = replace_attention(tested, {0: lambda own: own * 2})
+        with doubled, record_attention(tested) as inner:
+            tested(x)
         with record_attention(tested) as outer:
             tested(x)
     assert (inner["gate_0"] == 0.5).all()
@@ -137,14 +137,14 @@ def test_an_error_inside_the_block_ends_the_replacement():
 
 def test_what_is_not_there_is_refused():
     tested = network("2d")
-    with pytest.raises(UnknownGateError, match="gate 2: the network has the gates 0 to 1"):
-        with replace_attention(tested, {2: "open"}):
+    unknown = [
+        (UnknownGateError, "gate 2: the network has the gates 0 to 1", tested, {2: "open"}),
+        (ValueError, "'closed': choose from open, mean, shuffled", tested, {0: "closed"}),
+        (NoAttentionGatesError, "no attention gates", nn.Conv2d(1, 1, 1), {0: "open"}),
+    ]
+    for error, message, network_of, replacements in unknown:
+        with pytest.raises(error, match=message), replace_attention(network_of, replacements):
             pass
-    with pytest.raises(ValueError, match="'closed': choose from open, mean, shuffled"):
-        with replace_attention(tested, {0: "closed"}):
-            pass
-    with pytest.raises(NoAttentionGatesError), replace_attention(nn.Conv2d(1, 1, 1), {0: "open"}):
-        pass
-    with replace_attention(tested, {0: "other_case"}):
-        with pytest.raises(ValueError, match="the batch has one image"):
-            tested(images("2d", 1))
+    alone = pytest.raises(ValueError, match="the batch has one image")
+    with replace_attention(tested, {0: "other_case"}), alone:
+        tested(images("2d", 1))
