@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             step_size=arguments.step_size,
             mirroring=not arguments.disable_tta,
-            on_progress=progress.enter_context(progress_bar("ablating")),
+            on_progress=progress.enter_context(progress_bar("ablating", "pass")),
         )
 
         def show(ablation: Ablation) -> None:

@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of label images, to be shown beside the predictions",
     )  # fmt: skip
     shown.add_argument(
+        "--proof", type=Path, metavar="FILE", dest="proof",
+        help="ablation.json of this model, as nnunet-attention ablate writes it: what each gate "
+        "does for the segmentation is shown beside its map",
+    )  # fmt: skip
+    shown.add_argument(
         "--save_probabilities", action="store_true", help="also nnU-Net's probabilities"
     )
     running = parser.add_argument_group("running")
@@ -94,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict, and print where the maps are."""
+    from nnunet_attention.evaluation.ablation.proof import read_proof
     from nnunet_attention.maps.export import MapOptions
     from nnunet_attention.maps.folder_prediction import FolderPrediction, predict_folder
 
@@ -111,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
                 page=arguments.html,
                 full_range=arguments.full_range,
                 reference_folder=arguments.reference_folder,
+                proof=None if arguments.proof is None else read_proof(arguments.proof),
             ),
             previous_stage=arguments.previous_stage,
             device=arguments.device,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.ablation.proof import Proof
 from nnunet_attention.files import disk_error, require_writable
 from nnunet_attention.maps.export import MapOptions
 from nnunet_attention.maps.image_names import check_label_images, named_cases
@@ -88,6 +89,7 @@ def predict_folder(prediction: FolderPrediction) -> None:
     )
     _check_cases(prediction, predictor)
     _check_options(prediction.options)
+    _check_proof(prediction.options.proof, predictor)
     previous = None if prediction.previous_stage is None else str(prediction.previous_stage)
     try:
         prediction.output.mkdir(parents=True, exist_ok=True)
@@ -149,6 +151,16 @@ def _check_options(options: MapOptions) -> None:
         raise CommandError("--full_range would be ignored with --no_pictures; leave one out")
     if options.reference_folder is not None and not options.page:
         raise CommandError("-gt would be ignored with --no_pictures; leave one out, or add --html")
+
+
+def _check_proof(proof: Proof | None, predictor: AttentionPredictor) -> None:
+    """Refuse what was found of another model, or of other folds."""
+    if proof is not None and list(proof.weights) != predictor.checksums:
+        raise CommandError(
+            f"--proof {proof.path}: it is about other weights than these ({len(proof.weights)} "
+            f"fold(s), here {len(predictor.checksums)}); name the ablation.json of this model and "
+            "these folds (-f)"
+        )
 
 
 def _check_cases(prediction: FolderPrediction, predictor: AttentionPredictor) -> None:

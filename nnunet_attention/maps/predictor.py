@@ -1,8 +1,9 @@
 """Predicts as nnU-Net does, and stitches the attention maps in the same pass."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -404,6 +405,11 @@ class AttentionPredictor(nnUNetPredictor):
             )
 
     @property
+    def checksums(self) -> list[int]:
+        """Tell the weights of each fold from others by a number."""
+        return [_checksum(weights) for weights in self.list_of_parameters]
+
+    @property
     def description(self) -> dict:
         """Tell where the model came from and how it predicts, as plain objects."""
         return {
@@ -450,3 +456,10 @@ class AttentionPredictor(nnUNetPredictor):
             self.configuration_manager,
         )
         return named_by_case(preprocessed, image_files)
+
+
+def _checksum(weights: Mapping[str, Tensor]) -> int:
+    total = 0
+    for name in sorted(weights):
+        total = crc32(weights[name].detach().cpu().contiguous().numpy().tobytes(), total)
+    return total

@@ -93,6 +93,22 @@ def test_the_command_writes_all_and_goes_on(data, model, capsys):
     assert again["effects"] == record["effects"]
 
 
+def test_maps_show_the_verdicts_of_their_model_only(data, model, capsys):
+    assert run(data, model, "--replace", "mean") == 0
+    proof = data / "out" / "ablation.json"
+    common = ("-i", data / "images", "-m", model, "-device", "cpu", "-npp", 0, "-nps", 0)
+    rest = ("--disable_tta", "--disable_progress_bar", "--no_pictures", "--proof", proof)
+    given = list(map(str, (*common, *rest)))
+    assert main(["maps", *given, "-o", str(data / "maps"), "-f", "0"]) == 0
+    sidecar = json.loads((data / "maps" / "maps" / "p1_a" / "maps.json").read_text())
+    assert sidecar["proof"] == str(proof)
+    verdicts = json.loads(proof.read_text())["verdicts"]
+    sentences = [one["sentence"] for one in verdicts if one["label"] == "mean of labels"]
+    assert sidecar["maps"]["gate_0"]["verdicts"][0] in sentences
+    assert main(["maps", *given, "-o", str(data / "two"), "-f", "0", "1"]) == 1
+    assert "it is about other weights than these (1 fold(s), here 2)" in capsys.readouterr().err
+
+
 def test_the_ordinary_segmentation_is_that_of_maps(data, model, capsys):
     assert run(data, model, "--replace", "zero", "--gates", 0) == 0
     common = ("-i", data / "images", "-o", data / "maps", "-m", model, "-f", 0, "-device", "cpu")

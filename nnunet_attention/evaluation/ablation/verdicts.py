@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -140,10 +140,6 @@ def _is_within(effect: Effect, margin: float) -> bool:
     return all(end is not None and abs(end) <= margin for end in ends)
 
 
-def sentences_by_gate(verdicts: Iterable[Verdict]) -> dict[str, list[str]]:
-    """Return the sentences of each gate by itself, by its name in `maps`, such as gate_0."""
-    sentences: dict[str, list[str]] = {}
-    for verdict in verdicts:
-        if verdict.gates.isdecimal():
-            sentences.setdefault(f"gate_{verdict.gates}", []).append(verdict.sentence)
-    return sentences
+def map_name(gate: str) -> str:
+    """Return the name of a gate's map, as `nnunet-attention maps` has it."""
+    return f"gate_{gate}"

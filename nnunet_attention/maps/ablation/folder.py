@@ -15,7 +15,6 @@ from nnunet_attention.maps.ablation.cases import AblationCase
 from nnunet_attention.maps.ablation.curves import deletion_curves
 from nnunet_attention.maps.ablation.effects import Progress, ablate, check_cases_and_settings
 from nnunet_attention.maps.ablation.predictor import AblationPredictor
-from nnunet_attention.maps.ablation.same_work import weights_identity
 from nnunet_attention.maps.ablation.settings import AblationSettings
 from nnunet_attention.maps.folder_prediction import prepared_device
 from nnunet_attention.maps.image_names import check_label_images, named_cases
@@ -124,7 +123,7 @@ def ablate_folder(
     ablation = build_ablation(
         rows,
         settings.metrics,
-        {**predictor.description, "weights": weights_identity(predictor)},
+        {**predictor.description, "weights": predictor.checksums},
         curve_rows,
         settings.groups,
         asked.margin,

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from zlib import crc32
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json
 from nnunet_attention.maps.ablation.cases import AblationCase
 from nnunet_attention.maps.ablation.predictor import AblationPredictor
 from nnunet_attention.maps.ablation.settings import AblationSettings
-from nnunet_attention.maps.predictor import AttentionPredictor
 
 _IDENTITY = "work.json"
 
@@ -22,7 +20,7 @@ def work_identity(
 ) -> dict:
     """Return all that the results of a case hang on, as JSON keeps it."""
     return {
-        "weights": weights_identity(predictor),
+        "weights": predictor.checksums,
         "prediction": predictor.settings(),
         "settings": _plain(asdict(settings)),
         "cases": {
@@ -30,11 +28,6 @@ def work_identity(
             for case in cases
         },
     }
-
-
-def weights_identity(predictor: AttentionPredictor) -> list[int]:
-    """Return a checksum of each fold's weights."""
-    return [_checksum(weights) for weights in predictor.list_of_parameters]
 
 
 def check_same_work(folder: Path, identity: dict) -> None:
@@ -54,13 +47,6 @@ def check_same_work(folder: Path, identity: dict) -> None:
             f"{folder} keeps cases of an ablation with other {' and '.join(differing)}; delete "
             "that folder, or choose another -o"
         )
-
-
-def _checksum(weights: dict) -> int:
-    total = 0
-    for name in sorted(weights):
-        total = crc32(weights[name].detach().cpu().contiguous().numpy().tobytes(), total)
-    return total
 
 
 def _file(path: Path | None) -> list | None:

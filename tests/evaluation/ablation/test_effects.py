@@ -10,11 +10,7 @@ from scipy import stats
 from nnunet_attention.evaluation.ablation.curves import curves_of
 from nnunet_attention.evaluation.ablation.effects import effects_of
 from nnunet_attention.evaluation.ablation.rows import case_rows
-from nnunet_attention.evaluation.ablation.verdicts import (
-    gate_in_words,
-    sentences_by_gate,
-    verdicts_of,
-)
+from nnunet_attention.evaluation.ablation.verdicts import gate_in_words, verdicts_of
 from nnunet_attention.evaluation.metrics.labels import LabelScheme
 
 
@@ -79,7 +75,6 @@ def test_a_verdict_says_whether_a_gate_matters(trained, random, kind, words):
     assert verdict.kind == kind
     assert words in verdict.sentence
     assert "for organ, with its coefficients shuffled (p " in verdict.sentence
-    assert sentences_by_gate([verdict]) == {"gate_0": [verdict.sentence]}
 
 
 def test_several_gates_are_spoken_of_as_several():
@@ -87,7 +82,6 @@ def test_several_gates_are_spoken_of_as_several():
     first, second = verdicts_of(effects_of(table), "dice", 0.005)
     assert first.sentence.startswith("all gates together matter by")
     assert second.sentence.startswith("gates 0 and 1 are idle")
-    assert sentences_by_gate([first, second]) == {}
     assert gate_in_words("2") == "gate 2"
 
 

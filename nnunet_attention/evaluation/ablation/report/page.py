@@ -23,7 +23,8 @@ def report_page(ablation: Ablation) -> str:
     """Return the text of ablation.html."""
     return filled_page(
         "nnunet_attention.evaluation.ablation.report",
-        {},
+        # Nothing on the page moves.
+        None,
         title="Ablation of the attention gates",
         subtitle=escape(_subtitle(ablation)),
         findings="".join(
