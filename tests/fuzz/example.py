@@ -118,6 +118,7 @@ class Example:
         one = plain / "fold_0" / "checkpoint_final.pth"
         upgrade_one = ("upgrade", str(one), "-o", str(self.out / "upgraded.pth"))
         maps, leaderboard = self._maps(".nii.gz"), self._leaderboard(".nii.gz")
+        ablate = self._ablate(".nii.gz")
         evaluate = self._evaluate(".nii.gz")
         with_plans = (*evaluate, "-pfile", str(attention / "plans.json"))
         trainers = ("-tr", *TRAINERS, "-f", *FOLDS)
@@ -129,7 +130,7 @@ class Example:
             ("plans", attention / "plans.json", (maps, leaderboard, with_plans)),
             ("dataset", preprocessed / "dataset.json", (describe, crossval, evaluate)),
             ("dataset", plain / "dataset.json", (upgrade, leaderboard)),
-            ("dataset", attention / "dataset.json", (maps, leaderboard)),
+            ("dataset", attention / "dataset.json", (maps, leaderboard, ablate)),
             ("summary", plain / "fold_0" / "validation" / "summary.json", (leaderboard, crossval)),
             ("splits", preprocessed / "splits_final.json", (crossval, leaderboard)),
             ("checkpoint", one, (upgrade, upgrade_one, crossval)),
@@ -146,6 +147,7 @@ class Example:
             Target("image", image, self._maps(ending)),
             Target("image", prediction, self._evaluate(ending)),
             Target("image", reference, self._evaluate(ending)),
+            Target("image", reference, self._ablate(ending)),
             Target("image", prediction, (*self._leaderboard(ending), *_SURFACE)),
         ]
 
@@ -154,6 +156,15 @@ class Example:
             *("maps", "-i", str(self._folder("images", ending)), "-o", str(self.out / "maps")),
             *("-m", str(self._model(ending, _GATED)), "-f", "0", "-device", "cpu"),
             *("-npp", "0", "-nps", "0", "--no_pictures", "--disable_tta", "--disable_progress_bar"),
+        )
+
+    def _ablate(self, ending: str) -> tuple[str, ...]:
+        references = self._folder("nnUNet_preprocessed", ending) / "gt_segmentations"
+        images = self._folder("nnUNet_raw", ending) / "imagesTr"
+        return (
+            *("ablate", "-i", str(images), "-gt", str(references), "-o", str(self.out / "ablate")),
+            *("-m", str(self._model(ending, _GATED)), "-f", "0", "-device", "cpu"),
+            *("--disable_tta", "--gates", "0", "--replace", "mean"),
         )
 
     def _evaluate(self, ending: str) -> tuple[str, ...]:

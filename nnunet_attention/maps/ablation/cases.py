@@ -16,8 +16,8 @@ from nnunetv2.inference.export_prediction import (
 )
 from torch import Tensor
 
-from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.metrics.images import Segmentation
+from nnunet_attention.errors import CommandError, last_line
+from nnunet_attention.evaluation.metrics.images import Segmentation, whole_numbers
 from nnunet_attention.files import written_beside
 from nnunet_attention.maps.ablation.predictor import AblationPredictor, GateMap
 
@@ -88,18 +88,26 @@ def load_case(predictor: AblationPredictor, case: AblationCase) -> LoadedCase:
             f"case {case.name}: the image holds NaN or infinity, which a network only passes on; "
             "replace them"
         )
-    labels, _ = predictor.plans_manager.image_reader_writer_class().read_seg(str(case.reference))
+    labels = _read_labels(predictor, case.reference)
     shape = tuple(properties["shape_before_cropping"])
     wanted = tuple(shape[axis] for axis in predictor.plans_manager.transpose_backward)
-    if labels.shape[1:] != wanted:
+    if labels.shape != wanted:
         raise CommandError(
-            f"case {case.name}: the label image {case.reference} has shape {labels.shape[1:]}, but "
+            f"case {case.name}: the label image {case.reference} has shape {labels.shape}, but "
             f"the image has {wanted} (z, y, x); give the labels of this image"
         )
     spacing_mm = tuple(float(step) for step in properties["spacing"])
+    return LoadedCase(case, data, properties, Segmentation(labels, spacing_mm))
+
+
+def _read_labels(predictor: AblationPredictor, path: Path) -> np.ndarray:
+    """Read labels as nnU-Net reads the image that they are of, turned as that is."""
+    try:
+        labels, _ = predictor.plans_manager.image_reader_writer_class().read_seg(str(path))
+    except (AssertionError, OSError, RuntimeError, ValueError) as error:
+        raise CommandError(f"{path}: cannot be read as labels: {last_line(error)}") from error
     # nnU-Net's readers make floats of labels.
-    reference = Segmentation(labels[0].astype(np.int32), spacing_mm)
-    return LoadedCase(case, data, properties, reference)
+    return whole_numbers(labels[0], path)
 
 
 def to_segmentation(predictor: AblationPredictor, loaded: LoadedCase, logits: Tensor) -> np.ndarray:
