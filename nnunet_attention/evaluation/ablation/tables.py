@@ -9,6 +9,7 @@ from nnunet_attention.evaluation.ablation.effects import Effect
 from nnunet_attention.evaluation.ablation.verdicts import KEEPING_THE_LEVEL
 from nnunet_attention.evaluation.leaderboard.grid import DASH, Grid
 from nnunet_attention.evaluation.leaderboard.tables import (
+    MINUS,
     confidence_interval,
     p_text,
     signed,
@@ -194,8 +195,13 @@ def _effect_row(effect: Effect, random: bool) -> Iterable[str]:
         yield DASH if beyond is None else " ".join(_difference(beyond, effect.metric))
         yield DASH if p_value is None else p_text(p_value)
     yield f"{100 * effect.changed_share:.1f}"
-    yield f"{effect.false_positives_gained:+.0f}"
-    yield f"{effect.false_negatives_gained:+.0f}"
+    yield _voxels(effect.false_positives_gained)
+    yield _voxels(effect.false_negatives_gained)
+
+
+def _voxels(gained: float) -> str:
+    whole = round(gained)
+    return f"{whole:+,d}".replace("-", MINUS) if whole else "0"
 
 
 def _difference(comparison: Comparison, metric: str) -> tuple[str, str]:

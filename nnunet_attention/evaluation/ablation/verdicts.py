@@ -8,6 +8,7 @@ from typing import Literal
 
 from nnunet_attention.evaluation.ablation.effects import Effect
 from nnunet_attention.evaluation.ablation.rows import ALL_GATES
+from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS
 from nnunet_attention.evaluation.leaderboard.tables import confidence_interval, p_text, signed
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 
@@ -24,7 +25,8 @@ _IN_WORDS = {
 }
 _PLURALS = (
     ("matters", "matter"),
-    ("harms: replaced, it gives", "harm: replaced, they give"),
+    ("harms ", "harm "),
+    ("replaced, it gives", "replaced, they give"),
     ("is idle", "are idle"),
     ("it costs", "they cost"),
     ("is undecided", "are undecided"),
@@ -91,17 +93,25 @@ def _verdict(effects: list[Effect], margin: float) -> Verdict:
     gains = [effect for effect in effects if _is_certain(effect) and effect.gain > 0]
     if beyond:
         effect = min(beyond, key=lambda one: one.gain)
-        return _said("matters", effect, f"matters by {_numbers(effect)}")
+        return _said("matters", effect, f"matters by {_numbers(effect)} for {_label(effect)},")
     if gains and not losses:
         effect = max(gains, key=lambda one: one.gain)
-        return _said("harms", effect, f"harms: replaced, it gives {_numbers(effect)}")
+        text = f"harms {_label(effect)}: replaced, it gives {_numbers(effect)}"
+        return _said("harms", effect, text)
     if losses:
         effect = min(losses, key=lambda one: one.gain)
-        text = f"is idle: replaced, it costs no more than a random gate does, {_numbers(effect)}"
+        text = (
+            f"is idle for {_label(effect)}: replaced, it costs no more than a random gate does, "
+            f"{_numbers(effect)}"
+        )
         return _said("idle", effect, text)
     if all(_is_within(effect, margin) for effect in effects):
-        return _said("idle", largest, f"is idle, {_numbers(largest)}")
-    return _said("undecided", largest, f"is undecided, {_numbers(largest)}")
+        return _said("idle", largest, f"is idle for {_label(largest)}: {_numbers(largest)}")
+    return _said("undecided", largest, f"is undecided for {_label(largest)}: {_numbers(largest)}")
+
+
+def _label(effect: Effect) -> str:
+    return f"the {effect.label}" if effect.label == MEAN_OF_LABELS else effect.label
 
 
 def _said(kind: Kind, effect: Effect, text: str) -> Verdict:
@@ -109,7 +119,7 @@ def _said(kind: Kind, effect: Effect, text: str) -> Verdict:
     if effect.gates == ALL_GATES or "+" in effect.gates:
         for singular, plural in _PLURALS:
             text = text.replace(singular, plural)
-    sentence = f"{words} {text} for {effect.label}, {_IN_WORDS[effect.replacement]}"
+    sentence = f"{words} {text} {_IN_WORDS[effect.replacement]}"
     p_value = p_text(effect.adjusted_p_value).replace("<", "< ")
     sign = "" if p_value.startswith("<") else "= "
     return Verdict(

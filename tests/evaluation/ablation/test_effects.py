@@ -59,10 +59,15 @@ def test_random_gates_are_subtracted_case_by_case():
     ("trained", "random", "kind", "words"),
     [
         (LOSS, None, "matters", "gate 0 matters by \N{MINUS SIGN}0.05"),
-        ([-x for x in LOSS], None, "harms", "gate 0 harms: replaced, it gives +0.05"),
-        (NOTHING, None, "idle", "gate 0 is idle, "),
-        (WIDE, None, "undecided", "gate 0 is undecided, "),
-        (LOSS, LOSS, "idle", "is idle: replaced, it costs no more than a random gate does"),
+        ([-x for x in LOSS], None, "harms", "gate 0 harms organ: replaced, it gives +0.05"),
+        (NOTHING, None, "idle", "gate 0 is idle for organ: "),
+        (WIDE, None, "undecided", "gate 0 is undecided for organ: "),
+        (
+            LOSS,
+            LOSS,
+            "idle",
+            "is idle for organ: replaced, it costs no more than a random gate does",
+        ),
         (LOSS, [x / 2 for x in LOSS], "matters", "gate 0 matters by"),
     ],
 )
@@ -74,14 +79,14 @@ def test_a_verdict_says_whether_a_gate_matters(trained, random, kind, words):
     (verdict,) = verdicts_of(effects_of(table_of(*parts)), "dice", 0.005)
     assert verdict.kind == kind
     assert words in verdict.sentence
-    assert "for organ, with its coefficients shuffled (p " in verdict.sentence
+    assert "with its coefficients shuffled (p " in verdict.sentence
 
 
 def test_several_gates_are_spoken_of_as_several():
     table = table_of(rows_of({("all", "mean"): LOSS, ("0+1", "mean"): NOTHING}))
     first, second = verdicts_of(effects_of(table), "dice", 0.005)
     assert first.sentence.startswith("all gates together matter by")
-    assert second.sentence.startswith("gates 0 and 1 are idle")
+    assert second.sentence.startswith("gates 0 and 1 are idle for organ: ")
     assert gate_in_words("2") == "gate 2"
 
 

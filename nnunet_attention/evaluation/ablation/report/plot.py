@@ -7,6 +7,7 @@ from html import escape
 import pandas as pd
 
 from nnunet_attention.evaluation.ablation.curves import ORDERS
+from nnunet_attention.evaluation.leaderboard.tables import MINUS
 
 # Okabe and Ito's colours; dashes tell lines apart on paper too.
 _STYLES = {
@@ -14,7 +15,7 @@ _STYLES = {
     "random": ("#5d6978", "6 4"),
     "cam": ("#D55E00", "2 3"),
 }
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 420, 280, 48, 40, 30, 12
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 420, 280, 48, 40, 30, 20
 
 
 def curve_plot(means: pd.DataFrame, title: str, metric: str) -> str:
@@ -38,9 +39,10 @@ def curve_plot(means: pd.DataFrame, title: str, metric: str) -> str:
     parts = [f'<text x="{_LEFT}" y="16" class="title">{escape(title)}</text>']
     for tick in range(5):
         value, share = low + tick / 4 * (high - low), tick / 4
+        number = f"{value:.2f}".replace("-", MINUS)
         parts += [
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>',
-            f'<text x="{_LEFT - 5}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.2f}</text>',
+            f'<text x="{_LEFT - 5}" y="{y(value) + 4:.1f}" text-anchor="end">{number}</text>',
             f'<text x="{x(share):.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">'
             f"{share:.0%}</text>",
         ]
