@@ -70,6 +70,7 @@ def run(data: Path, model: Path, *arguments, output: str = "out") -> int:
     return main(["ablate", *map(str, (*common, *out, *arguments))])
 
 
+@pytest.mark.slow
 def test_the_command_writes_all_and_goes_on(data, model, capsys):
     arguments = ("--sanity", "--curves", 2, "--group-by", "(p[0-9])", "--metrics", "dice", "iou")
     assert run(data, model, *arguments) == 0
@@ -93,6 +94,7 @@ def test_the_command_writes_all_and_goes_on(data, model, capsys):
     assert again["effects"] == record["effects"]
 
 
+@pytest.mark.slow
 def test_maps_show_the_verdicts_of_their_model_only(data, model, capsys):
     assert run(data, model, "--replace", "mean") == 0
     proof = data / "out" / "ablation.json"
@@ -109,6 +111,7 @@ def test_maps_show_the_verdicts_of_their_model_only(data, model, capsys):
     assert "it is about other weights than these (1 fold(s), here 2)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_ordinary_segmentation_is_that_of_maps(data, model, capsys):
     assert run(data, model, "--replace", "zero", "--gates", 0) == 0
     common = ("-i", data / "images", "-o", data / "maps", "-m", model, "-f", 0, "-device", "cpu")
