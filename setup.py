@@ -80,6 +80,7 @@ if __name__ == "__main__":
         package_data={
             "nnunet_attention": ["py.typed"],
             "nnunet_attention.msd": ["*.json"],
+            "nnunet_attention.evaluation.ablation.report": ["*.html", "*.css"],
             "nnunet_attention.evaluation.leaderboard.report": ["*.html", "*.css", "*.js"],
             "nnunet_attention.maps": ["*.html", "*.css", "*.js"],
             "nnunet_attention.portable": ["*.json"],

@@ -101,6 +101,11 @@ class AttentionGate(nn.Module):
             - returns: the gated skip, (B, skip_channels, *S), or with `upsampled` both,
               (B, U + skip_channels, *S); and the coefficients, in [0, 1], (B, 1, *S)
         """
+        coefficients = self.attend(skip, gating)
+        return self.pass_on(skip, coefficients, upsampled), coefficients
+
+    def attend(self, skip: Tensor, gating: Tensor) -> Tensor:
+        """Return the coefficients, (B, 1, *S); see `forward`."""
         query = convolve(self.theta, skip)
         context = convolve(self.phi, gating)
         if context.shape[2:] != query.shape[2:]:
@@ -110,14 +115,18 @@ class AttentionGate(nn.Module):
         coefficients = torch.sigmoid(convolve(self.psi, hidden))
         if coefficients.shape[2:] != skip.shape[2:]:
             coefficients = self._resample(coefficients, skip.shape[2:])
+        return coefficients
+
+    def pass_on(self, skip: Tensor, coefficients: Tensor, upsampled: Tensor | None) -> Tensor:
+        """Return the gated skip, appended to `upsampled` if it is given; see `forward`."""
         if upsampled is not None and self.output_transform is None:
-            return concatenate_product(upsampled, skip, coefficients), coefficients
+            return concatenate_product(upsampled, skip, coefficients)
         gated = coefficients * skip
         if self.output_transform is not None:
             gated = self.output_transform(gated)
         if upsampled is not None:
             gated = torch.cat((upsampled, gated), 1)
-        return gated, coefficients
+        return gated
 
     def compute_conv_feature_map_size(self, skip_size: Sequence[int]) -> int:
         """Count the values per case in the gate's feature maps, nnU-Net's units of planning.

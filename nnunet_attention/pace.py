@@ -84,9 +84,9 @@ class ProgressLines:
         )
 
 
-def counted(done: int, total: int | None) -> str:
+def counted(done: int, total: int | None, what: str = "case") -> str:
     """Say which case it is, of how many."""
-    return f"case {done}" if total is None else f"case {done} of {total}"
+    return f"{what} {done}" if total is None else f"{what} {done} of {total}"
 
 
 def megabytes(done: int, total: int | None) -> str:

@@ -16,7 +16,8 @@ def filled_page(package: str, data: object, **texts: str) -> str:
     and script are put in as they are.
 
     Args:
-        package: of the three files, such as `nnunet_attention.maps`.
+        package: of the three files, such as `nnunet_attention.maps`; a page that nothing moves on
+            has no script.
         data: whatever JSON can say.
         texts: HTML for the other marks; plain text is escaped by whoever knows it.
 
@@ -27,10 +28,11 @@ def filled_page(package: str, data: object, **texts: str) -> str:
         >>> page = filled_page("nnunet_attention.maps", {"name": name}, title=html.escape(name))
     """
     folder = files(package)
-    template, style, script = (
-        folder.joinpath(name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.css", "page.js")
+    template, style = (
+        folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css")
     )
+    scripted = folder.joinpath("page.js")
+    script = scripted.read_text(encoding="utf-8") if scripted.is_file() else ""
     # All marks are filled at once: what is put in may look like one.
     return Template(template).substitute(
         texts, style=style, script=script, data=json_in_script(data)

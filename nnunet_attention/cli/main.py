@@ -20,6 +20,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "maps",
+    "ablate",
     "evolution",
     "export",
     "leaderboard",

@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-gt", type=Path, metavar="LABELS", dest="reference_folder",
         help="folder of label images, to be shown beside the predictions",
     )  # fmt: skip
+    shown.add_argument(
+        "--proof", type=Path, metavar="FILE", dest="proof",
+        help="ablation.json of this model, as nnunet-attention ablate writes it: what each gate "
+        "does for the segmentation is shown beside its map",
+    )  # fmt: skip
     add_probabilities(shown)
     running = parser.add_argument_group("running")
     add_engine(running, "torch")
@@ -58,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Predict, and print where the maps are."""
     from nnunet_attention.engines import TORCH
+    from nnunet_attention.evaluation.ablation.proof import read_proof
     from nnunet_attention.maps.export import MapOptions
     from nnunet_attention.maps.folder_prediction import FolderPrediction, predict_folder
 
@@ -71,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
                 page=arguments.html,
                 full_range=arguments.full_range,
                 reference_folder=arguments.reference_folder,
+                proof=None if arguments.proof is None else read_proof(arguments.proof),
             ),
         )
     )

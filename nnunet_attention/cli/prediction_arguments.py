@@ -105,21 +105,12 @@ def add_running(running: Parser, processes: str) -> None:
         processes: what is said of the default of `-npp` and `-nps`, after nnU-Net's variable.
     """
     add_device(running)
-    running.add_argument(
-        "-step_size", type=_step_size, default=0.5, metavar="SHARE",
-        help="step from one position to the next, as a share of the patch (default: 0.5)",
-    )  # fmt: skip
-    running.add_argument(
-        "--disable_tta", "--no-mirroring", action="store_true", help="no mirroring"
-    )
+    add_sliding_window(running)
     running.add_argument(
         "--continue_prediction", "--c", action="store_true",
         help="keep the cases that are complete, and go on with the others",
     )  # fmt: skip
-    running.add_argument(
-        "-prev_stage_predictions", type=Path, metavar="FOLDER", dest="previous_stage",
-        help="segmentations of the previous stage, for a cascade",
-    )  # fmt: skip
+    add_previous_stage(running)
     for name, what in (("npp", "preprocessing"), ("nps", "export")):
         running.add_argument(
             f"-{name}", type=not_negative, metavar="N",
@@ -144,6 +135,23 @@ def add_running(running: Parser, processes: str) -> None:
     running.add_argument("--verbose", action="store_true", help="more of nnU-Net's messages")
 
 
+def add_sliding_window(parser: Parser) -> None:
+    """Add `-step_size` and `--disable_tta`."""
+    parser.add_argument(
+        "-step_size", type=_step_size, default=0.5, metavar="SHARE",
+        help="step from one position to the next, as a share of the patch (default: 0.5)",
+    )  # fmt: skip
+    parser.add_argument("--disable_tta", "--no-mirroring", action="store_true", help="no mirroring")
+
+
+def add_previous_stage(parser: Parser) -> None:
+    """Add `-prev_stage_predictions`."""
+    parser.add_argument(
+        "-prev_stage_predictions", type=Path, metavar="FOLDER", dest="previous_stage",
+        help="segmentations of the previous stage, for a cascade",
+    )  # fmt: skip
+
+
 def given(arguments: argparse.Namespace, trainer: str, processes: int) -> dict[str, Any]:
     """Return what was given as the arguments of a FolderPrediction, but for the engine.
 
@@ -161,7 +169,7 @@ def given(arguments: argparse.Namespace, trainer: str, processes: int) -> dict[s
     return {
         "images": arguments.images,
         "output": arguments.output,
-        "model_folder": _model_folder(arguments, trainer),
+        "model_folder": model_folder(arguments, trainer),
         "folds": arguments.folds,
         "checkpoint": arguments.checkpoint,
         "previous_stage": arguments.previous_stage,
@@ -211,7 +219,12 @@ def engine_choice(arguments: argparse.Namespace, default: str | None):
     return EngineChoice(engine, arguments.precision or PRECISIONS[0], arguments.cache)
 
 
-def _model_folder(arguments: argparse.Namespace, trainer: str) -> Path:
+def model_folder(arguments: argparse.Namespace, trainer: str) -> Path:
+    """Return the folder of the model that `add_model`'s arguments name; it need not exist.
+
+    Raises:
+        CommandError: if they name none, or name it twice.
+    """
     if (arguments.dataset is None) == (arguments.model_folder is None):
         raise CommandError("give either the model's folder with -m, or -d and -c")
     if arguments.model_folder is not None:

@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that is told how many cases are done, and of how many."""
+def progress_bar(title: str, what: str = "case") -> Iterator[Callable[[int, int], None]]:
+    """Give a function that is told how many cases, or what else, are done, and of how many."""
     if not sys.stderr.isatty():
-        yield case_lines(title)
+        yield case_lines(title, what)
         return
     from rich.console import Console
     from rich.progress import (
@@ -26,11 +27,11 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def case_lines(title: str) -> Callable[[int, int], None]:
+def case_lines(title: str, what: str = "case") -> Callable[[int, int], None]:
     """Return a function that is told how many cases are done, and of how many; it prints lines."""
     from nnunet_attention.pace import ProgressLines, counted
 
-    return ProgressLines(title, counted)
+    return ProgressLines(title, partial(counted, what=what))
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def add_undefined(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_seed(parser: argparse.ArgumentParser, of_what: str) -> None:
+def add_seed(parser: Parser, of_what: str) -> None:
     """Add `--seed`, by default 0."""
     parser.add_argument(
         "--seed", type=not_negative, default=0, metavar="N", help=f"seed of {of_what} (default: 0)"

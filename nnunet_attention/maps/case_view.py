@@ -1,7 +1,7 @@
 """Holds what a picture or a page of one case shows."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,8 @@ class CaseView:
         maps: attention coefficients in [0, 1] by name, each (Z, Y, X), in the order of display.
         reference: (Z, Y, X), or None where there is none.
         reading: a sentence on how to read a coefficient; empty for none.
+        verdicts: sentences on what a gate does for the segmentation, by the name of its map, that
+            about all labels first.
     """
 
     name: str
@@ -31,3 +33,9 @@ class CaseView:
     maps: Mapping[str, np.ndarray]
     reference: np.ndarray | None = None
     reading: str = ""
+    verdicts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def shown_verdicts(self) -> list[str]:
+        """The sentences of the maps that are shown."""
+        return [sentence for name in self.maps for sentence in self.verdicts.get(name, ())]

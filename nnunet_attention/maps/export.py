@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.ablation.proof import Proof
 from nnunet_attention.files import write_json
 from nnunet_attention.maps.case_view import CaseView
 from nnunet_attention.maps.image_space import (
@@ -39,6 +40,7 @@ class MapOptions:
         page: whether an HTML page to scroll through is written.
         full_range: whether the picture's scales of colours go from 0 to 1.
         reference_folder: label images, named as the segmentations beside which they are shown.
+        proof: what an ablation of the model found of its gates.
     """
 
     features: bool = False
@@ -46,6 +48,7 @@ class MapOptions:
     page: bool = False
     full_range: bool = False
     reference_folder: Path | None = None
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True)
@@ -181,12 +184,14 @@ class CaseExport(SegmentationExport):
                     size / grid for size, grid in zip(patch_size, self.grids[name], strict=True)
                 ]
                 entry["module"] = f"decoder.gates.{name.rpartition('_')[2]}"
+            if verdicts := self._verdicts.get(name):
+                entry["verdicts"] = list(verdicts)
             if _is_coefficients(name):
                 entry.update(gate_statistics(attention_map, prediction, self._labels, seen))
                 if entry["file"].endswith(".png"):
                     entry["stored_as"] = f"coefficient times {PNG_SCALE}"
             entries[name] = entry
-        sidecar = {
+        sidecar: dict[str, Any] = {
             "case": self.case,
             "images": [str(Path(path).absolute()) for path in self.image_files],
             "model": {
@@ -204,6 +209,8 @@ class CaseExport(SegmentationExport):
             # torch itself tells for which GPUs it was built, its distribution does not.
             "versions": {**versions_of("nnunetv2", "numpy"), "torch": torch.__version__},
         }
+        if self.options.proof is not None:
+            sidecar["proof"] = str(self.options.proof.path.absolute())
         write_json(folder / SIDECAR, sidecar, indent=4, allow_nan=True)
 
     @property
@@ -214,6 +221,11 @@ class CaseExport(SegmentationExport):
             for name, value in self.dataset_json["labels"].items()
             if name != "ignore" and value not in (0, [0])
         }
+
+    @property
+    def _verdicts(self) -> dict[str, tuple[str, ...]]:
+        """Sentences by the name of the map."""
+        return {} if self.options.proof is None else self.options.proof.sentences
 
     @property
     def _gate_start(self) -> str | None:
@@ -238,6 +250,7 @@ class CaseExport(SegmentationExport):
             },
             reference=None if reference is None else in_lps(reference, codes),
             reading=how_to_read(self._gate_start),
+            verdicts=self._verdicts,
         )
         if self.options.picture:
             from nnunet_attention.maps.figure import write_case_figure

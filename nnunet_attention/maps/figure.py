@@ -89,6 +89,14 @@ def _styles_that_occur(styles: list[LabelStyle], slices: Iterable[np.ndarray]) -
     return [style for style in styles if values.intersection(style.values)]
 
 
+def _captions(view: CaseView) -> list[str]:
+    """Return how a coefficient is read, and of each map's verdicts the first."""
+    if not view.maps:
+        return []
+    verdicts = [view.verdicts[name][0] for name in view.maps if view.verdicts.get(name)]
+    return [*([view.reading] if view.reading else []), *verdicts]
+
+
 class _Sheet:
     """A figure with a row for each plane; all panels have the same scale of inches per mm."""
 
@@ -126,7 +134,8 @@ class _Sheet:
         if legend * len(styles) > beside_name:
             self._legend_columns = max(1, int(self._usable // legend))
         legend_rows = math.ceil(len(styles) / (self._legend_columns or math.inf))
-        self._reading_depth = _READING_ROW if view.reading and view.maps else 0.0
+        captions = _captions(view)
+        self._reading_depth = _READING_ROW * len(captions)
         self._bottom = _BOTTOM + legend_rows * _LEGEND_ROW + self._reading_depth
         panels = sum(self._rows) + _GAP * (len(planes) - 1)
         self._height = _TOP + panels + self._bottom
@@ -149,10 +158,10 @@ class _Sheet:
         self._write_titles(view.name, titles)
         if styles:
             self._draw_legend(styles)
-        if self._reading_depth:
+        for row, caption in enumerate(reversed(captions)):
             self._write(
-                *(self._left, 0.15, view.reading, FAINT_TEXT),
-                fontsize=_fitting_points(view.reading, self._usable, 9),
+                *(self._left, 0.15 + row * _READING_ROW, caption, FAINT_TEXT),
+                fontsize=_fitting_points(caption, self._usable, 9),
             )
 
     def draw_colour_bar(self, column: int, limits: tuple[float, float]) -> None:

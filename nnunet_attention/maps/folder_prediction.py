@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.ablation.proof import Proof
 from nnunet_attention.maps.export import MapOptions
 from nnunet_attention.maps.predictor import AttentionPredictor
 from nnunet_attention.prediction import folder_prediction
+from nnunet_attention.prediction.predictor import CasePredictor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +25,11 @@ class FolderPrediction(folder_prediction.FolderPrediction):
         """Return by flag the folders that must hold a label image of every case."""
         return {**super().label_folders(), "-gt": self.options.reference_folder}
 
-    def check_options(self) -> None:
-        """Refuse, with a CommandError, what would change nothing."""
+    def check_options(self, predictor: CasePredictor) -> None:
+        """Refuse, with a CommandError, what would change nothing or fits another model."""
         options = self.options
+        if options.proof is not None:
+            _check_proof(options.proof, predictor.checksums)
         if options.picture:
             return
         if options.full_range:
@@ -43,3 +47,13 @@ def predict_folder(prediction: FolderPrediction) -> None:
         CommandError: if anything is missing or does not fit, mostly before the first case.
     """
     folder_prediction.predict_folder(prediction, AttentionPredictor, options=prediction.options)
+
+
+def _check_proof(proof: Proof, weights: list[int]) -> None:
+    """Refuse what was found of another model, or of other folds."""
+    if list(proof.weights) != weights:
+        raise CommandError(
+            f"--proof {proof.path}: it is about other weights than these ({len(proof.weights)} "
+            f"fold(s), here {len(weights)}); name the ablation.json of this model and these folds "
+            "(-f)"
+        )

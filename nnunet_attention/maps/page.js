@@ -481,6 +481,11 @@ function build() {
     ? `${shape[1]} x ${shape[2]} pixels`
     : `${shape.join(" x ")} voxels of ${spacing_mm.map((mm) => Number(mm.toFixed(2))).join(" x ")} mm (z, y, x)`;
   element("reading").textContent = view.maps.length ? view.reading : "";
+  element("verdicts").append(...view.verdicts.map((sentence) => {
+    const item = document.createElement("li");
+    item.textContent = sentence;
+    return item;
+  }));
   element("what").textContent = view.note ? `${size}, shown coarser` : size;
 }
 

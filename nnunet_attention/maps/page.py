@@ -75,6 +75,7 @@ def _page_data(view: CaseView) -> dict:
         "colours": _colour_table(),
         "opacity": OVERLAY_OPACITY,
         "reading": view.reading,
+        "verdicts": view.shown_verdicts,
         "note": _note(factors, map_factors if view.maps else factors),
     }
 

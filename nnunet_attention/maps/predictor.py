@@ -193,7 +193,7 @@ class AttentionPredictor(CasePredictor):
             configuration_manager=self.configuration_manager,
             dataset_json=self.dataset_json,
             model=self._model,
-            settings=self._settings(),
+            settings=self.settings(),
             options=self.options,
             save_probabilities=save_probabilities,
         )
@@ -276,7 +276,8 @@ class AttentionPredictor(CasePredictor):
             },
         )
 
-    def _settings(self) -> dict:
+    def settings(self) -> dict:
+        """Return how it predicts, as plain objects."""
         axes = self.allowed_mirroring_axes if self.use_mirroring else None
         return {
             "trainer": self.trainer_name,
@@ -287,6 +288,19 @@ class AttentionPredictor(CasePredictor):
             "device": self.device.type,
             "engine": self.runs_on,
             "precision": self.engine.precision,
+        }
+
+    @property
+    def description(self) -> dict:
+        """Tell where the model came from and how it predicts, as plain objects."""
+        return {
+            "folder": self._model.folder,
+            "dataset": self.plans_manager.plans.get("dataset_name"),
+            "plans": self.plans_manager.plans.get("plans_name"),
+            "configuration": self._model.configuration,
+            "checkpoint": self._model.checkpoint,
+            "folds": list(self._model.folds),
+            "prediction": self.settings(),
         }
 
     def _is_complete(self, output: Path, ending: str, save_probabilities: bool) -> bool:

@@ -72,8 +72,8 @@ class FolderPrediction:
         """Return by flag the folders that must hold a label image of every case."""
         return {"-prev_stage_predictions": self.previous_stage}
 
-    def check_options(self) -> None:
-        """Refuse, with a CommandError, what would change nothing."""
+    def check_options(self, predictor: CasePredictor) -> None:
+        """Refuse, with a CommandError, what would change nothing or fits another model."""
 
 
 def predict_folder(
@@ -108,7 +108,7 @@ def predict_folder(
         prediction.model_folder, prediction.folds, prediction.checkpoint
     )
     _check_cases(prediction, predictor)
-    prediction.check_options()
+    prediction.check_options(predictor)
     previous = None if prediction.previous_stage is None else str(prediction.previous_stage)
     try:
         prediction.output.mkdir(parents=True, exist_ok=True)
@@ -162,17 +162,7 @@ def _check_cases(prediction: FolderPrediction, predictor: CasePredictor) -> None
     """Find out before the first prediction what would end a later one."""
     ending = predictor.dataset_json["file_ending"]
     cases = named_cases(prediction.images, ending, predictor.image_channels, predictor.reader)
-    stage = predictor.configuration_manager.previous_stage_name
-    if stage is not None and prediction.previous_stage is None:
-        raise CommandError(
-            f"the model is the second stage of a cascade; predict {stage} first, and name the "
-            "folder of its segmentations with -prev_stage_predictions"
-        )
-    if stage is None and prediction.previous_stage is not None:
-        raise CommandError(
-            "-prev_stage_predictions would be ignored as the model is not the second stage of a "
-            "cascade; leave it out"
-        )
+    predictor.check_previous_stage(prediction.previous_stage)
     for flag, folder in prediction.label_folders().items():
         if folder is not None:
             check_label_images(flag, folder, cases, ending)

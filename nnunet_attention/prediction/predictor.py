@@ -1,9 +1,10 @@
 """Predicts as nnU-Net does, with checks before the first case and a network run by any engine."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import torch
 from nnunetv2.configuration import default_num_processes
@@ -310,6 +311,29 @@ class CasePredictor(nnUNetPredictor):
         """A folder of label images that are looked at too."""
         return None
 
+    def check_previous_stage(self, folder: Path | None) -> None:
+        """Check that a cascade's second stage has its first one's segmentations, and only it.
+
+        Raises:
+            CommandError: if it has not, or if another model is given some.
+        """
+        stage = self.configuration_manager.previous_stage_name
+        if stage is not None and folder is None:
+            raise CommandError(
+                f"the model is the second stage of a cascade; predict {stage} first, and name the "
+                "folder of its segmentations with -prev_stage_predictions"
+            )
+        if stage is None and folder is not None:
+            raise CommandError(
+                "-prev_stage_predictions would be ignored as the model is not the second stage of "
+                "a cascade; leave it out"
+            )
+
+    @property
+    def checksums(self) -> list[int]:
+        """Tell the weights of each fold from others by a number."""
+        return [_checksum(weights) for weights in self.list_of_parameters]
+
     @property
     def image_channels(self) -> int:
         """Tell how many channels an image has."""
@@ -345,6 +369,13 @@ class CasePredictor(nnUNetPredictor):
         )
         cases = named_by_case(preprocessed, image_files)
         return one_ahead(cases) if self.overlaps else cases
+
+
+def _checksum(weights: Mapping[str, Tensor]) -> int:
+    total = 0
+    for name in sorted(weights):
+        total = crc32(weights[name].detach().cpu().contiguous().numpy().tobytes(), total)
+    return total
 
 
 def uncompiled(network: nn.Module) -> nn.Module:

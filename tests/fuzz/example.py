@@ -128,6 +128,7 @@ class Example:
         )
         maps, leaderboard = self._maps(".nii.gz"), self._leaderboard(".nii.gz")
         predict = self._predict(".nii.gz", plain)
+        ablate = self._ablate(".nii.gz")
         evaluate = self._evaluate(".nii.gz")
         with_plans = (*evaluate, "-pfile", str(attention / "plans.json"))
         trainers = ("-tr", *TRAINERS, "-f", *FOLDS)
@@ -139,7 +140,7 @@ class Example:
             ("plans", attention / "plans.json", (maps, leaderboard, with_plans)),
             ("dataset", preprocessed / "dataset.json", (describe, crossval, evaluate)),
             ("dataset", plain / "dataset.json", (upgrade, predict, leaderboard)),
-            ("dataset", attention / "dataset.json", (maps, leaderboard)),
+            ("dataset", attention / "dataset.json", (maps, leaderboard, ablate)),
             ("summary", plain / "fold_0" / "validation" / "summary.json", (leaderboard, crossval)),
             ("splits", preprocessed / "splits_final.json", (crossval, leaderboard)),
             ("checkpoint", one, (upgrade, upgrade_one, predict, crossval, fit_one)),
@@ -157,6 +158,7 @@ class Example:
             Target("image", image, self._maps(ending)),
             Target("image", prediction, self._evaluate(ending)),
             Target("image", reference, self._evaluate(ending)),
+            Target("image", reference, self._ablate(ending)),
             Target("image", prediction, (*self._leaderboard(ending), *_SURFACE)),
         ]
 
@@ -172,6 +174,15 @@ class Example:
             *("-i", str(self._folder("images", ending)), "-o", str(self.out / output)),
             *("-m", str(model), "-f", "0", "-device", "cpu"),
             *("-npp", "0", "-nps", "0", "--disable_tta", "--disable_progress_bar"),
+        )
+
+    def _ablate(self, ending: str) -> tuple[str, ...]:
+        references = self._folder("nnUNet_preprocessed", ending) / "gt_segmentations"
+        images = self._folder("nnUNet_raw", ending) / "imagesTr"
+        return (
+            *("ablate", "-i", str(images), "-gt", str(references), "-o", str(self.out / "ablate")),
+            *("-m", str(self._model(ending, _GATED)), "-f", "0", "-device", "cpu"),
+            *("--disable_tta", "--gates", "0", "--replace", "mean"),
         )
 
     def _evaluate(self, ending: str) -> tuple[str, ...]:

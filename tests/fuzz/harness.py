@@ -271,5 +271,6 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 def _may_stay(path: Path) -> bool:
-    """What `evaluate` keeps of whole cases, to go on with; what nnU-Net copies beside results."""
-    return path.name.endswith(".cache") or path.name in _COPIES
+    """What `evaluate` and `ablate` keep of whole cases, to go on with; nnU-Net's copies."""
+    kept = path.name.endswith(".cache") or "cases" in path.parts
+    return kept or path.name in _COPIES

@@ -1,7 +1,8 @@
-"""The Python example of docs/maps.md runs as it stands."""
+"""The Python examples of docs/maps.md run as they stand."""
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ PAGE = DOCS / "maps.md"
 
 
 @pytest.mark.filterwarnings("ignore")  # nnU-Net's search for a trainer imports all of its own
-def test_the_example_runs(tmp_path, minimal_plans, capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+def test_the_examples_run(tmp_path, minimal_plans, capsys):
+    examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    of_ablation, example = examples
     plans = pointwise_plans(minimal_plans)
     one_channel = {**DATASET_JSON, "channel_names": {"0": "noNorm"}}
     checkpoint = plain_checkpoint(plans, trainer=AttentionUNetTrainer)
@@ -48,3 +50,14 @@ def test_the_example_runs(tmp_path, minimal_plans, capsys):
     assert (tmp_path / "out" / "maps" / "case" / "case.png").is_file()
     assert "torch.Size([1, 1, 4, 4, 8])" in capsys.readouterr().out
     assert torch.is_tensor(names["recorded"]["gate_0"])
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for case in ("case", "other"):
+        if case != "case":
+            shutil.copy(image, tmp_path / "images" / f"{case}_0000.nii.gz")
+        segmentation = (tmp_path / "out" / "case.nii.gz").read_bytes()
+        (labels / f"{case}.nii.gz").write_bytes(segmentation)
+    names.update(labels_folder=str(labels), case_names=["case", "other"])
+    exec(of_ablation, names)
+    assert "shuffled" in capsys.readouterr().out
+    assert set(names["table"]["case"]) == {"case", "other"}

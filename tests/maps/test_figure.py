@@ -67,6 +67,14 @@ def test_below_the_maps_stands_how_to_read_a_coefficient(draw):
     assert reading not in texts(draw(anisotropic_case(reading=reading, maps={})))
 
 
+def test_the_first_verdict_of_each_map_stands_below_the_reading(draw):
+    verdicts = {"gate 1": ("gate 1 is idle.", "gate 1 is idle for organ."), "gate 2": ("other",)}
+    figure = draw(anisotropic_case(reading="How to read.", verdicts=verdicts))
+    heights = {text.get_text(): text.get_position()[1] for text in figure.texts}
+    assert heights["gate 1 is idle."] < heights["How to read."]
+    assert not {"other", "gate 1 is idle for organ."} & set(heights)
+
+
 def test_each_map_lies_on_the_image_in_its_own_column(draw):
     view = anisotropic_case()
     rows = panels(draw(view))

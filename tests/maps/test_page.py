@@ -343,6 +343,12 @@ def test_names_are_shown_and_never_executed(opened):
     assert page.page.locator("img").count() == 0
 
 
+def test_all_verdicts_of_the_maps_are_listed(opened):
+    verdicts = {"gate 1": ("gate 1 <is> idle.", "for organ"), "gate 2": ("other",)}
+    page = opened(anisotropic_case(verdicts=verdicts))
+    assert page.text("#verdicts").split("\n") == ["gate 1 <is> idle.", "for organ"]
+
+
 def test_the_page_says_how_to_read_a_coefficient(opened):
     page = opened(anisotropic_case(reading="0.5 passes <b>half</b>."))
     assert page.text("#reading") == "0.5 passes <b>half</b>."

@@ -30,6 +30,7 @@ from nnunet_attention.evaluation.metrics.definitions import (
 )
 from nnunet_attention.evaluation.metrics.grouped import with_groups
 from nnunet_attention.evaluation.metrics.images import (
+    Segmentation,
     check_same_grid,
     read_segmentation,
     sidecar,
@@ -118,23 +119,41 @@ def evaluate_pair(pair: Pair) -> dict[str, dict]:
         read_segmentation(pair.reference_file), read_segmentation(pair.prediction_file)
     )
     check_same_grid(pair.case, reference, prediction)
-    labels = [label for label, _ in pair.tolerance_mm]
     number_of = pairs_of_labels(reference.labels, prediction.labels, pair.ignore_label)
-    counts = counts_of_labels(number_of, labels)
+    results = measure(reference, prediction, dict(pair.tolerance_mm), pair.ignore_label, number_of)
+    return {"metrics": results, "unknown": _unknown_labels(number_of, pair)}
+
+
+def measure(
+    reference: Segmentation,
+    prediction: Segmentation,
+    tolerance_mm: Mapping[Label, float],
+    ignore_label: int | None = None,
+    number_of: Mapping[tuple[int, int], int] | None = None,
+    surfaces: bool = True,
+) -> dict[str, dict[str, float]]:
+    """Measure a prediction on the grid of its reference.
+
+    Args:
+        reference: the annotation.
+        prediction: what a model made of it.
+        tolerance_mm: of normalised surface Dice, by label; these labels are measured.
+        ignore_label: see `LabelScheme`.
+        number_of: what `pairs_of_labels` counted; None: it is counted here.
+        surfaces: whether distances are measured too, which takes most of the time.
+
+    Returns:
+        By the label's key, then by the metric's key in summary.json; see `evaluate_pair`.
+    """
+    if number_of is None:
+        number_of = pairs_of_labels(reference.labels, prediction.labels, ignore_label)
+    counts = counts_of_labels(number_of, tolerance_mm)
     annotated = None
-    if pair.ignore_label is not None and (reference.labels == pair.ignore_label).any():
-        annotated = reference.labels != pair.ignore_label
+    if ignore_label is not None and (reference.labels == ignore_label).any():
+        annotated = reference.labels != ignore_label
     results = {}
-    for label, tolerance in pair.tolerance_mm:
+    for label, tolerance in tolerance_mm.items():
         overlap = counts[label]
-        reference_mask = label_mask(reference.labels, label)
-        prediction_mask = label_mask(prediction.labels, label)
-        if annotated is not None:
-            reference_mask, prediction_mask = (
-                reference_mask & annotated,
-                prediction_mask & annotated,
-            )
-        distances = surface_distances(reference_mask, prediction_mask, reference.spacing_mm)
         values = {
             "Dice": dice(overlap),
             "IoU": iou(overlap),
@@ -147,14 +166,19 @@ def evaluate_pair(pair: Pair) -> dict[str, dict]:
             "Precision": precision(overlap),
             "Recall": recall(overlap),
             "RVD": volume_difference(overlap),
-            "ASSD_mm": average_symmetric_surface_distance(distances),
-            "HD95_mm": hausdorff_distance(distances),
-            "NSD": normalised_surface_dice(distances, tolerance),
         }
+        if surfaces:
+            masks = [label_mask(image.labels, label) for image in (reference, prediction)]
+            if annotated is not None:
+                masks = [mask & annotated for mask in masks]
+            distances = surface_distances(masks[0], masks[1], reference.spacing_mm)
+            values["ASSD_mm"] = average_symmetric_surface_distance(distances)
+            values["HD95_mm"] = hausdorff_distance(distances)
+            values["NSD"] = normalised_surface_dice(distances, tolerance)
         results[str(label)] = {
             key: math.nan if math.isinf(value) else value for key, value in values.items()
         }
-    return {"metrics": results, "unknown": _unknown_labels(number_of, pair)}
+    return results
 
 
 def _unknown_labels(

@@ -68,7 +68,7 @@ def read_segmentation(path: Path) -> Segmentation:
             f"{path}: a segmentation has 2 or 3 axes, but this has shape "
             f"{segmentation.labels.shape}"
         )
-    return replace(segmentation, labels=_whole_numbers(segmentation.labels, path))
+    return replace(segmentation, labels=whole_numbers(segmentation.labels, path))
 
 
 def with_shared_spacing(
@@ -202,8 +202,12 @@ def _read_picture(path: Path) -> Segmentation:
     return Segmentation(labels, spacing)
 
 
-def _whole_numbers(labels: np.ndarray, path: Path) -> np.ndarray:
-    """Return the labels as integers of at most 32 bits, whatever the file's type of number."""
+def whole_numbers(labels: np.ndarray, path: Path) -> np.ndarray:
+    """Return the labels as integers of at most 32 bits, whatever the file's type of number.
+
+    Raises:
+        CommandError: if they hold fractions, NaN, or labels that are below 0 or too large.
+    """
     if labels.dtype.kind == "f":
         whole = np.isfinite(labels).all() and np.array_equal(np.rint(labels), labels)
         if not whole:

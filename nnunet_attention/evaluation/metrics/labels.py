@@ -43,16 +43,28 @@ class LabelScheme:
         Raises:
             CommandError: see `read_dataset_json`; or if there is nothing to evaluate.
         """
-        content = read_dataset_json(path)
+        return cls.of_content(read_dataset_json(path), str(path))
+
+    @classmethod
+    def of_content(cls, content: Mapping, where: str) -> LabelScheme:
+        """Take the labels from what a dataset.json says.
+
+        Args:
+            content: as `read_dataset_json` returns it.
+            where: it was found, for messages.
+
+        Raises:
+            CommandError: if there is nothing to evaluate.
+        """
         members = {str(name): _members(value) for name, value in content["labels"].items()}
         ignore = members.pop("ignore", None)
         if isinstance(ignore, tuple):
-            raise CommandError(f"{path}: the ignore label must be one number, got {list(ignore)}")
+            raise CommandError(f"{where}: the ignore label must be one number, got {list(ignore)}")
         foreground = {
             name: label for name, label in members.items() if label != 0 and set(_all(label)) != {0}
         }
         if not foreground:
-            raise CommandError(f"{path} has no labels but the background")
+            raise CommandError(f"{where} has no labels but the background")
         if any(len(_all(label)) > 1 for label in members.values()):
             names = {label: name for name, label in foreground.items()}
         else:

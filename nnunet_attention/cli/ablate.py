@@ -1,0 +1,142 @@
+"""`nnunet-attention ablate`: measures what each gate does for the segmentation."""
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+
+from nnunet_attention.cli.group_arguments import add_groups, reader_of_cases
+from nnunet_attention.cli.numbers import positive
+from nnunet_attention.cli.prediction_arguments import (
+    add_model,
+    add_previous_stage,
+    add_sliding_window,
+    model_folder,
+)
+from nnunet_attention.cli.shared_arguments import add_device, add_seed
+from nnunet_attention.errors import CommandError
+
+_TRAINER = "AttentionUNetTrainer"
+HELP = (
+    "replace the coefficients of attention gates, and measure what becomes of the segmentation: "
+    "whether a gate matters, case by case, with intervals and tests"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add images, labels, model, and what is replaced."""
+    parser.add_argument(
+        "-i", type=Path, required=True, metavar="IMAGES", dest="images",
+        help="folder of images, named CASE_0000 with the data set's file ending",
+    )  # fmt: skip
+    parser.add_argument(
+        "-gt", type=Path, required=True, metavar="LABELS", dest="references",
+        help="folder of their label images",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", type=Path, required=True, metavar="OUT", dest="output",
+        help="folder for ablation.json, .csv, .md, .tex and .html; finished cases are kept in "
+        "OUT/cases, from which the command goes on",
+    )  # fmt: skip
+    add_model(parser, _TRAINER, "folds, averaged as in a prediction")
+    replaced = parser.add_argument_group("what is replaced and measured")
+    replaced.add_argument(
+        "--gates", nargs="+", metavar="GATE",
+        help="numbers of gates, the coarsest 0, and several together such as 0+1; each: each by "
+        "itself; all: all together (default: each all)",
+    )  # fmt: skip
+    replaced.add_argument(
+        "--replace", nargs="+", metavar="NAME", dest="replacements",
+        help="what takes the coefficients' place: open (1), mean (of the image), shuffled (over "
+        "the image), other_case (another patient's), uniform (one number for all images), zero "
+        "(default: all of them)",
+    )  # fmt: skip
+    replaced.add_argument(
+        "--metrics", nargs="+", default=["dice"], metavar="NAME",
+        help="metrics of nnunet-attention evaluate; verdicts are about the first (default: dice)",
+    )  # fmt: skip
+    replaced.add_argument(
+        "--sanity", action="store_true",
+        help="also the same with the gates' weights drawn anew, which doubles the time: a gate "
+        "that does no more than a random one is idle",
+    )  # fmt: skip
+    replaced.add_argument(
+        "--curves", type=positive, nargs="?", const=5, default=0, metavar="STEPS",
+        help="also deletion and insertion: shut each skip, or let it through, in STEPS steps "
+        "(default: 5), in the order of the coefficients, of Grad-CAM, and at random",
+    )  # fmt: skip
+    replaced.add_argument(
+        "--margin", type=float, metavar="DIFFERENCE",
+        help="differences that do not matter: a gate is idle whose intervals lie within it "
+        "(default: 0.005)",
+    )  # fmt: skip
+    add_groups(replaced)
+    add_seed(replaced, "shuffling, random weights and bootstrap")
+    running = parser.add_argument_group("running")
+    add_device(running)
+    add_sliding_window(running)
+    add_previous_stage(running)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ablate, print the tables, and say where the files are."""
+    from rich.console import Console
+
+    from nnunet_attention.cli.progress import progress_bar
+    from nnunet_attention.evaluation.ablation.building import Ablation
+    from nnunet_attention.evaluation.ablation.outputs import print_ablation
+    from nnunet_attention.evaluation.ablation.verdicts import MARGIN
+    from nnunet_attention.maps.ablation import REPLACEMENTS, AblationSettings
+    from nnunet_attention.maps.ablation.folder import FolderAblation, ablate_folder
+    from nnunet_attention.maps.ablation.settings import ALL, EACH
+
+    margin = MARGIN if arguments.margin is None else arguments.margin
+    if not 0 < margin < float("inf"):
+        raise CommandError(f"--margin {margin:g}: give a number above 0")
+    if arguments.curves == 1:
+        raise CommandError("--curves 1: two steps at the least are needed")
+    with ExitStack() as progress:
+        asked = FolderAblation(
+            images=arguments.images,
+            references=arguments.references,
+            output=arguments.output,
+            model_folder=model_folder(arguments, _TRAINER),
+            folds=arguments.folds,
+            checkpoint=arguments.checkpoint,
+            settings=AblationSettings(
+                gates=tuple(map(_gates, arguments.gates or (EACH, ALL))),
+                replacements=tuple(arguments.replacements or REPLACEMENTS),
+                metrics=tuple(arguments.metrics),
+                seed=arguments.seed,
+            ),
+            groups=reader_of_cases(arguments.groups, arguments.group_by, others=True),
+            sanity=arguments.sanity,
+            curve_steps=arguments.curves,
+            margin=margin,
+            previous_stage=arguments.previous_stage,
+            device=arguments.device,
+            step_size=arguments.step_size,
+            mirroring=not arguments.disable_tta,
+            on_progress=progress.enter_context(progress_bar("ablating", "pass")),
+        )
+
+        def show(ablation: Ablation) -> None:
+            # Before the tables, the bar ends.
+            progress.close()
+            print_ablation(ablation, Console())
+
+        paths = ablate_folder(asked, show)
+    for path in paths:
+        print(f"wrote {path}")
+    return 0
+
+
+def _gates(text: str) -> tuple[int, ...] | str:
+    """Read what names gates: each, all, a number, or several such as 0+1."""
+    if text in ("each", "all"):
+        return text
+    numbers = text.split("+")
+    if not all(number.isdecimal() for number in numbers):
+        raise CommandError(
+            f"--gates {text}: give numbers of gates, several together such as 0+1, each or all"
+        )
+    return tuple(map(int, numbers))

@@ -1,0 +1,1 @@
+"""Says what replacing the coefficients of attention gates did to the segmentations."""

@@ -1,0 +1,167 @@
+"""Compares deletion and insertion curves of two orders: the area between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.integrate import trapezoid
+
+from nnunet_attention.evaluation.ablation.effects import compare_pairs
+from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS
+from nnunet_attention.evaluation.metrics.definitions import METRICS
+from nnunet_attention.evaluation.statistics.comparisons import Comparison, holm
+
+DELETION, INSERTION = "deletion", "insertion"
+ORDERS = ("attention", "random", "cam")
+CURVE_COLUMNS = ("case", "gate", "order", "direction", "share", "label", "value")
+ATTENTION, OTHERS = ORDERS[0], ORDERS[1:]
+
+
+@dataclass(frozen=True)
+class Area:
+    """Tells whether the order of the coefficients is more faithful than another order.
+
+    Attributes:
+        gate: its number.
+        direction: deletion or insertion.
+        other: the other order.
+        label: name, or the mean of labels.
+        comparison: over cases, the area between the curves, above 0 where the coefficients' order
+            is the more faithful: shutting costs more, letting through brings more.
+        adjusted_p_value: by Holm over all areas.
+    """
+
+    gate: int
+    direction: str
+    other: str
+    label: str
+    comparison: Comparison
+    adjusted_p_value: float
+
+
+@dataclass(frozen=True)
+class Violations:
+    """Counts where shutting what the coefficients call important improves the segmentation.
+
+    Attributes:
+        gate: its number.
+        label: name, or the mean of labels.
+        share: of the blocks that is shut first.
+        better: cases, or groups, that are better then.
+        worse: that are worse.
+        p_value: of the sign test, two-sided; 1 where no case differs.
+        adjusted_p_value: by Holm over gates and labels.
+    """
+
+    gate: int
+    label: str
+    share: float
+    better: int
+    worse: int
+    p_value: float
+    adjusted_p_value: float
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What deletion and insertion show.
+
+    Attributes:
+        areas: between the curves of coefficients and of other orders.
+        violations: of what large coefficients promise.
+        means: mean over cases by gate, direction, order, label and share.
+    """
+
+    areas: tuple[Area, ...]
+    violations: tuple[Violations, ...]
+    means: pd.DataFrame
+
+
+def curves_of(
+    rows: pd.DataFrame,
+    metric: str,
+    groups: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Curves:
+    """Compare the curves that `deletion_curves` measured, case by case.
+
+    A case counts for a label where the metric is defined at every share and in every order.
+
+    Args:
+        rows: as `deletion_curves` returns them.
+        metric: that was measured.
+        groups: of each case; None: each case is its own.
+        seed: of the bootstrap.
+    """
+    sign = 1 if METRICS[metric].higher_is_better else -1
+    tables = dict(_tables(rows))
+    areas = []
+    for (gate, label), table in tables.items():
+        for direction in (DELETION, INSERTION):
+            of_order = {order: _areas(table, order, direction) for order in ORDERS}
+            for other in OTHERS:
+                gains = of_order[ATTENTION] - of_order[other]
+                gains *= sign if direction == INSERTION else -sign
+                values = np.stack([gains, np.zeros_like(gains)])
+                found = compare_pairs(values, list(table.index), True, groups, seed)
+                areas.append(Area(gate, direction, other, label, found, 1.0))
+    violations = [
+        _violations(gate, label, table, sign, groups) for (gate, label), table in tables.items()
+    ]
+    means = pd.concat(
+        [_means(gate, label, table) for (gate, label), table in tables.items()], ignore_index=True
+    )
+    adjusted = holm([area.comparison.p_value for area in areas])
+    of_violations = holm([found.p_value for found in violations])
+    return Curves(
+        tuple(replace(a, adjusted_p_value=float(p)) for a, p in zip(areas, adjusted, strict=True)),
+        tuple(
+            replace(found, adjusted_p_value=float(p))
+            for found, p in zip(violations, of_violations, strict=True)
+        ),
+        means,
+    )
+
+
+def _tables(rows: pd.DataFrame) -> Iterable[tuple[tuple[int, str], pd.DataFrame]]:
+    """Give (cases, order x direction x share) for each gate and label, and the mean of labels."""
+    columns = ["direction", "order", "share"]
+    for gate, of_gate in rows.groupby("gate"):
+        tables = {}
+        for label, of_label in of_gate.groupby("label", sort=False):
+            table = of_label.pivot(index="case", columns=columns, values="value").dropna()
+            if not table.empty:
+                tables[str(label)] = table
+        if len(tables) > 1:
+            # Of a case, those of its labels that count.
+            together = pd.concat(tables.values()).groupby(level="case").mean()
+            yield (int(gate), MEAN_OF_LABELS), together
+        for label, table in tables.items():
+            yield (int(gate), label), table
+
+
+def _areas(table: pd.DataFrame, order: str, direction: str) -> np.ndarray:
+    curve = table[direction][order]
+    return trapezoid(curve.to_numpy(), curve.columns.to_numpy(dtype=float), axis=1)
+
+
+def _violations(
+    gate: int, label: str, table: pd.DataFrame, sign: int, groups: Mapping[str, str] | None
+) -> Violations:
+    curve = table[DELETION][ATTENTION]
+    first, second, *_ = sorted(curve.columns)
+    gains = sign * (curve[second] - curve[first])
+    if groups is not None:
+        gains = gains.groupby([groups[case] for case in gains.index]).mean()
+    better, worse = int((gains > 0).sum()), int((gains < 0).sum())
+    p_value = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
+    return Violations(gate, label, float(second), better, worse, float(p_value), 1.0)
+
+
+def _means(gate: int, label: str, table: pd.DataFrame) -> pd.DataFrame:
+    means = table.mean().rename("value").reset_index()
+    return means.assign(gate=gate, label=label)

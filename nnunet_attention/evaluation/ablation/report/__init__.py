@@ -1,0 +1,1 @@
+"""The ablation's web page."""

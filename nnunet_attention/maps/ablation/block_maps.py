@@ -1,0 +1,115 @@
+"""Maps of a whole image on the coarse grid of a gate, and how a patch is cut out of one.
+
+A gate answers in each patch on the grid of its skip connection. A map of the image is kept in
+blocks as large as a voxel of that grid, so that an image is told one thing, whichever patch is
+looked at, and however that is mirrored. A patch that does not begin with a block sees each of its
+voxels as the mean of what lies there, by volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Tells where an image lies on the network's grid.
+
+    Attributes:
+        shape: *S of the image, always three axes.
+        before: how many voxels nnU-Net padded before it, by axis.
+    """
+
+    shape: tuple[int, ...]
+    before: tuple[int, ...]
+
+
+def block_sizes(patch_size: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
+    """Return how many voxels of the image a voxel of a gate's grid covers, always three axes.
+
+    Args:
+        patch_size: two or three axes.
+        grid: of the gate's skip connection in a patch.
+    """
+    sizes = [-(-patch // cells) for patch, cells in zip(patch_size, grid, strict=True)]
+    return (1,) * (3 - len(sizes)) + tuple(sizes)
+
+
+def block_means(image_map: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Return the mean over each block, whose last along an axis may be smaller.
+
+    Args:
+        image_map: (Z, Y, X).
+        sizes: of a block.
+    """
+    totals = image_map.astype(np.float64)
+    counts = np.ones((1, 1, 1))
+    for axis, size in enumerate(sizes):
+        starts = np.arange(0, image_map.shape[axis], size)
+        totals = np.add.reduceat(totals, starts, axis=axis)
+        lengths = np.diff(np.append(starts, image_map.shape[axis]))
+        counts = counts * lengths.reshape([-1 if other == axis else 1 for other in range(3)])
+    means = totals / counts
+    # So that the mean of equal numbers is exactly that number.
+    return np.clip(means, image_map.min(), image_map.max()).astype(np.float32)
+
+
+def resized(blocks: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Bring a map onto another number of blocks, each the mean of what lies there, by volume."""
+    weights = [_covering(new, old) for new, old in zip(shape, blocks.shape, strict=True)]
+    return _applied(weights, blocks)
+
+
+def cut(
+    blocks: np.ndarray,
+    sizes: Sequence[int],
+    frame: Frame,
+    tile: tuple,
+    grid: Sequence[int],
+) -> np.ndarray:
+    """Return what a patch sees of a map, on the grid of its gate's skip connection.
+
+    Where nnU-Net padded the image, the nearest block counts.
+
+    Args:
+        blocks: the map of the image.
+        sizes: of a block.
+        frame: where the image lies.
+        tile: nnU-Net's slicer of the patch: channels, then axes, in 2-D with a slice number.
+        grid: of the gate's skip connection in the patch, two or three axes.
+    """
+    weights = []
+    cells = (1,) * (3 - len(grid)) + tuple(grid)
+    for axis, place in enumerate(tile[1:]):
+        start, length = (
+            (place, 1) if isinstance(place, int) else (place.start, place.stop - place.start)
+        )
+        voxels = np.clip(
+            np.arange(start, start + length) - frame.before[axis], 0, frame.shape[axis] - 1
+        )
+        of_blocks = np.zeros((length, blocks.shape[axis]))
+        of_blocks[np.arange(length), voxels // sizes[axis]] = 1
+        weights.append(_covering(cells[axis], length) @ of_blocks)
+    seen = _applied(weights, blocks)
+    return seen.reshape(tuple(grid))
+
+
+def _covering(cells: int, length: int) -> np.ndarray:
+    """Return which share of each cell each of `length` equal parts of an axis covers."""
+    ends = np.arange(cells + 1) * (length / cells)
+    parts = np.arange(length + 1, dtype=float)
+    overlap = np.minimum(ends[1:, None], parts[None, 1:]) - np.maximum(
+        ends[:-1, None], parts[None, :-1]
+    )
+    return np.clip(overlap, 0, None) * (cells / length)
+
+
+def _applied(weights: Sequence[np.ndarray], blocks: np.ndarray) -> np.ndarray:
+    low, high = blocks.min(), blocks.max()
+    values = blocks.astype(np.float64)
+    for axis, weight in enumerate(weights):
+        values = np.moveaxis(np.tensordot(weight, values, (1, axis)), 0, axis)
+    return np.clip(values, low, high).astype(np.float32)

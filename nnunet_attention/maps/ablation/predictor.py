@@ -1,0 +1,302 @@
+"""Predicts images as nnU-Net does with other coefficients in the place of the gates' own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from torch import Tensor, nn
+
+from nnunet_attention.maps.ablation.block_maps import Frame, block_means, block_sizes, cut
+from nnunet_attention.maps.ablation.cams import gate_cams
+from nnunet_attention.maps.ablation.replacing import replace_attention
+from nnunet_attention.maps.predictor import AttentionPredictor
+from nnunet_attention.maps.stitching import average_of_mirrored, on_grid_of_patch
+from nnunet_attention.networks.attention_decoder import AttentionDecoder
+from nnunet_attention.prediction.mirroring import mirrorings
+from nnunet_attention.recorder import record_attention
+
+# What the logits of all replacements that are predicted together may take, in bytes.
+_MOST_LOGITS = 2**31
+
+
+@dataclass(frozen=True)
+class GateMap:
+    """One gate's map of an image.
+
+    Attributes:
+        blocks: means over blocks, three axes; see `block_maps`.
+        sizes: voxels of the image in a block, by axis.
+        mean: over the voxels of the image.
+    """
+
+    blocks: np.ndarray
+    sizes: tuple[int, ...]
+    mean: float
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """What takes the place of one gate's coefficients in one image.
+
+    Attributes:
+        blocks: a map of the image, or one number for all of it.
+        multiplies: whether the gate's own coefficients are multiplied with it, instead of replaced.
+    """
+
+    blocks: np.ndarray | float
+    multiplies: bool = False
+
+
+Variant = Mapping[int, Substitute]
+"""Substitutes by the number of the gate; an empty one is the ordinary prediction."""
+
+
+class AblationPredictor(AttentionPredictor):
+    """Predicts preprocessed images with some gates' coefficients replaced.
+
+    Patches, mirroring, folds and their joining are nnU-Net's own. The encoder runs once in a patch
+    for as many variants as there is memory for; the gates sit in the decoder, which runs for each.
+    """
+
+    def __init__(self, *arguments, **named_arguments):
+        super().__init__(*arguments, **named_arguments)
+        self._of_folds: list[list[GateMap]] = []
+        self._bounds: list[tuple[float, float]] = []
+        self._frame = Frame((), ())
+        self._variants: Sequence[Sequence[Variant]] | None = None
+        self._fold = 0
+        self._cams = False
+
+    @property
+    def gate_count(self) -> int:
+        """Tell how many gates the network has."""
+        return self._gate_count
+
+    @property
+    def fold_count(self) -> int:
+        """Tell how many folds are averaged."""
+        return len(self.list_of_parameters)
+
+    def predict_ordinary(self, data: Tensor) -> tuple[Tensor, list[list[GateMap]]]:
+        """Predict an image as it is.
+
+        Shape:
+            - data: (C, *S)
+            - returns: nnU-Net's logits, (classes, *S), and of each fold the maps of its gates.
+        """
+        self._of_folds = []
+        self._frame = self._frame_of(data)
+        logits = self._predicted(data)
+        return logits, self._of_folds
+
+    def predict_cams(self, data: Tensor) -> list[list[GateMap]]:
+        """Return of each fold a Grad-CAM at each gate's skip connection; see `gate_cams`."""
+        self._cams = True
+        try:
+            return self.predict_ordinary(data)[1]
+        finally:
+            self._cams = False
+
+    def predict_variants(
+        self, data: Tensor, variants: Sequence[Sequence[Variant]]
+    ) -> Iterator[Tensor]:
+        """Predict an image with each of some variants, and give the logits of one after the other.
+
+        Args:
+            data: (C, *S).
+            variants: of each what is replaced in each fold's network.
+        """
+        self._frame = self._frame_of(data)
+        heads = self.label_manager.num_segmentation_heads
+        together = max(1, int(_MOST_LOGITS // (2 * heads * data[0].numel())))
+        for start in range(0, len(variants), together):
+            chosen = variants[start : start + together]
+            logits = self._predicted_together(data, chosen, heads)
+            for number in range(len(chosen)):
+                yield logits[number * heads : (number + 1) * heads]
+
+    def _predicted_together(
+        self, data: Tensor, variants: Sequence[Sequence[Variant]], heads: int
+    ) -> Tensor:
+        label_manager: Any = vars(self)["label_manager"]
+        self._variants = variants
+        # nnU-Net makes room for as many logits as it says, and knows not that they are of several.
+        self.label_manager = SimpleNamespace(num_segmentation_heads=heads * len(variants))
+        try:
+            return self._predicted(data)
+        finally:
+            self.label_manager, self._variants = label_manager, None
+
+    def _predicted(self, data: Tensor) -> Tensor:
+        self._fold = 0
+        self._sums = None
+        # Moved in inference mode, its weights could have no gradients.
+        self.network = self.network.to(self.device)
+        with torch.inference_mode():
+            return self.predict_logits_from_preprocessed_data(data).cpu()
+
+    def _frame_of(self, data: Tensor) -> Frame:
+        shape = tuple(data.shape[1:])
+        inside = self._without_padding(shape)[1:]
+        return Frame(shape, tuple(part.start or 0 for part in inside))
+
+    def predict_sliding_window_return_logits(self, input_image: Tensor):
+        """Predict with one fold's network, as nnU-Net asks for each."""
+        self._bounds = [(np.inf, -np.inf)] * self._gate_count
+        logits = super().predict_sliding_window_return_logits(input_image)
+        if self._variants is None:
+            self._of_folds.append(self._fold_maps())
+        self._fold += 1
+        return logits
+
+    def _fold_maps(self) -> list[GateMap]:
+        sums, self._sums = self._sums, None
+        assert sums is not None, "the maps of every pass are added up"
+        maps = []
+        for number, (low, high) in enumerate(self._bounds):
+            whole = (sums[number] / sums[-1])[self._without_padding(self._frame.shape)[1:]].numpy()
+            # Averaging rounds; equal coefficients are to stay what they are.
+            whole = np.clip(whole, low, high)
+            grid = self._grids[f"gate_{number}"]
+            sizes = block_sizes(self.configuration_manager.patch_size, grid)
+            mean = min(max(float(whole.mean(dtype=np.float64)), low), high)
+            maps.append(GateMap(block_means(whole, sizes), sizes, mean))
+        return maps
+
+    def _internal_predict_sliding_window_return_logits(self, data, slicers, do_on_device=True):
+        if self._variants is None:
+            return super()._internal_predict_sliding_window_return_logits(
+                data, slicers, do_on_device
+            )
+        self._tiles = iter(slicers)
+        # Maps add up in our own superclass only.
+        return nnUNetPredictor._internal_predict_sliding_window_return_logits(
+            self, data, slicers, do_on_device
+        )
+
+    @torch.inference_mode()
+    def _internal_maybe_mirror_and_predict(self, x: Tensor) -> Tensor:
+        if self._variants is not None:
+            return self._with_network(x, self._several(x))
+        if self._cams:
+            return self._zeros_and_cams(x)
+        with record_attention(self.network) as record:
+            prediction = super()._internal_maybe_mirror_and_predict(x)
+        self._widen_bounds(record.passes)
+        return prediction
+
+    def _widen_bounds(self, passes: Sequence[Mapping[str, Tensor]]) -> None:
+        for maps in passes:
+            for number, (low, high) in enumerate(self._bounds):
+                least, most = maps[f"gate_{number}"].float().aminmax()
+                self._bounds[number] = (min(low, least.item()), max(high, most.item()))
+
+    def _zeros_and_cams(self, x: Tensor) -> Tensor:
+        passes: list[dict[str, Tensor]] = []
+        heads = self.label_manager
+        network = self.network
+
+        def listened(patch: Tensor) -> Tensor:
+            cams = gate_cams(network, patch, heads.has_regions)
+            passes.append({f"gate_{number}": cam for number, cam in enumerate(cams)})
+            return patch.new_zeros(len(patch), heads.num_segmentation_heads, *patch.shape[2:])
+
+        prediction = self._with_network(x, listened)
+        self._widen_bounds(passes)
+        maps = average_of_mirrored(passes, self._axes)
+        self._grids = {name: tuple(cam.shape[2:]) for name, cam in maps.items()}
+        assert self._stitcher is not None, "nnU-Net asks for patches of a sliding window"
+        # Maps of features, where there are any, stay empty.
+        names = [f"gate_{number}" for number in range(self._gate_count)]
+        on_patch = on_grid_of_patch([maps[name] for name in names], x.shape[2:])
+        self._stitcher.add(next(self._tiles), on_patch.to(self._stitcher.sums.device))
+        return prediction
+
+    @property
+    def _axes(self) -> Sequence[int]:
+        return (self.allowed_mirroring_axes if self.use_mirroring else None) or ()
+
+    def _with_network(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Mirror and average as nnU-Net does, but call a function for the network."""
+        network = self.network
+        # Mirroring only calls it.
+        self.network = cast(nn.Module, function)
+        try:
+            return nnUNetPredictor._internal_maybe_mirror_and_predict(self, x)
+        finally:
+            self.network = network
+
+    def _several(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what computes the logits of all variants of a patch, one after the other."""
+        tile, flips = next(self._tiles), iter(mirrorings(self._axes))
+        network = self.network
+        assert self._variants is not None
+        substitutes = [
+            {
+                number: self._in_patch(substitute, tile, number, x)
+                for number, substitute in of_folds[self._fold].items()
+            }
+            for of_folds in self._variants
+        ]
+
+        def run(patch: Tensor) -> Tensor:
+            flip = next(flips)
+            decode = decoder_of(network, patch)
+            logits = []
+            for variant in substitutes:
+                flipped = {
+                    number: (_flipped(values, flip), multiplies)
+                    for number, (values, multiplies) in variant.items()
+                }
+                functions = {number: _replacement(*given) for number, given in flipped.items()}
+                with replace_attention(network, functions):
+                    logits.append(decode())
+            return torch.cat(logits, 1)
+
+        return run
+
+    def _in_patch(
+        self, substitute: Substitute, tile: tuple, number: int, x: Tensor
+    ) -> tuple[float | Tensor, bool]:
+        blocks = substitute.blocks
+        if not isinstance(blocks, np.ndarray):
+            return blocks, substitute.multiplies
+        grid = self._grid_of(number, x)
+        seen = cut(blocks, block_sizes(x.shape[2:], grid), self._frame, tile, grid)
+        return torch.from_numpy(seen)[None, None].to(self.device), substitute.multiplies
+
+    def _grid_of(self, number: int, x: Tensor) -> tuple[int, ...]:
+        if not self._grids:
+            # The maps were there already, so that nothing has been predicted yet.
+            with record_attention(self.network) as record:
+                self.network(x)
+            self._grids = {name: tuple(found.shape[2:]) for name, found in record.items()}
+        return self._grids[f"gate_{number}"]
+
+
+def decoder_of(network: nn.Module, patch: Tensor) -> Callable[[], Tensor]:
+    """Run the encoder, and return what runs the rest, as often as it is called.
+
+    A network that is not made of an encoder and a decoder with all gates runs whole each time.
+    """
+    decoder = getattr(network, "decoder", None)
+    if not isinstance(decoder, AttentionDecoder):
+        return lambda: network(patch)
+    encoder = network.encoder
+    assert isinstance(encoder, nn.Module)
+    features = encoder(patch)
+    return lambda: decoder(features)
+
+
+def _flipped(values: float | Tensor, flip: tuple[int, ...]) -> float | Tensor:
+    return torch.flip(values, flip) if isinstance(values, Tensor) else values
+
+
+def _replacement(values: float | Tensor, multiplies: bool):
+    return (lambda own: own * values) if multiplies else values

@@ -1,0 +1,64 @@
+"""Tells whether what a folder keeps belongs to the work that is to go on there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json, write_json
+from nnunet_attention.maps.ablation.cases import AblationCase
+from nnunet_attention.maps.ablation.predictor import AblationPredictor
+from nnunet_attention.maps.ablation.settings import AblationSettings
+
+_IDENTITY = "work.json"
+
+
+def work_identity(
+    predictor: AblationPredictor, cases: Sequence[AblationCase], settings: AblationSettings
+) -> dict:
+    """Return all that the results of a case hang on, as JSON keeps it."""
+    return {
+        "weights": predictor.checksums,
+        "prediction": predictor.settings(),
+        "settings": _plain(asdict(settings)),
+        "cases": {
+            case.name: [_file(path) for path in (*case.images, case.reference, case.previous)]
+            for case in cases
+        },
+    }
+
+
+def check_same_work(folder: Path, identity: dict) -> None:
+    """Note in a folder whose work it keeps, or check that it is this.
+
+    Raises:
+        CommandError: if the folder keeps work that was done otherwise.
+    """
+    path = folder / _IDENTITY
+    if not path.is_file():
+        write_json(path, identity)
+        return
+    kept = read_json(path)
+    differing = [name for name in identity if kept.get(name) != identity[name]]
+    if differing:
+        raise CommandError(
+            f"{folder} keeps cases of an ablation with other {' and '.join(differing)}; delete "
+            "that folder, or choose another -o"
+        )
+
+
+def _file(path: Path | None) -> list | None:
+    if path is None:
+        return None
+    found = path.stat()
+    return [str(path.absolute()), found.st_size, found.st_mtime_ns]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value
