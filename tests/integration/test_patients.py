@@ -118,7 +118,8 @@ def test_p_on_patients_is_scipys_on_the_patients_means(nnunet):
 def test_the_leaderboard_of_crossval_is_over_patients_and_trainings(nnunet):
     row = overall_row(nnunet, "out/leaderboard")
     assert (row["groups"], row["cases"]) == (4, 8)
-    for trainer, entry in zip(TRAINERS, row["models"].values(), strict=True):
+    for trainer in TRAINERS:
+        entry = row["models"][trainer]
         trainings = [of_patients(dice_of_cases(nnunet, repeat, trainer)) for repeat in (1, 2)]
         assert entry["trainings"]["means"] == pytest.approx([each.mean() for each in trainings])
         assert entry["mean"] == pytest.approx(np.mean([each.mean() for each in trainings]))
@@ -185,7 +186,7 @@ def test_stock_nnunet_works_in_the_folder_of_a_repeat(nnunet, tmp_path):
         *("nnUNetv2_train", 701, "3d_fullres", 0, "-tr", stock, "-device", "cpu", "--val"),
         variables=variables,
     )
-    assert json.loads(summary.read_text())["foreground_mean"] == pytest.approx(metrics)
+    assert json.loads(summary.read_text())["foreground_mean"] == pytest.approx(metrics, nan_ok=True)
 
     nnunet.run(
         *("nnUNetv2_find_best_configuration", 701, "-c", "3d_fullres", "-tr", stock, "-f", *FOLDS),
