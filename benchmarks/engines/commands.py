@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -160,23 +159,21 @@ def _command(name: str) -> list[str]:
 
 def _run(command: list[str], arguments: list[str]) -> tuple[float, float]:
     """Run a command, and return its seconds and the largest memory of it and its children."""
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    # The pipe must not fill up.
-    errors: list[str] = []
-    reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()))
-    reader.start()
-    peak = 0.0
-    while process.poll() is None:
-        peak = max(peak, _memory(process.pid))
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_SAMPLE_SECONDS)
-    reader.join()
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{''.join(errors[-20:])}")
-    return time.perf_counter() - began, peak
+    with tempfile.TemporaryFile("w+") as errors:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, *arguments], stdout=subprocess.DEVNULL, stderr=errors, text=True
+        )
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, _memory(process.pid))
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SAMPLE_SECONDS)
+        seconds = time.perf_counter() - began
+        if process.returncode:
+            errors.seek(0)
+            raise RuntimeError(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
+    return seconds, peak
 
 
 def _memory(pid: int) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from nnunet_attention.engines.choice import BF16, F16, F32, ONNXRUNTIME, OPENVINO
 from nnunet_attention.engines.graph import INPUT_NAME
+from nnunet_attention.engines.quiet_openvino import import_openvino
 from nnunet_attention.errors import CommandError, last_line
 
 _OPENVINO_TYPES = {F32: "f32", BF16: "bf16", F16: "f16"}
@@ -50,9 +51,7 @@ class OpenVINOSession(Session):
     """Runs a network with OpenVINO, two images at a time."""
 
     def __init__(self, path: Path, shape: Sequence[int], precision: str = F32):
-        import openvino
-
-        core = openvino.Core()
+        core = import_openvino().Core()
         with _described(path, OPENVINO):
             model = core.read_model(path)
             # A fixed batch, for which it plans ahead.
@@ -101,6 +100,8 @@ class OnnxRuntimeSession(Session):
         import onnxruntime
 
         assert precision == F32, "chosen_engine offers nothing else"
+        # On Windows it would report what it runs.
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         # Its own default counts the processors of the machine, not those that we may use.
         options.intra_op_num_threads = processors()

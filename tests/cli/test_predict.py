@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
+from engine_packages import skip_without
 from nnunet_commands import voxels
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.preprocessing.resampling import default_resampling
@@ -16,8 +17,7 @@ from tiny_models import tiny_plans, write_images, write_model
 from nnunet_attention.cli import main
 from nnunet_attention.engines import choice
 
-for _name in ("onnxruntime", "onnxscript", "openvino"):
-    pytest.importorskip(_name, reason=f"{_name} is not installed")
+skip_without("onnxruntime", "onnxscript", "openvino")
 
 # nnU-Net's search for a trainer imports all of its own, and warnings of their dependencies.
 pytestmark = pytest.mark.filterwarnings("ignore")

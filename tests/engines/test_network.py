@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from engine_packages import skip_without
 from small_networks import PATCH, small_network
 from torch import nn
 
@@ -13,8 +14,7 @@ from nnunet_attention.engines.sessions import SESSIONS
 from nnunet_attention.errors import CommandError
 from nnunet_attention.recorder import record_attention
 
-for _name in ("onnxruntime", "onnxscript", "openvino"):
-    pytest.importorskip(_name, reason=f"{_name} is not installed")
+skip_without("onnxruntime", "onnxscript", "openvino")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -5,7 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from nnunet_commands import NnunetFolders, assert_same_geometry, msd_subset, voxels
+from engine_packages import skip_without
+from nnunet_commands import (
+    NnunetFolders,
+    assert_engines_agree,
+    assert_same_geometry,
+    msd_subset,
+    voxels,
+)
 from shared_data import HIPPOCAMPUS, needs
 
 pytestmark = [pytest.mark.slow, pytest.mark.main, needs(HIPPOCAMPUS)]
@@ -153,6 +160,16 @@ def test_maps_come_with_the_same_segmentations(predicted, nnunet, trained, image
             assert 0 < voxels(one_map).min() < voxels(one_map).max() < 1
         assert (folder / f"{case}.png").stat().st_size > 10_000
         assert (folder / f"{case}.html").stat().st_size > 10_000
+
+
+def test_an_engine_predicts_the_same(predicted, nnunet, images, tmp_path):
+    skip_without("openvino")
+    output = nnunet.run(
+        "nnunet-attention",
+        *("predict", "-i", images, "-o", tmp_path, *SELECT, "-f", 0, *ON_CPU),
+    )
+    assert "run by openvino, in 32 bits" in output
+    assert_engines_agree(predicted[0], tmp_path)
 
 
 def test_attention_is_recorded_while_learning_and_drawn(nnunet, trained, tmp_path):

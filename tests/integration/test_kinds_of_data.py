@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
-from nnunet_commands import NnunetFolders, assert_same_geometry, raw_subset, voxels
+from nnunet_commands import (
+    NnunetFolders,
+    assert_engines_agree,
+    assert_same_geometry,
+    raw_subset,
+    voxels,
+)
 from PIL import Image
 from shared_data import NUCLEI, SARCOMA, needs
 
@@ -37,6 +43,12 @@ def train_and_predict(folders: NnunetFolders, dataset: str, configuration: str, 
         *(*common, "--disable_tta"),
     )
     model = folders.results / dataset / f"{TRAINER}__nnUNetPlans__{configuration}"
+    folders.run(
+        "nnunet-attention",
+        *("predict", "-i", images, "-o", folders.root / "fast", "-m", model, "-f", 0),
+        *("-device", "cpu", "--disable_tta"),
+    )
+    assert_engines_agree(folders.root / "out", folders.root / "fast", ending)
     weights = torch.load(
         model / "fold_0" / "checkpoint_final.pth", map_location="cpu", weights_only=False
     )["network_weights"]
