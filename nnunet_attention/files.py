@@ -25,6 +25,7 @@ _REMEDIES = {
     errno.EPERM: "not permitted; choose another folder or ask its owner",
     errno.ENOTDIR: "part of the path is a file; choose another folder",
     errno.EEXIST: "there is a file of this name; choose another folder",
+    errno.ENOTEMPTY: "the folder is not empty; choose another folder",
     errno.EISDIR: "there is a folder of this name; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EIO: "the disk fails to read or write; look at its health",
@@ -89,16 +90,21 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_written_beside(folder: Path) -> Iterator[Path]:
+def folder_written_beside(folder: Path, replace: bool = False) -> Iterator[Path]:
     """Give an empty folder, which takes the target's place when the block ends without an error.
 
-    A folder that is there is replaced.
+    Args:
+        folder: the target.
+        replace: whether one that is there and not empty is replaced; otherwise an OSError is
+            raised, also if it was filled meanwhile.
     """
     mark = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     beside, before = (folder.with_name(f".{folder.name}.{mark}.{word}") for word in ("part", "old"))
     try:
         beside.mkdir()
         yield beside
+        if folder.is_dir() and not replace:
+            folder.rmdir()
         if os.path.lexists(folder):
             os.rename(folder, before)
         os.rename(beside, folder)

@@ -10,6 +10,7 @@ import pytest
 from nnunet_attention.cli import main
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import (
+    folder_written_beside,
     read_json,
     require_writable,
     require_writable_file,
@@ -143,3 +144,44 @@ def test_other_errors_of_the_system_are_not_taken_for_the_disks(monkeypatch):
     monkeypatch.setattr("nnunet_attention.cli.where.run", break_pipe)
     with pytest.raises(BrokenPipeError):
         main(["where"])
+
+
+def test_a_folder_appears_whole_and_replaces_what_was_there(tmp_path):
+    target = tmp_path / "target"
+    for content in ("first", "second"):
+        with folder_written_beside(target, replace=True) as beside:
+            (beside / content).write_text(content)
+            assert not (target / content).exists()
+        assert [path.name for path in target.iterdir()] == [content]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_fails_leaves_what_was_there(tmp_path):
+    target = tmp_path / "target"
+    for _ in range(2):
+        with pytest.raises(OSError, match="full"):
+            _fail_in(target)
+        assert not target.exists() or [path.name for path in target.iterdir()] == ["kept"]
+        assert [path for path in tmp_path.iterdir() if path != target] == []
+        target.mkdir(exist_ok=True)
+        (target / "kept").touch()
+
+
+def _fail_in(target):
+    with folder_written_beside(target, replace=True) as beside:
+        (beside / "half").touch()
+        raise OSError("full")
+
+
+def test_a_folder_that_was_filled_meanwhile_is_not_replaced(tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    with pytest.raises(OSError, match="not empty"):
+        _fill_meanwhile(target)
+    assert [path.name for path in target.iterdir()] == ["kept"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def _fill_meanwhile(target):
+    with folder_written_beside(target):
+        (target / "kept").touch()

@@ -101,7 +101,7 @@ def export_model(
     }
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with folder_written_beside(target) as folder:
+        with folder_written_beside(target, replace=overwrite) as folder:
             for fold, weights in zip(model.folds, model.weights, strict=True):
                 on_fold(fold)
                 model.network.load_state_dict(weights)

@@ -1,13 +1,18 @@
 """Upgrades the whole folder that nnU-Net's training leaves of a model."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import disk_error, parse_json, require_writable, write_json
+from nnunet_attention.files import (
+    disk_error,
+    folder_written_beside,
+    parse_json,
+    require_writable,
+    write_json,
+)
 from nnunet_attention.nnunet.checkpoints import BEST, FINAL
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON, check_dataset_json
 from nnunet_attention.nnunet.model_folders import PLANS_JSON, fold_folders
@@ -79,47 +84,41 @@ def upgrade_model_folder(
             f"{source} has no trained fold: looked for fold_*/{' and fold_*/'.join(_CHECKPOINTS)}"
         )
 
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        unfinished.mkdir()
-        differences, configuration_names = {}, []
-        for path in folds:
-            if on_checkpoint is not None:
-                on_checkpoint(path)
-            checkpoint = load_checkpoint(source / path)
-            configuration_names.append(checkpoint["init_args"]["configuration"])
-            try:
-                upgraded = upgrade_checkpoint(
-                    checkpoint,
-                    plans=plans,
-                    dataset_json=dataset_json,
-                    gate_full_resolution=gate_full_resolution,
+        with folder_written_beside(target) as unfinished:
+            differences, configuration_names = {}, []
+            for path in folds:
+                if on_checkpoint is not None:
+                    on_checkpoint(path)
+                checkpoint = load_checkpoint(source / path)
+                configuration_names.append(checkpoint["init_args"]["configuration"])
+                try:
+                    upgraded = upgrade_checkpoint(
+                        checkpoint,
+                        plans=plans,
+                        dataset_json=dataset_json,
+                        gate_full_resolution=gate_full_resolution,
+                    )
+                except CommandError as error:
+                    raise CommandError(f"cannot upgrade {source / path}: {error}") from error
+                (unfinished / path.parent).mkdir(exist_ok=True)
+                save_checkpoint(upgraded.checkpoint, unfinished / path)
+                differences[path] = upgraded.difference
+            configuration_name = configuration_names[0]
+            if set(configuration_names) != {configuration_name}:
+                raise CommandError(
+                    f"the checkpoints in {source} are of several configurations, "
+                    f"{', '.join(sorted(set(configuration_names)))}; a model folder has one"
                 )
-            except CommandError as error:
-                raise CommandError(f"cannot upgrade {source / path}: {error}") from error
-            (unfinished / path.parent).mkdir(exist_ok=True)
-            save_checkpoint(upgraded.checkpoint, unfinished / path)
-            differences[path] = upgraded.difference
-        configuration_name = configuration_names[0]
-        if set(configuration_names) != {configuration_name}:
-            raise CommandError(
-                f"the checkpoints in {source} are of several configurations, "
-                f"{', '.join(sorted(set(configuration_names)))}; a model folder has one"
-            )
 
-        for name in (DATASET_JSON, PLANS_JSON, *_COPIED_IF_PRESENT):
-            if (source / name).is_file():
-                shutil.copyfile(source / name, unfinished / name)
-        if gate_full_resolution:
-            plans = plans_with_full_resolution_gate(plans, configuration_name)
-            write_json(unfinished / PLANS_JSON, plans, indent=4, allow_nan=True)
-        if target.exists():
-            target.rmdir()
-        os.rename(unfinished, target)
+            for name in (DATASET_JSON, PLANS_JSON, *_COPIED_IF_PRESENT):
+                if (source / name).is_file():
+                    shutil.copyfile(source / name, unfinished / name)
+            if gate_full_resolution:
+                plans = plans_with_full_resolution_gate(plans, configuration_name)
+                write_json(unfinished / PLANS_JSON, plans, indent=4, allow_nan=True)
     except OSError as error:
         raise CommandError(f"cannot write {target}: {disk_error(error)}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return UpgradedModelFolder(plans, configuration_name, differences, folds)
 
 
