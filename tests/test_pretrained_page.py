@@ -16,6 +16,7 @@ from repository import REPOSITORY
 from tiny_preprocessed import write_preprocessed
 
 from nnunet_attention.cli import main
+from nnunet_attention.cli.main import build_parser
 from nnunet_attention.nnunet.plans import read_plans
 from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 
@@ -85,6 +86,14 @@ def log_of(trainer) -> str:
 
 def test_there_are_three_recipes():
     assert len(RECIPES) == 3
+
+
+def test_all_commands_of_the_page_take_the_arguments_shown():
+    lines = re.findall(r"^nnunet-attention .*$", PAGE, re.M)
+    assert len(lines) == 5
+    for line in lines:
+        words = shlex.split(line.replace("DATASET_ID", "4"))[1:]
+        assert build_parser().parse_args(words).command == words[0]
 
 
 def test_from_openmind(folder, tmp_path):
