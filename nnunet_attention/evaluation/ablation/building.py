@@ -58,6 +58,17 @@ class Ablation:
         return self.cases if self.groups is None else len(set(self.groups.values()))
 
     @property
+    def tests(self) -> int:
+        """How many tests Holm's correction is over."""
+        beyond = sum(effect.beyond_random is not None for effect in self.effects)
+        return len(self.effects) + beyond
+
+    @property
+    def least_p_value(self) -> float:
+        """The smallest that Wilcoxon's test can give after Holm's correction."""
+        return min(1.0, self.tests * 2.0 ** (1 - self.units))
+
+    @property
     def has_random_gates(self) -> bool:
         """Tell whether gates with random weights were tried too."""
         return bool((self.rows["weights"] == RANDOMISED).any())

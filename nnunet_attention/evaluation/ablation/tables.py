@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from nnunet_attention.evaluation.ablation.building import Ablation
 from nnunet_attention.evaluation.ablation.effects import Effect
-from nnunet_attention.evaluation.ablation.verdicts import KEEPING_THE_LEVEL
+from nnunet_attention.evaluation.ablation.verdicts import KEEPING_THE_LEVEL, LEVEL
 from nnunet_attention.evaluation.leaderboard.grid import DASH, Grid
 from nnunet_attention.evaluation.leaderboard.tables import (
     MINUS,
@@ -47,7 +47,7 @@ def verdict_grid(ablation: Ablation) -> Grid:
             for found in ablation.verdicts
         ],
         names=4,
-        notes=(verdicts_explained(ablation),),
+        notes=(verdicts_explained(ablation), *too_few(ablation)),
         folded_heading=("number", ""),
     )
 
@@ -137,6 +137,17 @@ def verdicts_explained(ablation: Ablation) -> str:
         f"and all intervals within {METRICS[ablation.metrics[0]].title} ±{ablation.margin:g}"
         f"{', or no cost beyond that of random gates' if ablation.has_random_gates else ''}; "
         "undecided: neither."
+    )
+
+
+def too_few(ablation: Ablation) -> tuple[str, ...]:
+    """Return a warning where no difference can be significant, whatever its size."""
+    if ablation.least_p_value < LEVEL:
+        return ()
+    return (
+        f"With {ablation.units} {ablation.unit}s and {ablation.tests} tests nothing can be "
+        f"significant: the smallest p-value possible is {ablation.least_p_value:.2g}. Give more "
+        "cases, or fewer gates and replacements.",
     )
 
 

@@ -52,6 +52,7 @@ def test_tables_for_papers_say_what_matters(written):
     text = (written / "ablation.md").read_text()
     assert "- gate 0 matters by \N{MINUS SIGN}0.056 Dice" in text
     assert "| 1 | organ | idle | mean |" in text
+    assert "nothing can be significant" not in text
     tex = (written / "ablation.tex").read_text()
     assert tex.count("\\begin{table}") == tex.count("\\end{table}") == 4
     assert "%" in tex
@@ -70,6 +71,9 @@ def test_groups_are_counted_in_words(tmp_path):
     write_ablation(made_up_ablation(groups), tmp_path)
     text = (tmp_path / "ablation.md").read_text()
     assert "12 cases in 6 groups" in text
+    # 3 replacements, each against none and against random gates: 6 * 2 / 2^6.
+    assert "With 6 groups and 6 tests nothing can be significant" in text
+    assert "is 0.19." in text
 
 
 @pytest.mark.slow
