@@ -59,7 +59,7 @@ def small_plans(plans: dict, configuration: str) -> dict:
 
 
 def compared(path: Path, configuration: str, kind: str, work: Path) -> dict:
-    """Export one network, and return the largest differences as shares of the logits' scale."""
+    """Export one network, and return the largest differences as shares of the outputs' scale."""
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     plans = small_plans(json.loads(path.read_text()), configuration)
@@ -79,7 +79,6 @@ def compared(path: Path, configuration: str, kind: str, work: Path) -> dict:
     names = export_network(network, graph, channels, patch, coefficients=gated)
     row = {
         "dataset": plans["dataset_name"],
-        "plans": plans["plans_name"],
         "configuration": configuration,
         "kind": kind,
         "network": type(network).__name__,
@@ -117,17 +116,16 @@ def all_compared(folder: Path, known: list[dict]) -> Iterator[dict]:
     with tempfile.TemporaryDirectory() as work:
         for kind in _BUILDERS:
             for path, configuration in configurations(folder):
-                plans = json.loads(path.read_text())
+                # Plans of several planners may have one name.
                 named = {
-                    "dataset": plans["dataset_name"],
-                    "plans": plans["plans_name"],
+                    "plans": path.parent.relative_to(folder).as_posix(),
                     "configuration": configuration,
                 }
                 if _key(named, kind) in done:
                     continue
-                row = compared(path, configuration, kind, Path(work))
+                row = {**compared(path, configuration, kind, Path(work)), **named}
                 print(
-                    *(row[name] for name in ("dataset", "plans", "configuration", "network")),
+                    *(row[name] for name in ("plans", "configuration", "network")),
                     *(f"{row[engine]:.1e}" for engine in SESSIONS),
                     file=sys.stderr,
                     flush=True,
@@ -136,19 +134,19 @@ def all_compared(folder: Path, known: list[dict]) -> Iterator[dict]:
 
 
 def _key(row: dict, kind: str) -> tuple[str, ...]:
-    return (row["dataset"], row["plans"], row["configuration"], kind)
+    return (row["plans"], row["configuration"], kind)
 
 
 def table(rows: list[dict]) -> str:
     """Draw the largest differences of each data set and plans as a table in Markdown."""
     lines = [
-        "| data set | plans | networks | " + " | ".join(SESSIONS) + " |",
-        "|---|---|---|" + "---|" * len(SESSIONS),
+        "| plans | networks | " + " | ".join(SESSIONS) + " |",
+        "|---|---|" + "---|" * len(SESSIONS),
     ]
-    groups: dict[tuple[str, str], list[dict]] = {}
+    groups: dict[str, list[dict]] = {}
     for row in rows:
-        groups.setdefault((row["dataset"], row["plans"]), []).append(row)
-    for (dataset, plans), members in groups.items():
+        groups.setdefault(row["plans"], []).append(row)
+    for plans, members in sorted(groups.items()):
         worst = " | ".join(f"{max(row[engine] for row in members):.1e}" for engine in SESSIONS)
-        lines.append(f"| {dataset} | {plans} | {len(members)} | {worst} |")
+        lines.append(f"| {plans} | {len(members)} | {worst} |")
     return "\n".join(lines) + "\n"
