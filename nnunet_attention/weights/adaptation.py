@@ -275,6 +275,12 @@ class _Channels:
     ):
         self.source_previous = source.previous_channels
         self.source_images = weight.shape[1] - source.previous_channels
+        if self.source_images < 1:
+            raise CommandError(
+                f"{source.path}: the first convolution has {weight.shape[1]} channels, of which "
+                f"its plans give {source.previous_channels} to an earlier stage's segmentations; "
+                f"the plans are of another network"
+            )
         self.images = image_channels
         self.previous = shape[1] - image_channels
 

@@ -336,3 +336,12 @@ def test_another_start_of_the_gates_is_told_and_not_taken(read, minimal_plans):
     with torch.no_grad():
         _, (coefficients,) = network(image(), return_coefficients=True)
     assert (coefficients == 0.5).all()
+
+
+def test_plans_of_a_cascade_that_the_weights_are_not_of_are_refused(read, minimal_plans):
+    checkpoint = plain_checkpoint(minimal_plans)
+    configurations = checkpoint["init_args"]["plans"]["configurations"]
+    configurations["3d_fullres"]["previous_stage"] = "3d_lowres"
+    network = network_of(AttentionUNetTrainer, minimal_plans)
+    with pytest.raises(CommandError, match="has 2 channels, of which its plans give 2"):
+        adapt(read(checkpoint), network, 2)
