@@ -14,8 +14,6 @@ HELP = (
     "plan data sets for the attention U-Net, its gates counted in the memory estimate; or give "
     "existing plans gates, all else unchanged (--from); or plan as pretrained weights were (--like)"
 )
-# Here and not with the trainers: building the parser must not import what they need.
-GATED_FINETUNE_TRAINER = "AttentionUNetFinetuneTrainer"
 GATE_START_NAMES = ("identity", "open", "he")
 
 
@@ -149,6 +147,7 @@ def _plan_like(arguments: argparse.Namespace) -> int:
     from nnunet_attention.nnunet.pretraining import citation_lines
     from nnunet_attention.plans import plan_like
     from nnunet_attention.weights import read_source
+    from nnunet_attention.weights.start import GATED_TRAINER
 
     refuse_ignored(
         {
@@ -177,7 +176,7 @@ def _plan_like(arguments: argparse.Namespace) -> int:
         for note in planned.notes:
             print(note, file=sys.stderr)
         print_parts(planned.adaptation)
-        _print_costs_and_commands(planned.path, None, GATED_FINETUNE_TRAINER)
+        _print_costs_and_commands(planned.path, None, GATED_TRAINER)
     for line in citation_lines(source.citations):
         print(line)
     return 0

@@ -105,6 +105,7 @@ def adapt(
     encoder: Any = network.encoder
     first_name = f"{_ENCODER}{next(iter(dict(encoder.named_parameters())))}"
     tensors = dict(_unique_tensors(network))
+    _check_dense(source)
     _check_dimensions(source, tensors[first_name][0])
     matching = _Matching(source, len(encoder.strides), heads)
     new_layers: set[str] = set()
@@ -274,6 +275,12 @@ class _Channels:
     ):
         self.source_previous = source.previous_channels
         self.source_images = weight.shape[1] - source.previous_channels
+        if self.source_images < 1:
+            raise CommandError(
+                f"{source.path}: the first convolution has {weight.shape[1]} channels, of which "
+                f"its plans give {source.previous_channels} to an earlier stage's segmentations; "
+                f"the plans are of another network"
+            )
         self.images = image_channels
         self.previous = shape[1] - image_channels
 
@@ -365,6 +372,16 @@ def _number_of_stages(weights: Mapping[str, Tensor]) -> int:
         int(found[1]) for name in weights if (found := re.match(r"^encoder\.stages\.(\d+)\.", name))
     ]
     return max(numbers, default=-1) + 1
+
+
+def _check_dense(source: PretrainedSource) -> None:
+    for name, value in source.weights.items():
+        if value.is_meta or value.layout != torch.strided:
+            kind = "without numbers" if value.is_meta else f"stored as {value.layout}"
+            raise CommandError(
+                f"{source.path}: {name} is a tensor {kind}; nnU-Net writes none such: the file is "
+                f"damaged, take another checkpoint"
+            )
 
 
 def _check_dimensions(source: PretrainedSource, first: Tensor) -> None:

@@ -166,7 +166,7 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
             return "it does not begin as files of torch do"
     except zipfile.BadZipFile:
         return "it begins as a checkpoint does, and its end is missing"
-    except (OSError, zlib.error, EOFError, ValueError):
+    except (OSError, zlib.error, EOFError, ValueError, NotImplementedError):
         return "one of its parts cannot be unpacked"
     if isinstance(error, (RuntimeError, pickle.UnpicklingError)):
         return _first_line(error)

@@ -220,7 +220,8 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
             configuration = manager.get_configuration(name)
             content = configuration.configuration
         attention_class_path(content["architecture"]["network_class_name"])
-        channels, _ = network_channels(manager, configuration, init_arguments["dataset_json"])
+        with building(name):
+            channels, _ = network_channels(manager, configuration, init_arguments["dataset_json"])
     except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
     described = init_arguments["dataset_json"]

@@ -280,7 +280,7 @@ def test_weights_that_are_not_finite_are_refused(read, minimal_plans):
         adapt(read(checkpoint), network, 1)
 
 
-@pytest.mark.parametrize("damage", ["flat", "whole numbers"])
+@pytest.mark.parametrize("damage", ["flat", "whole numbers", "sparse", "meta"])
 def test_damaged_weights_are_new_or_refused(read, minimal_plans, damage):
     checkpoint = nnssl_checkpoint()
     name = "encoder.stem.convs.0.conv.weight"
@@ -290,10 +290,15 @@ def test_damaged_weights_are_new_or_refused(read, minimal_plans, damage):
         checkpoint["network_weights"][name] = weight.flatten()
         first = outcome_of(adapt(read(checkpoint), network, 1), name)
         assert (first.outcome, first.reason) == ("new", "it is 4x1x3x3x3, in the source 108")
-    else:
-        checkpoint["network_weights"][name] = weight.to(torch.int64)
-        with pytest.raises(CommandError, match=r"numbers of the type torch\.int64"):
-            adapt(read(checkpoint), network, 1)
+        return
+    damaged, told = {
+        "whole numbers": (weight.to(torch.int64), r"numbers of the type torch\.int64"),
+        "sparse": (weight.to_sparse(), r"stored as torch\.sparse_coo"),
+        "meta": (weight.to("meta"), "a tensor without numbers"),
+    }[damage]
+    checkpoint["network_weights"][name] = damaged
+    with pytest.raises(CommandError, match=told):
+        adapt(read(checkpoint), network, 1)
 
 
 def test_gates_with_an_output_transform_are_refused(read, minimal_plans):
@@ -331,3 +336,12 @@ def test_another_start_of_the_gates_is_told_and_not_taken(read, minimal_plans):
     with torch.no_grad():
         _, (coefficients,) = network(image(), return_coefficients=True)
     assert (coefficients == 0.5).all()
+
+
+def test_plans_of_a_cascade_that_the_weights_are_not_of_are_refused(read, minimal_plans):
+    checkpoint = plain_checkpoint(minimal_plans)
+    configurations = checkpoint["init_args"]["plans"]["configurations"]
+    configurations["3d_fullres"]["previous_stage"] = "3d_lowres"
+    network = network_of(AttentionUNetTrainer, minimal_plans)
+    with pytest.raises(CommandError, match="has 2 channels, of which its plans give 2"):
+        adapt(read(checkpoint), network, 2)

@@ -275,3 +275,15 @@ def test_weights_that_do_not_fit_are_told_in_one_line(weights, reason):
     with pytest.raises(CommandError, match=f"do not fit the small layer: .*{reason}") as error:
         load_weights(layer, weights, "the small layer")
     assert "\n" not in str(error.value)
+
+
+def test_a_part_that_says_it_is_packed_in_an_unknown_way_is_damaged(tmp_path):
+    path = tmp_path / "damaged.pth"
+    torch.save({"network_weights": {}}, path)
+    content = bytearray(path.read_bytes())
+    # The table of contents comes last; ten bytes into an entry stands how it is packed.
+    entry = content.rfind(b"PK\x01\x02")
+    content[entry + 10] = 77
+    path.write_bytes(bytes(content))
+    with pytest.raises(CommandError, match=r"damaged\.pth is not a checkpoint of nnU-Net"):
+        load_checkpoint(path)

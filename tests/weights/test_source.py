@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from nnssl_checkpoints import ARGUMENTS, CITATIONS, nnssl_checkpoint, save_nnssl, source_network
-from plain_checkpoints import plain_checkpoint, plans_of
+from plain_checkpoints import DATASET_JSON, plain_checkpoint, plans_of
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.weights import load_checkpoint, read_source, upgrade_checkpoint
@@ -134,3 +134,12 @@ def test_hostile_architectures_are_refused_like_hostile_plans(tmp_path, entry, t
 def test_nnssls_checkpoint_is_not_taken_for_one_of_nnunet(tmp_path):
     with pytest.raises(CommandError, match=r"checkpoint of nnssl.*upgrade -d"):
         load_checkpoint(save_nnssl(tmp_path / "mae.pth"))
+
+
+def test_labels_that_nnunet_cannot_read_are_told_in_one_line(tmp_path, minimal_plans):
+    checkpoint = plain_checkpoint(minimal_plans)
+    # Regions without their order.
+    labels = {"background": 0, "whole": [1, 2], "core": 2}
+    checkpoint["init_args"]["dataset_json"] = {**DATASET_JSON, "labels": labels}
+    with pytest.raises(CommandError, match=r"a\.pth: no network can be built"):
+        read_source(saved(tmp_path / "a.pth", checkpoint))
