@@ -212,6 +212,7 @@ def check_weights(path: Path, weights: object) -> None:
     if not weights:
         raise CommandError(f"{path} is not a checkpoint of nnU-Net: network_weights is empty")
     for name, value in weights.items():
+        _check_type(path, f"the name {name!r} in network_weights", name, str)
         _check_type(path, f"network_weights[{name!r}]", value, Tensor)
 
 

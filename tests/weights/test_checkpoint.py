@@ -287,3 +287,12 @@ def test_a_part_that_says_it_is_packed_in_an_unknown_way_is_damaged(tmp_path):
     path.write_bytes(bytes(content))
     with pytest.raises(CommandError, match=r"damaged\.pth is not a checkpoint of nnU-Net"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", [3, None])
+def test_weights_without_a_name_are_refused(tmp_path, name):
+    content = {"network_weights": {name: torch.zeros(1)}, "trainer_name": "T"}
+    content["init_args"] = {"plans": {}, "configuration": "2d", "dataset_json": {}}
+    torch.save(content, tmp_path / "nameless.pth")
+    with pytest.raises(CommandError, match=f"the name {name!r} in network_weights is a"):
+        load_checkpoint(tmp_path / "nameless.pth")
