@@ -16,6 +16,7 @@ from nnunet_attention.experiments.stages import (
     Experiment,
     Trainings,
     method_titles,
+    repeats_of,
     single_stage_configuration_of,
 )
 from nnunet_attention.experiments.target_plans import MovedPlans, moved_name
@@ -25,6 +26,7 @@ from nnunet_attention.jobs.local import command_environment
 from nnunet_attention.jobs.process import run_command
 from nnunet_attention.nnunet.checkpoints import is_whole
 from nnunet_attention.nnunet.dataset_names import short_dataset_name
+from nnunet_attention.nnunet.fold_state import repeat_in_words
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import ALL
 
@@ -121,35 +123,38 @@ def finetune(
     folds = tuple(str(fold) for fold in range(len(SIZES)))
     to_target = replace(plan, datasets=(target,), folds=folds)
     pretrained = (scratch, moved_name(plans, target))
-    weights = weights_of(folders, source, target, (scratch, plans), configuration)
     stages: list[Trainings | Action] = [
         Divide(folders, division),
         Trainings("prepare", replace(to_target, folds=())),
         MovedPlans(folders, source, target, plans, configuration),
         Trainings(
             f"pretrain {short_dataset_name(source)}",
-            # Once: all trainings start from the same weights.
-            replace(to_target, datasets=(source,), folds=(ALL,), models=(pretrained,), repeats=1),
+            replace(to_target, datasets=(source,), folds=(ALL,), models=(pretrained,)),
         ),
         Trainings("scratch", replace(to_target, models=((scratch, plans),))),
     ]
-    for gated in (False, True):
-        models = tuple(model for model in tuned if model[0].startswith(_GATED) == gated)
-        if not models:
-            continue
-        path = root / "starts" / f"{'gated' if gated else 'plain'}.pth"
-        stages += [
-            Start(weights, path, target, plans, configuration, gated),
-            Trainings(
-                f"fine-tune {path.stem}",
-                replace(to_target, models=models, pretrained_weights=path),
-            ),
-        ]
+    for repeat in repeats_of(plan):
+        # Of its own pretraining: else trainings would differ less than they do.
+        weights = weights_of(
+            folders.of_repeat(repeat), source, target, (scratch, plans), configuration
+        )
+        for gated in (False, True):
+            models = tuple(model for model in tuned if model[0].startswith(_GATED) == gated)
+            if not models:
+                continue
+            name = f"{'gated' if gated else 'plain'}{repeat_in_words(repeat)}"
+            path = root / "starts" / f"{name.replace(', ', '_').replace(' ', '_')}.pth"
+            tuning = replace(to_target.of_repeat(repeat), models=models, pretrained_weights=path)
+            stages += [
+                Start(weights, path, target, plans, configuration, gated),
+                Trainings(f"fine-tune {name}", tuning, repeat),
+            ]
     methods = method_titles(plan.models)
     arms = tuple(
-        Arm(f"{target} fold {fold}", method, target, *model, (fold,))
+        Arm(f"{target} fold {fold}", method, target, *model, (fold,), repeat=repeat)
         for fold in folds
         for model, method in methods.items()
+        for repeat in repeats_of(plan)
     )
 
     def layout() -> Layout:

@@ -84,8 +84,31 @@ def test_the_data_sets_link_to_the_originals_images_and_one_has_merged_labels(fa
         Divide(fake.folders, divide(fake.folders, TARGET)).is_done()
 
 
-def test_all_fine_tuned_trainings_start_from_one_pretraining(fake, tmp_path):
+def test_a_repeat_is_a_chain_of_its_own_from_pretraining_to_fine_tuning(fake, tmp_path):
     experiment = laid_out(fake, tmp_path / "out", repeats=2)
+    stages = {stage.name: stage for stage in experiment.stages}
+    assert list(stages)[9:] == [
+        "start plain_repeat_2",
+        "fine-tune plain, repeat 2",
+        "start gated_repeat_2",
+        "fine-tune gated, repeat 2",
+    ]
+    assert [stages[name].plan.repeats for name in ("pretrain TargetPretraining", "scratch")] == [
+        2,
+        2,
+    ]
+    second = stages["fine-tune gated, repeat 2"]
+    assert second.plan.pretrained_weights == tmp_path / "out" / "starts" / "gated_repeat_2.pth"
+    assert second.folders(fake.folders) == fake.folders.of_repeat(2)
+    source = Path(stages["start gated_repeat_2"].command[2])
+    assert source.is_relative_to(fake.folders.of_repeat(2).results)
+    assert {(arm.method, arm.repeat) for arm in experiment.arms} == {
+        (arm.method, repeat) for arm in experiment.arms for repeat in (1, 2)
+    }
+
+
+def test_all_fine_tuned_trainings_start_from_one_pretraining(fake, tmp_path):
+    experiment = laid_out(fake, tmp_path / "out")
     stages = {stage.name: stage for stage in experiment.stages}
     assert list(stages) == [
         "divide Target",
@@ -102,7 +125,6 @@ def test_all_fine_tuned_trainings_start_from_one_pretraining(fake, tmp_path):
     assert isinstance(pretraining, Trainings)
     assert (pretraining.plan.datasets, pretraining.plan.folds) == ((PRETRAINING,), ("all",))
     assert pretraining.plan.models == (("nnUNetTrainer", "nnUNetPlansFor903"),)
-    assert (pretraining.plan.repeats, stages["scratch"].plan.repeats) == (1, 2)
     gated = stages["fine-tune gated"].plan
     assert [trainer for trainer, _ in gated.models] == [
         "AttentionUNetFinetuneTrainer",
