@@ -32,6 +32,7 @@ from nnunet_attention.nnunet.pretraining import (
 )
 from nnunet_attention.trainers.attention import AttentionUNetTrainer
 from nnunet_attention.trainers.memory import KeepsFreedMemory
+from nnunet_attention.trainers.precision import MixedPrecisionOnCPU
 from nnunet_attention.trainers.seeding import Seedable
 from nnunet_attention.trainers.short import nnUNetTrainer_short
 from nnunet_attention.trainers.validation import ContinuesValidation
@@ -176,7 +177,7 @@ class _Finetuning(_Trainer):
             raise CommandError(
                 f"{type(self).__name__} starts from pretrained weights, and has none: plan with "
                 f"nnunet-attention plan --like and train with these plans (-p), or give "
-                f"-pretrained_weights; from scratch trains AttentionUNetTrainer"
+                "-pretrained_weights; to train from scratch, use AttentionUNetTrainer"
             )
         super().on_train_start()
         for line in citation_lines(self._pretrain_info().get(CITATIONS)):
@@ -243,7 +244,12 @@ class AttentionUNetFinetuneTrainer_decoderFirst(AttentionUNetFinetuneTrainer):
 
 
 class PlainUNetFinetuneTrainer(
-    _Finetuning, KeepsFreedMemory, Seedable, ContinuesValidation, nnUNetTrainer
+    _Finetuning,
+    KeepsFreedMemory,
+    MixedPrecisionOnCPU,
+    Seedable,
+    ContinuesValidation,
+    nnUNetTrainer,
 ):
     """Trains the plans' U-Net without gates from the same weights, as the control.
 

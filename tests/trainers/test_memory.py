@@ -28,6 +28,9 @@ def started(name, device):
     # What the wide network's size is compared by.
     trainer.configuration_manager = trainer.num_input_channels = None
     trainer.label_manager = SimpleNamespace(num_segmentation_heads=2)
+    # What fine-tuning starts from, and what it cites.
+    trainer.was_initialized = trainer._was_loaded = True
+    trainer.plans_manager = SimpleNamespace(plans={})
     trainer.on_train_start()
 
 
