@@ -108,12 +108,15 @@ def test_harm_is_found_and_undone(harm, kinds, fuzzer, monkeypatch):
         assert fuzzer.run(1) == []
 
 
-def test_one_seed_gives_one_series_of_damages(fuzzer, tmp_path, monkeypatch):
+def test_one_seed_gives_one_series_of_damages(fuzzer, tmp_path_factory, monkeypatch):
+    # Files hold paths, and what is damaged depends on their size: a folder with as long a name.
+    again = Fuzzer(tmp_path_factory.mktemp("more"), seed=0)
+    assert len(str(again.example.root)) == len(str(fuzzer.example.root))
     # Ends each time without a word, which is a failure to be listed.
     monkeypatch.setattr(harness, "main", lambda arguments: 1)
     first, second = (
         [(one.number, one.damage, one.command) for one in each.run(40)]
-        for each in (fuzzer, Fuzzer(tmp_path, seed=0))
+        for each in (fuzzer, again)
     )
     assert first == second
     assert len({damage for _, damage, _ in first}) > 20
