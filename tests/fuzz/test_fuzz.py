@@ -115,8 +115,7 @@ def test_one_seed_gives_one_series_of_damages(fuzzer, tmp_path_factory, monkeypa
     # Ends each time without a word, which is a failure to be listed.
     monkeypatch.setattr(harness, "main", lambda arguments: 1)
     first, second = (
-        [(one.number, one.damage, one.command) for one in each.run(40)]
-        for each in (fuzzer, again)
+        [(one.number, one.damage, one.command) for one in each.run(40)] for each in (fuzzer, again)
     )
     assert first == second
     assert len({damage for _, damage, _ in first}) > 20
