@@ -1,6 +1,5 @@
 """nnU-Net's trainer with the attention U-Net, in nnU-Net's training lengths."""
 
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (
     nnUNetTrainer_1epoch,
     nnUNetTrainer_5epochs,
@@ -17,15 +16,10 @@ from torch import nn
 from nnunet_attention.maps.training_record import epochs_to_record, record_epoch
 from nnunet_attention.networks import build_attention_network
 from nnunet_attention.networks.normalisation import without_views
-from nnunet_attention.trainers.memory import KeepsFreedMemory
-from nnunet_attention.trainers.precision import MixedPrecisionOnCPU
-from nnunet_attention.trainers.seeding import Seedable
-from nnunet_attention.trainers.validation import ContinuesValidation
+from nnunet_attention.trainers.foundation import FoundationTrainer
 
 
-class AttentionUNetTrainer(
-    KeepsFreedMemory, MixedPrecisionOnCPU, Seedable, ContinuesValidation, nnUNetTrainer
-):
+class AttentionUNetTrainer(FoundationTrainer):
     """Trains the plans' U-Net with attention gates; all else is stock nnU-Net.
 
     With the environment variable `nnUNet_attention_epochs` set, such as to 3,6,10,60,150, the

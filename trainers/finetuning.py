@@ -19,7 +19,6 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 )
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
-from torch._dynamo import OptimizedModule
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.normalisation import without_views
@@ -31,11 +30,8 @@ from nnunet_attention.nnunet.pretraining import (
     citation_lines,
 )
 from nnunet_attention.trainers.attention import AttentionUNetTrainer
-from nnunet_attention.trainers.memory import KeepsFreedMemory
-from nnunet_attention.trainers.precision import MixedPrecisionOnCPU
-from nnunet_attention.trainers.seeding import Seedable
+from nnunet_attention.trainers.foundation import FoundationTrainer, bare_network
 from nnunet_attention.trainers.short import nnUNetTrainer_short
-from nnunet_attention.trainers.validation import ContinuesValidation
 from nnunet_attention.weights.adaptation import adapt, load_adapted
 from nnunet_attention.weights.source import read_source
 from nnunet_attention.weights.start import check_share
@@ -220,10 +216,7 @@ class _Finetuning(_Trainer):
         return info if isinstance(info, dict) else {}
 
     def _bare_network(self) -> Any:
-        network: Any = self.network
-        if self.is_ddp and hasattr(network, "module"):
-            network = network.module
-        return network._orig_mod if isinstance(network, OptimizedModule) else network
+        return bare_network(self.network)
 
     def _note_loading(self, module: nn.Module, incompatible: object) -> None:
         if self._was_loaded and not self._continues:
@@ -243,14 +236,7 @@ class AttentionUNetFinetuneTrainer_decoderFirst(AttentionUNetFinetuneTrainer):
     decoder_first = True
 
 
-class PlainUNetFinetuneTrainer(
-    _Finetuning,
-    KeepsFreedMemory,
-    MixedPrecisionOnCPU,
-    Seedable,
-    ContinuesValidation,
-    nnUNetTrainer,
-):
+class PlainUNetFinetuneTrainer(_Finetuning, FoundationTrainer):
     """Trains the plans' U-Net without gates from the same weights, as the control.
 
     With plans that name the attention U-Net, it is the network that has no gates.

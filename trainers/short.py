@@ -3,13 +3,9 @@
 import os
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_attention.trainers.attention import AttentionUNetTrainer
-from nnunet_attention.trainers.memory import KeepsFreedMemory
-from nnunet_attention.trainers.precision import MixedPrecisionOnCPU
-from nnunet_attention.trainers.seeding import Seedable
-from nnunet_attention.trainers.validation import ContinuesValidation
+from nnunet_attention.trainers.foundation import FoundationTrainer
 
 SCHEDULE_VARIABLE = "NNUNET_ATTENTION_SHORT_SCHEDULE"
 # Epochs, training iterations an epoch, validation iterations an epoch.
@@ -40,9 +36,7 @@ def _schedule_message(text: str) -> str:
     )
 
 
-class nnUNetTrainer_short(
-    KeepsFreedMemory, MixedPrecisionOnCPU, Seedable, ContinuesValidation, nnUNetTrainer
-):
+class nnUNetTrainer_short(FoundationTrainer):
     """Trains stock nnU-Net for a few short epochs.
 
     The length stands in the environment variable NNUNET_ATTENTION_SHORT_SCHEDULE (default

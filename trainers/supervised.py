@@ -14,13 +14,12 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
     nnUNetTrainer_500epochs,
 )
 from torch import nn
-from torch._dynamo import OptimizedModule
-from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.attention_decoder import AttentionDecoder
 from nnunet_attention.networks.gate_supervision import SupervisedGatesLoss
 from nnunet_attention.trainers.attention import AttentionUNetTrainer
+from nnunet_attention.trainers.foundation import bare_network
 from nnunet_attention.trainers.short import AttentionUNetTrainer_short
 
 SUPERVISION_VARIABLE = "NNUNET_ATTENTION_SUPERVISION"
@@ -102,13 +101,9 @@ class AttentionUNetSupervisedTrainer(AttentionUNetTrainer):
 
 
 def _decoder(network: nn.Module) -> AttentionDecoder:
-    """Return the decoder of a network that may be distributed and compiled, as nnU-Net finds it."""
-    if isinstance(network, DistributedDataParallel):
-        network = network.module
-    if isinstance(network, OptimizedModule):
-        network = network._orig_mod
-    assert isinstance(network.decoder, AttentionDecoder)
-    return network.decoder
+    decoder = bare_network(network).decoder
+    assert isinstance(decoder, AttentionDecoder)
+    return decoder
 
 
 class AttentionUNetSupervisedTrainer_1epoch(AttentionUNetSupervisedTrainer, nnUNetTrainer_1epoch):

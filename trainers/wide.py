@@ -3,7 +3,6 @@
 One trainer serves both kinds of plans: where they name the residual encoder, that is widened.
 """
 
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (
     nnUNetTrainer_1epoch,
     nnUNetTrainer_5epochs,
@@ -24,16 +23,11 @@ from nnunet_attention.networks.wide import (
     wide_mismatch,
     wide_mismatch_in_words,
 )
-from nnunet_attention.trainers.memory import KeepsFreedMemory
-from nnunet_attention.trainers.precision import MixedPrecisionOnCPU
-from nnunet_attention.trainers.seeding import Seedable
+from nnunet_attention.trainers.foundation import FoundationTrainer
 from nnunet_attention.trainers.short import nnUNetTrainer_short
-from nnunet_attention.trainers.validation import ContinuesValidation
 
 
-class WideUNetTrainer(
-    KeepsFreedMemory, MixedPrecisionOnCPU, Seedable, ContinuesValidation, nnUNetTrainer
-):
+class WideUNetTrainer(FoundationTrainer):
     """Trains the plans' U-Net without gates, widened until it has as many parameters as with them.
 
     With plans that name the attention U-Net, that one, with its options, is matched.

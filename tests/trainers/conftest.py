@@ -21,8 +21,8 @@ def build(tmp_path, monkeypatch, minimal_plans):
 
 
 @pytest.fixture
-def train(build, monkeypatch, tmp_path, minimal_plans, one_thread):
-    """Returns a function that trains on a tiny data set, and again goes on where it ended."""
+def tiny_dataset(monkeypatch, tmp_path, minimal_plans, one_thread):
+    """A tiny data set that the trainers of `build` train on in seconds."""
     configuration = minimal_plans["configurations"]["3d_fullres"]
     configuration["use_mask_for_norm"] = [False]
     folder = tmp_path / "nnUNet_preprocessed" / minimal_plans["dataset_name"]
@@ -33,6 +33,11 @@ def train(build, monkeypatch, tmp_path, minimal_plans, one_thread):
     # Pictures take longer than the training.
     monkeypatch.setattr(nnUNetTrainer, "plot_network_architecture", lambda _: None)
     monkeypatch.setattr(MetaLogger, "plot_progress_png", lambda *_: None)
+
+
+@pytest.fixture
+def train(build, monkeypatch, minimal_plans, tiny_dataset):
+    """Returns a function that trains on a tiny data set, and again goes on where it ended."""
 
     def trained(name, seed="", epochs=2, go_on=False):
         monkeypatch.setenv(VARIABLE, seed)

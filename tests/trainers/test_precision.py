@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from tiny_preprocessed import write_preprocessed
 from tiny_trainers import initialized
 from torch import nn
 
@@ -236,16 +234,8 @@ def test_on_a_gpu_the_variable_is_told_to_change_nothing(build, monkeypatch):
 
 
 @pytest.fixture
-def train(build, monkeypatch, tmp_path, minimal_plans, one_thread):
+def train(build, monkeypatch, tiny_dataset):
     """Returns a function that trains on a tiny data set, and again goes on where it ended."""
-    configuration = minimal_plans["configurations"]["3d_fullres"]
-    configuration["use_mask_for_norm"] = [False]
-    folder = tmp_path / "nnUNet_preprocessed" / minimal_plans["dataset_name"]
-    write_preprocessed(folder, configuration["data_identifier"])
-    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
-    monkeypatch.setenv("NNUNET_ATTENTION_KEEP_MEMORY", "0")
-    monkeypatch.setattr(nnUNetTrainer, "plot_network_architecture", lambda _: None)
-    monkeypatch.setattr(MetaLogger, "plot_progress_png", lambda *_: None)
 
     def trained(value, epochs, go_on=False):
         monkeypatch.setenv(VARIABLE, value)

@@ -7,6 +7,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from nnunet_attention import doorway, trainers
+from nnunet_attention.trainers.foundation import FoundationTrainer
 
 
 @pytest.fixture
@@ -21,5 +22,6 @@ def test_nnunet_finds_every_trainer_and_always_the_same_class(name, resolver):
     assert found is getattr(trainers, name)
     assert found is resolver(name)
     assert issubclass(found, nnUNetTrainer)
+    assert issubclass(found, FoundationTrainer)
     assert pickle.loads(pickle.dumps(found)) is found
     assert "__" not in name
