@@ -95,12 +95,12 @@ def outputs_of(folder: Path):
     return folder.glob("*_0000.*")
 
 
-def compare(reference: Path, found: Path, labels: Path | None) -> dict:
+def compare(reference: Path, predicted: Path, labels: Path | None) -> dict:
     """Compare segmentations with the reference's, and if there are labels, their Dice."""
     differing = voxels = 0
     differences = []
     for path in sorted(reference.glob("*.nii.gz")):
-        expected, segmentation = _read(path), _read(found / path.name)
+        expected, segmentation = _read(path), _read(predicted / path.name)
         differing += int((expected != segmentation).sum())
         voxels += expected.size
         if labels is not None:

@@ -91,10 +91,10 @@ def compared(path: Path, configuration: str, kind: str, work: Path) -> dict:
     expected = torch_outputs(network, image, gated)
     for engine, kind_of_session in SESSIONS.items():
         session = kind_of_session(graph, (1, channels, *patch))
-        (outputs,) = ([output.copy() for output in found] for found in session.run([image.numpy()]))
+        (outputs,) = ([output.copy() for output in each] for each in session.run([image.numpy()]))
         row[engine] = max(
-            float(np.abs(output - wanted).max()) / float(np.abs(wanted).max())
-            for output, wanted in zip(outputs, expected, strict=True)
+            float(np.abs(output - reference).max()) / float(np.abs(reference).max())
+            for output, reference in zip(outputs, expected, strict=True)
         )
     return row
 

@@ -57,10 +57,10 @@ class Target:
     @property
     def options(self) -> list[str]:
         """The options for pip."""
-        found = ["--only-binary=:all:", "--implementation", "cp", "--python-version", self.python]
+        options = ["--only-binary=:all:", "--implementation", "cp", "--python-version", self.python]
         for name in self.platforms:
-            found += ["--platform", name]
-        return found
+            options += ["--platform", name]
+        return options
 
 
 def add_pack_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,15 +102,15 @@ def this_platform() -> str:
 
 def older_platforms(newest: str) -> tuple[str, ...]:
     """All whose wheels run on a platform: pip takes each by its name only."""
-    found = re.fullmatch(r"manylinux_2_(\d+)_(\w+)", newest)
-    if not found:
+    match = re.fullmatch(r"manylinux_2_(\d+)_(\w+)", newest)
+    if not match:
         return (newest,)
     names = []
-    for minor in range(int(found[1]), _OLDEST_GLIBC - 1, -1):
-        names.append(f"manylinux_2_{minor}_{found[2]}")
+    for minor in range(int(match[1]), _OLDEST_GLIBC - 1, -1):
+        names.append(f"manylinux_2_{minor}_{match[2]}")
         if minor in _LEGACY:
-            names.append(f"{_LEGACY[minor]}_{found[2]}")
-    return (*names, f"linux_{found[2]}")
+            names.append(f"{_LEGACY[minor]}_{match[2]}")
+    return (*names, f"linux_{match[2]}")
 
 
 def pack(arguments: argparse.Namespace) -> int:
@@ -137,7 +137,7 @@ def pack(arguments: argparse.Namespace) -> int:
         if arguments.data is not None:
             name = arguments.data.resolve().name
             files.append((arguments.data.resolve(), f"{DATA}/{name}"))
-            sizes[name] = sum(one.stat().st_size for one in arguments.data.rglob("*"))
+            sizes[name] = sum(file.stat().st_size for file in arguments.data.rglob("*"))
         about = {"python": arguments.python, "platform": arguments.platform, "sizes": sizes}
         manifest = write_parts(arguments.output, files, about, arguments.part_mib)
     print(told_sizes(manifest))
@@ -173,15 +173,15 @@ def read_freeze(path: Path) -> dict[str, str | None]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"--have {path}: cannot be read: {error}") from error
-    found: dict[str, str | None] = {}
+    versions: dict[str, str | None] = {}
     for line in lines:
         if match := re.match(r"\s*([A-Za-z0-9][\w.-]*)\s*(==\s*([^\s;+]+)|@|$)", line):
-            found[normalised(match[1])] = match[3]
-    if not found:
+            versions[normalised(match[1])] = match[3]
+    if not versions:
         raise CommandError(
             f"--have {path}: names no package; wanted what `python -m pip freeze` prints"
         )
-    return found
+    return versions
 
 
 def normalised(name: str) -> str:
@@ -198,8 +198,8 @@ def _gather(
 ) -> list[Path]:
     """Gather the wheels of all that is needed and not there, ours among them."""
     built, wheels = folder / "built", folder / WHEELS
-    for one in (built, wheels):
-        one.mkdir()
+    for each in (built, wheels):
+        each.mkdir()
     ours = _our_wheel(folder, built)
     print("resolving ...", flush=True)
     constraints = folder / "constraints.txt"
@@ -208,17 +208,17 @@ def _gather(
     )
     extra = "[test]" if all_tests else ""
     needed = _resolve([f"{ours}{extra}", *_TOOLS], target, constraints, built)
-    wanted = {
+    missing = {
         name: version
         for name, version in needed.items()
         if there.get(name, "") not in (version, None) and not _matches(name, without)
     }
-    wanted.pop("nnunet-attention", None)
-    plain = [f"{name}=={version}" for name, version in sorted(wanted.items())]
+    missing.pop("nnunet-attention", None)
+    plain = [f"{name}=={version}" for name, version in sorted(missing.items())]
     plain += [
-        one
-        for one in _WITHOUT_REQUIREMENTS
-        if (name := normalised(re.split("[<>=]", one)[0])) not in there
+        requirement
+        for requirement in _WITHOUT_REQUIREMENTS
+        if (name := normalised(re.split("[<>=]", requirement)[0])) not in there
         and not _matches(name, without)
     ]
     print(f"downloading {len(plain)} packages ...", flush=True)
@@ -261,9 +261,10 @@ def _resolve(
         said = result.stdout + result.stderr
         # In a conflict, those without any wheel look as all others.
         absent = [
-            one
-            for one in dict.fromkeys(_absent(said))
-            if one not in tried and _pip(*dry, "--no-deps", one, check=False).returncode
+            requirement
+            for requirement in dict.fromkeys(_absent(said))
+            if requirement not in tried
+            and _pip(*dry, "--no-deps", requirement, check=False).returncode
         ]
         if not absent or len(tried) > _MOST_BUILT:
             raise CommandError(f"pip finds no set of packages that fits:\n{_end(said)}")
@@ -273,17 +274,17 @@ def _resolve(
             _build(requirement, constraints, built)
     installed = json.loads(report.read_text(encoding="utf-8"))["install"]
     return {
-        normalised(one["metadata"]["name"]): one["metadata"]["version"].split("+")[0]
-        for one in installed
+        normalised(package["metadata"]["name"]): package["metadata"]["version"].split("+")[0]
+        for package in installed
     }
 
 
 def _absent(said: str) -> Iterator[str]:
     """Yield the requirements that pip names where it gives up."""
-    for found in _NONE_FOUND.finditer(said):
-        yield found[1]
-    for found in _DEPENDS.finditer(said):
-        yield found[1].replace(" and ", ",")
+    for match in _NONE_FOUND.finditer(said):
+        yield match[1]
+    for match in _DEPENDS.finditer(said):
+        yield match[1].replace(" and ", ",")
 
 
 def _build(requirement: str, constraints: Path, built: Path) -> None:

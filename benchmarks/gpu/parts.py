@@ -116,11 +116,11 @@ _HAS_FILTER = hasattr(tarfile, "data_filter")
 
 
 def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
+            digest.update(block)
+    return digest.hexdigest()
 
 
 class _Joined:
@@ -132,8 +132,8 @@ class _Joined:
     def read(self, size: int) -> bytes:
         while len(self._rest) < size and (block := next(self._blocks, b"")):
             self._rest += block
-        found, self._rest = self._rest[:size], self._rest[size:]
-        return found
+        block, self._rest = self._rest[:size], self._rest[size:]
+        return block
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def _joined(folder: Path, manifest: Mapping) -> Iterator[_Joined]:
 
 def told_sizes(manifest: Mapping) -> str:
     """Tell people what takes how much, the largest first."""
-    sizes = sorted(manifest["sizes"].items(), key=lambda one: (-one[1], one[0]))
+    sizes = sorted(manifest["sizes"].items(), key=lambda entry: (-entry[1], entry[0]))
     small = [size for _, size in sizes if size < _MEBIBYTE]
     lines = [f"  {name}: {size / _MEBIBYTE:.1f} MiB" for name, size in sizes if size >= _MEBIBYTE]
     if small:

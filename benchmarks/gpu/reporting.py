@@ -35,7 +35,7 @@ def report(work: Work) -> int:
         print(f"{work.results} has no results; `run` measures", file=sys.stderr)
         return 2
     tables = all_tables(finished)
-    if any(one["machine"]["device"] == "cpu" for one in finished.values()):
+    if any(record["machine"]["device"] == "cpu" for record in finished.values()):
         path = work.root / "report.md"
         head = "# Tried out on a CPU\n\nEverything is reduced: none of these numbers says anything."
         parts = [f"## {title}\n\n{text.strip()}" for title, text in tables.items()]
@@ -68,26 +68,28 @@ def all_tables(finished: Mapping[str, dict]) -> dict[str, str]:
 
 
 def _of(finished: Mapping[str, dict], prefix: str) -> list[dict]:
-    return [one for name, one in finished.items() if name.startswith(prefix) and one["ok"]]
+    return [record for name, record in finished.items() if name.startswith(prefix) and record["ok"]]
 
 
 def _origin(records: list[dict]) -> str:
     """Name cards and versions, each once."""
-    return ". ".join(dict.fromkeys(told(one["machine"]) for one in records)) + "."
+    return ". ".join(dict.fromkeys(told(record["machine"]) for record in records)) + "."
 
 
 def failures(finished: Mapping[str, dict]) -> str:
     """List the stages that came to no result."""
-    lines = [f"- {name}: {one['reason']}" for name, one in finished.items() if not one["ok"]]
+    lines = [
+        f"- {name}: {record['reason']}" for name, record in finished.items() if not record["ok"]
+    ]
     return "\n".join(lines) + "\n" if lines else ""
 
 
 def tests_table(finished: Mapping[str, dict]) -> str:
     """Show outcomes by file, and each failure by name."""
     records = {
-        name.removeprefix("tests_"): one
-        for name, one in finished.items()
-        if name.startswith("tests_") and one["ok"]
+        name.removeprefix("tests_"): record
+        for name, record in finished.items()
+        if name.startswith("tests_") and record["ok"]
     }
     if not records:
         return ""
@@ -101,15 +103,15 @@ def tests_table(finished: Mapping[str, dict]) -> str:
     for name, record in records.items():
         tests = record["found"]["tests"]
         counts = [
-            sum(one["outcome"] == outcome for one in tests)
+            sum(test["outcome"] == outcome for test in tests)
             for outcome in ("passed", "failed", "skipped")
         ]
-        seconds = sum(one["seconds"] for one in tests)
+        seconds = sum(test["seconds"] for test in tests)
         lines.append(f"| {name} | {' | '.join(map(str, counts))} | {seconds:.0f} |")
         bad += [
-            f"- {one['name']}: {one['outcome']}, {one['message']}"
-            for one in tests
-            if one["outcome"] != "passed"
+            f"- {test['name']}: {test['outcome']}, {test['message']}"
+            for test in tests
+            if test["outcome"] != "passed"
         ]
     # The reasons of skipped tests repeat.
     return "\n".join([*lines, *([""] if bad else []), *dict.fromkeys(bad)]) + "\n"
@@ -126,9 +128,9 @@ def loading_table(finished: Mapping[str, dict]) -> str:
         "| `nnUNet_n_proc_DA` | batches a second |",
         "|---:|---:|",
     ]
-    for record in sorted(records, key=lambda one: one["found"]["workers"]):
-        found = record["found"]
-        lines.append(f"| {found['workers']} | {found['batches_per_second']:.1f} |")
+    for record in sorted(records, key=lambda record: record["found"]["workers"]):
+        rate = record["found"]
+        lines.append(f"| {rate['workers']} | {rate['batches_per_second']:.1f} |")
     lines += ["", f"Trainings are run with {best_workers(finished)}."]
     table = finished.get("table_{}_{}".format(*_FIRST))
     if table and table["ok"]:
@@ -151,14 +153,14 @@ def merged(finished: Mapping[str, dict]) -> Iterator[dict]:
             record = finished.get(f"table_{case}_{group.replace(' ', '_')}")
             if record is None or not record["ok"]:
                 continue
-            found = record["found"]
-            card = found["machine"]["kind"]
+            measured = record["found"]
+            card = measured["machine"]["kind"]
             if card not in by_card:
-                by_card[card] = {**found, "variants": dict(found["variants"])}
+                by_card[card] = {**measured, "variants": dict(measured["variants"])}
                 continue
             rows = by_card[card]["variants"]
-            by_card[card].setdefault("isolated", found.get("isolated"))
-            for name, row in found["variants"].items():
+            by_card[card].setdefault("isolated", measured.get("isolated"))
+            for name, row in measured["variants"].items():
                 baseline = row["baseline"]
                 if baseline == PLAIN:
                     # Not shown: names of its own are none of the table's.
@@ -200,7 +202,7 @@ def kernels_table(record: dict) -> str:
             if share >= 0.02:
                 lines.append(_kernel(title, f"`{name[:80]}`".replace("|", "/"), seconds, rate))
         if rows:
-            lines.append(_kernel(title, "all", sum(one[1] for one in rows), rate))
+            lines.append(_kernel(title, "all", sum(row[1] for row in rows), rate))
     return "\n".join(lines) + "\n"
 
 
@@ -211,8 +213,8 @@ def _kernel(title: str, name: str, seconds: float, rate: float) -> str:
 def levers_table(finished: Mapping[str, dict]) -> str:
     """As `benchmarks.performance.levers` prints it."""
     parts = [
-        f"{told(one['found']['machine'])}.\n\n{levers.table(one['found']['seconds'])}"
-        for one in _of(finished, "levers")
+        f"{told(record['found']['machine'])}.\n\n{levers.table(record['found']['seconds'])}"
+        for record in _of(finished, "levers")
     ]
     return "\n".join(parts)
 
@@ -237,14 +239,14 @@ def trainings_table(finished: Mapping[str, dict]) -> str:
     ]
     pairs: dict[tuple[int, int], dict[str, dict]] = {}
     for record in sorted(records, key=_place):
-        found = record["found"]
-        pairs.setdefault((found["seed"], found["fold"]), {})[found["model"]] = found
-        dice = means_over_labels(found["dice"])
+        training = record["found"]
+        pairs.setdefault((training["seed"], training["fold"]), {})[training["model"]] = training
+        dice = means_over_labels(training["dice"])
         summary = summarise_and_compare(np.array([list(dice.values())]), True, 0)[0][0]
-        per_case = found["seconds_per_case"]
+        per_case = training["seconds_per_case"]
         cells = [
-            *(found["model"], str(found["seed"]), str(found["fold"])),
-            f"{found['median_epoch_seconds']:.1f}",
+            *(training["model"], str(training["seed"]), str(training["fold"])),
+            f"{training['median_epoch_seconds']:.1f}",
             "" if per_case is None else f"{per_case:.2f}",
             str(summary.n),
             value_text(summary.mean, "dice"),
@@ -256,13 +258,13 @@ def trainings_table(finished: Mapping[str, dict]) -> str:
             continue
         both = [means_over_labels(models[name]["dice"]) for name in (other, baseline)]
         cases = sorted(set(both[0]) & set(both[1]))
-        values = np.array([[one[case] for case in cases] for one in both])
-        found = summarise_and_compare(values, True, 0)[1][0, 1]
+        values = np.array([[dice[case] for case in cases] for dice in both])
+        comparison = summarise_and_compare(values, True, 0)[1][0, 1]
         cells = [
-            *(str(seed), str(fold), signed(found.mean_difference, "dice")),
-            confidence_interval(found.low, found.high, "dice", signed),
-            f"{found.wins}/{found.zeros}/{found.losses}",
-            p_text(found.p_value),
+            *(str(seed), str(fold), signed(comparison.mean_difference, "dice")),
+            confidence_interval(comparison.low, comparison.high, "dice", signed),
+            f"{comparison.wins}/{comparison.zeros}/{comparison.losses}",
+            p_text(comparison.p_value),
         ]
         paired.append(f"| {' | '.join(cells)} |")
     if len(paired) > 2:
@@ -277,8 +279,8 @@ def trainings_table(finished: Mapping[str, dict]) -> str:
 
 
 def _place(record: dict) -> tuple:
-    found = record["found"]
-    return found["fold"], found["seed"], list(MODELS).index(found["model"])
+    training = record["found"]
+    return training["fold"], training["seed"], list(MODELS).index(training["model"])
 
 
 def means_over_labels(dice: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:

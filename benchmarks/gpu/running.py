@@ -76,12 +76,12 @@ def run_stages(
         _end_what_was_left(work)
         while True:
             finished = work.finished()
-            missing = [one for one in stages(finished) if one.name not in finished]
+            missing = [stage for stage in stages(finished) if stage.name not in finished]
             if not missing:
                 return True
-            stage = next((one for one in missing if _fits(one, seconds_left())), None)
+            stage = next((stage for stage in missing if _fits(stage, seconds_left())), None)
             if stage is None:
-                names = ", ".join(one.name for one in missing)
+                names = ", ".join(stage.name for stage in missing)
                 say(f"no time left for: {names}")
                 return False
             if not _run(work, stage, machine, seconds_left, say):
@@ -100,8 +100,8 @@ def _run(work: Work, stage: Stage, machine: Mapping, seconds_left, say) -> bool:
     scratch.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     took = ended = None
-    found = None if stage.goes_on else _read(stage, scratch)
-    if found is None:
+    reading = None if stage.goes_on else _read(stage, scratch)
+    if reading is None:
         if not stage.command:
             raise CommandError(f"{stage.name}: nothing to read in {scratch}")
         say(f"{stage.name} ...")
@@ -110,14 +110,14 @@ def _run(work: Work, stage: Stage, machine: Mapping, seconds_left, say) -> bool:
             say(f"{stage.name}: stopped, the time is up")
             return False
         took = time.monotonic() - began
-        found = _read(stage, scratch)
-    record = {"machine": dict(machine), "seconds": took, "ok": found is not None}
-    if found is None:
+        reading = _read(stage, scratch)
+    record = {"machine": dict(machine), "seconds": took, "ok": reading is not None}
+    if reading is None:
         record["reason"] = ended
         record["log_end"] = last_lines(work.log(stage.name), 30)
         say(f"{stage.name}: FAILED, {ended}; all it said: {work.log(stage.name)}")
     else:
-        record["found"] = found
+        record["found"] = reading
         before = ", was measured before" if stage.command else ""
         say(f"{stage.name}: done" + (f" in {took:.0f} s" if took else before))
     work.finish(stage.name, record)

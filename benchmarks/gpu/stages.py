@@ -109,7 +109,7 @@ def all_stages(
     """
     files = test_files(settings.device)
     tables = list(_tables(work, settings))
-    first = [one for one in tables if one.name.endswith(f"_{_FIRST_GROUP}")]
+    first = [table for table in tables if table.name.endswith(f"_{_FIRST_GROUP}")]
     of_data = _of_data(work, settings, finished, training_seconds, data)
     return [
         *(_tests(work, settings, path) for path in files[:1]),
@@ -118,7 +118,7 @@ def all_stages(
         *(_tests(work, settings, path) for path in files[1:]),
         *of_data["first trainings"],
         _levers(work, settings),
-        *(one for one in tables if one not in first),
+        *(table for table in tables if table not in first),
         *of_data["more trainings"],
     ]
 
@@ -126,11 +126,11 @@ def all_stages(
 def test_files(device: str) -> list[Path]:
     """List the files with tests for a device, the networks' first: they matter to all others."""
     # On a CPU the stand-ins.
-    wanted = "from devices import" if device == "cuda" else "@each_device"
+    mark = "from devices import" if device == "cuda" else "@each_device"
     marked = [
         path
         for path in sorted((ROOT / "tests").rglob("test_*.py"))
-        if f"\n{wanted}" in path.read_text(encoding="utf-8")
+        if f"\n{mark}" in path.read_text(encoding="utf-8")
     ]
     return sorted(marked, key=lambda path: path.parent.name != "networks")
 
@@ -150,10 +150,10 @@ def read_tests(path: Path) -> dict:
     tests = []
     for case in ElementTree.parse(path).getroot().iter("testcase"):
         outcome, message = "passed", ""
-        for one in case:
-            if one.tag in ("failure", "error", "skipped"):
-                outcome = {"failure": "failed", "error": "failed"}.get(one.tag, one.tag)
-                message = one.get("message", "").splitlines()[0] if one.get("message") else ""
+        for part in case:
+            if part.tag in ("failure", "error", "skipped"):
+                outcome = {"failure": "failed", "error": "failed"}.get(part.tag, part.tag)
+                message = part.get("message", "").splitlines()[0] if part.get("message") else ""
         tests.append(
             {
                 "name": f"{case.get('classname')}::{case.get('name')}",
@@ -167,11 +167,11 @@ def read_tests(path: Path) -> dict:
 
 def _tables(work: Work, settings: Settings) -> Iterator[Stage]:
     groups = list(GROUPS)
-    wanted = [
+    pairs = [
         (group, case) for case, chosen in settings.tables for group in chosen if group in groups
     ]
     # All cases of a group before the next group.
-    for group, case in sorted(wanted, key=lambda pair: groups.index(pair[0])):
+    for group, case in sorted(pairs, key=lambda pair: groups.index(pair[0])):
         name = f"table_{case}_{group.replace(' ', '_')}"
         command = [
             *(PYTHON, "-m", "benchmarks.performance", "--device", settings.device),
@@ -210,41 +210,41 @@ def _of_data(
     training_seconds: float,
     data: Path | None,
 ) -> dict[str, list[Stage]]:
-    found: dict[str, list[Stage]] = {"loading": [], "first trainings": [], "more trainings": []}
+    stages: dict[str, list[Stage]] = {"loading": [], "first trainings": [], "more trainings": []}
     scratch = work.scratch("data")
     command = [PYTHON, "-m", "benchmarks.gpu.data", "-w", str(work.root)]
     command += ["-o", str(scratch / "data.json")]
     command += ["--data", str(data)] if data else []
     command += ["--phantom"] if settings.device == "cpu" else []
-    found["loading"] = [Stage("data", lambda folder: read_json(folder / "data.json"), command)]
+    stages["loading"] = [Stage("data", lambda folder: read_json(folder / "data.json"), command)]
     if not _good(finished, "data"):
-        return found
+        return stages
     dataset = finished["data"]["found"]["dataset"]
     loading = [_loading(work, settings, dataset, number) for number in settings.workers]
-    found["loading"] += loading
-    if any(one.name not in finished for one in loading):
-        return found
+    stages["loading"] += loading
+    if any(stage.name not in finished for stage in loading):
+        return stages
     epochs = [_epoch(work, settings, dataset, finished, model) for model in MODELS]
-    found["first trainings"] = list(epochs)
-    if not all(_good(finished, one.name) for one in epochs):
-        return found
-    found["first trainings"].append(
+    stages["first trainings"] = list(epochs)
+    if not all(_good(finished, stage.name) for stage in epochs):
+        return stages
+    stages["first trainings"].append(
         Stage(
             "epochs",
             lambda _: choose_epochs(finished, training_seconds, settings.most_epochs),
         )
     )
     if not _good(finished, "epochs"):
-        return found
+        return stages
     number = finished["epochs"]["found"]["epochs"]
     runs = [(seed, settings.folds[0]) for seed in settings.seeds]
     runs += [(settings.seeds[0], fold) for fold in settings.folds[1:]]
     for place, (seed, fold) in enumerate(runs):
-        found["more trainings" if place else "first trainings"] += [
+        stages["more trainings" if place else "first trainings"] += [
             _training(work, settings, dataset, finished, model, seed, fold, number)
             for model in MODELS
         ]
-    return found
+    return stages
 
 
 def _good(finished: Mapping[str, dict], name: str) -> bool:
@@ -309,7 +309,10 @@ def _epoch(
     def read(_: Path) -> dict:
         seconds = epoch_seconds(fold)
         read_json(validation_summary(fold))
-        return {"model": model, "epoch_seconds": [seconds[one] for one in range(_EPOCHS_MEASURED)]}
+        return {
+            "model": model,
+            "epoch_seconds": [seconds[epoch] for epoch in range(_EPOCHS_MEASURED)],
+        }
 
     return Stage(
         name,
@@ -402,11 +405,11 @@ def dice_of_cases(
 ) -> dict[str, dict[str, float | None]]:
     """Return Dice by case and name of the label; None where both masks are empty."""
     names = {str(value): name for name, value in labels.items() if isinstance(value, int)}
-    found = {}
+    dice_by_case = {}
     for case in summary["metric_per_case"]:
         values = {
             names.get(label, label): None if (dice := numbers["Dice"]) != dice else dice
             for label, numbers in case["metrics"].items()
         }
-        found[Path(case["prediction_file"]).name.split(".")[0]] = values
-    return found
+        dice_by_case[Path(case["prediction_file"]).name.split(".")[0]] = values
+    return dice_by_case

@@ -57,8 +57,8 @@ def collect(schedule: Schedule, work: Path, results: Path) -> int:
         model = trained_model(schedule, work, name, seed)
         target = collected_model(schedule, results, name, seed)
         for fold, log in folds.items():
-            found = {**_fold(model, fold, log, target), "machine": here}
-            runs.setdefault(name, {}).setdefault(str(seed), {})[fold] = found
+            record = {**_fold(model, fold, log, target), "machine": here}
+            runs.setdefault(name, {}).setdefault(str(seed), {})[fold] = record
     write_json(known, {"schedule": vars(schedule), "runs": runs})
     first_seed = schedule.runs[0][1]
     if logs.get((IDENTITY.folder, first_seed)):
@@ -102,7 +102,7 @@ def _fold(model: Path, fold: str, log: dict, target: Path) -> dict:
     write_json(
         fold_folder(target, fold) / "progress.json",
         {
-            "seconds": [round(one, 2) for one in seconds],
+            "seconds": [round(second, 2) for second in seconds],
             **{name: [float(value) for value in log[name]] for name in _LOGGED},
         },
     )

@@ -235,10 +235,10 @@ def draw(summaries: dict[str, list[dict]], labels: dict[str, int], path: Path) -
         columns = {
             model: {
                 case["prediction_file"]: case["metrics"][value]["Dice"]
-                for summary in found
+                for summary in of_seeds
                 for case in summary["metric_per_case"]
             }
-            for model, found in summaries.items()
+            for model, of_seeds in summaries.items()
         }
         first = next(iter(columns.values()))
         for case in first:

@@ -41,19 +41,23 @@ def main(command_line: list[str] | None = None) -> int:
         return 2
     folder = arguments.output or RESULTS / device.type
     full = arguments.full or device.type == "cuda"
-    variants = [one for one in VARIANTS if not one.name.startswith("MONAI") or find_spec("monai")]
-    unknown = set(arguments.networks or ()) - {one.name for one in VARIANTS}
+    variants = [
+        variant
+        for variant in VARIANTS
+        if not variant.name.startswith("MONAI") or find_spec("monai")
+    ]
+    unknown = set(arguments.networks or ()) - {variant.name for variant in VARIANTS}
     if unknown:
-        names = ", ".join(repr(one.name) for one in VARIANTS)
+        names = ", ".join(repr(variant.name) for variant in VARIANTS)
         print(f"--networks {', '.join(sorted(unknown))}: choose among {names}", file=sys.stderr)
         return 2
     if len(variants) < len(VARIANTS):
         print("MONAI is not installed; its networks are left out", file=sys.stderr)
     if arguments.networks:
         # Ratios need the baselines.
-        wanted = {PLAIN, *arguments.networks}
-        wanted |= {one.baseline for one in variants if one.name in wanted}
-        variants = [one for one in variants if one.name in wanted]
+        names = {PLAIN, *arguments.networks}
+        names |= {variant.baseline for variant in variants if variant.name in names}
+        variants = [variant for variant in variants if variant.name in names]
     words = sys.argv[1:] if command_line is None else command_line
     # They change all times, so the table has to say them.
     settings = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
@@ -69,11 +73,11 @@ def main(command_line: list[str] | None = None) -> int:
             case = case.smallest()
         compiled, gates = device.type == "cuda", not arguments.no_gates
         try:
-            found = measure_case(case, variants, device, arguments.rounds, compiled, gates)
+            record = measure_case(case, variants, device, arguments.rounds, compiled, gates)
         except CommandError as error:
             print(error, file=sys.stderr)
             return 1
-        write_json(path, {**found, "machine": {**machine(device), "command": command}})
+        write_json(path, {**record, "machine": {**machine(device), "command": command}})
     records = [read_json(path) for name in FULL if (path := folder / f"{name}.json").is_file()]
     table = markdown(records)
     write_text(folder / "table.md", table)

@@ -79,16 +79,23 @@ def main() -> int:
     for _ in range(arguments.rounds):
         for name, of_setting in runs.items():
             of_setting.append(_child(arguments.steps, name))
-    found = machine(torch.device("cpu"))
-    lines = f"{told(found)}.\n\n{table(runs)}"
+    about = machine(torch.device("cpu"))
+    lines = f"{told(about)}.\n\n{table(runs)}"
     if arguments.output:
-        write_json(arguments.output / "allocator.json", {"machine": found, "runs": runs})
+        write_json(arguments.output / "allocator.json", {"machine": about, "runs": runs})
         write_text(arguments.output / "allocator.md", lines)
     print(lines)
     same = all(
-        len({run["loss"] for name in runs for run in runs[name] if SETTINGS[name].network == one})
+        len(
+            {
+                run["loss"]
+                for name in runs
+                for run in runs[name]
+                if SETTINGS[name].network == network
+            }
+        )
         == 1
-        for one in (PLAIN, ATTENTION)
+        for network in (PLAIN, ATTENTION)
     )
     told_same = "the same" if same else "NOT THE SAME"
     print(f"loss after the last step: {told_same} in all processes of a network")
@@ -127,7 +134,7 @@ def _steps(setting: Setting, number: int) -> dict:
         sys.exit("freed memory cannot be kept here: it takes glibc, and no variables against it")
     device = torch.device("cpu")
     torch.manual_seed(0)
-    variant = next(one for one in VARIANTS if one.name == setting.network)
+    variant = next(each for each in VARIANTS if each.name == setting.network)
     case = cases.HIPPOCAMPUS
     model = Model(variant, case, device, compiled=False)
     patch, targets = case.patch(device), case.targets(device)

@@ -75,7 +75,7 @@ def levels(case: Case, device: torch.device) -> list[Level]:
     """Make the levels of the case's decoder, coarsest first, with random features."""
     torch.manual_seed(0)
     sizes = case.sizes
-    found = []
+    levels = []
     for stage in reversed(range(len(sizes) - 1)):
         channels, gating_channels = case.features[stage], case.features[stage + 1]
         stride = tuple(case.strides[stage + 1])
@@ -87,7 +87,7 @@ def levels(case: Case, device: torch.device) -> list[Level]:
             )
             return values.requires_grad_()
 
-        found.append(
+        levels.append(
             Level(
                 upsampled=feature(channels, sizes[stage]),
                 skip=feature(channels, sizes[stage]),
@@ -99,10 +99,10 @@ def levels(case: Case, device: torch.device) -> list[Level]:
                 is_full_resolution=stage == 0,
             )
         )
-    return found
+    return levels
 
 
-def training(found: list[Level], join: Join, device: torch.device) -> Callable[[], object]:
+def training(levels: list[Level], join: Join, device: torch.device) -> Callable[[], object]:
     """Run all levels forward and backward, with the gradients of inputs and gates.
 
     Skip and gating signal have another use each, as in the network: their gradients have to be
@@ -110,7 +110,7 @@ def training(found: list[Level], join: Join, device: torch.device) -> Callable[[
     """
 
     def run() -> None:
-        for level in found:
+        for level in levels:
             skip, gating = level.skip.view_as(level.skip), level.gating.view_as(level.gating)
             pooled = functional.avg_pool3d(skip, level.stride, level.stride)
             doubled = gating * 2
@@ -128,15 +128,18 @@ def training(found: list[Level], join: Join, device: torch.device) -> Callable[[
 
 
 def inference(
-    found: list[Level], join: Join, device: torch.device, cases: int = 1
+    levels: list[Level], join: Join, device: torch.device, cases: int = 1
 ) -> Callable[[], object]:
     """Run all levels forward, for the first cases of the batch.
 
     nnU-Net predicts patches one by one; in training, it validates whole batches.
     """
     inputs = [
-        (level, *(one.detach()[:cases] for one in (level.upsampled, level.skip, level.gating)))
-        for level in found
+        (
+            level,
+            *(tensor.detach()[:cases] for tensor in (level.upsampled, level.skip, level.gating)),
+        )
+        for level in levels
     ]
 
     def run() -> None:

@@ -53,17 +53,17 @@ def main(command_line: list[str] | None = None) -> int:
 
     device = torch.device(arguments.device)
     # No way has anything to say about the skip of full resolution, which would hide the others.
-    found = isolated.levels(FULL[arguments.case], device)[:-1]
+    levels = isolated.levels(FULL[arguments.case], device)[:-1]
     ways = {"plain": plain, IN_USE: gated, "in use again (control)": gated, **levers(device)}
     for name, join in ways.items():
         if join is not plain:
-            require_equal(found, name, join, device)
+            require_equal(levels, name, join, device)
     record = {}
-    whole_batch = len(found[0].skip)
+    whole_batch = len(levels[0].skip)
     for what, build in {
-        "training": lambda join: isolated.training(found, join, device),
-        "validation": lambda join: isolated.inference(found, join, device, whole_batch),
-        "inference": lambda join: isolated.inference(found, join, device),
+        "training": lambda join: isolated.training(levels, join, device),
+        "validation": lambda join: isolated.inference(levels, join, device, whole_batch),
+        "inference": lambda join: isolated.inference(levels, join, device),
     }.items():
         jobs = {name: build(join) for name, join in ways.items()}
         total = (arguments.rounds + 1) * len(jobs)
@@ -97,7 +97,7 @@ def table(record: dict) -> str:
 def levers(device: torch.device) -> dict[str, isolated.Join]:
     """Return the other ways, by name."""
     compiled = torch.compile(_in_use, dynamic=False)
-    found = {
+    ways = {
         "product before its concatenation": _gates(_product_first),
         "all backward passes written out": _gates(_written_out),
         "recomputed in the backward pass": _gates(_recomputed),
@@ -109,13 +109,13 @@ def levers(device: torch.device) -> dict[str, isolated.Join]:
             "gradients as torch's convolutions have them": _gates(
                 _by(lambda layer, features: layer(features))
             ),
-            **found,
+            **ways,
         }
     # Written for 32 bits, as a CPU computes.
-    del found["all backward passes written out"]
-    found["coefficients upsampled in 32 bits"] = _gates(_upsampled_in_32_bits)
-    found["gradients as matrix products, as on a CPU"] = _gates(_by(_gradients_as_products))
-    return found
+    del ways["all backward passes written out"]
+    ways["coefficients upsampled in 32 bits"] = _gates(_upsampled_in_32_bits)
+    ways["gradients as matrix products, as on a CPU"] = _gates(_by(_gradients_as_products))
+    return ways
 
 
 def _gates(compute) -> isolated.Join:
@@ -144,7 +144,8 @@ def _by(convolve: Callable[[nn.Module, Tensor], Tensor]):
 
 def _gradients_as_products(layer: nn.Module, features: Tensor) -> Tensor:
     weight, bias = (
-        one if one is None else one.to(features.dtype) for one in (layer.weight, layer.bias)
+        parameter if parameter is None else parameter.to(features.dtype)
+        for parameter in (layer.weight, layer.bias)
     )
     return WithoutOverlap.apply(features, weight, bias, layer.stride)
 
@@ -241,14 +242,14 @@ class _GateAndConcatenation(Function):
         )  # fmt: skip
 
 
-def require_equal(found: list[Level], name: str, join, device: torch.device) -> None:
+def require_equal(levels: list[Level], name: str, join, device: torch.device) -> None:
     """Exit if outputs or gradients are not those of the gate in use."""
-    for level in found:
+    for level in levels:
         inputs = [level.upsampled, level.skip, level.gating, *level.gate.parameters()]
         results = []
-        for one in (gated, join):
+        for way in (gated, join):
             with isolated.autocast(device):
-                joined = one(level, level.upsampled, level.skip, level.gating)
+                joined = way(level, level.upsampled, level.skip, level.gating)
             gradients = torch.autograd.grad(joined, inputs, level.gradient, allow_unused=True)
             results.append((joined, *gradients))
         for expected, got in zip(*results, strict=True):

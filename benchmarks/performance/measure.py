@@ -48,29 +48,29 @@ def measure_case(
     Raises:
         CommandError: if there is no memory for the plain network.
     """
-    found: dict[str, dict] = {variant.name: {"baseline": variant.baseline} for variant in variants}
+    rows: dict[str, dict] = {variant.name: {"baseline": variant.baseline} for variant in variants}
     patch, targets = case.patch(device), case.targets(device)
     single = case.patch(device, 1)
     models: dict[str, Model] = {}
     for variant in tqdm(variants, desc=f"{case.name}: memory", disable=None):
-        if variant.baseline not in found or not _fits(variant, case, device):
-            found.pop(variant.name)
+        if variant.baseline not in rows or not _fits(variant, case, device):
+            rows.pop(variant.name)
             print(f"{case.name}: no memory for {variant.name}; it is left out", file=sys.stderr)
             continue
         model = Model(variant, case, device, compiled)
         models[variant.name] = model
-        row = found[variant.name]
-        row["parameters"] = sum(one.numel() for one in model.plain_network.parameters())
+        row = rows[variant.name]
+        row["parameters"] = sum(parameter.numel() for parameter in model.plain_network.parameters())
         with saved_activations(model.plain_network) as saved_bytes:
             loss = model.forward_loss(patch, targets, eager=True)
             row["saved_bytes"] = saved_bytes()
             del loss
         # The first step compiles, and makes the optimiser's state.
         row["first_step_seconds"] = seconds_of(
-            lambda one=model: one.train_step(patch, targets), device
+            lambda model=model: model.train_step(patch, targets), device
         )
         model.train_step(patch, targets)
-        row["peak_bytes"] = peak_bytes(lambda one=model: one.train_step(patch, targets), device)
+        row["peak_bytes"] = peak_bytes(lambda model=model: model.train_step(patch, targets), device)
     if PLAIN not in models:
         raise CommandError(
             f"{case.name}: no memory for the plain network; free some, or leave the case out "
@@ -78,21 +78,21 @@ def measure_case(
         )
     steps = {name: _call(model.train_step, patch, targets) for name, model in models.items()}
     for name, seconds in _timed(steps, rounds, device, f"{case.name}: train step").items():
-        found[name]["train_step_seconds"] = seconds
+        rows[name]["train_step_seconds"] = seconds
     predictions = {}
     for name, model in tqdm(models.items(), desc=f"{case.name}: inference", disable=None):
         model.set_deep_supervision(False)
         predictions[name] = model.inference(single)
         predictions[name]()
-        found[name]["inference_peak_bytes"] = peak_bytes(predictions[name], device)
+        rows[name]["inference_peak_bytes"] = peak_bytes(predictions[name], device)
     for name, seconds in _timed(predictions, rounds, device, f"{case.name}: inference").items():
-        found[name]["inference_seconds"] = seconds
+        rows[name]["inference_seconds"] = seconds
     del steps, predictions, models
     return {
         "case": {**asdict(case), "architecture": None},
         "rounds": rounds,
         "compiled": compiled,
-        "variants": found,
+        "variants": rows,
         **({"isolated": _isolated(case, device, rounds, compiled)} if gates else {}),
     }
 
@@ -102,16 +102,16 @@ def _fits(variant: Variant, case: Case, device: torch.device) -> bool:
     if device.type == "cuda":
         return True
     with torch.device("meta"):
-        parameters = sum(one.numel() for one in variant.build(case).parameters())
+        parameters = sum(parameter.numel() for parameter in variant.build(case).parameters())
     needed = _BYTES_PER_PARAMETER * parameters + _RESERVED_BYTES
     return psutil.virtual_memory().available > needed
 
 
 def _isolated(case: Case, device: torch.device, rounds: int, compiled: bool) -> dict:
-    found = isolated.levels(case, device)
-    training = {name: isolated.training(found, way, device) for name, way in isolated.WAYS.items()}
+    levels = isolated.levels(case, device)
+    training = {name: isolated.training(levels, way, device) for name, way in isolated.WAYS.items()}
     inference = {
-        name: isolated.inference(found, way, device) for name, way in isolated.WAYS.items()
+        name: isolated.inference(levels, way, device) for name, way in isolated.WAYS.items()
     }
     forward, backward = isolated.floor_bytes(case, isolated.feature_type(device).itemsize)
     only_one = isolated.floor_bytes(
@@ -131,14 +131,16 @@ def _isolated(case: Case, device: torch.device, rounds: int, compiled: bool) -> 
         ),
         "profile_training": operations(training[ATTENTION], device),
         "profile_training_plain": operations(training[PLAIN], device),
-        **(_compiled_profile(found, device) if compiled else {}),
+        **(_compiled_profile(levels, device) if compiled else {}),
     }
 
 
-def _compiled_profile(found: list[isolated.Level], device: torch.device) -> dict:
+def _compiled_profile(levels: list[isolated.Level], device: torch.device) -> dict:
     """Profile what nnU-Net runs on a GPU; the concatenation of the level without gate is in it."""
     join = levers.levers(device)["torch.compile of gate and concatenation"]
-    return {"profile_training_compiled": operations(isolated.training(found, join, device), device)}
+    return {
+        "profile_training_compiled": operations(isolated.training(levels, join, device), device)
+    }
 
 
 def _call(function: Callable[..., object], *arguments: object) -> Callable[[], object]:

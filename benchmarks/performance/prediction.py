@@ -43,13 +43,13 @@ def main() -> None:
         "attention": arguments.attention,
     }
     with tempfile.TemporaryDirectory() as scratch:
-        one = Path(scratch, "one")
-        one.mkdir()
-        shutil.copy(images[0], one)
+        folder_of_one = Path(scratch, "one")
+        folder_of_one.mkdir()
+        shutil.copy(images[0], folder_of_one)
         jobs = {
             (name, number): job(model, folder, Path(scratch, "out"), arguments)
             for name, model in models.items()
-            for number, folder in ((len(images), arguments.images), (1, one))
+            for number, folder in ((len(images), arguments.images), (1, folder_of_one))
         }
         seconds = in_turn(jobs, arguments.rounds, torch.device("cpu"))
     per_case = {
@@ -76,12 +76,12 @@ def table(record: dict, cases: int) -> str:
         f"| model ({cases} cases) | seconds a case | of plain | a command with one case |",
         "|---|---:|---:|---:|",
     ]
-    for name, found in record.items():
-        values = found["seconds_per_case"]
+    for name, times in record.items():
+        values = times["seconds_per_case"]
         against = ratio(values, record["plain"]["seconds_per_case"])
         lines.append(
             f"| {name} | {median(values).value:.2f} | {against.value:.3f} ({against.low:.3f} to "
-            f"{against.high:.3f}) | {median(found['seconds_with_one_case']).value:.1f} s |"
+            f"{against.high:.3f}) | {median(times['seconds_with_one_case']).value:.1f} s |"
         )
     return "\n".join(lines) + "\n"
 

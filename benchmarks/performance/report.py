@@ -25,12 +25,12 @@ def markdown(cases: Sequence[dict]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _networks(found: dict) -> list[str]:
-    case = found["case"]
+def _networks(record: dict) -> list[str]:
+    case = record["case"]
     size = _size(case["batch_size"], case["patch_size"])
     reduced = f", reduced from {_size(*case['planned'])}" if case["planned"] else ""
-    variants = found["variants"]
-    compiled = found["compiled"]
+    variants = record["variants"]
+    compiled = record["compiled"]
     head = [
         "network", "parameters", "saved activations", "peak memory", "train step", "inference",
         "inference peak",
@@ -40,13 +40,13 @@ def _networks(found: dict) -> list[str]:
     lines = [
         f"### {case['name']}, {size}{reduced}",
         "",
-        _origin(found),
+        _origin(record),
         "",
         "| " + " | ".join(head) + " |",
         "|---" + "|---:" * (len(head) - 1) + "|",
     ]
     # JSON has its own order.
-    for name in (one.name for one in VARIANTS if one.name in variants):
+    for name in (variant.name for variant in VARIANTS if variant.name in variants):
         row = variants[name]
         base = variants[row["baseline"]]
         if row is base:
@@ -74,13 +74,13 @@ def _networks(found: dict) -> list[str]:
     return lines
 
 
-def _origin(found: dict) -> str:
-    machine = found["machine"]
-    return f"{told(machine)}; {found['rounds']} rounds. `{machine['command']}`"
+def _origin(record: dict) -> str:
+    machine = record["machine"]
+    return f"{told(machine)}; {record['rounds']} rounds. `{machine['command']}`"
 
 
-def _gates_alone(found: dict) -> list[str]:
-    alone, plain = found["isolated"], found["variants"][PLAIN]
+def _gates_alone(record: dict) -> list[str]:
+    alone, plain = record["isolated"], record["variants"][PLAIN]
     lines = [
         "| gates alone | training, ms | of a stock step | times the floor | inference, ms | "
         "of a stock inference | times the floor |",
@@ -115,9 +115,9 @@ def _gates_alone(found: dict) -> list[str]:
     return lines
 
 
-def _profile(found: dict) -> list[str]:
-    gated = found["isolated"]["profile_training"]
-    plain = {name: seconds for name, seconds, _ in found["isolated"]["profile_training_plain"]}
+def _profile(record: dict) -> list[str]:
+    gated = record["isolated"]["profile_training"]
+    plain = {name: seconds for name, seconds, _ in record["isolated"]["profile_training_plain"]}
     extra = [(name, seconds - plain.get(name, 0.0)) for name, seconds, _ in gated]
     total = sum(seconds for _, seconds in extra)
     lines = [
