@@ -74,6 +74,16 @@ def test_p_values_of_few_cases_with_ties_are_exact(seed):
     assert comparison.p_value == pytest.approx(exact_p_value(differences))
 
 
+@pytest.mark.parametrize("cases", [1, 2, 3, 7, 8, 14])
+def test_p_values_of_ties_are_those_of_scipys_wilcoxon(cases):
+    values = np.random.default_rng(cases).integers(0, 3, (2, cases)).astype(float)
+    values[:, -1] = 0, 2
+    comparison = summarise_and_compare(values, True, 0, resamples=9)[1][0, 1]
+    differing = np.diff(values, axis=0)[0]
+    differing = differing[differing != 0]
+    assert comparison.p_value == pytest.approx(stats.wilcoxon(differing).pvalue, rel=1e-12)
+
+
 def test_models_that_never_differ_are_not_tested():
     comparison = compared([0.5, 0.7], [0.5, 0.7])
     assert (comparison.p_value, comparison.effect_size, comparison.zeros) == (1.0, 0.0, 2)
