@@ -22,6 +22,7 @@ from benchmarks.hippocampus.collecting import (
 from benchmarks.hippocampus.reporting import (
     dice_table,
     draw,
+    gains_of_open,
     report,
     runs_table,
     starts_table,
@@ -316,14 +317,28 @@ def test_differences_are_paired_by_seed_and_case():
 
 
 def test_the_rules_decide_by_the_interval_and_the_gain():
-    means = {"identity": (3, 0.0001, -0.0049), "open": (3, 0.0022, -0.006), "wide": (1, 0, 0)}
-    identity, opened, default = verdicts(means)
+    lower_ends = {"identity": (3, -0.0049), "open": (3, -0.006), "wide": (1, 0)}
+    identity, opened, default = verdicts(lower_ends, [0.0021, 0.001, 0.0032])
     assert "is not behind nnU-Net by 0.005 or more, with 3 trainings of each" in identity
     assert "may be behind" in opened
-    assert "+0.0021 in the mean" in default
+    assert "+0.0021 in the mean of 3 seeds" in default
     assert "has to give way as the default" in default
-    means["open"] = (3, 0.0021, -0.006)
-    assert "stays the default" in verdicts(means)[-1]
+    assert "stays the default" in verdicts(lower_ends, [0.0021, 0.0019, 0.0019])[-1]
+
+
+def test_two_seeds_decide_nothing():
+    (line,) = verdicts({}, [0.01, 0.02])
+    assert line == (
+        "- `open` minus `identity` of the same seed is +0.0150 in the mean of 2; the rule for the "
+        "default asks for the mean of 3."
+    )
+
+
+def test_open_and_identity_are_paired_by_seed():
+    identity = {0: {"a": 0.8, "b": 0.6}, 1: {"a": 0.1, "b": 0.1}, 2: {"a": 0.5, "b": 0.5}}
+    opened = {2: {"b": 0.52, "a": 0.54}, 0: {"a": 0.81, "b": 0.59}}
+    assert gains_of_open({"identity": identity, "open": opened}) == pytest.approx([0, 0.03])
+    assert gains_of_open({"identity": identity}) == []
 
 
 def test_differences_are_told_from_the_first_model():
