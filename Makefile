@@ -1,5 +1,6 @@
 # make demo: sets everything up and runs the main job. make test: sets everything up and tests.
 # make test-all: all that takes longer, too.
+# make docs: sets everything up and builds the site in build/site.
 # make bench: sets everything up and measures speed and memory; DEVICE=cuda on a GPU.
 # make gpu: sets everything up and does all that a GPU is wanted for; started again, it goes on.
 # GPU_OPTIONS="--minutes 60 --data Task04_Hippocampus" are those of `python -m benchmarks.gpu run`.
@@ -10,7 +11,7 @@ DEVICE ?= cpu
 WORK ?= gpu
 GPU_OPTIONS ?=
 
-.PHONY: demo test test-all lint bench gpu clean
+.PHONY: demo test test-all lint docs bench gpu clean
 
 # Rebuilt when the metadata or the start-up file changes; the code itself is installed editable.
 $(VENV)/.demo: pyproject.toml setup.py
@@ -39,6 +40,17 @@ test: $(VENV)/.test lint
 # Everything, real SLURM jobs and trainings of minutes too, with how much of the code it runs.
 test-all: $(VENV)/.test lint
 	$(PYTEST) -m "" --cov
+
+$(VENV)/.docs: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@
+
+# The reference is of the package as it is installed: trainers/ and plans/ stand elsewhere here.
+docs: $(VENV)/.docs
+	rm -rf build/package build/site
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/package .
+	$(BIN)/mkdocs build --strict
+	du -sh build/site
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.performance --device $(DEVICE)
