@@ -47,7 +47,7 @@ $(VENV)/.docs: $(VENV)/.demo
 
 # The reference is of the package as it is installed: trainers/ and plans/ stand elsewhere here.
 docs: $(VENV)/.docs
-	rm -rf build/package build/site
+	rm -rf build  # where an old build would add modules that are gone
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/package .
 	$(BIN)/mkdocs build --strict
 	du -sh build/site

@@ -8,6 +8,8 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, InclusionLevel
 
 PACKAGE = "nnunet_attention"
+# Rooms that nobody imports from.
+_WITHOUT_REFERENCE = {"cli", "demo"}
 
 
 def on_files(files, config):
@@ -38,7 +40,11 @@ def on_pre_build(config):
     loader = griffe.GriffeLoader(search_paths=[root / "build" / "package"])
     package = loader.load(PACKAGE, try_relative_path=False)
     loader.resolve_aliases(implicit=True)
-    faults = []
+    faults = [
+        f"{PACKAGE}.{name} is in no page of docs/reference"
+        for name, module in sorted(package.modules.items())
+        if module.exports and name not in _WITHOUT_REFERENCE and f"{PACKAGE}.{name}" not in rooms
+    ]
     for room in sorted(rooms):
         module = package[room.removeprefix(f"{PACKAGE}.")] if room != PACKAGE else package
         for name in module.exports or ():
