@@ -49,6 +49,7 @@ $(VENV)/.docs: $(VENV)/.demo
 docs: $(VENV)/.docs
 	rm -rf build  # where an old build would add modules that are gone
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/package .
+	@# Not --quiet, which hides the warnings that --strict counts.
 	$(BIN)/mkdocs build --strict
 	du -sh build/site
 
@@ -59,7 +60,7 @@ gpu: $(VENV)/.test
 	$(BIN)/python -m benchmarks.gpu run -w $(WORK) $(GPU_OPTIONS)
 
 lint: $(VENV)/.test
-	$(BIN)/oxlint --deny-warnings nnunet_attention
+	$(BIN)/oxlint --deny-warnings nnunet_attention docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

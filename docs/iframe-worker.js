@@ -19,10 +19,10 @@ if (location.protocol === "file:") {
         window.dispatchEvent(new MessageEvent("message", { data, source: inside }));
       const script = inside.document.createElement("script");
       script.src = new URL(url, location.href).href;
-      script.onload = () => {
+      script.addEventListener("load", () => {
         for (const data of this.waiting) this.deliver(data);
         this.waiting = null;
-      };
+      });
       inside.document.body.append(script);
     }
 
