@@ -1,5 +1,6 @@
 # make demo: sets everything up and runs the main job. make test: sets everything up and tests.
 # make test-all: all that takes longer, too.
+# make docs: sets everything up and builds the site in build/site.
 # make bench: sets everything up and measures speed and memory; DEVICE=cuda on a GPU.
 # make gpu: sets everything up and does all that a GPU is wanted for; started again, it goes on.
 # GPU_OPTIONS="--minutes 60 --data Task04_Hippocampus" are those of `python -m benchmarks.gpu run`.
@@ -10,7 +11,7 @@ DEVICE ?= cpu
 WORK ?= gpu
 GPU_OPTIONS ?=
 
-.PHONY: demo test test-all lint bench gpu clean
+.PHONY: demo test test-all lint docs bench gpu clean
 
 # Rebuilt when the metadata or the start-up file changes; the code itself is installed editable.
 $(VENV)/.demo: pyproject.toml setup.py
@@ -40,6 +41,18 @@ test: $(VENV)/.test lint
 test-all: $(VENV)/.test lint
 	$(PYTEST) -m "" --cov
 
+$(VENV)/.docs: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@
+
+# The reference is of the package as it is installed: trainers/ and plans/ stand elsewhere here.
+docs: $(VENV)/.docs
+	rm -rf build  # where an old build would add modules that are gone
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/package .
+	@# Not --quiet, which hides the warnings that --strict counts.
+	$(BIN)/mkdocs build --strict
+	du -sh build/site
+
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.performance --device $(DEVICE)
 
@@ -47,7 +60,7 @@ gpu: $(VENV)/.test
 	$(BIN)/python -m benchmarks.gpu run -w $(WORK) $(GPU_OPTIONS)
 
 lint: $(VENV)/.test
-	$(BIN)/oxlint --deny-warnings nnunet_attention
+	$(BIN)/oxlint --deny-warnings nnunet_attention docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

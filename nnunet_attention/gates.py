@@ -14,7 +14,7 @@ _LINEAR_INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 class AttentionGate(nn.Module):
     """Scales every voxel of a skip connection by a coefficient learned from skip and gating signal.
 
-    Equations 1 and 2 of the paper, with our names in brackets::
+    Equations 1 and 2 of the paper, with our names in brackets:
 
         q     = psi(relu(theta(x) + phi(g)))     x [skip], g [gating]
         alpha = sigmoid(q)                       alpha [coefficients]

@@ -24,7 +24,7 @@ def filled_page(package: str, data: object, **texts: str) -> str:
     Raises:
         KeyError: if the template has a mark that nobody fills.
 
-    Example:
+    Examples:
         >>> page = filled_page("nnunet_attention.maps", {"name": name}, title=html.escape(name))
     """
     folder = files(package)

@@ -144,13 +144,13 @@ def _pictures(schedule: Schedule, work: Path, results: Path, seed: int, ending: 
             small_copy(picture, results / "maps" / f"{which}_{case}.png")
 
 
-def small_copy(picture: Path, target: Path) -> None:
-    """Copy a picture for a document, at most 1200 pixels wide."""
+def small_copy(picture: Path, target: Path, width: int = _WIDTH) -> None:
+    """Copy a picture for a document, at most so many pixels wide."""
     with Image.open(picture) as opened:
         image = opened.convert("RGB")
-    if image.width > _WIDTH:
-        height = round(image.height * _WIDTH / image.width)
-        image = image.resize((_WIDTH, height), Image.Resampling.LANCZOS)
+    if image.width > width:
+        height = round(image.height * width / image.width)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
     image.save(_made(target.parent) / target.name, optimize=True)
 
 

@@ -51,7 +51,7 @@ def run(
         KeyboardInterrupt: after Ctrl-C or SIGTERM. All that was started here has been stopped,
             without harm to a checkpoint; jobs of SLURM go on.
 
-    Example:
+    Examples:
         >>> plan = CrossvalPlan(
         ...     datasets=("Dataset004_Hippocampus",),
         ...     configurations=("3d_fullres",),

@@ -55,7 +55,7 @@ def run(
         CommandError: If the input is not fit, or a command of nnU-Net fails.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; what is finished is kept.
 
-    Example:
+    Examples:
         >>> from nnunet_attention import demo
         >>> results = demo.run(demo.DemoSettings(cases=10), Path("demo"))  # doctest: +SKIP
         >>> results.comparison  # doctest: +SKIP

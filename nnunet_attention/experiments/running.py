@@ -136,7 +136,7 @@ def run(
         StageFailedError: If trainings fail.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; what is finished is kept.
 
-    Example:
+    Examples:
         >>> from nnunet_attention import experiments
         >>> from nnunet_attention.crossval import CrossvalPlan
         >>> plan = CrossvalPlan(

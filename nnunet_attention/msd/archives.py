@@ -41,7 +41,7 @@ def fetch(
     Raises:
         CommandError: If the download fails or the archive is damaged, see `download` and `unpack`.
 
-    Example:
+    Examples:
         >>> fetch(find_task("4"), Path("msd"))  # doctest: +SKIP
         PosixPath('msd/Task04_Hippocampus')
     """

@@ -42,7 +42,7 @@ def convert(
         CommandError: If the task folder is not complete, its number is taken by another data set,
             or the command fails.
 
-    Example:
+    Examples:
         >>> convert(
         ...     Path("msd/Task04_Hippocampus"),
         ...     Path(os.environ["nnUNet_raw"]),

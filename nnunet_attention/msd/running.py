@@ -73,7 +73,7 @@ def run(
         CommandError: If a trainer is unknown, a task cannot be had or converted, or the
             cross-validation cannot be begun.
 
-    Example:
+    Examples:
         >>> from nnunet_attention import msd
         >>> from nnunet_attention.crossval import CrossvalPlan
         >>> models = (("nnUNetTrainer", "nnUNetPlans"), ("AttentionUNetTrainer", "nnUNetPlans"))

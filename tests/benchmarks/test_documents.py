@@ -1,6 +1,13 @@
 """The tables in the documents are those that the benchmarks wrote."""
 
+import argparse
+import importlib
+import importlib.util
+import shlex
+import sys
+
 import pytest
+from documents import commands
 
 from benchmarks.documents import ROOT, TABLES, filled
 
@@ -26,3 +33,30 @@ def test_a_table_replaces_what_stood_between_its_marks():
 def test_a_missing_mark_is_named():
     with pytest.raises(ValueError, match="<!-- one --> stands 0 times"):
         filled("no marks", "one", "| x |")
+
+
+class ParsedError(Exception):
+    """Raised instead of what a command does with its arguments."""
+
+
+OF_BENCHMARKS = [
+    command for command in commands() if command.code.startswith("python -m benchmarks.")
+]
+
+
+@pytest.mark.parametrize("command", OF_BENCHMARKS, ids=str)
+def test_commands_in_the_documents_take_the_arguments_shown(command, monkeypatch):
+    parse = argparse.ArgumentParser.parse_args
+
+    def parsed_only(self, *arguments):
+        raise ParsedError(parse(self, *arguments))
+
+    words = shlex.split(command.code)[2:]
+    package = importlib.util.find_spec(words[0]).submodule_search_locations is not None
+    module = importlib.import_module(f"{words[0]}.__main__" if package else words[0])
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed_only)
+    monkeypatch.setattr(sys, "argv", words)
+    # argparse ends the program with 0 after --help, and with 2 where it understands nothing.
+    with pytest.raises((ParsedError, SystemExit)) as ended:
+        module.main()
+    assert ended.type is ParsedError or not ended.value.code

@@ -97,7 +97,7 @@ def make_leaderboard(
         CommandError: if results are missing, damaged or not comparable, or the folder cannot be
             written; nothing is written then.
 
-    Example:
+    Examples:
         >>> request = Request(
         ...     datasets=("4",), trained=(("nnUNetTrainer", "nnUNetPlans"),),
         ...     named={"Paper": Path("paper_results")},

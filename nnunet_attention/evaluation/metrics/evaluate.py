@@ -311,7 +311,7 @@ def evaluate_folder(
     Raises:
         CommandError: if something is missing, cannot be read, or the summary not be written.
 
-    Example:
+    Examples:
         >>> summary = evaluate_folder(Path("labelsTs"), Path("predictions"))
         >>> summary["mean"]["1"]["HD95_mm"]
     """

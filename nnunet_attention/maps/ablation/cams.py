@@ -20,7 +20,7 @@ def gate_cams(network: nn.Module, patch: Tensor, regions: bool = False) -> list[
     """Return a CAM at each gate's gated skip, (B, 1, *G), the coarsest gate first.
 
     With c a channel, A_c the gated skip and y the sum, over all voxels that are predicted to be
-    foreground, of the logits of what is predicted there::
+    foreground, of the logits of what is predicted there:
 
         CAM = relu(sum_c mean(dy / dA_c) A_c)
 

@@ -78,7 +78,7 @@ def ablate(
     Raises:
         CommandError: if there is but one case, or a gate, replacement or metric is not known.
 
-    Example:
+    Examples:
         >>> predictor = AblationPredictor(device=torch.device("cpu"))
         >>> predictor.initialize_from_trained_model_folder(model_folder, use_folds=(0,))
         >>> case = AblationCase("one", (Path("one_0000.nii.gz"),), Path("labels/one.nii.gz"))
