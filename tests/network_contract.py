@@ -275,7 +275,11 @@ class NetworkContract:
 
     @pytest.mark.parametrize(
         ("dimensions", "backend", "deep_supervision"),
-        [(2, "eager", True), (3, "eager", False), (3, "aot_eager", True)],
+        [
+            (2, "eager", True),
+            (3, "eager", False),
+            pytest.param(3, "aot_eager", True, marks=pytest.mark.slow),
+        ],
     )
     def test_compiles_without_graph_break(self, dimensions, backend, deep_supervision):
         torch._dynamo.reset()

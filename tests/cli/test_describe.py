@@ -117,6 +117,7 @@ def test_a_missing_dataset_json_is_named(plans_file, capsys):
     assert "dataset.json: there is no such file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_installed_script_knows_the_command(plans_file):
     script = Path(sys.executable).with_name("nnunet-attention")
     done = subprocess.run([script, "describe", plans_file], capture_output=True, text=True)

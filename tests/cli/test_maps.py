@@ -82,6 +82,7 @@ def test_by_folder_and_by_name_the_same_maps_are_written(model, images, tmp_path
     assert sidecar["model"]["folder"] == str(model)
 
 
+@pytest.mark.slow
 def test_an_engine_gives_the_same_maps(model, images, tmp_path):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     common = ("-i", images, "-m", model, "-f", 0, "--features")

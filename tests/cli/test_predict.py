@@ -58,7 +58,9 @@ def probabilities(folder: Path, case: str) -> np.ndarray:
         return content["probabilities"]
 
 
-@pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "engine", ["torch", pytest.param("onnxruntime", marks=pytest.mark.slow), "openvino"]
+)
 def test_folds_and_probabilities_are_those_of_nnunet(stock, tmp_path, engine, capsys):
     arguments = ("--engine", engine, "--save_probabilities")
     cache = () if engine == "torch" else ("--cache", tmp_path / "cache")

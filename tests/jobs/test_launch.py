@@ -678,7 +678,7 @@ def test_a_killed_fold_is_reported_and_goes_on_at_the_next_launch(prepared):
     assert lines.count("trained") == 1
 
 
-@pytest.mark.parametrize("seed", [101, 102])
+@pytest.mark.parametrize("seed", [101, pytest.param(102, marks=pytest.mark.slow)])
 def test_kills_at_random_moments_lose_and_repeat_nothing(tmp_path, seed):
     fake = FakeNnunet(tmp_path)
     run_with_kills(fake, seed, kills=2)

@@ -193,6 +193,7 @@ def test_predicting_again_replaces_what_was_there(predictor, images):
     assert (out / "maps" / "a" / "gate_0.nii.gz").is_file()
 
 
+@pytest.mark.slow
 def test_exports_in_other_processes_write_the_same(predictor, images, tmp_path):
     out = predict(predictor(), images)
     (tmp_path / "parallel").mkdir()

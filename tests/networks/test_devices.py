@@ -69,7 +69,11 @@ def compilations(network, device) -> list[int]:
 
 
 @each_device
-@each_network
+@pytest.mark.parametrize(
+    "networks",
+    [_Plain(), pytest.param(_Residual(), marks=pytest.mark.slow)],
+    ids=["plain", "residual"],
+)
 def test_epochs_of_training_and_validation_compile_no_more_than_the_first(networks, device):
     # One graph each for training, validation and prediction, as stock nnU-Net's networks.
     assert compilations(networks.gated(deep_supervision=True), device) == [2, 2, 2, 3]

@@ -27,6 +27,19 @@ each_configuration = pytest.mark.parametrize(
 )
 
 
+# What takes seconds for each: three data sets are tried in a quick run, all planners of theirs.
+_QUICK = ("Dataset002_Heart", "Dataset004_Hippocampus", "Dataset010_Colon")
+each_configuration_of_some_quickly = pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        pytest.param(path, name, marks=[] if path.parent.name in _QUICK else pytest.mark.slow)
+        for path, name in CONFIGURATIONS
+    ]
+    or [pytest.param(None, None, marks=pytest.mark.skip(f"no plans in {PLANS}"))],
+    ids=lambda value: "-".join(value.parts[-3:-1]) if hasattr(value, "parts") else value,
+)
+
+
 @lru_cache
 def load(path):
     dataset = json.loads((path.parent / "dataset.json").read_text())
@@ -127,7 +140,7 @@ def gate_parameters_by_hand(skip: int, gating: int, stride: list[int]) -> int:
     return theta + (inside * gating + inside) + (inside + 1)
 
 
-@each_configuration
+@each_configuration_of_some_quickly
 def test_a_reduced_patch_runs_forward_and_backward(path, name):
     gradients = gate_gradients_on_a_reduced_patch(*representatives()[architecture_of(path, name)])
     for key, gradient in gradients.items():
