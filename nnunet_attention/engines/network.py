@@ -18,7 +18,12 @@ from nnunet_attention.engines.choice import (
     chosen_engine,
     described,
 )
-from nnunet_attention.engines.graph import NotExportableError, export_network, output_names
+from nnunet_attention.engines.graph import (
+    INPUT_NAME,
+    NotExportableError,
+    export_network,
+    output_names,
+)
 from nnunet_attention.engines.graph_cache import GraphCache, graph_key
 from nnunet_attention.engines.sessions import SESSIONS, Session
 from nnunet_attention.errors import CommandError
@@ -102,7 +107,7 @@ class EngineNetwork(nn.Module):
     def run(self, images: Sequence[Tensor]) -> Iterator[Tensor]:
         """Segment several images, each (1, C, *patch), faster than one after the other."""
         arrays = [np.ascontiguousarray(image.numpy()) for image in images]
-        for outputs in self._session.run(arrays):
+        for outputs in self._session.run([{INPUT_NAME: array} for array in arrays]):
             # Copied: an engine goes on using its memory.
             logits, *maps = [torch.from_numpy(output.copy()) for output in outputs]
             if self._record is not None:
@@ -200,7 +205,8 @@ def _sessions(engine: str, network: nn.Module, weights, request: EngineRequest):
             )
 
         path = cache.graph(f"{name}-{outputs}", key, write)
-        session = SESSIONS[engine](path, (1, *request.shape), request.choice.precision)
+        shapes = {INPUT_NAME: (1, *request.shape)}
+        session = SESSIONS[engine](path, shapes, request.choice.precision)
         _compare_once(session, network, engine, path, cache, request)
         yield session
 
@@ -219,7 +225,8 @@ def _compare_once(session, network, engine, path, cache, request: EngineRequest)
         image = torch.randn((1, *request.shape), generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             expected = network.eval()(image).numpy()
-        (outputs,) = ([output.copy() for output in found] for found in session.run([image.numpy()]))
+        passes = [{INPUT_NAME: image.numpy()}]
+        (outputs,) = ([output.copy() for output in found] for found in session.run(passes))
         # Another fold comes next, or may be the first to be used.
         session.rest()
         scale = float(np.abs(expected).max())
