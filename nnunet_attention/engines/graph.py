@@ -105,7 +105,7 @@ def write_graph(
     shapes: Mapping[str, Sequence[int]],
     outputs: Sequence[str],
     network: nn.Module,
-    free: Mapping[str, Mapping] | None = None,
+    free: dict[str, dict] | None = None,
 ) -> None:
     """Write what a module computes in evaluation as an ONNX file.
 
