@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK
 import torch
@@ -112,9 +113,13 @@ def test_an_engine_gives_the_same_effects_and_leaves_nothing_but_its_graphs(
         assert f"run by {engine}, in 32 bits" in capsys.readouterr().err
         assert records[engine]["model"]["prediction"]["engine"] == engine
     assert records["torch"]["model"]["weights"] == records["onnxruntime"]["model"]["weights"]
-    for kind in ("effects", "areas"):
-        for expected, found in zip(*(one[kind] for one in records.values()), strict=True):
-            assert found == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    for name in ("ablation.csv", "curves.csv"):
+        expected, found = (pd.read_csv(data / engine / name) for engine in records)
+        assert found["value"].nunique() > 3
+        # A voxel of the organ may be on the other side; no two are.
+        np.testing.assert_allclose(found.pop("value"), expected.pop("value"), atol=0.01)
+        names = found.select_dtypes(exclude="number").columns
+        pd.testing.assert_frame_equal(found[names], expected[names])
     assert not list(temporary.iterdir())
     kept = sorted(path.name.partition(".")[0] for path in (model / "engines").glob("*.onnx"))
     assert kept == ["fold_0-checkpoint_final-decoder", "fold_0-checkpoint_final-encoder"]
