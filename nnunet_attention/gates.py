@@ -1,6 +1,8 @@
 """The additive attention gate of Attention U-Net, in 2-D and 3-D."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -151,6 +153,33 @@ class AttentionGate(nn.Module):
         return functional.interpolate(
             features, size=size, mode=self._interpolation, align_corners=False
         )
+
+
+Attend = Callable[[Tensor, Tensor], Tensor]
+"""Given skip and gating signal, returns coefficients; see `AttentionGate.attend`."""
+
+
+@contextmanager
+def attending_otherwise(
+    gate: AttentionGate, function: Callable[[Attend, Tensor, Tensor], Tensor]
+) -> Iterator[None]:
+    """Have a function give out a gate's coefficients inside the `with` block.
+
+    Args:
+        gate: the gate.
+        function: of what attends without it, and of skip and gating signal.
+    """
+    # Where a function stands within another, what attends without it is the other.
+    attend, before = gate.attend, gate.__dict__.get("attend")
+    # An attribute of the gate itself hides the method of its class.
+    gate.__dict__["attend"] = partial(function, attend)
+    try:
+        yield
+    finally:
+        if before is None:
+            del gate.__dict__["attend"]
+        else:
+            gate.__dict__["attend"] = before
 
 
 def _dimensions_of(conv_op: type[nn.Module]) -> int:

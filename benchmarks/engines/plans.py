@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from nnunet_attention.engines import export_network
+from nnunet_attention.engines.graph import INPUT_NAME
 from nnunet_attention.engines.sessions import SESSIONS
 from nnunet_attention.networks import build_attention_network
 from nnunet_attention.networks.trusted_plans import build_from_plans
@@ -90,8 +91,9 @@ def compared(path: Path, configuration: str, kind: str, work: Path) -> dict:
     image = torch.randn(1, channels, *patch)
     expected = torch_outputs(network, image, gated)
     for engine, kind_of_session in SESSIONS.items():
-        session = kind_of_session(graph, (1, channels, *patch))
-        (outputs,) = ([output.copy() for output in each] for each in session.run([image.numpy()]))
+        session = kind_of_session(graph, {INPUT_NAME: image.shape})
+        passes = [{INPUT_NAME: image.numpy()}]
+        (outputs,) = ([output.copy() for output in each] for each in session.run(passes))
         row[engine] = max(
             float(np.abs(output - reference).max()) / float(np.abs(reference).max())
             for output, reference in zip(outputs, expected, strict=True)

@@ -1,15 +1,18 @@
 """`nnunet-attention ablate`: measures what each gate does for the segmentation."""
 
 import argparse
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from nnunet_attention.cli.group_arguments import add_groups, reader_of_cases
 from nnunet_attention.cli.numbers import positive
 from nnunet_attention.cli.prediction_arguments import (
+    add_engine,
     add_model,
     add_previous_stage,
     add_sliding_window,
+    engine_choice,
     model_folder,
 )
 from nnunet_attention.cli.shared_arguments import add_device, add_seed
@@ -62,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     replaced.add_argument(
         "--curves", type=positive, nargs="?", const=5, default=0, metavar="STEPS",
         help="also deletion and insertion: shut each skip, or let it through, in STEPS steps "
-        "(default: 5), in the order of the coefficients, of Grad-CAM, and at random",
+        "(default: 5), in the order of the coefficients, of Grad-CAM (by torch, whatever --engine "
+        "says), and at random",
     )  # fmt: skip
     replaced.add_argument(
         "--margin", type=float, metavar="DIFFERENCE",
@@ -72,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_groups(replaced)
     add_seed(replaced, "shuffling, random weights and bootstrap")
     running = parser.add_argument_group("running")
+    add_engine(running, "torch")
     add_device(running)
     add_sliding_window(running)
     add_previous_stage(running)
@@ -82,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from nnunet_attention.cli.progress import progress_bar
+    from nnunet_attention.engines import TORCH
     from nnunet_attention.evaluation.ablation.building import Ablation
     from nnunet_attention.evaluation.ablation.outputs import print_ablation
     from nnunet_attention.evaluation.ablation.verdicts import MARGIN
@@ -114,9 +120,11 @@ def run(arguments: argparse.Namespace) -> int:
             margin=margin,
             previous_stage=arguments.previous_stage,
             device=arguments.device,
+            engine=engine_choice(arguments, TORCH),
             step_size=arguments.step_size,
             mirroring=not arguments.disable_tta,
             on_progress=progress.enter_context(progress_bar("ablating", "pass")),
+            tell=lambda line: print(line, file=sys.stderr),
         )
 
         def show(ablation: Ablation) -> None:

@@ -15,7 +15,13 @@ from nnunet_attention.engines.graph import (
     output_names,
 )
 from nnunet_attention.engines.graph_cache import CACHE_FOLDER
-from nnunet_attention.engines.network import EngineNetwork, EngineRequest, put_on_engine
+from nnunet_attention.engines.network import (
+    BFloat16Network,
+    EngineNetwork,
+    EngineRequest,
+    put_on_engine,
+)
+from nnunet_attention.engines.parts import Replaced, Replacements
 from nnunet_attention.engines.resampling import (
     DEVICE,
     NNUNET,
@@ -34,11 +40,14 @@ __all__ = [
     "PRECISIONS",
     "RESAMPLINGS",
     "TORCH",
+    "BFloat16Network",
     "DeviceConfiguration",
     "EngineChoice",
     "EngineNetwork",
     "EngineRequest",
     "NotExportableError",
+    "Replaced",
+    "Replacements",
     "chosen_engine",
     "export_network",
     "output_names",

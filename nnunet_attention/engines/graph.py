@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,8 @@ LOGITS_NAME = "logits"
 # The first that has all that nnU-Net's networks are made of.
 OPSET = 20
 AXES = ("z", "y", "x")
+# The free dimension of a graph's inputs.
+BATCH = "batch"
 
 _NEEDED = ("onnx", "onnxscript")
 INSTALL = 'pip install "nnunet-attention[engines]"'
@@ -80,16 +82,9 @@ def export_network(
         CommandError: if onnx or onnxscript are not installed.
         NoAttentionGatesError: if maps are asked of a network without gates.
     """
-    require_exporter()
     names = output_names(network, coefficients, features)
-    size = sum(p.numel() * p.element_size() for p in network.parameters())
-    if size > _LARGEST_BYTES:
-        raise NotExportableError(
-            f"the network's weights are {size / 1e9:.1f} GB, and an ONNX file holds at most "
-            f"{_LARGEST_BYTES / 1e9:.0f} GB"
-        )
     # Of a batch or an axis of one torch would take for granted that it always is one.
-    free = {0: torch.export.Dim("batch", min=1)}
+    free = {0: torch.export.Dim(BATCH, min=1)}
     if dynamic_patch:
         divisors = patch_divisors(network)
         patch_size = [max(p, 2 * d) for p, d in zip(patch_size, divisors, strict=True)]
@@ -99,21 +94,57 @@ def export_network(
                 zip(divisors, AXES[-len(divisors) :], strict=True)
             )
         }
-    with _evaluated(_Outputs(network, names)) as traced:
+    shapes = {INPUT_NAME: (2, input_channels, *patch_size)}
+    write_graph(_Outputs(network, names), path, shapes, names, network, {INPUT_NAME: free})
+    return names
+
+
+def write_graph(
+    module: nn.Module,
+    path: Path,
+    shapes: Mapping[str, Sequence[int]],
+    outputs: Sequence[str],
+    network: nn.Module,
+    free: dict[str, dict] | None = None,
+) -> None:
+    """Write what a module computes in evaluation as an ONNX file.
+
+    Args:
+        module: given the inputs in their order, it returns the outputs in a tuple.
+        path: the file; it is there whole or not at all, and replaces what was there.
+        shapes: of the inputs, by name.
+        outputs: the names of the outputs.
+        network: whose module, or of whose layers it is.
+        free: of the inputs, which are then the module's arguments of that name, the dimensions that
+            are left free; None: there are none.
+
+    Raises:
+        NotExportableError: if torch cannot trace it, or it is too large for one file.
+        CommandError: if onnx or onnxscript are not installed.
+    """
+    require_exporter()
+    size = sum(p.numel() * p.element_size() for p in module.parameters())
+    if size > _LARGEST_BYTES:
+        raise NotExportableError(
+            f"the network's weights are {size / 1e9:.1f} GB, and an ONNX file holds at most "
+            f"{_LARGEST_BYTES / 1e9:.0f} GB"
+        )
+    with _evaluated(module) as traced:
         try:
             # Not in inference mode, in which prediction may be, and tracing may not.
             with torch.inference_mode(False), warnings.catch_warnings():
-                image = torch.zeros(2, input_channels, *patch_size, device=_device_of(network))
+                device = _device_of(network)
+                inputs = tuple(torch.zeros(*shape, device=device) for shape in shapes.values())
                 # torch's exporter and onnxscript warn about their own insides.
                 warnings.simplefilter("ignore")
                 program = torch.onnx.export(
                     traced,
-                    (image,),
+                    inputs,
                     dynamo=True,
                     opset_version=OPSET,
-                    dynamic_shapes={INPUT_NAME: free},
-                    input_names=[INPUT_NAME],
-                    output_names=names,
+                    dynamic_shapes=free,
+                    input_names=list(shapes),
+                    output_names=list(outputs),
                     verbose=False,
                 )
         except Exception as error:  # of what a network does, anything can be what torch cannot
@@ -123,7 +154,6 @@ def export_network(
     assert program is not None, "torch returns a program where dynamo is asked for"
     with written_beside(path) as beside:
         program.save(str(beside))
-    return names
 
 
 def require_exporter() -> None:

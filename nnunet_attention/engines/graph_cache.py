@@ -3,14 +3,14 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from nnunet_attention.engines.graph import OPSET
+from nnunet_attention.engines.graph import INPUT_NAME, OPSET
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import disk_error, read_json, remove, write_json
 from nnunet_attention.versions import versions_of
@@ -32,12 +32,14 @@ class GraphKey:
         network: a digest of the layers and of the source of their classes.
         shape: (C, *patch).
         outputs: the names of the outputs.
+        inputs: the names of the inputs, by which parts of a network differ.
     """
 
     weights: str
     network: str
     shape: tuple[int, ...]
     outputs: tuple[str, ...]
+    inputs: tuple[str, ...] = (INPUT_NAME,)
 
     def content(self) -> dict:
         """Return all that must be equal, versions too."""
@@ -46,13 +48,17 @@ class GraphKey:
             "network": self.network,
             "shape": list(self.shape),
             "outputs": list(self.outputs),
+            "inputs": list(self.inputs),
             "opset": OPSET,
             "versions": versions_of(*_WRITERS),
         }
 
 
 def graph_key(
-    network: nn.Module, shape: tuple[int, ...], outputs: tuple[str, ...] | list[str]
+    network: nn.Module,
+    shape: tuple[int, ...],
+    outputs: Iterable[str],
+    inputs: Iterable[str] = (INPUT_NAME,),
 ) -> GraphKey:
     """Return the key of a network with the weights that it has now.
 
@@ -60,8 +66,10 @@ def graph_key(
         network: the network.
         shape: (C, *patch).
         outputs: the names of the outputs.
+        inputs: the names of the inputs.
     """
-    return GraphKey(_digest_of_weights(network), _digest_of_code(network), shape, tuple(outputs))
+    weights, code = _digest_of_weights(network), _digest_of_code(network)
+    return GraphKey(weights, code, shape, tuple(outputs), tuple(inputs))
 
 
 class GraphCache:

@@ -18,8 +18,14 @@ from nnunet_attention.engines.choice import (
     chosen_engine,
     described,
 )
-from nnunet_attention.engines.graph import NotExportableError, export_network, output_names
+from nnunet_attention.engines.graph import (
+    INPUT_NAME,
+    NotExportableError,
+    export_network,
+    output_names,
+)
 from nnunet_attention.engines.graph_cache import GraphCache, graph_key
+from nnunet_attention.engines.parts import NetworkParts, PartsSession, Replaced, Replacements
 from nnunet_attention.engines.sessions import SESSIONS, Session
 from nnunet_attention.errors import CommandError
 from nnunet_attention.recorder import AttentionRecord
@@ -47,6 +53,8 @@ class EngineRequest:
         names: a name for each fold's graph in that folder.
         coefficients: whether the gates' coefficients are wanted.
         features: whether the means of the skips before and after their gates are.
+        replaces: whether coefficients are to be replaced, for which encoder and decoder run apart;
+            coefficients are then given out, features are not.
         tell: a function that is told in a line what is done.
     """
 
@@ -56,6 +64,7 @@ class EngineRequest:
     names: tuple[str, ...]
     coefficients: bool = False
     features: bool = False
+    replaces: bool = False
     tell: Callable[[str], None] = lambda line: None
 
 
@@ -102,7 +111,7 @@ class EngineNetwork(nn.Module):
     def run(self, images: Sequence[Tensor]) -> Iterator[Tensor]:
         """Segment several images, each (1, C, *patch), faster than one after the other."""
         arrays = [np.ascontiguousarray(image.numpy()) for image in images]
-        for outputs in self._session.run(arrays):
+        for outputs in self._session.run([{INPUT_NAME: array} for array in arrays]):
             # Copied: an engine goes on using its memory.
             logits, *maps = [torch.from_numpy(output.copy()) for output in outputs]
             if self._record is not None:
@@ -110,6 +119,22 @@ class EngineNetwork(nn.Module):
                     dict(zip(self._session.output_names[1:], maps, strict=True))
                 )
             yield logits
+
+    def run_replaced(self, image: Tensor, variants: Sequence[Replacements]) -> Iterator[Tensor]:
+        """Segment an image with coefficients replaced, once for each variant.
+
+        Args:
+            image: (1, C, *patch).
+            variants: what is replaced; the request has to have asked for it.
+        """
+        assert isinstance(self._session, PartsSession), "the request tells that they are replaced"
+        array = np.ascontiguousarray(image.numpy())
+        for logits, *_ in self._session.run_replaced(array, variants):
+            yield torch.from_numpy(logits.copy())
+
+    def rest(self) -> None:
+        """Give back the memory of a pass, until the network is run again."""
+        self._session.rest()
 
     @contextmanager
     def recorded(self):
@@ -138,8 +163,13 @@ class BFloat16Network(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Segment an image; the logits have 32 bits."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with self.mixed():
             return self.network(image).float()
+
+    @staticmethod
+    def mixed() -> torch.autocast:
+        """Have torch compute in mixed precision in a `with` block."""
+        return torch.autocast("cpu", torch.bfloat16)
 
 
 def put_on_engine(
@@ -180,32 +210,79 @@ def put_on_engine(
     return network, list(weights)
 
 
-def _sessions(engine: str, network: nn.Module, weights, request: EngineRequest):
-    names = output_names(network, request.coefficients, request.features)
-    cache = GraphCache(request.folder)
-    outputs = "features" if request.features else "gates" if request.coefficients else "logits"
+def _sessions(
+    engine: str, network: nn.Module, weights: Sequence[Mapping[str, Tensor]], request: EngineRequest
+) -> Iterator[Session]:
+    parts = NetworkParts(network.eval(), request.shape) if request.replaces else None
+    graphs = _Graphs(engine, network, request)
     for name, fold_weights in zip(request.names, weights, strict=True):
         network.load_state_dict(fold_weights)
-        key = graph_key(network, request.shape, names)
-
-        def write(path: Path) -> None:
-            request.tell(f"writing {type(network).__name__} for the engine, once: {path}")
-            export_network(
-                network,
-                path,
-                request.shape[0],
-                request.shape[1:],
-                coefficients=request.coefficients,
-                features=request.features,
-            )
-
-        path = cache.graph(f"{name}-{outputs}", key, write)
-        session = SESSIONS[engine](path, (1, *request.shape), request.choice.precision)
-        _compare_once(session, network, engine, path, cache, request)
+        if parts is None:
+            session, path = graphs.whole(name)
+        else:
+            session, path = graphs.in_parts(name, parts)
+        _compare_once(session, parts, network, engine, path, graphs.cache, request)
         yield session
 
 
-def _compare_once(session, network, engine, path, cache, request: EngineRequest) -> None:
+class _Graphs:
+    """Gives sessions of a network with the weights that it has; what they need is written once."""
+
+    def __init__(self, engine: str, network: nn.Module, request: EngineRequest):
+        self.cache = GraphCache(request.folder)
+        self._engine, self._network, self._request = engine, network, request
+
+    def whole(self, name: str) -> tuple[Session, Path]:
+        """Return a session of the network, and its graph."""
+        request = self._request
+        outputs = "features" if request.features else "gates" if request.coefficients else "logits"
+        wanted = {"coefficients": request.coefficients, "features": request.features}
+        return self._session(
+            f"{name}-{outputs}",
+            {INPUT_NAME: (1, *request.shape)},
+            output_names(self._network, **wanted),
+            lambda path: export_network(
+                self._network, path, request.shape[0], request.shape[1:], **wanted
+            ),
+        )
+
+    def in_parts(self, name: str, parts: NetworkParts) -> tuple[Session, Path]:
+        """Return a session of encoder and decoder, and the decoder's graph."""
+        encoder, _ = self._session(
+            f"{name}-encoder", parts.encoder_shapes, parts.encoder_outputs, parts.write_encoder
+        )
+        decoder, path = self._session(
+            f"{name}-decoder", parts.decoder_shapes, parts.decoder_outputs, parts.write_decoder
+        )
+        return PartsSession(encoder, decoder, parts), path
+
+    def _session(
+        self,
+        title: str,
+        shapes: Mapping[str, tuple[int, ...]],
+        outputs: Sequence[str],
+        write: Callable[[Path], object],
+    ) -> tuple[Session, Path]:
+        network, request = self._network, self._request
+
+        def written(path: Path) -> None:
+            request.tell(f"writing {type(network).__name__} for the engine, once: {path}")
+            write(path)
+
+        key = graph_key(network, request.shape, outputs, shapes)
+        path = self.cache.graph(title, key, written)
+        return SESSIONS[self._engine](path, shapes, request.choice.precision), path
+
+
+def _compare_once(
+    session: Session,
+    parts: NetworkParts | None,
+    network: nn.Module,
+    engine: str,
+    path: Path,
+    cache: GraphCache,
+    request: EngineRequest,
+) -> None:
     """Compare an engine with torch, the first time that it runs a graph.
 
     Raises:
@@ -218,12 +295,17 @@ def _compare_once(session, network, engine, path, cache, request: EngineRequest)
     if difference is None:
         image = torch.randn((1, *request.shape), generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
-            expected = network.eval()(image).numpy()
-        (outputs,) = ([output.copy() for output in found] for found in session.run([image.numpy()]))
+            expected = [network.eval()(image).numpy()]
+        found = [outputs[0].copy() for outputs in session.run([{INPUT_NAME: image.numpy()}])]
+        if isinstance(session, PartsSession) and parts is not None:
+            # Also with coefficients that are not the gates' own.
+            halved = dict.fromkeys(range(parts.gate_count), Replaced(0.5))
+            expected.append(parts.logits(image, halved).numpy())
+            found += [out[0].copy() for out in session.run_replaced(image.numpy(), [halved])]
         # Another fold comes next, or may be the first to be used.
         session.rest()
-        scale = float(np.abs(expected).max())
-        difference = float(np.abs(outputs[0] - expected).max()) / (scale or 1.0)
+        # Of NaN, unlike max, numpy makes NaN.
+        difference = float(np.max(list(map(_share_of_scale, found, expected))))
         if math.isfinite(difference):
             cache.note_difference(path, title, difference)
     if not difference <= _TOLERANCES.get(precision, _TOLERANCE_IN_16_BITS):
@@ -231,3 +313,8 @@ def _compare_once(session, network, engine, path, cache, request: EngineRequest)
             f"{engine} {version} computes other logits than torch (by {difference:.2g} of their "
             "scale)"
         )
+
+
+def _share_of_scale(found: np.ndarray, expected: np.ndarray) -> float:
+    scale = float(np.abs(expected).max())
+    return float(np.abs(found - expected).max()) / (scale or 1.0)

@@ -1,43 +1,46 @@
-"""Runs a network's ONNX file, with OpenVINO or onnxruntime, on some images at a time."""
+"""Runs a network's ONNX file, with OpenVINO or onnxruntime, on some inputs at a time."""
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from nnunet_attention.engines.choice import BF16, F16, F32, ONNXRUNTIME, OPENVINO
-from nnunet_attention.engines.graph import INPUT_NAME
+from nnunet_attention.engines.graph import BATCH
 from nnunet_attention.engines.quiet_openvino import import_openvino
 from nnunet_attention.errors import CommandError, last_line
 
 _OPENVINO_TYPES = {F32: "f32", BF16: "bf16", F16: "f16"}
 # More would each need the memory of a pass; two keep the cores busy where layers are small.
-_MOST_AT_A_TIME = 2
+MOST_AT_A_TIME = 2
+
+Inputs = Mapping[str, np.ndarray]
+"""What one pass is given, float32, by the names of the graph's inputs."""
 
 
 class Session(ABC):
     """Runs one network.
 
     Args:
-        path: its ONNX file, of `export_network`.
-        shape: of the images, (1, C, *patch).
+        path: its ONNX file, of `write_graph`.
+        shapes: of the inputs by name; of an image, (1, C, *patch).
         precision: one of PRECISIONS.
     """
 
     output_names: tuple[str, ...]
 
     @abstractmethod
-    def __init__(self, path: Path, shape: Sequence[int], precision: str = F32): ...
+    def __init__(self, path: Path, shapes: Mapping[str, Sequence[int]], precision: str = F32): ...
 
     @abstractmethod
-    def run(self, images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        """Give the outputs of each image, in order.
+    def run(self, passes: Sequence[Inputs]) -> Iterator[list[np.ndarray]]:
+        """Give the outputs of each pass, in order.
 
         Args:
-            images: each (1, C, *patch), float32.
+            passes: the inputs of each.
 
         Yields:
             Arrays in the order of `output_names`; they hold until the next ones are asked for.
@@ -48,42 +51,42 @@ class Session(ABC):
 
 
 class OpenVINOSession(Session):
-    """Runs a network with OpenVINO, two images at a time."""
+    """Runs a network with OpenVINO, two passes at a time."""
 
-    def __init__(self, path: Path, shape: Sequence[int], precision: str = F32):
+    def __init__(self, path: Path, shapes: Mapping[str, Sequence[int]], precision: str = F32):
         core = import_openvino().Core()
         with _described(path, OPENVINO):
             model = core.read_model(path)
             # A fixed batch, for which it plans ahead.
-            model.reshape(list(shape))
+            model.reshape({name: list(shape) for name, shape in shapes.items()})
             self._model = core.compile_model(
                 model,
                 "CPU",
                 {
                     "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[precision],
-                    "NUM_STREAMS": str(min(_MOST_AT_A_TIME, processors())),
+                    "NUM_STREAMS": str(min(MOST_AT_A_TIME, processors())),
                 },
             )
         self.output_names = tuple(output.get_any_name() for output in self._model.outputs)
         self._requests: list = []
 
-    def run(self, images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        """Give the outputs of each image, while the next one is under way."""
-        while len(self._requests) < min(len(images), _MOST_AT_A_TIME):
+    def run(self, passes: Sequence[Inputs]) -> Iterator[list[np.ndarray]]:
+        """Give the outputs of each pass, while the next one is under way."""
+        while len(self._requests) < min(len(passes), MOST_AT_A_TIME):
             self._requests.append(self._model.create_infer_request())
-        requests = self._requests[: len(images)]
+        requests = self._requests[: len(passes)]
         try:
-            for image, request in zip(images, requests, strict=False):
-                request.start_async({INPUT_NAME: image}, share_inputs=True)
-            for number in range(len(images)):
+            for inputs, request in zip(passes, requests, strict=False):
+                request.start_async(dict(inputs), share_inputs=True)
+            for number in range(len(passes)):
                 request = requests[number % len(requests)]
                 request.wait()
                 yield [request.get_tensor(output).data for output in self._model.outputs]
                 following = number + len(requests)
-                if following < len(images):
-                    request.start_async({INPUT_NAME: images[following]}, share_inputs=True)
+                if following < len(passes):
+                    request.start_async(dict(passes[following]), share_inputs=True)
         finally:
-            # Where somebody stops in between, images go on being read.
+            # Where somebody stops in between, inputs go on being read.
             for request in requests:
                 request.wait()
 
@@ -96,7 +99,7 @@ class OpenVINOSession(Session):
 class OnnxRuntimeSession(Session):
     """Runs a network with onnxruntime."""
 
-    def __init__(self, path: Path, shape: Sequence[int], precision: str = F32):
+    def __init__(self, path: Path, shapes: Mapping[str, Sequence[int]], precision: str = F32):
         import onnxruntime
 
         assert precision == F32, "chosen_engine offers nothing else"
@@ -107,17 +110,18 @@ class OnnxRuntimeSession(Session):
         options.intra_op_num_threads = processors()
         # Only what is wrong: it warns of each thing that it does not know about the machine.
         options.log_severity_level = 3
-        options.add_free_dimension_override_by_name("batch", shape[0])
+        for batch in {shape[0] for shape in shapes.values()}:
+            options.add_free_dimension_override_by_name(BATCH, batch)
         with _described(path, ONNXRUNTIME):
             self._session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
         self.output_names = tuple(output.name for output in self._session.get_outputs())
 
-    def run(self, images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        """Give the outputs of each image; one after the other."""
-        for image in images:
-            yield self._session.run(None, {INPUT_NAME: image})
+    def run(self, passes: Sequence[Inputs]) -> Iterator[list[np.ndarray]]:
+        """Give the outputs of each pass; one after the other."""
+        for inputs in passes:
+            yield self._session.run(None, inputs)
 
 
 SESSIONS: dict[str, type[Session]] = {OPENVINO: OpenVINOSession, ONNXRUNTIME: OnnxRuntimeSession}

@@ -1,6 +1,6 @@
 """Predicts as nnU-Net does, and stitches the attention maps in the same pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -239,6 +239,7 @@ class AttentionPredictor(CasePredictor):
             return super()._internal_maybe_mirror_and_predict(x)
         with self._recorded() as record:
             prediction = super()._internal_maybe_mirror_and_predict(x)
+        self._note_passes(record.passes)
         axes = self.allowed_mirroring_axes if self.use_mirroring else None
         maps = average_of_mirrored(record.passes, axes or ())
         self._grids = {name: tuple(on_own_grid.shape[2:]) for name, on_own_grid in maps.items()}
@@ -246,6 +247,9 @@ class AttentionPredictor(CasePredictor):
         on_patch = on_grid_of_patch([maps[name] for name in names], x.shape[2:])
         self._stitcher.add(next(self._tiles), on_patch.to(self._stitcher.sums.device))
         return prediction
+
+    def _note_passes(self, passes: Sequence[Mapping[str, Tensor]]) -> None:
+        """Look at what the gates gave out in a patch's passes, each mirrored as its image was."""
 
     def _recorded(self) -> AbstractContextManager[AttentionRecord]:
         if isinstance(self.network, EngineNetwork):

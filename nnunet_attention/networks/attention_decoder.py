@@ -135,6 +135,14 @@ class AttentionDecoder(UNetDecoder):
         return output
 
 
+def encoder_and_decoder(network: nn.Module) -> tuple[nn.Module, AttentionDecoder] | None:
+    """Return what a network is made of; None where it is not an encoder and an AttentionDecoder."""
+    encoder, decoder = getattr(network, "encoder", None), getattr(network, "decoder", None)
+    if isinstance(encoder, nn.Module) and isinstance(decoder, AttentionDecoder):
+        return encoder, decoder
+    return None
+
+
 def take_over_layers(decoder: UNetDecoder, plain: UNetDecoder) -> None:
     """Make `decoder`, whose own `__init__` has not run, a module with the layers of `plain`.
 

@@ -64,6 +64,8 @@ class CasePredictor(nnUNetPredictor):
 
     # Whether threads preprocess and export beside the network where no processes do.
     overlaps = True
+    # Whether coefficients of gates are replaced, for which an engine runs parts of the network.
+    replaces = False
     network: nn.Module
     list_of_parameters: list
 
@@ -131,12 +133,22 @@ class CasePredictor(nnUNetPredictor):
                 names=tuple(f"fold_{fold}-{Path(checkpoint_name).stem}" for fold in model.folds),
                 coefficients=coefficients,
                 features=features,
+                replaces=self.replaces,
                 tell=self.tell,
             )
         return model
 
     def predict_logits_from_preprocessed_data(self, data: Tensor) -> Tensor:
         """Predict as nnU-Net does; the first time, the engine is made ready."""
+        self.make_ready()
+        return super().predict_logits_from_preprocessed_data(data)
+
+    def make_ready(self) -> None:
+        """Have the engine run the network from now on, if one is asked for.
+
+        Raises:
+            CommandError: see `put_on_engine`.
+        """
         request, self._engine_request = self._engine_request, None
         if request is not None:
             network = self.network
@@ -146,7 +158,6 @@ class CasePredictor(nnUNetPredictor):
             self.network, self.list_of_parameters = put_on_engine(
                 network, self.list_of_parameters, request
             )
-        return super().predict_logits_from_preprocessed_data(data)
 
     @property
     def runs_on(self) -> str:

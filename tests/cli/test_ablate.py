@@ -2,13 +2,16 @@
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK
 import torch
 from distractor_network import box, write_case
+from engine_packages import skip_without
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from plain_checkpoints import DATASET_JSON, plain_checkpoint
 from pointwise_network import pointwise_plans
@@ -95,6 +98,37 @@ def test_the_command_writes_all_and_goes_on(data, model, capsys):
 
 
 @pytest.mark.slow
+def test_an_engine_gives_the_same_effects_and_leaves_nothing_but_its_graphs(
+    data, model, capsys, monkeypatch
+):
+    skip_without("onnxruntime", "onnxscript")
+    temporary = data / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    arguments = ("--replace", "mean", "zero", "--sanity", "--curves", 2)
+    records = {}
+    for engine in ("torch", "onnxruntime"):
+        assert run(data, model, *arguments, "--engine", engine, output=engine) == 0
+        records[engine] = json.loads((data / engine / "ablation.json").read_text())
+        assert f"run by {engine}, in 32 bits" in capsys.readouterr().err
+        assert records[engine]["model"]["prediction"]["engine"] == engine
+    assert records["torch"]["model"]["weights"] == records["onnxruntime"]["model"]["weights"]
+    for name in ("ablation.csv", "curves.csv"):
+        expected, found = (pd.read_csv(data / engine / name) for engine in records)
+        assert found["value"].nunique() > 3
+        # A voxel of the organ may be on the other side; no two are.
+        np.testing.assert_allclose(found.pop("value"), expected.pop("value"), atol=0.01)
+        names = found.select_dtypes(exclude="number").columns
+        pd.testing.assert_frame_equal(found[names], expected[names])
+    assert not list(temporary.iterdir())
+    kept = sorted(path.name.partition(".")[0] for path in (model / "engines").glob("*.onnx"))
+    assert kept == ["fold_0-checkpoint_final-decoder", "fold_0-checkpoint_final-encoder"]
+    assert run(data, model, *arguments, output="onnxruntime") == 1
+    wanted = "ablation with other prediction (engine onnxruntime, here torch); delete that folder"
+    assert wanted in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_maps_show_the_verdicts_of_their_model_only(data, model, capsys):
     assert run(data, model, "--replace", "mean") == 0
     proof = data / "out" / "ablation.json"
@@ -134,6 +168,7 @@ def test_the_ordinary_segmentation_is_that_of_maps(data, model, capsys):
         (("--curves", "1"), "--curves 1: two steps at the least"),
         (("--group-by", "(p)"), "all 4 cases are in one group"),
         (("-prev_stage_predictions", "."), "-prev_stage_predictions would be ignored"),
+        (("--cache", "x"), "--cache would be ignored with torch"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_line(data, model, arguments, message, capsys):

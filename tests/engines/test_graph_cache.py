@@ -44,6 +44,7 @@ def test_what_is_there_is_not_written_again(cache, write):
         {"network": "other"},
         {"shape": (1, 4, 8, 32)},
         {"outputs": ("logits", "gate_0")},
+        {"inputs": ("features_0", "keep_0")},
     ],
 )
 def test_of_another_model_it_is_written_and_takes_the_place(cache, write, change):

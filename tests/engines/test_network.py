@@ -77,8 +77,8 @@ def test_what_cannot_be_written_is_left_to_torch_with_the_reason(request_of, tol
 
 def test_an_engine_with_other_results_is_left_for_torch(request_of, told, monkeypatch):
     class Wrong(SESSIONS["onnxruntime"]):
-        def run(self, images):
-            for outputs in super().run(images):
+        def run(self, passes):
+            for outputs in super().run(passes):
                 yield [output + 0.1 for output in outputs]
 
     network = small_network()

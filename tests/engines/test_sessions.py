@@ -17,6 +17,7 @@ from nnunet_attention.recorder import record_attention
 skip_without("onnxruntime", "onnxscript", "openvino")
 
 SHAPE = (1, 1, *PATCH)
+SHAPES = {"image": SHAPE}
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +29,12 @@ def graph(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module", params=sorted(SESSIONS))
 def session(request, graph):
-    return SESSIONS[request.param](graph, SHAPE)
+    return SESSIONS[request.param](graph, SHAPES)
 
 
-def images(number: int) -> list[np.ndarray]:
+def images(number: int) -> list[dict[str, np.ndarray]]:
     generator = np.random.default_rng(0)
-    return [generator.normal(size=SHAPE).astype(np.float32) for _ in range(number)]
+    return [{"image": generator.normal(size=SHAPE).astype(np.float32)} for _ in range(number)]
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
@@ -41,9 +42,9 @@ def test_outputs_come_in_the_order_of_the_images(session, number):
     given = images(number)
     network = small_network()
     assert session.output_names == ("logits", "gate_0")
-    for image, (logits, gate) in zip(given, session.run(given), strict=True):
+    for inputs, (logits, gate) in zip(given, session.run(given), strict=True):
         with torch.no_grad(), record_attention(network) as record:
-            expected = network(torch.from_numpy(image))
+            expected = network(torch.from_numpy(inputs["image"]))
         np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)
         np.testing.assert_allclose(gate, record["gate_0"].numpy(), atol=1e-5)
 
@@ -67,7 +68,7 @@ def test_a_damaged_graph_is_named_in_one_line(graph, tmp_path, engine, damage):
     content = graph.read_bytes()
     path.write_bytes(content[: len(content) // 2] if damage == "cut" else damage.encode())
     with pytest.raises(CommandError, match=f"network.onnx: {engine} cannot run it: .") as error:
-        SESSIONS[engine](path, SHAPE)
+        SESSIONS[engine](path, SHAPES)
     assert "\n" not in str(error.value)
 
 

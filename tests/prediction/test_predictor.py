@@ -52,9 +52,9 @@ class FakeSession:
     def __init__(self, network: nn.Module):
         self.network = network
 
-    def run(self, images):
-        for image in images:
-            yield [self.network(torch.from_numpy(image)).numpy()]
+    def run(self, passes):
+        for inputs in passes:
+            yield [self.network(torch.from_numpy(inputs["image"])).numpy()]
 
     def rest(self) -> None:
         """Nothing is held."""

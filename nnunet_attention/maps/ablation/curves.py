@@ -75,6 +75,7 @@ def deletion_curves(
     gates = sorted({gate for together in sets for gate in together})
     rows = []
     with folder_or_temporary(store) as folder:
+        predictor.make_ready()
         check_same_work(folder, work_identity(predictor, cases, settings))
         ordinary = OrdinaryPredictions(folder / TRAINED / "ordinary")
         on_progress(0, len(cases))

@@ -89,6 +89,8 @@ def ablate(
     total = 2 * passes * len(cases)
     frames = []
     with folder_or_temporary(store) as folder:
+        # What runs the network, which the results hang on, is known once it is ready.
+        predictor.make_ready()
         check_same_work(folder, work_identity(predictor, cases, settings))
         for number, weights in enumerate((TRAINED, RANDOMISED)[:passes]):
             begun = 2 * number * len(cases)
@@ -128,17 +130,17 @@ def check_cases_and_settings(
 @contextmanager
 def weights_of(predictor: AblationPredictor, weights: str, seed: int) -> Iterator[None]:
     """Let a predictor predict with randomised gates, or as it was trained, in a `with` block."""
-    trained = predictor.list_of_parameters
-    if weights == RANDOMISED:
-        # The first may be the network's own tensors, into which nnU-Net loads the others.
-        trained = [{key: values.clone() for key, values in one.items()} for one in trained]
-        predictor.list_of_parameters = [
-            with_random_gates(predictor.network, of_fold, seed) for of_fold in trained
-        ]
-    try:
+    if weights != RANDOMISED:
         yield
-    finally:
-        predictor.list_of_parameters = trained
+        return
+    # The first may be the network's own tensors, into which nnU-Net loads the others.
+    trained = [
+        {key: values.clone() for key, values in one.items()} for one in predictor.list_of_parameters
+    ]
+    predictor.list_of_parameters = trained
+    randomised = [with_random_gates(predictor.network, of_fold, seed) for of_fold in trained]
+    with predictor.with_weights(randomised, "with random gates"):
+        yield
 
 
 def gates_name(gates: Sequence[int], count: int) -> str:

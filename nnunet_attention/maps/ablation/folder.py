@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from nnunet_attention.engines import TORCH, EngineChoice
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.ablation.building import Ablation, build_ablation
 from nnunet_attention.evaluation.ablation.outputs import write_ablation
@@ -43,9 +44,11 @@ class FolderAblation:
         margin: smaller differences do not matter.
         previous_stage: the folder of the previous stage's segmentations, for a cascade.
         device: one of cuda, cpu and mps.
+        engine: what runs the network on a CPU; Grad-CAMs of the curves stay with torch.
         step_size: the step from one patch to the next, as a share of the patch.
         mirroring: whether to average over mirrored images.
         on_progress: told how many passes over a case are done, and of how many.
+        tell: told in a line what runs the network.
     """
 
     images: Path
@@ -61,9 +64,11 @@ class FolderAblation:
     margin: float = MARGIN
     previous_stage: Path | None = None
     device: str = "cuda"
+    engine: EngineChoice = field(default_factory=lambda: EngineChoice(TORCH))
     step_size: float = 0.5
     mirroring: bool = True
     on_progress: Progress = lambda done, total: None
+    tell: Callable[[str], None] = lambda line: None
 
 
 def ablate_folder(
@@ -89,6 +94,8 @@ def ablate_folder(
         use_mirroring=asked.mirroring,
         device=prepared_device(asked.device),
         allow_tqdm=False,
+        engine=asked.engine,
+        tell=asked.tell,
     )
     predictor.initialize_from_trained_model_folder(
         asked.model_folder, asked.folds, asked.checkpoint

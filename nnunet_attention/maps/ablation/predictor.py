@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,14 +15,19 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import Tensor, nn
 
+from nnunet_attention.engines import (
+    TORCH,
+    EngineNetwork,
+    EngineRequest,
+    Replaced,
+    put_on_engine,
+)
 from nnunet_attention.maps.ablation.block_maps import Frame, block_means, block_sizes, cut
 from nnunet_attention.maps.ablation.cams import gate_cams
-from nnunet_attention.maps.ablation.replacing import replace_attention
+from nnunet_attention.maps.ablation.decoding import logits_of_variants
 from nnunet_attention.maps.predictor import AttentionPredictor
 from nnunet_attention.maps.stitching import average_of_mirrored, on_grid_of_patch
-from nnunet_attention.networks.attention_decoder import AttentionDecoder
 from nnunet_attention.prediction.mirroring import mirrorings
-from nnunet_attention.recorder import record_attention
 
 # What the logits of all replacements that are predicted together may take, in bytes.
 _MOST_LOGITS = 2**31
@@ -62,16 +70,29 @@ class AblationPredictor(AttentionPredictor):
 
     Patches, mirroring, folds and their joining are nnU-Net's own. The encoder runs once in a patch
     for as many variants as there is memory for; the gates sit in the decoder, which runs for each.
+
+    `network` and `list_of_parameters` stay torch's where an engine predicts: of Grad-CAMs there are
+    gradients, and weights are drawn anew.
     """
+
+    replaces = True
 
     def __init__(self, *arguments, **named_arguments):
         super().__init__(*arguments, **named_arguments)
+        self._asked: EngineRequest | None = None
+        self._runner: nn.Module | None = None
+        self._fold_states: list | None = None
         self._of_folds: list[list[GateMap]] = []
         self._bounds: list[tuple[float, float]] = []
         self._frame = Frame((), ())
         self._variants: Sequence[Sequence[Variant]] | None = None
         self._fold = 0
         self._cams = False
+
+    def manual_initialization(self, network, *arguments, **named_arguments):
+        """Take a network as AttentionPredictor does."""
+        super().manual_initialization(network, *arguments, **named_arguments)
+        self._runner = self._fold_states = None
 
     @property
     def gate_count(self) -> int:
@@ -82,6 +103,62 @@ class AblationPredictor(AttentionPredictor):
     def fold_count(self) -> int:
         """Tell how many folds are averaged."""
         return len(self.list_of_parameters)
+
+    @property
+    def runs_on(self) -> str:
+        """Tell what runs the network; known once it is ready."""
+        return self._runner.engine if isinstance(self._runner, EngineNetwork) else TORCH
+
+    def make_ready(self) -> None:
+        """Have the engine predict from now on, if one is asked for, beside torch's own network.
+
+        Raises:
+            CommandError: see `put_on_engine`.
+        """
+        request, self._engine_request = self._engine_request, None
+        if request is None:
+            return
+        self._asked = request
+        self._runner, states = put_on_engine(self.network, self.list_of_parameters, request)
+        self._fold_states = states if isinstance(self._runner, EngineNetwork) else None
+
+    @contextmanager
+    def with_weights(self, weights: list[dict[str, Tensor]], title: str) -> Iterator[None]:
+        """Predict with other weights in a `with` block; what an engine needs of them is not kept.
+
+        Args:
+            weights: those of each fold.
+            title: what the weights are called in what is told.
+        """
+        self.make_ready()
+        before = (self.list_of_parameters, self._asked, self._runner, self._fold_states)
+        self.list_of_parameters = weights
+        with TemporaryDirectory(prefix="nnunet-attention-engine-") as folder:
+            if isinstance(self._runner, EngineNetwork) and self._asked is not None:
+                self._runner.rest()
+                self._engine_request = replace(
+                    self._asked,
+                    folder=Path(folder),
+                    tell=lambda line: self.tell(f"{title}: {line}"),
+                )
+            try:
+                yield
+            finally:
+                # Before the folder goes, which cannot be removed everywhere with a graph in use.
+                self._engine_request = None
+                self.list_of_parameters, self._asked, self._runner, self._fold_states = before
+
+    @contextmanager
+    def _run_by_runner(self) -> Iterator[None]:
+        """Have what is ready take the place of network and weights in a `with` block."""
+        self.make_ready()
+        network, weights = self.network, self.list_of_parameters
+        self.network = network if self._runner is None else self._runner
+        self.list_of_parameters = weights if self._fold_states is None else self._fold_states
+        try:
+            yield
+        finally:
+            self.network, self.list_of_parameters = network, weights
 
     def predict_ordinary(self, data: Tensor) -> tuple[Tensor, list[list[GateMap]]]:
         """Predict an image as it is.
@@ -97,6 +174,7 @@ class AblationPredictor(AttentionPredictor):
 
     def predict_cams(self, data: Tensor) -> list[list[GateMap]]:
         """Return of each fold a Grad-CAM at each gate's skip connection; see `gate_cams`."""
+        self.make_ready()
         self._cams = True
         try:
             return self.predict_ordinary(data)[1]
@@ -138,7 +216,7 @@ class AblationPredictor(AttentionPredictor):
         self._sums = None
         # Moved in inference mode, its weights could have no gradients.
         self.network = self.network.to(self.device)
-        with torch.inference_mode():
+        with nullcontext() if self._cams else self._run_by_runner(), torch.inference_mode():
             return self.predict_logits_from_preprocessed_data(data).cpu()
 
     def _frame_of(self, data: Tensor) -> Frame:
@@ -186,12 +264,9 @@ class AblationPredictor(AttentionPredictor):
             return self._with_network(x, self._several(x))
         if self._cams:
             return self._zeros_and_cams(x)
-        with record_attention(self.network) as record:
-            prediction = super()._internal_maybe_mirror_and_predict(x)
-        self._widen_bounds(record.passes)
-        return prediction
+        return super()._internal_maybe_mirror_and_predict(x)
 
-    def _widen_bounds(self, passes: Sequence[Mapping[str, Tensor]]) -> None:
+    def _note_passes(self, passes: Sequence[Mapping[str, Tensor]]) -> None:
         for maps in passes:
             for number, (low, high) in enumerate(self._bounds):
                 least, most = maps[f"gate_{number}"].float().aminmax()
@@ -208,7 +283,7 @@ class AblationPredictor(AttentionPredictor):
             return patch.new_zeros(len(patch), heads.num_segmentation_heads, *patch.shape[2:])
 
         prediction = self._with_network(x, listened)
-        self._widen_bounds(passes)
+        self._note_passes(passes)
         maps = average_of_mirrored(passes, self._axes)
         self._grids = {name: tuple(cam.shape[2:]) for name, cam in maps.items()}
         assert self._stitcher is not None, "nnU-Net asks for patches of a sliding window"
@@ -247,56 +322,34 @@ class AblationPredictor(AttentionPredictor):
 
         def run(patch: Tensor) -> Tensor:
             flip = next(flips)
-            decode = decoder_of(network, patch)
-            logits = []
-            for variant in substitutes:
-                flipped = {
-                    number: (_flipped(values, flip), multiplies)
-                    for number, (values, multiplies) in variant.items()
-                }
-                functions = {number: _replacement(*given) for number, given in flipped.items()}
-                with replace_attention(network, functions):
-                    logits.append(decode())
-            return torch.cat(logits, 1)
+            flipped = [
+                {number: _flipped(replaced, flip) for number, replaced in variant.items()}
+                for variant in substitutes
+            ]
+            return torch.cat(list(logits_of_variants(network, patch, flipped)), 1)
 
         return run
 
-    def _in_patch(
-        self, substitute: Substitute, tile: tuple, number: int, x: Tensor
-    ) -> tuple[float | Tensor, bool]:
+    def _in_patch(self, substitute: Substitute, tile: tuple, number: int, x: Tensor) -> Replaced:
         blocks = substitute.blocks
         if not isinstance(blocks, np.ndarray):
-            return blocks, substitute.multiplies
+            return Replaced(blocks, substitute.multiplies)
         grid = self._grid_of(number, x)
         seen = cut(blocks, block_sizes(x.shape[2:], grid), self._frame, tile, grid)
-        return torch.from_numpy(seen)[None, None].to(self.device), substitute.multiplies
+        values = torch.from_numpy(seen)[None, None].to(self.device)
+        return Replaced(values, substitute.multiplies)
 
     def _grid_of(self, number: int, x: Tensor) -> tuple[int, ...]:
         if not self._grids:
             # The maps were there already, so that nothing has been predicted yet.
-            with record_attention(self.network) as record:
+            with self._recorded() as record:
                 self.network(x)
             self._grids = {name: tuple(found.shape[2:]) for name, found in record.items()}
         return self._grids[f"gate_{number}"]
 
 
-def decoder_of(network: nn.Module, patch: Tensor) -> Callable[[], Tensor]:
-    """Run the encoder, and return what runs the rest, as often as it is called.
-
-    A network that is not made of an encoder and a decoder with all gates runs whole each time.
-    """
-    decoder = getattr(network, "decoder", None)
-    if not isinstance(decoder, AttentionDecoder):
-        return lambda: network(patch)
-    encoder = network.encoder
-    assert isinstance(encoder, nn.Module)
-    features = encoder(patch)
-    return lambda: decoder(features)
-
-
-def _flipped(values: float | Tensor, flip: tuple[int, ...]) -> float | Tensor:
-    return torch.flip(values, flip) if isinstance(values, Tensor) else values
-
-
-def _replacement(values: float | Tensor, multiplies: bool):
-    return (lambda own: own * values) if multiplies else values
+def _flipped(replaced: Replaced, flip: tuple[int, ...]) -> Replaced:
+    values = replaced.values
+    if isinstance(values, Tensor):
+        return replaced._replace(values=torch.flip(values, flip))
+    return replaced

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.gates import AttentionGate
+from nnunet_attention.gates import Attend, AttentionGate, attending_otherwise
 from nnunet_attention.recorder import attention_gates
 
 # What each puts in the place of a gate's coefficients.
@@ -82,30 +82,19 @@ def check_gates(numbers: Iterable[int], count: int) -> None:
             )
 
 
-@contextmanager
 def _replaced(
     gate: AttentionGate, replacement: Replacement, generator: torch.Generator
-) -> Iterator[None]:
-    # Where a replacement stands within another, that is the other's.
-    attend, before = gate.attend, gate.__dict__.get("attend")
+) -> AbstractContextManager[None]:
     if isinstance(replacement, str):
         replacement = _named(replacement, generator)
 
-    def give(skip: Tensor, gating: Tensor) -> Tensor:
+    def give(attend: Attend, skip: Tensor, gating: Tensor) -> Tensor:
         if callable(replacement):
             return replacement(attend(skip, gating)).to(skip.dtype)
         values = torch.as_tensor(replacement, dtype=skip.dtype, device=skip.device)
         return values.expand(len(skip), 1, *skip.shape[2:])
 
-    # An attribute of the gate itself hides the method of its class.
-    gate.__dict__["attend"] = give
-    try:
-        yield
-    finally:
-        if before is None:
-            del gate.__dict__["attend"]
-        else:
-            gate.__dict__["attend"] = before
+    return attending_otherwise(gate, give)
 
 
 def _named(name: str, generator: torch.Generator) -> Replacement:

@@ -41,12 +41,28 @@ def check_same_work(folder: Path, identity: dict) -> None:
         write_json(path, identity)
         return
     kept = read_json(path)
-    differing = [name for name in identity if kept.get(name) != identity[name]]
+    differing = [
+        _named(name, kept.get(name), identity[name])
+        for name in identity
+        if kept.get(name) != identity[name]
+    ]
     if differing:
         raise CommandError(
             f"{folder} keeps cases of an ablation with other {' and '.join(differing)}; delete "
             "that folder, or choose another -o"
         )
+
+
+def _named(name: str, kept: object, wanted: object) -> str:
+    """Name what differs; of how it is predicted, with both values."""
+    if name != "prediction" or not (isinstance(kept, dict) and isinstance(wanted, dict)):
+        return name
+    differences = [
+        f"{key} {kept.get(key)}, here {wanted[key]}"
+        for key in wanted
+        if kept.get(key) != wanted[key]
+    ]
+    return f"{name} ({'; '.join(differences)})"
 
 
 def _file(path: Path | None) -> list | None:

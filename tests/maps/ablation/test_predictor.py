@@ -12,7 +12,8 @@ from pointwise_network import initialize, pointwise_plans, random_image
 from nnunet_attention.maps.ablation import AblationPredictor, replace_attention
 from nnunet_attention.maps.ablation.block_maps import cut
 from nnunet_attention.maps.ablation.cams import gate_cams
-from nnunet_attention.maps.ablation.predictor import Substitute, decoder_of
+from nnunet_attention.maps.ablation.decoding import decoder_of
+from nnunet_attention.maps.ablation.predictor import Substitute
 from nnunet_attention.maps.predictor import AttentionPredictor
 from nnunet_attention.networks import build_attention_network
 
