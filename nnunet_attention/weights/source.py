@@ -222,21 +222,13 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
         attention_class_path(content["architecture"]["network_class_name"])
         with building(name):
             channels, _ = network_channels(manager, configuration, init_arguments["dataset_json"])
+            settings = _settings_of(plans, content)
     except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
     described = init_arguments["dataset_json"]
     images = len(described.get("channel_names") or described.get("modality"))
     weights = _without_prefix(checkpoint["network_weights"])
     gated = any(name.startswith(_GATES) for name in weights)
-    with building(name):
-        settings = SourceSettings(
-            tuple(float(step) for step in content["spacing"]),
-            tuple(int(size) for size in content["patch_size"]),
-            tuple(content.get("normalization_schemes", ())),
-            tuple(map(bool, content.get("use_mask_for_norm", ()))) or None,
-            int(content["batch_size"]),
-            plans.get("foreground_intensity_properties_per_channel"),
-        )
     return PretrainedSource(
         path,
         NNUNET,
@@ -249,6 +241,27 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
         name,
         checkpoint["trainer_name"],
         tuple(plain_citations(_info_of(plans).get(CITATIONS))),
+    )
+
+
+def _settings_of(plans: Mapping, configuration: Mapping) -> SourceSettings:
+    intensities = plans.get("foreground_intensity_properties_per_channel")
+    if intensities is not None and not (
+        isinstance(intensities, Mapping)
+        and all(str(channel).isdecimal() for channel in intensities)
+    ):
+        raise CommandError(
+            f"the plans have {str(intensities)[:80]} for "
+            f"foreground_intensity_properties_per_channel; expected an entry for each channel's "
+            f"number"
+        )
+    return SourceSettings(
+        tuple(float(step) for step in configuration["spacing"]),
+        tuple(int(size) for size in configuration["patch_size"]),
+        tuple(configuration.get("normalization_schemes", ())),
+        tuple(map(bool, configuration.get("use_mask_for_norm", ()))) or None,
+        int(configuration["batch_size"]),
+        intensities,
     )
 
 
