@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
@@ -31,7 +29,12 @@ from nnunet_attention.nnunet.pretraining import (
     pretrain_info,
     read_adaptation_plan,
 )
-from nnunet_attention.weights.checkpoint import check_entries, check_weights, load_safely
+from nnunet_attention.weights.checkpoint import (
+    check_entries,
+    check_weights,
+    load_safely,
+    without_prefixes,
+)
 from nnunet_attention.weights.upgrade import quiet
 
 NNUNET, NNSSL = "nnU-Net", "nnssl"
@@ -167,7 +170,7 @@ def _of_nnssl(path: Path, checkpoint: Mapping) -> PretrainedSource:
         check_architecture(pretraining.architecture)
     except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
-    weights = _named_as_here(_without_prefix(checkpoint["network_weights"]), pretraining)
+    weights = _named_as_here(without_prefixes(checkpoint["network_weights"]), pretraining)
     if not any(name.startswith("encoder.") for name in weights):
         raise CommandError(
             f"{path}: no weights begin with {pretraining.key_to_encoder} or "
@@ -227,7 +230,7 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
         raise CommandError(f"{path}: {error}") from error
     described = init_arguments["dataset_json"]
     images = len(described.get("channel_names") or described.get("modality"))
-    weights = _without_prefix(checkpoint["network_weights"])
+    weights = without_prefixes(checkpoint["network_weights"])
     gated = any(name.startswith(_GATES) for name in weights)
     return PretrainedSource(
         path,
@@ -269,14 +272,3 @@ def _info_of(plans: Mapping) -> Mapping:
     """Return what plans say of an earlier pretraining."""
     info = plans.get(PRETRAIN_INFO)
     return info if isinstance(info, Mapping) else {}
-
-
-def _without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the prefixes that distributed and compiled networks leave."""
-    prefixes = ("module.", "_orig_mod.")
-    named: dict[str, Any] = {}
-    for name, value in weights.items():
-        for prefix in prefixes:
-            name = name.removeprefix(prefix)
-        named[name] = value
-    return named
