@@ -157,6 +157,12 @@ def _spacing(
     notes: list[str],
 ) -> list[float]:
     if wanted == PRETRAINED and settings.spacing_mm is not None:
+        if len(settings.spacing_mm) != len(of_dataset):
+            raise CommandError(
+                f"the weights come with a spacing of {len(settings.spacing_mm)} numbers and a "
+                f"patch of {len(settings.patch_size)}: their plans are damaged; give --spacing "
+                f"{DATASET}, or one in mm"
+            )
         return list(settings.spacing_mm)
     if wanted == PRETRAINED:
         notes.append(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -116,8 +116,8 @@ def _in_bfloat16(network: nn.Module) -> Iterator[None]:
 
     def forward(*arguments, **named_arguments):
         with torch.autocast("cpu", torch.bfloat16):
-            logits = in_32_bits(*arguments, **named_arguments)
-        return _to_float32(logits)
+            output = in_32_bits(*arguments, **named_arguments)
+        return _to_float32(output)
 
     # An attribute of the object, which goes before the method of its class.
     network.forward = forward
@@ -127,8 +127,12 @@ def _in_bfloat16(network: nn.Module) -> Iterator[None]:
         del network.forward
 
 
-def _to_float32(logits: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
-    """Return the logits of one resolution, or of all with deep supervision, in 32 bits."""
-    if isinstance(logits, Tensor):
-        return logits.float()
-    return [of_resolution.float() for of_resolution in logits]
+def _to_float32(output: Any) -> Any:
+    """Return what a network gives out in 32 bits: a tensor, or tuples and lists of them.
+
+    Deep supervision has a list of logits; where gates are supervised, a tuple of the logits and the
+    coefficients is given out.
+    """
+    if isinstance(output, Tensor):
+        return output.float()
+    return type(output)(_to_float32(part) for part in output)

@@ -7,6 +7,7 @@ development branch writes what a training needs of it into the plans, as `pretra
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,8 @@ _RESENC_L: dict[str, Any] = {
     "nonlin_kwargs": {"inplace": True},
 }
 _IMPORTED = ["conv_op", "norm_op", "dropout_op", "nonlin"]
+# Of voxels along an axis, or of channels: more than any image has.
+_LARGEST_SIZE = 2**31
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,16 @@ def read_adaptation_plan(plan: object, where: str) -> Pretraining:
     Raises:
         CommandError: if an entry is missing or malformed, or the network is no U-Net.
     """
-    plan = _mapping(plan, where, ADAPTATION_PLAN)
+    try:
+        return _pretraining(_mapping(plan, where, ADAPTATION_PLAN), where)
+    except RecursionError as error:
+        raise CommandError(
+            f"{where}: the adaptation plan holds itself, or is nested too deeply; take the "
+            f"checkpoint from its source again"
+        ) from error
+
+
+def _pretraining(plan: Mapping, where: str) -> Pretraining:
     architecture = _architecture(_entry(plan, "architecture_plans", where), where)
     pretrain_plan = _mapping(_entry(plan, "pretrain_plan", where), where, "pretrain_plan")
     configurations = _mapping(
@@ -118,22 +130,26 @@ def read_adaptation_plan(plan: object, where: str) -> Pretraining:
         next(iter(configurations.values())), where, "pretrain_plan.configurations"
     )
     used = _sizes(_entry(configuration, "patch_size", where), where, "patch_size")
-    advised = plan.get("recommended_downstream_patchsize")
     schemes = _listed(_entry(configuration, "normalization_schemes", where))
     if not schemes or not all(isinstance(scheme, str) for scheme in schemes):
         raise _malformed(where, "normalization_schemes", schemes, "the names of normalisations")
     masks = _listed(configuration.get("use_mask_for_norm"))
     channels = plan.get("pretrain_num_input_channels", 1)
-    if not isinstance(channels, int) or channels < 1:
+    if not isinstance(channels, int) or not 1 <= channels <= _LARGEST_SIZE:
         raise _malformed(where, "pretrain_num_input_channels", channels, "a number above 0")
+    spacing = _spacing(configuration.get("spacing"), where)
+    advised = plan.get("recommended_downstream_patchsize")
+    patch = used if advised is None else _sizes(advised, where, "recommended_downstream_patchsize")
+    if spacing is not None and len(spacing) != len(patch):
+        raise _malformed(where, "spacing", spacing, f"{len(patch)} numbers, as patches have axes")
     in_projections = _listed(plan.get("keys_to_in_proj")) or []
     position = plan.get("key_to_lpe")
     return Pretraining(
         architecture,
         channels,
         SourceSettings(
-            _spacing(configuration.get("spacing"), where),
-            used if advised is None else _sizes(advised, where, "recommended_downstream_patchsize"),
+            spacing,
+            patch,
             tuple(schemes),
             tuple(map(bool, masks)) if masks else None,
         ),
@@ -193,7 +209,7 @@ def plain_citations(citations: object) -> list[dict]:
     for citation in citations if isinstance(citations, (list, tuple)) else ():
         try:
             plain = json.loads(json.dumps(citation))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             continue
         if isinstance(plain, dict):
             found.append(plain)
@@ -212,7 +228,7 @@ def citation_lines(citations: object) -> list[str]:
         papers = citation.get("apa_citations") or citation.get("bibtex_citations") or []
         used = f"{citation.get('type', 'used')}: {citation.get('name', 'unnamed')}"
         lines.append(used)
-        lines += [f"  {paper}" for paper in ([papers] if isinstance(papers, str) else papers)]
+        lines += [f"  {paper}" for paper in (papers if isinstance(papers, list) else [papers])]
     if lines:
         lines.insert(0, "Please cite what the pretrained weights come from:")
     return lines
@@ -290,7 +306,9 @@ def _sizes(value: object, where: str, name: str) -> tuple[int, ...]:
         sizes is None
         or len(sizes) not in (2, 3)
         or not all(
-            isinstance(size, (int, float)) and size >= 1 and float(size).is_integer()
+            isinstance(size, (int, float))
+            and 1 <= size <= _LARGEST_SIZE
+            and float(size).is_integer()
             for size in sizes
         )
     ):
@@ -305,7 +323,9 @@ def _spacing(value: object, where: str) -> tuple[float, ...] | None:
     if (
         spacing is None
         or len(spacing) not in (2, 3)
-        or not all(isinstance(step, (int, float)) and 0 < step < float("inf") for step in spacing)
+        or not all(
+            isinstance(step, (int, float)) and 0 < step <= sys.float_info.max for step in spacing
+        )
     ):
         raise _malformed(where, "spacing", value, "a positive number for each axis")
     return tuple(float(step) for step in spacing)

@@ -25,14 +25,13 @@ from torch import Tensor, nn
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks import AttentionDecoder
 from nnunet_attention.networks.gate_start import IDENTITY_COEFFICIENT
+from nnunet_attention.weights.checkpoint import fault_of
 from nnunet_attention.weights.function_preserving import start_from_plain
 from nnunet_attention.weights.source import NNSSL, PretrainedSource
 
 TAKEN, ADAPTED, NEW, LEFT = "taken", "adapted", "new", "left away"
 _ENCODER, _DECODER, _GATES = "encoder.", "decoder.", "decoder.gates."
 _HEADS = "decoder.seg_layers."
-# Of batch normalisation.
-_COUNTER = "num_batches_tracked"
 _PARTS_OF_LAYER = re.compile(r"^(.*)\.(?:conv|norm)\.[a-z_]+$")
 _STAGE_OF_DECODER = re.compile(r"^decoder\.(stages|transpconvs|seg_layers)\.(\d+)\.(.*)$")
 
@@ -100,12 +99,12 @@ def adapt(
         heads: False leaves the layers that make the logits as they are, as nnU-Net does.
 
     Raises:
-        CommandError: if one of them is 2-D and the other 3-D, or weights are not finite.
+        CommandError: if one of them is 2-D and the other 3-D, or weights that are taken are no
+            floats or not finite.
     """
     encoder: Any = network.encoder
     first_name = f"{_ENCODER}{next(iter(dict(encoder.named_parameters())))}"
     tensors = dict(_unique_tensors(network))
-    _check_dense(source)
     _check_dimensions(source, tensors[first_name][0])
     matching = _Matching(source, len(encoder.strides), heads)
     new_layers: set[str] = set()
@@ -115,6 +114,9 @@ def adapt(
         shape = tuple(tensor.shape)
         match = matching.find(name, aliases)
         value, told = None, match.why_not
+        fault = None if match.tensor is None else fault_of(name, match.tensor)
+        if fault is not None:
+            raise CommandError(f"{source.path}: {fault}")
         if match.tensor is not None and _layer_of(name) in new_layers:
             told = "its layer starts as new"
         elif match.tensor is not None:
@@ -374,16 +376,6 @@ def _number_of_stages(weights: Mapping[str, Tensor]) -> int:
     return max(numbers, default=-1) + 1
 
 
-def _check_dense(source: PretrainedSource) -> None:
-    for name, value in source.weights.items():
-        if value.is_meta or value.layout != torch.strided:
-            kind = "without numbers" if value.is_meta else f"stored as {value.layout}"
-            raise CommandError(
-                f"{source.path}: {name} is a tensor {kind}; nnU-Net writes none such: the file is "
-                f"damaged, take another checkpoint"
-            )
-
-
 def _check_dimensions(source: PretrainedSource, first: Tensor) -> None:
     there = {
         value.ndim - 2
@@ -401,13 +393,7 @@ def _check_dimensions(source: PretrainedSource, first: Tensor) -> None:
 
 def _check_finite(source: PretrainedSource, weights: Mapping[str, Tensor]) -> None:
     for name, value in weights.items():
-        if not value.is_floating_point():
-            if not name.endswith(_COUNTER):
-                raise CommandError(
-                    f"{source.path}: {name} has numbers of the type {value.dtype}; weights are "
-                    f"floats: the file is damaged, take another checkpoint"
-                )
-        elif not torch.isfinite(value).all():
+        if not torch.isfinite(value).all():
             raise CommandError(
                 f"{source.path}: {name} has values that are not finite; the training that made it "
                 f"has failed, or the file is damaged: take another checkpoint"

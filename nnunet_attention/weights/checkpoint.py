@@ -22,6 +22,11 @@ from nnunet_attention.nnunet.pretraining import ADAPTATION_PLAN
 _FIRST_SAFE_TORCH = Version("2.10")
 _ARCHIVE_START, _PICKLE_START = b"PK\x03\x04", b"\x80"
 _INIT_ARGUMENTS: dict[str, type] = {"plans": dict, "configuration": str, "dataset_json": dict}
+# Of distributed networks, which nnUNetTrainer.load_checkpoint drops, and of compiled ones.
+_PREFIXES = ("module.", "_orig_mod.")
+# Those that layers compute with. Batch normalisation counts batches in whole numbers beside them.
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_COUNTER = "num_batches_tracked"
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
 
 
@@ -199,6 +204,30 @@ def check_entries(path: Path, checkpoint: Mapping) -> None:
     for name, kind in _INIT_ARGUMENTS.items():
         _check_type(path, f"init_args.{name}", init_arguments[name], kind)
     check_weights(path, checkpoint["network_weights"])
+
+
+def without_prefixes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Drop the prefixes that distributed and compiled networks leave before names."""
+    named = {}
+    for name, value in weights.items():
+        for prefix in _PREFIXES:
+            name = name.removeprefix(prefix)
+        named[name] = value
+    return named
+
+
+def fault_of(name: str, value: Tensor) -> str | None:
+    """Return what is wrong with a tensor whose numbers no network can compute with, else None."""
+    if value.is_meta or value.layout != torch.strided:
+        kind = "without numbers" if value.is_meta else f"stored as {value.layout}"
+    elif value.dtype not in _FLOATS and not name.endswith(_COUNTER):
+        kind = f"of numbers of the type {value.dtype}"
+    else:
+        return None
+    return (
+        f"{name} is a tensor {kind}; nnU-Net writes none such: the file is damaged, take another "
+        f"checkpoint"
+    )
 
 
 def check_weights(path: Path, weights: object) -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
@@ -31,7 +29,12 @@ from nnunet_attention.nnunet.pretraining import (
     pretrain_info,
     read_adaptation_plan,
 )
-from nnunet_attention.weights.checkpoint import check_entries, check_weights, load_safely
+from nnunet_attention.weights.checkpoint import (
+    check_entries,
+    check_weights,
+    load_safely,
+    without_prefixes,
+)
 from nnunet_attention.weights.upgrade import quiet
 
 NNUNET, NNSSL = "nnU-Net", "nnssl"
@@ -167,7 +170,7 @@ def _of_nnssl(path: Path, checkpoint: Mapping) -> PretrainedSource:
         check_architecture(pretraining.architecture)
     except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
-    weights = _named_as_here(_without_prefix(checkpoint["network_weights"]), pretraining)
+    weights = _named_as_here(without_prefixes(checkpoint["network_weights"]), pretraining)
     if not any(name.startswith("encoder.") for name in weights):
         raise CommandError(
             f"{path}: no weights begin with {pretraining.key_to_encoder} or "
@@ -222,21 +225,13 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
         attention_class_path(content["architecture"]["network_class_name"])
         with building(name):
             channels, _ = network_channels(manager, configuration, init_arguments["dataset_json"])
+            settings = _settings_of(plans, content)
     except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
     described = init_arguments["dataset_json"]
     images = len(described.get("channel_names") or described.get("modality"))
-    weights = _without_prefix(checkpoint["network_weights"])
+    weights = without_prefixes(checkpoint["network_weights"])
     gated = any(name.startswith(_GATES) for name in weights)
-    with building(name):
-        settings = SourceSettings(
-            tuple(float(step) for step in content["spacing"]),
-            tuple(int(size) for size in content["patch_size"]),
-            tuple(content.get("normalization_schemes", ())),
-            tuple(map(bool, content.get("use_mask_for_norm", ()))) or None,
-            int(content["batch_size"]),
-            plans.get("foreground_intensity_properties_per_channel"),
-        )
     return PretrainedSource(
         path,
         NNUNET,
@@ -252,18 +247,28 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
     )
 
 
+def _settings_of(plans: Mapping, configuration: Mapping) -> SourceSettings:
+    intensities = plans.get("foreground_intensity_properties_per_channel")
+    if intensities is not None and not (
+        isinstance(intensities, Mapping)
+        and all(str(channel).isdecimal() for channel in intensities)
+    ):
+        raise CommandError(
+            f"the plans have {str(intensities)[:80]} for "
+            f"foreground_intensity_properties_per_channel; expected an entry for each channel's "
+            f"number"
+        )
+    return SourceSettings(
+        tuple(float(step) for step in configuration["spacing"]),
+        tuple(int(size) for size in configuration["patch_size"]),
+        tuple(configuration.get("normalization_schemes", ())),
+        tuple(map(bool, configuration.get("use_mask_for_norm", ()))) or None,
+        int(configuration["batch_size"]),
+        intensities,
+    )
+
+
 def _info_of(plans: Mapping) -> Mapping:
     """Return what plans say of an earlier pretraining."""
     info = plans.get(PRETRAIN_INFO)
     return info if isinstance(info, Mapping) else {}
-
-
-def _without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the prefixes that distributed and compiled networks leave."""
-    prefixes = ("module.", "_orig_mod.")
-    named: dict[str, Any] = {}
-    for name, value in weights.items():
-        for prefix in prefixes:
-            name = name.removeprefix(prefix)
-        named[name] = value
-    return named

@@ -24,7 +24,13 @@ from nnunet_attention.networks import (
 )
 from nnunet_attention.networks.trusted_plans import build_from_plans, check_plans
 from nnunet_attention.nnunet.lookups import find_trainer
-from nnunet_attention.weights.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from nnunet_attention.weights.checkpoint import (
+    fault_of,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    without_prefixes,
+)
 from nnunet_attention.weights.function_preserving import start_from_plain
 
 TRAINER_NAME = "AttentionUNetTrainer"
@@ -168,12 +174,15 @@ def plans_with_full_resolution_gate(plans: dict, configuration_name: str) -> dic
 
 
 def _plain_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # A prefix that DataParallel leaves and nnUNetTrainer.load_checkpoint drops.
-    plain = {name.removeprefix("module."): value for name, value in weights.items()}
+    plain = without_prefixes(weights)
     if any(name.startswith("decoder.gates.") for name in plain):
         raise CommandError(
             "it is an attention checkpoint already: its network has decoder.gates; use it as it is"
         )
+    for name, value in plain.items():
+        fault = fault_of(name, value)
+        if fault is not None:
+            raise CommandError(fault)
     return plain
 
 

@@ -61,7 +61,10 @@ def test_images_that_kept_their_spacing_have_none(plan):
         (("pretrain_plan", "configurations"), {}, "for pretrain_plan.configurations"),
         (("pretrain_plan", "configurations", "onemmiso", "patch_size"), "big", "for patch_size"),
         (("pretrain_plan", "configurations", "onemmiso", "spacing"), [1, 0, 1], "for spacing"),
+        (("pretrain_plan", "configurations", "onemmiso", "spacing"), [1, 1], "for spacing"),
+        (("pretrain_plan", "configurations", "onemmiso", "spacing"), [1, 9**999, 1], "spacing"),
         (("recommended_downstream_patchsize",), [float("inf")] * 3, "recommended_downstream"),
+        (("recommended_downstream_patchsize",), [9**999] * 3, "recommended_downstream"),
         (("pretrain_num_input_channels",), 0, "for pretrain_num_input_channels"),
         (("key_to_encoder",), None, "for key_to_encoder"),
     ],
@@ -85,6 +88,13 @@ def test_what_is_malformed_is_named(plan, place, value, told):
 def test_what_is_missing_is_named(plan, name):
     del plan[name]
     with pytest.raises(CommandError, match=f"the adaptation plan lacks {name}"):
+        read_adaptation_plan(plan, "file.pth")
+
+
+def test_a_plan_that_holds_itself_is_refused(plan):
+    plan["architecture_plans"]["arch_kwargs"]["strides"] = endless = []
+    endless.append(endless)
+    with pytest.raises(CommandError, match=r"file\.pth: the adaptation plan holds itself"):
         read_adaptation_plan(plan, "file.pth")
 
 
@@ -114,6 +124,12 @@ def test_citations_are_lines_for_people():
         "Pretraining: MAE",
         "  @article{wald2024mae}",
     ]
+
+
+@pytest.mark.parametrize("papers", ["A paper", 5, {"doi": "10"}])
+def test_papers_that_are_no_list_are_one(papers):
+    citations = [{"type": "Method", "name": "MAE", "apa_citations": papers}]
+    assert citation_lines(citations)[1:] == ["Method: MAE", f"  {papers}"]
 
 
 @pytest.mark.parametrize("damaged", [None, "text", [1, "text", {1: object()}], {"a": 1}])

@@ -186,6 +186,14 @@ def test_a_spacing_that_is_none_is_refused(folder, mae, spacing):
     assert not list(folder.glob("*Plans.json"))
 
 
+def test_a_spacing_of_other_axes_than_the_patch_is_refused(folder, tmp_path, colleague):
+    colleague["init_args"]["plans"]["configurations"]["3d_fullres"]["spacing"] = [2.0, 1.0]
+    torch.save(colleague, tmp_path / "final.pth")
+    with pytest.raises(CommandError, match="a spacing of 2 numbers and a patch of 3"):
+        planned(read_source(tmp_path / "final.pth"))
+    assert not list(folder.glob("*Plans.json"))
+
+
 def test_plans_with_another_content_are_not_overwritten(folder, mae):
     planned(mae)
     with pytest.raises(CommandError, match="exists with other content"):

@@ -11,6 +11,7 @@ from tiny_trainers import initialized
 from nnunet_attention import trainers
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.gate_supervision import foreground_on_grid
+from nnunet_attention.trainers import precision
 from nnunet_attention.trainers.supervised import (
     SUPERVISION_VARIABLE,
     supervision,
@@ -190,6 +191,16 @@ def test_a_distributed_network_is_supervised_too(start, tmp_path):
         assert steps(trainer, [0, 4, 5, 6]) == pytest.approx(alone, rel=1e-4)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_a_network_in_bfloat16_is_supervised_too(start, monkeypatch):
+    in_32_bits = steps(start(), [0, 4, 5, 6])
+    # Whatever processor this is: torch computes the same, slowly.
+    monkeypatch.setattr(precision, "why_no_bfloat16", lambda: None)
+    monkeypatch.setenv(precision.VARIABLE, "1")
+    losses = steps(start(), [0, 4, 5, 6])
+    assert losses != in_32_bits
+    assert losses == pytest.approx(in_32_bits, abs=0.05)
 
 
 def test_gates_learn_where_the_foreground_is(start):

@@ -280,7 +280,7 @@ def test_weights_that_are_not_finite_are_refused(read, minimal_plans):
         adapt(read(checkpoint), network, 1)
 
 
-@pytest.mark.parametrize("damage", ["flat", "whole numbers", "sparse", "meta"])
+@pytest.mark.parametrize("damage", ["flat", "whole numbers", "eight bits", "sparse", "meta"])
 def test_damaged_weights_are_new_or_refused(read, minimal_plans, damage):
     checkpoint = nnssl_checkpoint()
     name = "encoder.stem.convs.0.conv.weight"
@@ -293,6 +293,7 @@ def test_damaged_weights_are_new_or_refused(read, minimal_plans, damage):
         return
     damaged, told = {
         "whole numbers": (weight.to(torch.int64), r"numbers of the type torch\.int64"),
+        "eight bits": (weight.to(torch.float8_e4m3fn), r"numbers of the type torch\.float8_e4m3fn"),
         "sparse": (weight.to_sparse(), r"stored as torch\.sparse_coo"),
         "meta": (weight.to("meta"), "a tensor without numbers"),
     }[damage]

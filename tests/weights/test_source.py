@@ -143,3 +143,19 @@ def test_labels_that_nnunet_cannot_read_are_told_in_one_line(tmp_path, minimal_p
     checkpoint["init_args"]["dataset_json"] = {**DATASET_JSON, "labels": labels}
     with pytest.raises(CommandError, match=r"a\.pth: no network can be built"):
         read_source(saved(tmp_path / "a.pth", checkpoint))
+
+
+@pytest.mark.parametrize("intensities", [[1, 2], {"first": {"mean": 1.0}}, "none"])
+def test_intensities_that_are_not_by_channel_are_told(tmp_path, minimal_plans, intensities):
+    checkpoint = plain_checkpoint(minimal_plans)
+    plans = checkpoint["init_args"]["plans"]
+    plans["foreground_intensity_properties_per_channel"] = intensities
+    with pytest.raises(CommandError, match=r"a\.pth: the plans have .* for foreground_intensity"):
+        read_source(saved(tmp_path / "a.pth", checkpoint))
+
+
+def test_settings_that_cannot_be_read_are_told_with_the_file(tmp_path, minimal_plans):
+    checkpoint = plain_checkpoint(minimal_plans)
+    del checkpoint["init_args"]["plans"]["configurations"]["3d_fullres"]["batch_size"]
+    with pytest.raises(CommandError, match=r"a\.pth: no network can be built"):
+        read_source(saved(tmp_path / "a.pth", checkpoint))

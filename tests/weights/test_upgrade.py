@@ -205,10 +205,11 @@ def test_plans_from_before_nnunet_2_4_are_understood(minimal_plans):
     assert "UNet_class_name" in configuration
 
 
-def test_the_prefix_of_data_parallel_is_dropped(checkpoint):
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_the_prefixes_of_distributed_and_compiled_networks_are_dropped(checkpoint, prefix):
     wanted = upgrade_checkpoint(checkpoint).checkpoint["network_weights"]
     checkpoint["network_weights"] = {
-        f"module.{name}": value for name, value in checkpoint["network_weights"].items()
+        f"{prefix}{name}": value for name, value in checkpoint["network_weights"].items()
     }
     found = upgrade_checkpoint(checkpoint).checkpoint["network_weights"]
     assert found.keys() == wanted.keys()
@@ -345,6 +346,15 @@ def test_a_trainer_whose_network_computes_something_else_is_refused(checkpoint, 
 def test_weights_that_are_not_finite_are_refused(checkpoint):
     checkpoint["network_weights"]["decoder.seg_layers.1.bias"][0] = float("nan")
     with pytest.raises(CommandError, match="not finite"):
+        upgrade_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.float8_e4m3fn])
+def test_weights_that_no_layer_computes_with_are_refused(checkpoint, dtype):
+    weights = checkpoint["network_weights"]
+    weights["decoder.seg_layers.1.bias"] = weights["decoder.seg_layers.1.bias"].to(dtype)
+    told = f"decoder.seg_layers.1.bias is a tensor of numbers of the type {dtype}"
+    with pytest.raises(CommandError, match=told):
         upgrade_checkpoint(checkpoint)
 
 
