@@ -150,12 +150,19 @@ def _check_folders(prediction: FolderPrediction) -> None:
     for flag, folder in {"-i": prediction.images, **prediction.label_folders()}.items():
         if folder is not None and not folder.is_dir():
             raise CommandError(f"{flag} {folder}: there is no such folder")
+    output = prediction.output
+    for flag, folder in prediction.label_folders().items():
+        if folder is not None and output.exists() and output.samefile(folder):
+            raise CommandError(
+                f"-o {output}: it is the folder of {flag} too, whose files the segmentations would "
+                "replace; choose another folder"
+            )
     parts = prediction.number_of_parts
     if prediction.part >= parts:
         raise CommandError(
             f"-part_id {prediction.part}: with -num_parts {parts} the parts are 0 to {parts - 1}"
         )
-    require_writable(prediction.output, "-o")
+    require_writable(output, "-o")
 
 
 def _check_cases(prediction: FolderPrediction, predictor: CasePredictor) -> None:
