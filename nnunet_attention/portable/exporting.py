@@ -256,6 +256,8 @@ def _compared(
     """
     import onnxruntime
 
+    # On Windows it would report what it runs.
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -90,6 +90,8 @@ def load_networks(folder: Path, model: dict, folds: list[str] | None) -> list:
 
 def load_network(path: Path) -> onnxruntime.InferenceSession:
     """Load the network in a file."""
+    # On Windows it would report to its makers.
+    onnxruntime.disable_telemetry_events()
     try:
         return onnxruntime.InferenceSession(
             str(path), providers=onnxruntime.get_available_providers()

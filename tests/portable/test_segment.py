@@ -330,6 +330,15 @@ def test_a_target_that_cannot_be_or_is_an_image_is_refused_first(tmp_path, capsy
         assert message in capsys.readouterr().err
 
 
+def test_what_onnxruntime_would_report_is_switched_off_first(tmp_path, monkeypatch):
+    done = []
+    module = segment.onnxruntime
+    monkeypatch.setattr(module, "disable_telemetry_events", lambda: done.append("switched off"))
+    monkeypatch.setattr(module, "InferenceSession", lambda *_, **__: done.append("loaded"))
+    segment.load_network(tmp_path / "fold_0.onnx")
+    assert done == ["switched off", "loaded"]
+
+
 def test_errors_are_one_line(tmp_path, capsys):
     assert segment.main(["out.nii.gz", "image.nii.gz", "--model", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("segment.py: ")
