@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ _REMEDIES = {
     errno.EIO: "the disk fails to read or write; look at its health",
     errno.ESTALE: "the network disk has lost the file; start again",
 }
+
+
+_ATTEMPTS = 5
 
 
 def parse_json(text: str) -> Any:
@@ -94,10 +97,11 @@ def folder_written_beside(folder: Path, replace: bool = False) -> Iterator[Path]
     """Give an empty folder, which takes the target's place when the block ends without an error.
 
     Args:
-        folder: the target.
+        folder: the target; of a link, what it leads to.
         replace: whether one that is there and not empty is replaced; otherwise an OSError is
             raised, also if it was filled meanwhile.
     """
+    folder = folder.resolve()
     mark = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     beside, before = (folder.with_name(f".{folder.name}.{mark}.{word}") for word in ("part", "old"))
     try:
@@ -128,9 +132,13 @@ def require_writable(folder: Path, option: str = "") -> None:
     made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     probe = folder / f".nnunet-attention.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # More than a file's name: a full disk still takes empty files.
-        probe.write_bytes(b"0" * 65536)
+        for attempt in range(_ATTEMPTS):
+            # Another command, begun at the same time, may take away the folder that it has made.
+            with suppress(FileNotFoundError) if attempt < _ATTEMPTS - 1 else nullcontext():
+                folder.mkdir(parents=True, exist_ok=True)
+                # More than a file's name: a full disk still takes empty files.
+                probe.write_bytes(b"0" * 65536)
+                break
     except OSError as error:
         where = f"{option}: " if option else ""
         raise CommandError(f"{where}cannot write in {folder}: {disk_error(error)}") from error

@@ -3,7 +3,8 @@
 import errno
 import json
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +99,25 @@ def test_trying_a_folder_out_leaves_nothing_there(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("times", "is_tried_out"), [(1, True), (99, False)])
+def test_a_folder_that_another_command_takes_away_is_tried_out_again(
+    tmp_path, monkeypatch, times, is_tried_out
+):
+    taken, write_bytes = [], Path.write_bytes
+
+    def write_after_it_went(path, data):
+        if len(taken) < times:
+            path.parent.rmdir()
+            taken.append(path.parent)
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_after_it_went)
+    with nullcontext() if is_tried_out else pytest.raises(CommandError, match="cannot write in"):
+        require_writable(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+    assert set(taken) == {tmp_path / "new"}
+
+
 def test_what_cannot_be_a_folder_is_refused_with_the_reason(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CommandError, match=r"^-o: cannot write in .*file: there is a file of this"):
@@ -154,6 +174,18 @@ def test_a_folder_appears_whole_and_replaces_what_was_there(tmp_path):
             assert not (target / content).exists()
         assert [path.name for path in target.iterdir()] == [content]
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_appears_where_a_link_leads_and_the_link_stays(tmp_path):
+    target, link = tmp_path / "on another disk", tmp_path / "link"
+    target.mkdir()
+    link.symlink_to(target)
+    for content, replace in (("first", False), ("second", True)):
+        with folder_written_beside(link, replace) as beside:
+            (beside / content).write_text(content)
+        assert [path.name for path in target.iterdir()] == [content]
+        assert sorted(tmp_path.iterdir()) == [link, target]
+        assert link.is_symlink()
 
 
 def test_a_folder_that_fails_leaves_what_was_there(tmp_path):

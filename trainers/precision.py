@@ -30,8 +30,9 @@ class MixedPrecisionOnCPU(_Trainer):
     As nnU-Net does with float16 on a GPU, convolutions take and give 16 bits. Norms compute their
     statistics, and the loss, the optimiser and the checkpoints have everything, in 32. bfloat16
     has the range of 32 bits, so that no gradient needs scaling. Without the variable nothing
-    changes, but a training that is gone on with keeps the precision that it was begun with. The
-    final validation is in 32 bits, as prediction on a CPU is.
+    changes, but a training that has been in bfloat16 goes on in it. One that was begun in 32 bits
+    and is gone on with under the variable is in bfloat16 from there on. The final validation is in
+    32 bits, as prediction on a CPU is.
     """
 
     _bfloat16: bool = False
@@ -53,7 +54,7 @@ class MixedPrecisionOnCPU(_Trainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
 
     def run_training(self) -> None:
-        """Train as nnU-Net does, in the precision that the training was begun with.
+        """Train as nnU-Net does, in bfloat16 if that is wanted or the training has been in it.
 
         Raises:
             CommandError: if that is bfloat16 and the processor has no instructions for it.

@@ -43,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="patches of any size that the network's strides allow (default: that of the plans)",
     )  # fmt: skip
     parser.add_argument(
-        "--pt2", action="store_true", help="also each network for torch.export.load"
-    )
+        "--pt2", action="store_true",
+        help="also each network for torch.export.load: logits only, of patches of the plans' size",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in OUT")
 
 

@@ -1,6 +1,7 @@
 """Adds the arguments of commands that predict, as nnUNetv2_predict has them, and reads them."""
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -250,11 +251,14 @@ def _processes(number: int | None, name: str, default: int) -> int:
     if number is not None:
         return number
     text = os.environ.get(f"nnUNet_{name}", "")
-    return int(text) if text.isdigit() else default
+    return int(text) if text.isdecimal() else default
 
 
 def _step_size(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
     if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and at most 1")
     return number

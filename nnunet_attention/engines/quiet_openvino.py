@@ -3,6 +3,8 @@
 import sys
 from types import ModuleType
 
+from nnunet_attention.errors import CommandError, last_line
+
 _TELEMETRY = "openvino_telemetry"
 
 
@@ -11,6 +13,9 @@ def import_openvino() -> ModuleType:
 
     Where its telemetry cannot be imported, OpenVINO has a stub for it. Who imported OpenVINO before
     is left with what that did.
+
+    Raises:
+        CommandError: if it cannot be imported, as parts of it or of the system are missing.
     """
     absent = "openvino" not in sys.modules and _TELEMETRY not in sys.modules
     if absent:
@@ -18,6 +23,11 @@ def import_openvino() -> ModuleType:
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
         import openvino
+    except (ImportError, OSError) as error:
+        raise CommandError(
+            f"openvino cannot be imported: {last_line(error)}; install it again, or use "
+            "--engine torch"
+        ) from error
     finally:
         if absent:
             del sys.modules[_TELEMETRY]

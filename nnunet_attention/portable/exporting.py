@@ -1,6 +1,8 @@
 """Writes a trained model into a folder that programs without torch and nnU-Net can use."""
 
 import hashlib
+import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ from nnunet_attention.recorder import record_attention
 MODEL_JSON, SCHEMA, PROGRAM, README = "model.json", "model.schema.json", "segment.py", "README.md"
 PRECISIONS = ("f32", "f16")
 
+_NETWORK = re.compile(r"fold_[^.]+\.(onnx|pt2)")
 _PATCHES, _SEED = 2, 0
 # Of the largest logit. What is computed in another order differs by 1e-5 or so.
 _TOLERANCES = {"f32": 1e-3, "f16": 5e-2}
@@ -47,7 +50,8 @@ class ExportOptions:
         coefficients: whether the attention gates' coefficients are outputs too.
         precision: of the weights, f32 or f16.
         dynamic_patch: whether the network takes patches of other sizes too.
-        program: whether a .pt2 file for torch.export.load is written beside each ONNX file.
+        program: whether a .pt2 file for torch.export.load is written beside each ONNX file; it
+            returns logits only, and takes patches of the plans' size only.
     """
 
     coefficients: bool = False
@@ -76,7 +80,7 @@ def export_model(
         folds: one fold or several; None for all that have the checkpoint.
         checkpoint: the checkpoint's name in each fold's folder.
         options: what is written.
-        overwrite: whether an earlier export is replaced.
+        overwrite: whether an earlier export is replaced, unless it holds other files too.
         on_fold: called with each fold's name before it is written.
 
     Returns:
@@ -129,7 +133,7 @@ def _require_free(target: Path, overwrite: bool) -> None:
     """Raise a CommandError where something lies in the way that is not to be replaced."""
     if target.is_dir() and not any(target.iterdir()):
         return
-    if not target.exists():
+    if not os.path.lexists(target):
         return
     if not (target / MODEL_JSON).is_file() or "format_version" not in read_json(
         target / MODEL_JSON
@@ -143,6 +147,20 @@ def _require_free(target: Path, overwrite: bool) -> None:
             f"{target} is an exported model already; give --overwrite to replace it, or choose "
             "another name for -o"
         )
+    others = sorted(path.name for path in target.iterdir() if not _is_exported(path.name))
+    if others:
+        raise CommandError(
+            f"{target} holds what no export has written and --overwrite would delete: "
+            f"{', '.join(others)}; move it elsewhere, or choose another name for -o"
+        )
+
+
+def _is_exported(name: str) -> bool:
+    """Tell whether a file of this name is one of an export's, or Python's of its program."""
+    return (
+        name in (MODEL_JSON, SCHEMA, PROGRAM, README, "__pycache__")
+        or _NETWORK.fullmatch(name) is not None
+    )
 
 
 def _tensors(model: TrainedModel, options: ExportOptions) -> dict:
@@ -188,13 +206,15 @@ def _written_network(model: TrainedModel, fold: str, folder: Path, options: Expo
     if options.precision == "f16":
         _halve(path)
     differences, largest = _compared(network, path, (model.input_channels, *patch), names)
-    allowed = _TOLERANCES[options.precision] * max(largest, 1.0)
-    if not differences[LOGITS_NAME] <= allowed:
-        raise CommandError(
-            f"fold {fold}: onnxruntime's logits differ from torch's by "
-            f"{differences[LOGITS_NAME]:.3g}, at most {allowed:.3g} was expected of logits up to "
-            f"{largest:.3g}; nothing was written"
-        )
+    for name, difference in differences.items():
+        # Coefficients lie between 0 and 1.
+        what, scale = ("logits", largest) if name == LOGITS_NAME else (f"coefficients {name}", 1.0)
+        allowed = _TOLERANCES[options.precision] * max(scale, 1.0)
+        if not difference <= allowed:
+            raise CommandError(
+                f"fold {fold}: onnxruntime's {what} differ from torch's by {difference:.3g}, at "
+                f"most {allowed:.3g} was expected of values up to {scale:.3g}; nothing was written"
+            )
     program = None
     if options.program:
         program = f"fold_{fold}.pt2"
@@ -236,6 +256,8 @@ def _compared(
     """
     import onnxruntime
 
+    # On Windows it would report what it runs.
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -248,7 +270,8 @@ def _compared(
         largest = max(largest, float(expected[LOGITS_NAME].abs().max()))
         for name, output in zip(names, found, strict=True):
             difference = np.abs(output - expected[name].numpy()).max()
-            differences[name] = max(differences[name], float(difference))
+            # Of 0 and NaN Python's max would return 0.
+            differences[name] = float(np.maximum(differences[name], difference))
     return differences, largest
 
 

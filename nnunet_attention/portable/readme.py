@@ -122,7 +122,11 @@ def _files(content: Mapping) -> Iterator[str]:
             f"({shape}), float32, to {outputs} |"
         )
         if network["program"]:
-            yield f"| `{network['program']}` | the same for `torch.export.load` |"
+            patch = " x ".join(map(str, content["patch_size"]))
+            yield (
+                f"| `{network['program']}` | the same for `torch.export.load`: logits only, of "
+                f"patches of {patch} |"
+            )
     yield ""
 
 

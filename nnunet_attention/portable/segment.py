@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-mirroring", action="store_true", help="faster, a little less exact")
     given = parser.parse_args(arguments)
     try:
+        check_target(given.segmentation, given.images)
         model = json.loads((given.model / "model.json").read_text(encoding="utf-8"))
         check(model)
         networks = load_networks(given.model, model, given.folds)
@@ -40,9 +41,26 @@ def main(arguments: list[str] | None = None) -> int:
         labels = segment(image, spacing, model, networks, axes)
         write(given.segmentation, labels, geometry)
     except (OSError, RuntimeError, ValueError) as error:
-        print(f"segment.py: {error}", file=sys.stderr)
+        print(f"segment.py: {last_line(error)}", file=sys.stderr)
+        return 1
+    except (AttributeError, LookupError, TypeError) as error:
+        reason = f"{type(error).__name__}: {last_line(error)}"
+        print(f"segment.py: model.json is not as it was exported ({reason})", file=sys.stderr)
         return 1
     return 0
+
+
+def last_line(error: Exception) -> str:
+    """Return the line in which SimpleITK and onnxruntime say what is wrong."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+def check_target(path: Path, images: list[Path]) -> None:
+    """Refuse, before minutes are spent, a segmentation that cannot be written, or not there."""
+    if not path.resolve().parent.is_dir():
+        raise ValueError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.resolve() in [image.resolve() for image in images]:
+        raise ValueError(f"{path} is an image, which the segmentation would replace")
 
 
 def check(model: dict) -> None:
@@ -67,12 +85,19 @@ def load_networks(folder: Path, model: dict, folds: list[str] | None) -> list:
     networks = {network["fold"]: network["file"] for network in model["networks"]}
     if missing := [fold for fold in folds or () if fold not in networks]:
         raise ValueError(f"no fold {', '.join(missing)}; there are {', '.join(networks)}")
-    return [
-        onnxruntime.InferenceSession(
-            str(folder / networks[fold]), providers=onnxruntime.get_available_providers()
+    return [load_network(folder / networks[fold]) for fold in folds or networks]
+
+
+def load_network(path: Path) -> onnxruntime.InferenceSession:
+    """Load the network in a file."""
+    # On Windows it would report to its makers.
+    onnxruntime.disable_telemetry_events()
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), providers=onnxruntime.get_available_providers()
         )
-        for fold in folds or networks
-    ]
+    except Exception as error:  # onnxruntime has kinds of its own
+        raise ValueError(f"{path} cannot be run: {last_line(error)}") from error
 
 
 def segment(
@@ -142,6 +167,11 @@ def read(paths: list[Path], model: dict) -> tuple[np.ndarray, list[float], tuple
         raise ValueError(f"{len(channels)} channels given; wanted {len(names)}: {', '.join(names)}")
     if len({channel.shape for channel in channels}) > 1:
         raise ValueError("the channels are of different sizes")
+    sizes = [image.GetSpacing() for image in images]
+    if not all(len(size) == len(sizes[0]) and np.allclose(size, sizes[0]) for size in sizes):
+        raise ValueError("the channels have different spacings; resample them to one grid")
+    if not all(np.isfinite(channel).all() for channel in channels):
+        raise ValueError("the image holds NaN or infinity, of which no label comes; replace them")
     return np.stack(channels), spacing[-3:], (images[0], turned_back)
 
 

@@ -23,6 +23,8 @@ _MOST_WAITING = 2
 class Exporters:
     """Runs exports in a `with` block, at its end waits for all, and raises the first error.
 
+    What was submitted before an error is exported all the same, but not after an interruption.
+
     Args:
         processes: how many at a time; 0 exports in this process.
         beside: whether that is done in a thread, while the next case is predicted.
@@ -45,12 +47,16 @@ class Exporters:
     def __exit__(self, error_type, error, traceback) -> None:
         if self._pool is None:
             return
+        interrupted = error is not None and not isinstance(error, Exception)
         try:
             if error is None:
                 while self._under_way:
                     self._collect()
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
         finally:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown(cancel_futures=interrupted)
 
     def submit(self, export: SegmentationExport, logits: np.ndarray) -> None:
         """Export a case, after waiting for room.

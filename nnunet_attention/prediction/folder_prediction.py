@@ -32,7 +32,7 @@ class FolderPrediction:
         resampling: what resamples images and logits, see CasePredictor.
         step_size: the step from one patch to the next, as a share of the patch.
         mirroring: whether to average over mirrored images.
-        stitch_on_device: whether to stitch on the device; False stitches in main memory.
+        stitch_on_device: whether to stitch on a GPU; False stitches in main memory.
         save_probabilities: whether to write nnU-Net's probabilities too.
         keep_complete: whether to keep complete cases, and go on with the others.
         preprocessing_processes: how many preprocess; 0 for this one.
@@ -93,7 +93,8 @@ def predict_folder(
     predictor = kind(
         tile_step_size=prediction.step_size,
         use_mirroring=prediction.mirroring,
-        perform_everything_on_device=prediction.stitch_on_device,
+        # nnU-Net prints that it cannot elsewhere.
+        perform_everything_on_device=prediction.stitch_on_device and prediction.device == "cuda",
         device=prepared_device(prediction.device),
         verbose=prediction.verbose,
         verbose_preprocessing=prediction.verbose,
@@ -150,12 +151,19 @@ def _check_folders(prediction: FolderPrediction) -> None:
     for flag, folder in {"-i": prediction.images, **prediction.label_folders()}.items():
         if folder is not None and not folder.is_dir():
             raise CommandError(f"{flag} {folder}: there is no such folder")
+    output = prediction.output
+    for flag, folder in prediction.label_folders().items():
+        if folder is not None and output.exists() and output.samefile(folder):
+            raise CommandError(
+                f"-o {output}: it is the folder of {flag} too, whose files the segmentations would "
+                "replace; choose another folder"
+            )
     parts = prediction.number_of_parts
     if prediction.part >= parts:
         raise CommandError(
             f"-part_id {prediction.part}: with -num_parts {parts} the parts are 0 to {parts - 1}"
         )
-    require_writable(prediction.output, "-o")
+    require_writable(output, "-o")
 
 
 def _check_cases(prediction: FolderPrediction, predictor: CasePredictor) -> None:

@@ -19,7 +19,8 @@ def named_cases(folder: Path, ending: str, channels: int, reader: str) -> list[s
     Raises:
         CommandError: naming the first file or case that is not as it must be.
     """
-    names = sorted(path.name for path in folder.iterdir() if path.name.endswith(ending))
+    paths = sorted(path for path in folder.iterdir() if path.name.endswith(ending))
+    names = [path.name for path in paths]
     if not names:
         raise CommandError(f"-i {folder}: there is no image; files must be named CASE_0000{ending}")
     noted = [name for name in names if name.startswith("._")]
@@ -27,6 +28,13 @@ def named_cases(folder: Path, ending: str, channels: int, reader: str) -> list[s
         raise CommandError(
             f"-i {folder}: {noted[0]} is not an image, but a note of macOS about {noted[0][2:]}; "
             f"delete such files: find {folder} -name '._*' -delete"
+        )
+    absent = [path.name for path in paths if not path.is_file()]
+    if absent:
+        # nnU-Net would pass over it.
+        raise CommandError(
+            f"-i {folder}: {absent[0]} is a folder, or a link to a file that is not there; put the "
+            "image in its place, or remove it"
         )
     numbers: dict[str, list[str]] = {}
     for name in names:

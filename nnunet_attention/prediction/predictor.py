@@ -22,6 +22,7 @@ from nnunet_attention.engines import (
     CACHE_FOLDER,
     DEVICE,
     NNUNET,
+    RESAMPLINGS,
     TORCH,
     DeviceConfiguration,
     EngineChoice,
@@ -30,15 +31,20 @@ from nnunet_attention.engines import (
     chosen_engine,
     put_on_engine,
 )
-from nnunet_attention.errors import CommandError
+from nnunet_attention.errors import CommandError, last_line
 from nnunet_attention.files import require_writable
 from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.nnunet.dataset_json import channel_names
 from nnunet_attention.prediction.exporters import Exporters
 from nnunet_attention.prediction.inputs import CaseFiles, check_cases
 from nnunet_attention.prediction.mirroring import mirrorings
 from nnunet_attention.prediction.preprocessed import named_by_case, one_ahead
 from nnunet_attention.prediction.segmentation_export import SegmentationExport, is_predicted
 from nnunet_attention.prediction.trained_model import Folds, TrainedModel, load_trained_model
+
+
+class PredictionError(CommandError):
+    """A network cannot segment an image, or makes NaN of it."""
 
 
 class CasePredictor(nnUNetPredictor):
@@ -78,6 +84,8 @@ class CasePredictor(nnUNetPredictor):
         tell: Callable[[str], None] = lambda line: None,
         **named_arguments,
     ):
+        if resampling not in RESAMPLINGS:
+            raise ValueError(f"resampling {resampling!r}: choose {' or '.join(RESAMPLINGS)}")
         super().__init__(*arguments, **named_arguments)
         self.engine = engine
         self.resampling = resampling
@@ -139,9 +147,24 @@ class CasePredictor(nnUNetPredictor):
         return model
 
     def predict_logits_from_preprocessed_data(self, data: Tensor) -> Tensor:
-        """Predict as nnU-Net does; the first time, the engine is made ready."""
+        """Predict as nnU-Net does; the first time, the engine is made ready.
+
+        Raises:
+            PredictionError: if the logits cannot be computed, or are NaN.
+        """
         self.make_ready()
-        return super().predict_logits_from_preprocessed_data(data)
+        try:
+            logits = super().predict_logits_from_preprocessed_data(data)
+        except RuntimeError as error:  # torch's for want of memory, nnU-Net's of infinite logits
+            raise PredictionError(f"cannot be predicted: {last_line(error)}") from error
+        # NaN is the maximum of what holds it.
+        if torch.isnan(logits.amax()):
+            # nnU-Net would write background.
+            raise PredictionError(
+                "the network gives NaN; its training has diverged, or its checkpoint is damaged: "
+                "use another one (-chk), or train again"
+            )
+        return logits
 
     def make_ready(self) -> None:
         """Have the engine run the network from now on, if one is asked for.
@@ -202,19 +225,22 @@ class CasePredictor(nnUNetPredictor):
             For a case without `ofile` what is predicted, for the others None.
 
         Raises:
-            CommandError: if an image holds NaN; or if a case cannot be exported, when the others
-                under way are finished first.
+            CommandError: if an image or what the network makes of it holds NaN, or a case cannot
+                be predicted or exported; the others under way are exported first.
         """
         results: list = []
         with Exporters(num_processes_segmentation_export, self.overlaps) as exporters:
             for case in data_iterator:
+                name = "" if case["ofile"] is None else f"case {Path(case['ofile']).name}: "
                 if not torch.isfinite(case["data"]).all():
-                    name = "" if case["ofile"] is None else f"case {Path(case['ofile']).name}: "
                     raise CommandError(
                         f"{name}the image holds NaN or infinity, which a network only passes on; "
                         "replace them"
                     )
-                results.append(self._predict_case(case, save_probabilities, exporters))
+                try:
+                    results.append(self._predict_case(case, save_probabilities, exporters))
+                except PredictionError as error:
+                    raise CommandError(f"{name}{error}") from error
                 if case["ofile"] is not None:
                     self.on_progress(len(results), max(len(results), len(self._image_files)))
         compute_gaussian.cache_clear()
@@ -348,7 +374,7 @@ class CasePredictor(nnUNetPredictor):
     @property
     def image_channels(self) -> int:
         """Tell how many channels an image has."""
-        return len(self.dataset_json.get("channel_names") or self.dataset_json["modality"])
+        return len(channel_names(self.dataset_json))
 
     @property
     def reader(self) -> str:
@@ -409,4 +435,5 @@ def _cache_folder(choice: EngineChoice, model_folder: Path, model: TrainedModel)
     else:
         require_writable(choice.cache, "--cache")
         choice_of_user = choice.cache
-    return choice_of_user / model.plans_manager.dataset_name / model_folder.name
+    # Of `-m .` too.
+    return choice_of_user / model.plans_manager.dataset_name / model_folder.absolute().name

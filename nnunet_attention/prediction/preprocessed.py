@@ -19,7 +19,7 @@ def named_by_case(
     for images in image_files:
         try:
             case = next(preprocessed)
-        except (AssertionError, OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # preprocessors, which plans name, fail in any way
             raise CommandError(
                 f"{images[0]}: cannot be read or preprocessed: {remedy or last_line(error)}"
             ) from error

@@ -11,12 +11,12 @@ from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunet_attention.engines import DeviceConfiguration, segmentation_in_image_space
-from nnunet_attention.errors import CommandError
+from nnunet_attention.errors import CommandError, last_line
 
 
 def is_predicted(output: Path, file_ending: str, save_probabilities: bool = False) -> bool:
     """Tell whether a case has its segmentation, and its probabilities if they are wanted."""
-    endings = (file_ending, ".npz") if save_probabilities else (file_ending,)
+    endings = (file_ending, ".npz", ".pkl") if save_probabilities else (file_ending,)
     return all(Path(f"{output}{ending}").is_file() for ending in endings)
 
 
@@ -69,7 +69,9 @@ class SegmentationExport:
             self._write_segmentation(logits, self._unfinished)
             self._move_segmentation(self._unfinished)
         except (OSError, RuntimeError, ValueError) as error:  # ITK raises RuntimeError
-            raise CommandError(f"{self.case}: cannot write its segmentation: {error}") from error
+            raise CommandError(
+                f"{self.case}: cannot write its segmentation: {last_line(error)}"
+            ) from error
         finally:
             shutil.rmtree(self._unfinished, ignore_errors=True)
 

@@ -1,9 +1,11 @@
 """Loads the model in a folder of nnU-Net's without executing what its files hold."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nnunetv2.paths import nnUNet_results
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -69,7 +71,7 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
         checkpoint_name: the checkpoint's name in each fold's folder.
 
     Raises:
-        CommandError: if folder, fold or checkpoint is missing or damaged.
+        CommandError: if folder, fold or checkpoint is missing or damaged, or a fold named twice.
     """
     if not folder.is_dir():
         raise CommandError(
@@ -92,6 +94,10 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
         )
         plans_manager = PlansManager(plans)
         configuration_manager = plans_manager.get_configuration(configuration_name)
+        mirroring_axes = _mirroring_axes(
+            checkpoints[0].get("inference_allowed_mirroring_axes"),
+            len(configuration_manager.patch_size),
+        )
         input_channels, _ = network_channels(plans_manager, configuration_manager, dataset_json)
         for fold, fold_weights in zip(names, weights, strict=True):
             load_weights(network, fold_weights, f"the network of the plans (fold {fold})")
@@ -106,11 +112,32 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
         weights=weights,
         dataset_json=dataset_json,
         trainer_name=trainer_name,
-        mirroring_axes=checkpoints[0].get("inference_allowed_mirroring_axes"),
+        mirroring_axes=mirroring_axes,
         folds=tuple(names),
         configuration_name=configuration_name,
         input_channels=input_channels,
     )
+
+
+def _mirroring_axes(value: Any, number_of_axes: int) -> tuple[int, ...] | None:
+    """Return the axes that a checkpoint holds; None for none, with which nnU-Net fails.
+
+    Raises:
+        CommandError: if they are not axes of the patch.
+    """
+    if value is None or value == () or value == []:
+        return None
+    known = range(number_of_axes)
+    if (
+        not isinstance(value, (tuple, list))
+        or any(type(axis) is not int or axis not in known for axis in value)
+        or len(set(value)) < len(value)
+    ):
+        raise CommandError(
+            f"the checkpoint has {value!r} for inference_allowed_mirroring_axes; expected axes of "
+            f"the patch, 0 to {number_of_axes - 1}; take it from its source again"
+        )
+    return tuple(value)
 
 
 def trained_model_folder(
@@ -137,7 +164,7 @@ def trained_model_folder(
 
 
 def _folds_to_use(folder: Path, requested: Folds, checkpoint_name: str) -> list[str]:
-    """Raise a CommandError that names the folds there are, if a requested one is missing."""
+    """Raise a CommandError if a requested fold is missing, with those there are, or repeated."""
     present = [name for name, fold in fold_folders(folder) if (fold / checkpoint_name).is_file()]
     if requested is None:
         folds = [fold for fold in present if fold != ALL]
@@ -145,6 +172,12 @@ def _folds_to_use(folder: Path, requested: Folds, checkpoint_name: str) -> list[
         folds = [str(requested)]
     else:
         folds = [str(fold) for fold in requested]
+    repeated = [fold for fold, count in Counter(folds).items() if count > 1]
+    if repeated:
+        raise CommandError(
+            f"-f {' '.join(folds)}: fold {' '.join(repeated)} would count more than the others; "
+            "name each fold once"
+        )
     missing = [fold for fold in folds if fold not in present]
     if missing or not folds:
         raise CommandError(

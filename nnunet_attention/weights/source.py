@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 

@@ -12,8 +12,13 @@ def test_numbers_in_range_are_read():
 
 @pytest.mark.parametrize(
     ("read", "text", "message"),
-    [(positive, "0", "0 is not 1 or more"), (not_negative, "-1", "-1 is not 0 or more")],
+    [
+        (positive, "0", "0 is not 1 or more"),
+        (not_negative, "-1", "-1 is not 0 or more"),
+        (positive, "two", "two is not a whole number"),
+        (not_negative, "0.5", "0.5 is not a whole number"),
+    ],
 )
-def test_numbers_out_of_range_are_named(read, text, message):
+def test_what_is_no_such_number_is_named(read, text, message):
     with pytest.raises(argparse.ArgumentTypeError, match=message):
         read(text)

@@ -4,8 +4,12 @@ import re
 import subprocess
 import sys
 
+import pytest
 from engine_packages import skip_without
 from repository import REPOSITORY
+
+from nnunet_attention.engines.quiet_openvino import import_openvino
+from nnunet_attention.errors import CommandError
 
 PROGRAM = """
 import socket, sys
@@ -29,6 +33,13 @@ def test_its_telemetry_is_not_loaded():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_a_broken_installation_is_one_line(monkeypatch):
+    # What stands for "not to be imported".
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(CommandError, match=r"^openvino cannot be imported: .*; install it again"):
+        import_openvino()
 
 
 def test_nobody_imports_it_otherwise():

@@ -6,7 +6,7 @@ import pytest
 
 from nnunet_attention.cli import main
 from nnunet_attention.errors import CommandError
-from nnunet_attention.nnunet.dataset_json import number_of_cases, read_dataset_json
+from nnunet_attention.nnunet.dataset_json import channel_names, number_of_cases, read_dataset_json
 
 GOOD = {
     "channel_names": {"0": "T1", "1": "T2"},
@@ -60,6 +60,12 @@ def test_both_of_nnunets_names_of_the_channels_are_read(tmp_path, name):
     content = {key: value for key, value in GOOD.items() if key != "channel_names"}
     content[name] = {"0": "CT"}
     assert read_dataset_json(written(tmp_path, content), channels=True)[name] == {"0": "CT"}
+
+
+def test_of_both_names_of_the_channels_the_old_one_counts_as_in_nnunet():
+    content = {"modality": {"0": "T1", "1": "T2"}, "channel_names": {"0": "CT"}}
+    assert channel_names(content) == {"0": "T1", "1": "T2"}
+    assert channel_names({"channel_names": {"0": "CT"}}) == {"0": "CT"}
 
 
 def test_evaluation_needs_no_channels(tmp_path):

@@ -220,9 +220,47 @@ def test_what_computes_something_else_is_not_left_there(
 ):
     monkeypatch.setattr(exporting, "_compared", lambda *_: ({"logits": difference}, 2.0))
     export = tmp_path / "exported"
-    with pytest.raises(CommandError, match="fold 0: onnxruntime's logits differ from torch's by"):
+    with pytest.raises(CommandError, match=r"fold 0: onnxruntime's logits differ from torch's by"):
         export_model(source, export)
     assert list(tmp_path.iterdir()) == [source]
+
+
+class NaNSession:
+    """Returns NaN, as weights do that 16 bits do not hold."""
+
+    def __init__(self, path, options, providers):
+        pass
+
+    def run(self, names, inputs):
+        return [np.full((1, 3, *PATCH), np.nan, np.float32) for _ in names]
+
+
+def test_nan_is_a_difference(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "export_network", lambda *_, **__: ["logits"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", NaNSession)
+    with pytest.raises(CommandError, match=r"fold 0: onnxruntime's logits .* by nan, at most"):
+        export_model(source, tmp_path / "exported", "0")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_coefficients_that_are_others_are_not_left_there_either(
+    source, tmp_path, written, monkeypatch
+):
+    found = {"logits": 1e-6, "gate_0": 0.01}
+    monkeypatch.setattr(exporting, "_compared", lambda *_: (found, 20.0))
+    with pytest.raises(CommandError, match=r"coefficients gate_0 differ .* by 0.01, at most 0.001"):
+        export_model(source, tmp_path / "exported", options=ExportOptions(coefficients=True))
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_what_somebody_put_into_an_export_is_never_deleted(source, tmp_path, written):
+    target = tmp_path / "exported"
+    export_model(source, target, "0")
+    (target / "segmentation.nii.gz").write_text("hours")
+    with pytest.raises(CommandError, match=r"would delete: segmentation.nii.gz; move it elsewhere"):
+        export_model(source, target, "1", overwrite=True)
+    assert (target / "segmentation.nii.gz").read_text() == "hours"
+    assert written == ["fold_0.onnx"]
 
 
 def test_an_earlier_export_survives_a_failure(source, tmp_path, written, monkeypatch):

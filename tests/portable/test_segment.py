@@ -279,6 +279,66 @@ def test_another_normalisation_or_resampling_is_refused():
         segment.check(other)
 
 
+@pytest.mark.parametrize(
+    ("values", "spacing_mm", "message"),
+    [
+        ((1.0, np.nan), (3.0, 2.0, 1.0), "holds NaN or infinity"),
+        ((-np.inf, 1.0), (3.0, 2.0, 1.0), "holds NaN or infinity"),
+        ((1.0, 1.0), (3.0, 2.0, 1.1), "have different spacings; resample them to one grid"),
+    ],
+)
+def test_channels_of_which_labels_would_be_wrong_are_refused(values, spacing_mm, message, tmp_path):
+    # Of a NIfTI file, ITK reads NaN as 0.
+    paths = [tmp_path / f"{number}.nrrd" for number in range(2)]
+    for path, value, spacing in zip(paths, values, ((3.0, 2.0, 1.0), spacing_mm), strict=True):
+        image = np.ones((3, 4, 5), np.float32)
+        image[1, 2, 3] = value
+        write_oblique(image, path, spacing)
+    model = {"reader": "SimpleITKIO", "channels": [{"name": "a"}, {"name": "b"}]}
+    with pytest.raises(ValueError, match=message):
+        segment.read(paths, model)
+
+
+def test_what_is_damaged_is_one_line(tmp_path, capsys):
+    content = _content(model_of(plans_with(), dataset_with(labels=LABELS)))
+    networks = [{"fold": "0", "file": "fold_0.onnx"}]
+    (tmp_path / "fold_0.onnx").write_bytes(b"half of a network")
+    (tmp_path / "image.nii.gz").write_bytes(b"half of an image")
+    arguments = ["out.nii.gz", str(tmp_path / "image.nii.gz"), "--model", str(tmp_path)]
+    for text, message in (
+        (json.dumps({**content, "networks": networks}), "fold_0.onnx cannot be run: "),
+        (json.dumps({**content, "networks": []}), "image.nii.gz"),
+        ("{}", "model.json is not as it was exported (KeyError: 'format_version')"),
+        ("[]", "model.json is not as it was exported (TypeError: "),
+    ):
+        (tmp_path / "model.json").write_text(text)
+        assert segment.main(arguments) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("segment.py: ")
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_a_target_that_cannot_be_or_is_an_image_is_refused_first(tmp_path, capsys):
+    image = tmp_path / "image.nii.gz"
+    image.touch()
+    for target, message in (
+        (tmp_path / "absent" / "out.nii.gz", f"there is no folder {tmp_path / 'absent'}"),
+        (image, "is an image, which the segmentation would replace"),
+    ):
+        assert segment.main([str(target), str(image), "--model", str(tmp_path)]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_what_onnxruntime_would_report_is_switched_off_first(tmp_path, monkeypatch):
+    done = []
+    module = segment.onnxruntime
+    monkeypatch.setattr(module, "disable_telemetry_events", lambda: done.append("switched off"))
+    monkeypatch.setattr(module, "InferenceSession", lambda *_, **__: done.append("loaded"))
+    segment.load_network(tmp_path / "fold_0.onnx")
+    assert done == ["switched off", "loaded"]
+
+
 def test_errors_are_one_line(tmp_path, capsys):
     assert segment.main(["out.nii.gz", "image.nii.gz", "--model", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("segment.py: ")

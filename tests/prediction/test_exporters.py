@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import wait
+from threading import Event, Timer
 
 import numpy as np
 import pytest
@@ -66,3 +67,30 @@ def test_a_thread_exports_while_submit_returns_and_its_error_comes_out_at_the_en
     ):
         [exporters.submit(export, np.ones(3)) for export in exports]
     assert (tmp_path / "a").read_text() == f"{os.getpid()} 3"
+
+
+class WaitingExport(FakeExport):
+    """Ends when it is let go."""
+
+    def __init__(self, output):
+        super().__init__(output)
+        self.let_go = Event()
+
+    def run(self, logits):
+        self.let_go.wait(60)
+        super().run(logits)
+
+
+@pytest.mark.parametrize(("error", "finished"), [(CommandError, True), (KeyboardInterrupt, False)])
+def test_what_waits_is_exported_in_spite_of_an_error_but_not_of_an_interruption(
+    tmp_path, error, finished
+):
+    first = WaitingExport(tmp_path / "a")
+    exporters = Exporters(0, beside=True)
+    exporters.submit(first, np.ones(1))
+    exporters.submit(FakeExport(tmp_path / "b"), np.ones(1))
+    Timer(0.2, first.let_go.set).start()
+    with pytest.raises(error), exporters:
+        raise error("c cannot be read")
+    assert (tmp_path / "a").exists()
+    assert (tmp_path / "b").exists() == finished

@@ -1,10 +1,16 @@
-"""A device is prepared as nnU-Net prepares it."""
+"""A device is prepared as nnU-Net prepares it, and no folder that is read is written into."""
 
 import pytest
 import torch
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.prediction.folder_prediction import prepared_device
+from nnunet_attention.maps import folder_prediction as maps
+from nnunet_attention.maps.export import MapOptions
+from nnunet_attention.prediction.folder_prediction import (
+    FolderPrediction,
+    predict_folder,
+    prepared_device,
+)
 
 
 @pytest.fixture
@@ -29,3 +35,54 @@ def test_a_device_that_is_not_there_is_refused(name, what, threads, monkeypatch)
     with pytest.raises(CommandError, match=f"-device {name}: torch finds no {what}; use -device"):
         prepared_device(name)
     assert not threads
+
+
+def test_segmentations_never_replace_those_of_the_previous_stage(tmp_path):
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.mkdir()
+    labels.mkdir()
+    (tmp_path / "link").symlink_to(labels)
+    prediction = FolderPrediction(
+        images=images, output=tmp_path / "link", model_folder=tmp_path, previous_stage=labels
+    )
+    with pytest.raises(CommandError, match=r"-o .*link: it is the folder of -prev_stage_predictio"):
+        predict_folder(prediction)
+
+
+def test_segmentations_beside_maps_never_replace_the_reference(tmp_path):
+    prediction = maps.FolderPrediction(
+        images=tmp_path,
+        output=tmp_path,
+        model_folder=tmp_path,
+        options=MapOptions(reference_folder=tmp_path),
+    )
+    with pytest.raises(CommandError, match=r"-o .*: it is the folder of -gt too"):
+        maps.predict_folder(prediction)
+
+
+class MadeError(Exception):
+    """Ends a prediction when its predictor is made."""
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted", "made"),
+    [("cuda", True, True), ("cuda", False, False), ("cpu", True, False)],
+)
+def test_only_a_gpu_is_asked_to_stitch(tmp_path, monkeypatch, threads, device, wanted, made):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    asked = {}
+
+    def kind(**options):
+        asked.update(options)
+        raise MadeError
+
+    prediction = FolderPrediction(
+        images=tmp_path,
+        output=tmp_path / "new",
+        model_folder=tmp_path,
+        device=device,
+        stitch_on_device=wanted,
+    )
+    with pytest.raises(MadeError):
+        predict_folder(prediction, kind)
+    assert asked["perform_everything_on_device"] is made

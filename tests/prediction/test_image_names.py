@@ -41,6 +41,15 @@ def test_what_is_named_otherwise_is_an_error(names, message, tmp_path):
         named_cases(tmp_path, ".png", 2, "NaturalImage2DIO")
 
 
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_is_no_file_is_an_error_as_nnunet_would_pass_over_it(kind, tmp_path):
+    (tmp_path / "a_0000.png").touch()
+    path = tmp_path / "b_0000.png"
+    path.mkdir() if kind == "folder" else path.symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(CommandError, match=r"b_0000.png is a folder, or a link to a file that is"):
+        named_cases(tmp_path, ".png", 1, "NaturalImage2DIO")
+
+
 def test_a_reader_that_is_not_known_may_read_all_channels_from_one_file(tmp_path):
     write_picture(tmp_path / "a_0000.png")
     assert named_cases(tmp_path, ".png", 2, "OddIO") == ["a"]

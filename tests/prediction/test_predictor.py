@@ -29,6 +29,13 @@ def test_each_model_has_a_folder_of_its_own_in_a_cache(tmp_path):
     assert _cache_folder(choice, tmp_path / NAME, MODEL) == expected
 
 
+def test_the_folder_in_a_cache_is_the_models_wherever_one_stands(tmp_path, monkeypatch):
+    (tmp_path / NAME).mkdir()
+    monkeypatch.chdir(tmp_path / NAME)
+    choice = EngineChoice(cache=tmp_path / "cache")
+    assert _cache_folder(choice, Path("."), MODEL).name == NAME
+
+
 def test_where_nothing_can_be_written_beside_the_folds_the_users_cache_is_taken(
     tmp_path, monkeypatch
 ):
@@ -77,6 +84,49 @@ def test_passes_of_an_engine_are_summed_to_the_last_bit_as_nnunet_does(minimal_p
         )
         predictions.append(predictor._internal_maybe_mirror_and_predict(image))
     assert torch.equal(*predictions)
+
+
+class OfOneNumber(nn.Module):
+    """Has the same logit everywhere."""
+
+    def __init__(self, logit: float):
+        super().__init__()
+        self.logit = logit
+
+    def load_state_dict(self, *_):
+        """No weights are held."""
+
+    def forward(self, image):
+        return torch.full((1, 2, *image.shape[2:]), self.logit)
+
+
+@pytest.mark.parametrize(
+    ("logit", "message"),
+    [
+        (float("nan"), r"^case a: the network gives NaN; its training has diverged"),
+        # 16 bits, in which nnU-Net adds up, end at 65504.
+        (1e6, r"^case a: cannot be predicted: Encountered inf in predicted array"),
+    ],
+)
+def test_logits_that_are_no_numbers_are_an_error_of_their_case(
+    logit, message, minimal_plans, tmp_path
+):
+    predictor = initialize(
+        CasePredictor(device=torch.device("cpu")),
+        pointwise_plans(minimal_plans),
+        OfOneNumber(logit),
+        None,
+        [{}],
+    )
+    case = {"data": torch.zeros(1, 4, 8, 16), "ofile": str(tmp_path / "a"), "data_properties": {}}
+    with pytest.raises(CommandError, match=message):
+        predictor.predict_from_data_iterator([case], num_processes_segmentation_export=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_resampling_is_refused():
+    with pytest.raises(ValueError, match="resampling 'devise': choose nnunet or device"):
+        CasePredictor(device=torch.device("cpu"), resampling="devise")
 
 
 def test_the_users_home_is_the_last_resort(tmp_path, monkeypatch):

@@ -28,6 +28,14 @@ def test_without_a_remedy_the_errors_last_line_is_told():
         next(cases)
 
 
+@pytest.mark.parametrize("kind", [IndexError, KeyError, MemoryError, TypeError])
+def test_no_kind_of_error_is_a_traceback(kind):
+    cases = named_by_case(died(kind("of 9 GB")), [["a.png"], ["b.png"]])
+    next(cases)
+    with pytest.raises(CommandError, match=r"^b.png: cannot be read or preprocessed: .*of 9 GB"):
+        next(cases)
+
+
 def test_all_cases_come_and_nnunets_end_is_waited_for():
     ended = []
 

@@ -59,6 +59,36 @@ def test_a_missing_fold_is_named_with_those_that_are_there(folder, requested, me
         load_trained_model(folder, requested)
 
 
+def test_a_fold_named_twice_is_refused_as_it_would_count_twice(folder):
+    with pytest.raises(CommandError, match="-f 2 0 2: fold 2 would count more than the others"):
+        load_trained_model(folder, [2, "0", "2"])
+
+
+@pytest.fixture
+def with_axes(folder):
+    """Changes the axes of mirroring of fold 0 and loads it."""
+
+    def loaded(axes):
+        path = folder / "fold_0" / "checkpoint_final.pth"
+        checkpoint = torch.load(path, weights_only=False)
+        save_checkpoint({**checkpoint, "inference_allowed_mirroring_axes": axes}, path)
+        return load_trained_model(folder, 0).mirroring_axes
+
+    return loaded
+
+
+def test_no_axes_are_none_with_which_nnunet_can_do(with_axes):
+    assert with_axes((0, 2)) == (0, 2)
+    assert with_axes(()) is None
+    assert with_axes(None) is None
+
+
+@pytest.mark.parametrize("axes", [(3,), (0, -1), (1, 1), ("0",), 1, (True,), {"a": 1}])
+def test_axes_that_a_patch_has_not_are_refused(axes, with_axes):
+    with pytest.raises(CommandError, match="for inference_allowed_mirroring_axes; expected axes"):
+        with_axes(axes)
+
+
 def test_another_checkpoint_that_no_fold_has_is_named(folder):
     with pytest.raises(CommandError, match=r"no best.pth of fold 0 to 4; no fold has one"):
         load_trained_model(folder, None, "best.pth")
