@@ -52,8 +52,7 @@ def check_dataset_json(
             "file_ending. Convert the data set with nnUNetv2_convert_old_nnUNet_dataset, or a task "
             "of the Decathlon with nnUNetv2_convert_MSD_dataset"
         )
-    # nnU-Net reads the old name of the channels too.
-    names = "modality" if "modality" in content else "channel_names"
+    names = _entry_of_channels(content)
     for name, is_needed in (("file_ending", ending), ("labels", True), (names, channels)):
         if is_needed and name not in content:
             raise _wrong(where, name, "is missing")
@@ -74,6 +73,16 @@ def check_dataset_json(
         )
 
 
+def channel_names(content: Mapping) -> Mapping:
+    """Return the names of the images' channels, by their numbers.
+
+    Args:
+        content: what dataset.json holds, checked with `channels`; the old name of the entry goes
+            before the new one, as with nnU-Net.
+    """
+    return content[_entry_of_channels(content)]
+
+
 def number_of_cases(content: Mapping, where: str) -> int:
     """Return the number of training cases that a description states.
 
@@ -83,6 +92,11 @@ def number_of_cases(content: Mapping, where: str) -> int:
     if "numTraining" not in content:
         raise _wrong(where, "numTraining", "is missing")
     return int(content["numTraining"])
+
+
+def _entry_of_channels(content: Mapping) -> str:
+    # nnU-Net reads the old name too, and first.
+    return "modality" if "modality" in content else "channel_names"
 
 
 def _is_first_version(content: Mapping) -> bool:

@@ -11,6 +11,7 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.dataset_json import channel_names
 from nnunet_attention.prediction.trained_model import TrainedModel
 from nnunet_attention.versions import versions_of
 
@@ -97,7 +98,7 @@ def _described(model: TrainedModel) -> dict[str, Any]:
 
 def _channels(model: TrainedModel) -> list[dict[str, Any]]:
     configuration = model.configuration_manager
-    names = model.dataset_json.get("modality") or model.dataset_json["channel_names"]
+    names = channel_names(model.dataset_json)
     schemes, masks = configuration.normalization_schemes, configuration.use_mask_for_norm
     if not len(names) == len(schemes) == len(masks):
         raise CommandError(

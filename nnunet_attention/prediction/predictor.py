@@ -33,6 +33,7 @@ from nnunet_attention.engines import (
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import require_writable
 from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.nnunet.dataset_json import channel_names
 from nnunet_attention.prediction.exporters import Exporters
 from nnunet_attention.prediction.inputs import CaseFiles, check_cases
 from nnunet_attention.prediction.mirroring import mirrorings
@@ -337,7 +338,7 @@ class CasePredictor(nnUNetPredictor):
     @property
     def image_channels(self) -> int:
         """Tell how many channels an image has."""
-        return len(self.dataset_json.get("channel_names") or self.dataset_json["modality"])
+        return len(channel_names(self.dataset_json))
 
     @property
     def reader(self) -> str:

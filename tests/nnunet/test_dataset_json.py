@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_attention.cli import main
 from nnunet_attention.errors import CommandError
-from nnunet_attention.nnunet.dataset_json import number_of_cases, read_dataset_json
+from nnunet_attention.nnunet.dataset_json import channel_names, number_of_cases, read_dataset_json
 
 GOOD = {
     "channel_names": {"0": "T1", "1": "T2"},
@@ -60,6 +62,16 @@ def test_both_of_nnunets_names_of_the_channels_are_read(tmp_path, name):
     content = {key: value for key, value in GOOD.items() if key != "channel_names"}
     content[name] = {"0": "CT"}
     assert read_dataset_json(written(tmp_path, content), channels=True)[name] == {"0": "CT"}
+
+
+@pytest.mark.parametrize("old", [{"0": "T1"}, {"0": "T1", "1": "T2", "2": "FLAIR"}])
+def test_channels_are_counted_as_nnunet_counts_them(old, minimal_plans):
+    content = {**GOOD, "modality": old}
+    manager = PlansManager(minimal_plans)
+    configuration = manager.get_configuration("3d_fullres")
+    wanted = determine_num_input_channels(manager, configuration, content)
+    assert len(channel_names(content)) == wanted == len(old)
+    assert channel_names(GOOD) == GOOD["channel_names"]
 
 
 def test_evaluation_needs_no_channels(tmp_path):
