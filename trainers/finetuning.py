@@ -23,6 +23,7 @@ from torch import nn
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.networks.wide import build_plain_network
+from nnunet_attention.nnunet.dataset_json import channel_names
 from nnunet_attention.nnunet.pretraining import (
     CHECKPOINT_PATH,
     CITATIONS,
@@ -103,8 +104,11 @@ class _Finetuning(_Trainer):
 
     # Whether the encoder waits until decoder and gates have risen.
     decoder_first = False
+    # The trainer of the same network that needs no weights.
+    from_scratch = "AttentionUNetTrainer"
     _was_loaded = False
     _continues = False
+    _missing = ""
 
     # The signature must be nnUNetTrainer's: it stores the arguments by the names found here.
     def __init__(
@@ -122,21 +126,27 @@ class _Finetuning(_Trainer):
 
     @property
     def head_start(self) -> int:
-        """The number of epochs in which the encoder waits."""
-        return warm_up_epochs(self.num_epochs) if self.decoder_first else 0
+        """The number of epochs in which the encoder waits, half of all at most."""
+        waits = min(warm_up_epochs(self.num_epochs), self.num_epochs // 2)
+        return waits if self.decoder_first else 0
 
     def initialize(self) -> None:
         """Initialise as nnU-Net does, and take the weights that the plans name.
 
+        If their file is not there, those of `-pretrained_weights` may still come.
+
         Raises:
-            CommandError: if there are no such weights, or they do not fit.
+            CommandError: if the weights cannot be read, or do not fit.
         """
         super().initialize()
         if self._continues:
             return
         info = self._pretrain_info()
-        if info.get(CHECKPOINT_PATH):
-            self._start_from(Path(info[CHECKPOINT_PATH]))
+        path = info.get(CHECKPOINT_PATH)
+        if isinstance(path, str) and Path(path).exists():
+            self._start_from(Path(path))
+        elif path:
+            self._missing = str(path)
         self._bare_network().register_load_state_dict_post_hook(self._note_loading)
 
     def configure_optimizers(self) -> tuple:
@@ -170,10 +180,16 @@ class _Finetuning(_Trainer):
         if not self.was_initialized:
             self.initialize()
         if not (self._was_loaded or self._continues):
+            if self._missing:
+                raise CommandError(
+                    f"the plans' pretrained weights are not there any more: {self._missing}; put "
+                    "the file back, plan again with nnunet-attention plan --like and its new path, "
+                    "or give -pretrained_weights (nnunet-attention upgrade -d)"
+                )
             raise CommandError(
                 f"{type(self).__name__} starts from pretrained weights, and has none: plan with "
                 f"nnunet-attention plan --like and train with these plans (-p), or give "
-                "-pretrained_weights; to train from scratch, use AttentionUNetTrainer"
+                f"-pretrained_weights; to train from scratch, use {self.from_scratch}"
             )
         super().on_train_start()
         for line in citation_lines(self._pretrain_info().get(CITATIONS)):
@@ -191,8 +207,7 @@ class _Finetuning(_Trainer):
     def _start_from(self, path: Path) -> None:
         source = read_source(path)
         network = self._bare_network()
-        described = self.dataset_json
-        images = len(described.get("channel_names") or described["modality"])
+        images = len(channel_names(self.dataset_json))
         adaptation = adapt(source, network, images, heads=False)
         check_share(adaptation, source, None)
         load_adapted(network, adaptation)
@@ -241,6 +256,8 @@ class PlainUNetFinetuneTrainer(_Finetuning, FoundationTrainer):
 
     With plans that name the attention U-Net, it is the network that has no gates.
     """
+
+    from_scratch = "nnUNetTrainer with plans that name no gates"
 
     @staticmethod
     def build_network_architecture(

@@ -27,7 +27,7 @@ from nnunet_attention.experiments.target_plans import (
     tuned_name,
 )
 from nnunet_attention.nnunet.checkpoints import FINAL
-from nnunet_attention.nnunet.dataset_json import read_dataset_json
+from nnunet_attention.nnunet.dataset_json import channel_names, read_dataset_json
 from nnunet_attention.nnunet.dataset_names import short_dataset_name
 from nnunet_attention.nnunet.fold_state import repeat_in_words
 from nnunet_attention.nnunet.folders import Folders
@@ -120,7 +120,7 @@ def check_alike(folders: Folders, source: str, target: str) -> None:
     differences = []
     if first.get("labels") != second.get("labels"):
         differences.append(f"labels are {first.get('labels')} and {second.get('labels')}")
-    channels = [len(described.get("channel_names", {})) for described in (first, second)]
+    channels = [len(channel_names(described)) for described in (first, second)]
     if channels[0] != channels[1]:
         differences.append(f"there are {channels[0]} and {channels[1]} channels")
     endings = [described.get("file_ending") for described in (first, second)]

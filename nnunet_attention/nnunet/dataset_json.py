@@ -52,7 +52,7 @@ def check_dataset_json(
             "file_ending. Convert the data set with nnUNetv2_convert_old_nnUNet_dataset, or a task "
             "of the Decathlon with nnUNetv2_convert_MSD_dataset"
         )
-    names = _channels_entry(content)
+    names = _entry_of_channels(content)
     for name, is_needed in (("file_ending", ending), ("labels", True), (names, channels)):
         if is_needed and name not in content:
             raise _wrong(where, name, "is missing")
@@ -73,9 +73,20 @@ def check_dataset_json(
         )
 
 
+<<<<<<< HEAD
 def channel_names(content: Mapping) -> Mapping[str, str]:
     """Return the channels' names by number, from a description that has been checked for them."""
     return content[_channels_entry(content)]
+=======
+def channel_names(content: Mapping) -> Mapping[str, str]:
+    """Return the names of the images' channels, by their numbers.
+
+    Args:
+        content: what dataset.json holds, checked with `channels`; the old name of the entry goes
+            before the new one, as with nnU-Net.
+    """
+    return content[_entry_of_channels(content)]
+>>>>>>> revw
 
 
 def number_of_cases(content: Mapping, where: str) -> int:
@@ -89,8 +100,13 @@ def number_of_cases(content: Mapping, where: str) -> int:
     return int(content["numTraining"])
 
 
+<<<<<<< HEAD
 def _channels_entry(content: Mapping) -> str:
     # The old name goes first, as in nnU-Net.
+=======
+def _entry_of_channels(content: Mapping) -> str:
+    # nnU-Net reads the old name too, and first.
+>>>>>>> revw
     return "modality" if "modality" in content else "channel_names"
 
 

@@ -17,6 +17,7 @@ from nnunet_attention.networks.trusted_plans import (
 )
 from nnunet_attention.networks.wide import GATE_OPTIONS, plain_class_path
 from nnunet_attention.nnunet.checkpoints import BEST, FINAL
+from nnunet_attention.nnunet.dataset_json import channel_names
 from nnunet_attention.nnunet.model_folders import ALL, fold_folders
 from nnunet_attention.nnunet.pretraining import (
     ADAPTATION_PLAN,
@@ -229,8 +230,7 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
             settings = _settings_of(plans, content)
     except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
-    described = init_arguments["dataset_json"]
-    images = len(described.get("channel_names") or described.get("modality"))
+    images = len(channel_names(init_arguments["dataset_json"]))
     weights = without_prefixes(checkpoint["network_weights"])
     gated = any(name.startswith(_GATES) for name in weights)
     return PretrainedSource(

@@ -14,7 +14,7 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.networks import build_attention_network
 from nnunet_attention.networks.trusted_plans import build_from_plans
 from nnunet_attention.networks.wide import build_plain_network
-from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, channel_names, read_dataset_json
 from nnunet_attention.nnunet.plans import configuration_of, read_plans
 from nnunet_attention.weights.adaptation import Adaptation, adapt, load_adapted
 from nnunet_attention.weights.checkpoint import load_weights
@@ -66,8 +66,7 @@ class TargetPlans:
     @property
     def image_channels(self) -> int:
         """Count the channels of the images; a cascade has more."""
-        names = "modality" if "modality" in self.dataset_json else "channel_names"
-        return len(self.dataset_json[names])
+        return len(channel_names(self.dataset_json))
 
 
 def read_target(path: Path, configuration: str) -> TargetPlans:

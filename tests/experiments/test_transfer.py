@@ -99,6 +99,7 @@ def test_weights_are_those_that_the_training_ends_with(folders):
     [
         ({"labels": {"background": 0, "tumour": 1}}, "labels are"),
         ({"channel_names": {"0": "T1", "1": "T2"}}, "there are 2 and 1 channels"),
+        ({"modality": {"0": "T1", "1": "T2"}}, "there are 2 and 1 channels"),
         ({"file_ending": ".png"}, r"files end in \.png and \.nii\.gz"),
     ],
 )

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_attention.cli import main
 from nnunet_attention.errors import CommandError
@@ -62,10 +64,14 @@ def test_both_of_nnunets_names_of_the_channels_are_read(tmp_path, name):
     assert read_dataset_json(written(tmp_path, content), channels=True)[name] == {"0": "CT"}
 
 
-def test_of_both_names_of_the_channels_the_old_one_counts_as_in_nnunet():
-    content = {"modality": {"0": "T1", "1": "T2"}, "channel_names": {"0": "CT"}}
-    assert channel_names(content) == {"0": "T1", "1": "T2"}
-    assert channel_names({"channel_names": {"0": "CT"}}) == {"0": "CT"}
+@pytest.mark.parametrize("old", [{"0": "T1"}, {"0": "T1", "1": "T2", "2": "FLAIR"}])
+def test_channels_are_counted_as_nnunet_counts_them(old, minimal_plans):
+    content = {**GOOD, "modality": old}
+    manager = PlansManager(minimal_plans)
+    configuration = manager.get_configuration("3d_fullres")
+    wanted = determine_num_input_channels(manager, configuration, content)
+    assert len(channel_names(content)) == wanted == len(old)
+    assert channel_names(GOOD) == GOOD["channel_names"]
 
 
 def test_evaluation_needs_no_channels(tmp_path):

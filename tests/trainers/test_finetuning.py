@@ -86,6 +86,13 @@ def test_an_encoder_that_waits_joins_when_the_rest_has_risen():
     assert found[7] == [pytest.approx((1 - 1 / 54) ** 0.9)] * 2
 
 
+@pytest.mark.parametrize(
+    ("name", "waits"), [(f"{DECODER_FIRST}_1epoch", 0), (f"{DECODER_FIRST}_5epochs", 2), (GATED, 0)]
+)
+def test_an_encoder_waits_for_half_of_the_epochs_at_most(build, name, waits):
+    assert build(getattr(trainers, name)).head_start == waits
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5])
 def test_short_trainings_have_positive_rates(epochs):
     assert all(rate > 0 for (rate,) in rates(epochs))
@@ -139,12 +146,9 @@ def test_deep_supervision_is_as_the_plans_have_it(build, plans):
     assert not trainer.network.decoder.deep_supervision
 
 
-@pytest.mark.parametrize("fault", ["absent", "another network", "no dictionary"])
+@pytest.mark.parametrize("fault", ["another network", "no dictionary"])
 def test_weights_that_cannot_be_had_are_one_clear_error(build, plans, tmp_path, fault):
-    if fault == "absent":
-        (tmp_path / "mae.pth").unlink()
-        wanted = "there is no such file"
-    elif fault == "another network":
+    if fault == "another network":
         arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
         arguments["features_per_stage"] = [5, 7, 9]
         wanted = "nothing of .* fits the encoder"
@@ -285,6 +289,20 @@ def test_weights_that_replace_those_of_the_plans_are_told(train, tmp_path):
     trainer = train(GATED, 1, pretrained=str(tmp_path / "other.pth"))
     told = "The weights of -pretrained_weights take the place of those that the plans name"
     assert told in Path(trainer.log_file).read_text()
+
+
+def test_weights_of_the_command_serve_where_those_of_the_plans_have_gone(train, tmp_path):
+    weights = initialized(train(GATED, 1)).network.state_dict()
+    torch.save({"network_weights": weights}, tmp_path / "other.pth")
+    (tmp_path / "mae.pth").unlink()
+    trainer = train(GATED, 1, pretrained=str(tmp_path / "other.pth"))
+    name = "encoder.stem.convs.0.conv.weight"
+    assert torch.equal(trainer.network.state_dict()[name], weights[name])
+    trainer.on_train_start()
+    with pytest.raises(
+        CommandError, match=r"not there any more: .*mae\.pth; put the file"
+    ):
+        train(GATED, 1).run_training()
 
 
 def assert_starts_from_the_pretraining(trainer) -> None:
