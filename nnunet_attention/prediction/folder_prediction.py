@@ -32,7 +32,7 @@ class FolderPrediction:
         resampling: what resamples images and logits, see CasePredictor.
         step_size: the step from one patch to the next, as a share of the patch.
         mirroring: whether to average over mirrored images.
-        stitch_on_device: whether to stitch on a GPU; False stitches in main memory.
+        stitch_on_device: whether to stitch on the device; False stitches in main memory.
         save_probabilities: whether to write nnU-Net's probabilities too.
         keep_complete: whether to keep complete cases, and go on with the others.
         preprocessing_processes: how many preprocess; 0 for this one.
@@ -93,8 +93,7 @@ def predict_folder(
     predictor = kind(
         tile_step_size=prediction.step_size,
         use_mirroring=prediction.mirroring,
-        # nnU-Net prints that it cannot elsewhere.
-        perform_everything_on_device=prediction.stitch_on_device and prediction.device == "cuda",
+        perform_everything_on_device=prediction.stitch_on_device,
         device=prepared_device(prediction.device),
         verbose=prediction.verbose,
         verbose_preprocessing=prediction.verbose,

@@ -58,31 +58,3 @@ def test_segmentations_beside_maps_never_replace_the_reference(tmp_path):
     )
     with pytest.raises(CommandError, match=r"-o .*: it is the folder of -gt too"):
         maps.predict_folder(prediction)
-
-
-class MadeError(Exception):
-    """Ends a prediction when its predictor is made."""
-
-
-@pytest.mark.parametrize(
-    ("device", "wanted", "made"),
-    [("cuda", True, True), ("cuda", False, False), ("cpu", True, False)],
-)
-def test_only_a_gpu_is_asked_to_stitch(tmp_path, monkeypatch, threads, device, wanted, made):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    asked = {}
-
-    def kind(**options):
-        asked.update(options)
-        raise MadeError
-
-    prediction = FolderPrediction(
-        images=tmp_path,
-        output=tmp_path / "new",
-        model_folder=tmp_path,
-        device=device,
-        stitch_on_device=wanted,
-    )
-    with pytest.raises(MadeError):
-        predict_folder(prediction, kind)
-    assert asked["perform_everything_on_device"] is made
