@@ -1,5 +1,6 @@
 # make demo: sets everything up and runs the main job. make test: sets everything up and tests.
 # make test-all: all that takes longer, too.
+# make build: makes the source distribution and the wheel, dist/, and checks what indexes show.
 # make bench: sets everything up and measures speed and memory; DEVICE=cuda on a GPU.
 # make gpu: sets everything up and does all that a GPU is wanted for; started again, it goes on.
 # GPU_OPTIONS="--minutes 60 --data Task04_Hippocampus" are those of `python -m benchmarks.gpu run`.
@@ -10,7 +11,7 @@ DEVICE ?= cpu
 WORK ?= gpu
 GPU_OPTIONS ?=
 
-.PHONY: demo test test-all lint bench gpu clean
+.PHONY: demo test test-all lint build bench gpu clean
 
 # Rebuilt when the metadata or the start-up file changes; the code itself is installed editable.
 $(VENV)/.demo: pyproject.toml setup.py
@@ -39,6 +40,13 @@ test: $(VENV)/.test lint
 # Everything, real SLURM jobs and trainings of minutes too, with how much of the code it runs.
 test-all: $(VENV)/.test lint
 	$(PYTEST) -m "" --cov
+
+build: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet build twine
+	rm -rf build dist  # where an old build would add modules that are gone
+	@# The wheel is made from the source distribution, and so shows that it is whole.
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.performance --device $(DEVICE)
