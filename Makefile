@@ -1,6 +1,7 @@
 # make demo: sets everything up and runs the main job. make test: sets everything up and tests.
 # make test-all: all that takes longer, too.
 # make docs: sets everything up and builds the site in build/site.
+# make build: makes the source distribution and the wheel, dist/, and checks what indexes show.
 # make bench: sets everything up and measures speed and memory; DEVICE=cuda on a GPU.
 # make gpu: sets everything up and does all that a GPU is wanted for; started again, it goes on.
 # GPU_OPTIONS="--minutes 60 --data Task04_Hippocampus" are those of `python -m benchmarks.gpu run`.
@@ -11,7 +12,7 @@ DEVICE ?= cpu
 WORK ?= gpu
 GPU_OPTIONS ?=
 
-.PHONY: demo test test-all lint docs bench gpu clean
+.PHONY: demo test test-all lint docs build bench gpu clean
 
 # Rebuilt when the metadata or the start-up file changes; the code itself is installed editable.
 $(VENV)/.demo: pyproject.toml setup.py
@@ -52,6 +53,13 @@ docs: $(VENV)/.docs
 	@# Not --quiet, which hides the warnings that --strict counts.
 	$(BIN)/mkdocs build --strict
 	du -sh build/site
+
+build: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet build twine
+	rm -rf build dist  # where an old build would add modules that are gone
+	@# The wheel is made from the source distribution, and so shows that it is whole.
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.performance --device $(DEVICE)

@@ -24,9 +24,11 @@ _PROBE = f"""
 import json, os, torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+memories = [torch.cuda.get_device_properties(i).total_memory for i in range(len(devices))]
 if torch.backends.mps.is_available():
     devices.append("Apple MPS")
 report = {{"devices": devices, "threads": os.cpu_count(), "trainer": None, "error": None}}
+report |= {{"memories_byte": memories, "cuda": torch.version.cuda or torch.version.hip}}
 try:
     found = recursive_find_trainer_class_by_name({_TRAINER!r})
     report["trainer"] = found.__module__ + "." + found.__qualname__
@@ -34,8 +36,8 @@ except Exception as error:
     report["error"] = f"{{type(error).__name__}}: {{error}}"
 print(json.dumps(report))
 """
-# nnU-Net only reads from nnUNet_raw when it plans and trains.
-_FOLDERS = {RAW: False, PREPROCESSED: True, RESULTS: True}
+FOLDERS = {RAW: False, PREPROCESSED: True, RESULTS: True}
+"""Whether nnU-Net must be able to write; it only reads from nnUNet_raw when it plans and trains."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def examine() -> list[Finding]:
         *examine_discovery(os.environ),
         *(
             examine_folder(variable, os.environ.get(variable), must_be_writable)
-            for variable, must_be_writable in _FOLDERS.items()
+            for variable, must_be_writable in FOLDERS.items()
         ),
     ]
 
@@ -100,6 +102,23 @@ def examine_discovery(environment: Mapping[str, str]) -> list[Finding]:
     It is tried without our directory on the search path first, so that what is seen is the work of
     the start-up file; then with the variable as it is, which is the manual route.
     """
+    route, report = probe_discovery(environment)
+    if route is not None:
+        finding = Finding("discovery", f"nnU-Net finds {report['trainer']} ({route})")
+    else:
+        remedy = _discovery_remedy(environment, report)
+        finding = Finding("discovery", _last_line(report["error"]), remedy)
+    return [finding, _device_finding(report)]
+
+
+def probe_discovery(environment: Mapping[str, str]) -> tuple[str | None, dict]:
+    """Try the routes as `examine_discovery` does.
+
+    Returns:
+        The route by which nnU-Net finds the trainer, or None; and what the last process told:
+        `trainer`, `error`, `devices` (None if torch could not be asked), `threads`, and where
+        torch could be asked `memories_byte` of the devices, and `cuda`, the version.
+    """
     routes = [("at start-up, nothing to export", _without_doorway(environment))]
     if doorway.directory() in environment.get(doorway.SEARCH_PATH_VARIABLE, ""):
         routes.append((f"through the exported {doorway.SEARCH_PATH_VARIABLE}", dict(environment)))
@@ -107,14 +126,8 @@ def examine_discovery(environment: Mapping[str, str]) -> list[Finding]:
     for route, variables in routes:
         report = _probe(variables)
         if report["trainer"]:
-            return [
-                Finding("discovery", f"nnU-Net finds {report['trainer']} ({route})"),
-                _device_finding(report),
-            ]
-    return [
-        Finding("discovery", _last_line(report["error"]), _discovery_remedy(environment, report)),
-        _device_finding(report),
-    ]
+            return route, report
+    return None, report
 
 
 def _without_doorway(environment: Mapping[str, str]) -> dict[str, str]:

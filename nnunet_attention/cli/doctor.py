@@ -6,11 +6,25 @@ HELP = "check discovery by nnU-Net, versions, device and nnU-Net's folders"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add no arguments."""
+    """Add the choice of a report to paste."""
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="print a block to paste into a report of a fault instead: versions, system, device, "
+        "discovery and settings; no paths, no names of users or machines",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the findings as a table; return 1 where something is wrong."""
+    """Print the findings as a table and return 1 where something is wrong, or print a report."""
+    if arguments.report:
+        import os
+
+        from nnunet_attention.bug_report import bug_report
+
+        print(bug_report(os.environ))
+        return 0
+
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

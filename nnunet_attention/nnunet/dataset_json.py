@@ -73,11 +73,6 @@ def check_dataset_json(
         )
 
 
-<<<<<<< HEAD
-def channel_names(content: Mapping) -> Mapping[str, str]:
-    """Return the channels' names by number, from a description that has been checked for them."""
-    return content[_channels_entry(content)]
-=======
 def channel_names(content: Mapping) -> Mapping[str, str]:
     """Return the names of the images' channels, by their numbers.
 
@@ -86,7 +81,6 @@ def channel_names(content: Mapping) -> Mapping[str, str]:
             before the new one, as with nnU-Net.
     """
     return content[_entry_of_channels(content)]
->>>>>>> revw
 
 
 def number_of_cases(content: Mapping, where: str) -> int:
@@ -100,13 +94,8 @@ def number_of_cases(content: Mapping, where: str) -> int:
     return int(content["numTraining"])
 
 
-<<<<<<< HEAD
-def _channels_entry(content: Mapping) -> str:
-    # The old name goes first, as in nnU-Net.
-=======
 def _entry_of_channels(content: Mapping) -> str:
     # nnU-Net reads the old name too, and first.
->>>>>>> revw
     return "modality" if "modality" in content else "channel_names"
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import nnunetv2
@@ -19,7 +20,10 @@ from nnunet_attention import doorway
 
 pytestmark = pytest.mark.slow
 
-SOURCES = ("nnunet_attention", "trainers", "plans", "setup.py", "pyproject.toml", "README.md")
+SOURCES = (
+    *("nnunet_attention", "trainers", "plans", "setup.py", "pyproject.toml", "MANIFEST.in"),
+    *("README.md", "CHANGELOG.md", "CITATION.cff", "SECURITY.md"),
+)
 SITE_PACKAGES = Path(nnunetv2.__file__).parents[1]
 RESOLVE = """
 import json, os
@@ -116,6 +120,16 @@ def wheel(sources, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def source_distribution(sources, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("source_distribution")
+    program = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    command = [sys.executable, "-c", program, folder]
+    done = subprocess.run(command, cwd=sources, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(folder.glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="module")
 def from_wheel(wheel, tmp_path_factory):
     environment = Environment(tmp_path_factory.mktemp("from_wheel"))
     environment.install(str(wheel))
@@ -147,6 +161,38 @@ def test_nnunet_finds_the_trainer_of_the_editable_install_with_nothing_exported(
     assert found["class"] == "nnunet_attention.trainers.attention.AttentionUNetTrainer"
     assert found["trainers"] == str(sources / "trainers")
     assert found["plans"] == str(sources / "plans")
+
+
+def test_the_source_distribution_installs_what_the_wheel_does(
+    source_distribution, from_wheel, tmp_path
+):
+    environment = Environment(tmp_path)
+    environment.install(str(source_distribution))
+    found = environment.resolve()
+    assert found["class"] == "nnunet_attention.trainers.attention.AttentionUNetTrainer"
+
+    def files(root):
+        found = {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+        return {path for path in found if path.suffix != ".pyc"}
+
+    package = Path("nnunet_attention")
+    assert files(environment.site_packages / package) == files(from_wheel.site_packages / package)
+    assert (environment.site_packages / "nnunet_attention.pth").is_file()
+
+
+def test_the_source_distribution_holds_documents_and_no_part_of_the_tests(source_distribution):
+    with tarfile.open(source_distribution) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff", "SECURITY.md"} <= names
+    assert not any(name.startswith("tests") for name in names)
+
+
+@pytest.mark.parametrize("made", ["wheel", "source_distribution"])
+def test_what_indexes_show_is_in_order(made, request):
+    pytest.importorskip("twine", reason="needs twine, which `make build` installs")
+    command = [sys.executable, "-m", "twine", "check", "--strict", request.getfixturevalue(made)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_editable_nnunet_finds_the_trainer_too(installed, tmp_path):
