@@ -17,7 +17,7 @@ from nnunet_attention.cli.main import build_parser
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMMANDS = commands()
-STOCK_TRAINERS = {"nnUNetTrainer"}
+STOCK_TRAINERS = {"nnUNetTrainer", "nnUNetTrainerDA5"}  # test_any_trainer.py has them all
 
 
 def starting_with(*words: str) -> list[Shown]:
