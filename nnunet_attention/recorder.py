@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 
@@ -82,6 +83,18 @@ def record_attention(network: nn.Module, features: bool = False) -> Iterator[Att
     finally:
         for listener in listeners:
             listener.remove()
+
+
+def mean_coefficients(network: nn.Module, images: Tensor) -> list[float]:
+    """Return each gate's mean coefficient on some images, coarsest gate first.
+
+    Args:
+        network: as in `record_attention`; it runs once, in the mode that it is in.
+        images: (B, C, *S).
+    """
+    with torch.no_grad(), record_attention(network) as record:
+        network(images)
+    return [float(coefficients.float().mean()) for coefficients in record.values()]
 
 
 def attention_gates(network: nn.Module) -> list[AttentionGate]:

@@ -47,6 +47,8 @@ OVERRIDDEN = {
     f"{_TRAINER}.run_training": "",
     f"{_TRAINER}.train_step": "batch",
     f"{_TRAINER}.validation_step": "batch",
+    f"{_TRAINER}.on_validation_epoch_start": "",
+    f"{_TRAINER}.on_validation_epoch_end": "val_outputs",
     f"{_TRAINER}.get_dataloaders": "",
     f"{_TRAINER}.on_train_start": "",
     f"{_TRAINER}.on_epoch_start": "",
@@ -103,6 +105,7 @@ OVERRIDDEN = {
 CALLED = {
     f"{_SCHEDULE}.__init__": "optimizer initial_lr max_steps",
     f"{_TRAINER}.print_to_log_file": "args",
+    "nnunetv2.training.logging.nnunet_logger.WandbLogger.log": "key value step",
     f"{_TRAINER}.get_tr_and_val_datasets": "",
     f"{_PREDICTOR}.__init__": "tile_step_size use_gaussian use_mirroring "
     "perform_everything_on_device device verbose verbose_preprocessing allow_tqdm",

@@ -17,13 +17,15 @@ from nnunet_attention.maps.training_record import epochs_to_record, record_epoch
 from nnunet_attention.networks import build_attention_network
 from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.trainers.foundation import FoundationTrainer
+from nnunet_attention.trainers.tracking import TracksGates
 
 
-class AttentionUNetTrainer(FoundationTrainer):
+class AttentionUNetTrainer(TracksGates, FoundationTrainer):
     """Trains the plans' U-Net with attention gates; all else is stock nnU-Net.
 
     With the environment variable `nnUNet_attention_epochs` set, such as to 3,6,10,60,150, the
     coefficients on fixed patches are recorded after those epochs, for `nnunet-attention evolution`.
+    Where nnU-Net logs to Weights & Biases (nnUNet_wandb_enabled=1), it shows the gates' means too.
     """
 
     @staticmethod
