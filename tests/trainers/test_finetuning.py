@@ -299,9 +299,7 @@ def test_weights_of_the_command_serve_where_those_of_the_plans_have_gone(train, 
     name = "encoder.stem.convs.0.conv.weight"
     assert torch.equal(trainer.network.state_dict()[name], weights[name])
     trainer.on_train_start()
-    with pytest.raises(
-        CommandError, match=r"not there any more: .*mae\.pth; put the file"
-    ):
+    with pytest.raises(CommandError, match=r"not there any more: .*mae\.pth; put the file"):
         train(GATED, 1).run_training()
 
 
