@@ -1,6 +1,7 @@
 """Runs `nnunet-attention plan`: plans data sets for the attention U-Net, or converts plans."""
 
 import argparse
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -219,7 +220,10 @@ def _print_costs_and_commands(
 
 
 def _positive(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0, or no number of GB")
     return number

@@ -31,6 +31,7 @@ from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import ALL
 
 _GATED = "AttentionUNet"
+_WIDE = "WideUNet"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def finetune(
         The experiment.
 
     Raises:
-        CommandError: If there are several data sets or plans, folds, or too few cases.
+        CommandError: If there are several data sets or plans, folds, a trainer whose network is of
+            another width, or too few cases.
     """
     if len(plan.datasets) != 1:
         raise CommandError(f"-d {' '.join(plan.datasets)}: finetune divides one data set; give one")
@@ -116,6 +118,12 @@ def finetune(
         raise CommandError("-p: finetune compares trainers with the same plans; give one")
     if len(plan.models) < 2:
         raise CommandError("-tr: finetune needs a trainer from scratch, and one that is fine-tuned")
+    wide = [trainer for trainer, _ in plan.models if trainer.startswith(_WIDE)]
+    if wide:
+        raise CommandError(
+            f"-tr {' '.join(wide)}: no weights lead from a U-Net to a wider one, or back; leave it "
+            "out"
+        )
     configuration = single_stage_configuration_of(plan)
     division = divide(folders, plan.datasets[0], derived_number)
     (scratch, plans), *tuned = plan.models

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 _POOLING = {2: functional.adaptive_max_pool2d, 3: functional.adaptive_max_pool3d}
 _DILATION = {2: functional.max_pool2d, 3: functional.max_pool3d}
-# The least that a logarithm is taken of. Half precision knows nothing between this and 0 beside 1,
-# so that without it a saturated gate's loss would be infinite.
+# The least that a logarithm is taken of. In half precision coefficients next to 0 and 1 are rounded
+# to them, and the loss of such a gate would be infinite.
 _LEAST = 1e-3
 
 
@@ -141,7 +141,8 @@ def balanced_cross_entropy(
     """Compare coefficients with 1 inside and 0 outside; both sides count alike.
 
     The mean of -log(alpha) inside and the mean of -log(1 - alpha) outside, half of each; a side
-    that has no voxel counts nothing. Computed in 32 bits, also under autocast.
+    that has no voxel counts nothing. What a logarithm is taken of is mapped from [0, 1] to
+    [0.001, 1] before. Computed in 32 bits, also under autocast.
 
     Args:
         coefficients: alpha, (B, 1, *G), in [0, 1].

@@ -142,7 +142,7 @@ def adapt(
             else TensorOutcome(outcome.name, outcome.shape, NEW, why)
             for outcome in outcomes
         ]
-        matching.used.clear()
+        matching.leave_decoder(why)
     _check_finite(source, weights)
     outcomes += matching.left()
     return Adaptation(weights, tuple(outcomes), tuple(_notes(source, network)))
@@ -211,6 +211,7 @@ class _Matching:
         self._stages = stages
         self._heads = heads
         self._source_stages = _number_of_stages(source.weights)
+        self._decoder_left = source.decoder_left
         self.used: set[str] = set()
 
     def find(self, name: str, aliases: Sequence[str]) -> _Match:
@@ -230,6 +231,11 @@ class _Matching:
                 return _Match(self._source.weights[there], origin)
         return _Match(None, why_not=self._why_absent(name))
 
+    def leave_decoder(self, why: str) -> None:
+        """Count the source's decoder among what is left away, for a reason."""
+        self.used = {name for name in self.used if not name.startswith(_DECODER)}
+        self._decoder_left = self._decoder_left or why
+
     def left(self) -> Iterator[TensorOutcome]:
         """Go through the tensors of the source that nothing was made of, each once."""
         weights = self._source.weights
@@ -239,10 +245,8 @@ class _Matching:
             reason = "the network has no such layer"
             if not name.startswith((_ENCODER, _DECODER)):
                 reason = "it is no part of a U-Net's encoder or decoder"
-            elif name.startswith(_DECODER) and self._source.decoder_left:
-                reason = self._source.decoder_left
-            elif name.startswith(_DECODER) and not self.used:
-                reason = "the encoder, which it reads, starts as new"
+            elif name.startswith(_DECODER) and self._decoder_left:
+                reason = self._decoder_left
             yield TensorOutcome(name, tuple(value.shape), LEFT, reason)
 
     def _place(self, name: str) -> str | None:

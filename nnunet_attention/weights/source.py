@@ -40,6 +40,8 @@ from nnunet_attention.weights.checkpoint import (
 from nnunet_attention.weights.upgrade import quiet
 
 NNUNET, NNSSL = "nnU-Net", "nnssl"
+PRETRAINED_FROM = "pretrained_from"
+"""Where a checkpoint that trainings start from says what it was made of."""
 _GATES = "decoder.gates."
 
 
@@ -244,7 +246,10 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
         settings,
         name,
         checkpoint["trainer_name"],
-        tuple(plain_citations(_info_of(plans).get(CITATIONS))),
+        tuple(
+            plain_citations(_part(plans, PRETRAIN_INFO).get(CITATIONS))
+            or plain_citations(_part(checkpoint, PRETRAINED_FROM).get(CITATIONS))
+        ),
     )
 
 
@@ -269,7 +274,7 @@ def _settings_of(plans: Mapping, configuration: Mapping) -> SourceSettings:
     )
 
 
-def _info_of(plans: Mapping) -> Mapping:
-    """Return what plans say of an earlier pretraining."""
-    info = plans.get(PRETRAIN_INFO)
-    return info if isinstance(info, Mapping) else {}
+def _part(content: Mapping, name: str) -> Mapping:
+    """Return what plans or a checkpoint say of an earlier pretraining."""
+    part = content.get(name)
+    return part if isinstance(part, Mapping) else {}

@@ -16,9 +16,10 @@ from nnunet_attention.networks.trusted_plans import build_from_plans
 from nnunet_attention.networks.wide import build_plain_network
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON, channel_names, read_dataset_json
 from nnunet_attention.nnunet.plans import configuration_of, read_plans
+from nnunet_attention.nnunet.pretraining import CITATIONS
 from nnunet_attention.weights.adaptation import Adaptation, adapt, load_adapted
 from nnunet_attention.weights.checkpoint import load_weights
-from nnunet_attention.weights.source import PretrainedSource, without_gates
+from nnunet_attention.weights.source import PRETRAINED_FROM, PretrainedSource, without_gates
 from nnunet_attention.weights.upgrade import (
     SEED,
     build_as_trained,
@@ -163,11 +164,11 @@ def start_checkpoint(start: PretrainedStart, target: TargetPlans, *, gated: bool
             "configuration": target.configuration,
             "dataset_json": target.dataset_json,
         },
-        "pretrained_from": {
+        PRETRAINED_FROM: {
             "checkpoint": str(start.source.path.absolute()),
             "kind": start.source.kind,
             "encoder_share": start.adaptation.encoder_share,
-            "citations": list(start.source.citations),
+            CITATIONS: list(start.source.citations),
         },
     }
 

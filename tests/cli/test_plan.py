@@ -152,10 +152,11 @@ def test_an_unset_variable_is_named(variable, folder, monkeypatch, capsys):
     assert f"{variable} is not set; export {variable}=" in capsys.readouterr().err
 
 
-def test_a_memory_target_must_be_positive(capsys):
+@pytest.mark.parametrize("text", ["0", "-8", "much", "nan", "inf"])
+def test_a_memory_target_must_be_positive(text, capsys):
     with pytest.raises(SystemExit):
-        main(["plan", "-d", "901", "-gpu_memory_target", "0"])
-    assert "0 is not above 0" in capsys.readouterr().err
+        main(["plan", "-d", "901", f"-gpu_memory_target={text}"])
+    assert f"argument -gpu_memory_target: {text} is not above 0" in capsys.readouterr().err
 
 
 def test_images_too_small_for_a_gate_are_refused_and_may_be_gated_at_full_resolution(

@@ -166,6 +166,7 @@ def test_a_start_is_made_again_when_the_pretraining_has_been(fake, tmp_path):
         ({"groups": {TARGET: {}}}, "finetune divides case by case"),
         ({"models": MODELS[:1]}, "one that is fine-tuned"),
         ({"models": (MODELS[0], ("A", "Other"))}, "the same plans"),
+        ({"models": (MODELS[0], ("WideUNetTrainer", "nnUNetPlans"))}, "-tr WideUNetTrainer: no"),
         ({"configurations": ("3d_cascade_fullres",)}, "a cascade needs all folds"),
     ],
 )

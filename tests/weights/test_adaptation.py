@@ -233,6 +233,20 @@ def test_a_layer_of_other_width_is_new_as_a_whole(read, minimal_plans):
     assert torch.equal(network.state_dict()[name], before[name])
 
 
+def test_where_all_layers_are_of_another_width_the_sources_are_not_told_as_absent(
+    read, minimal_plans
+):
+    plans = plans_like_source(minimal_plans)
+    wide = plans_like_source(minimal_plans, features_per_stage=[5, 7, 9])
+    adaptation = adapt(read(plain_checkpoint(plans)), network_of_plain(wide), 2)
+    assert adaptation.weights == {}
+    left = {o.name: o.reason for o in adaptation.outcomes if o.outcome == "left away"}
+    assert not any(name.startswith("encoder.") for name in left)
+    assert set(left.values()) == {"the encoder, which it reads, starts as new"}
+    weight = outcome_of(adaptation, "encoder.stages.2.blocks.0.conv1.conv.weight")
+    assert weight.reason == "it is 9x7x3x3x3, in the source 8x6x3x3x3"
+
+
 def test_a_plain_network_tells_a_residual_one_nothing(read, minimal_plans):
     adaptation = adapt(
         read(plain_checkpoint(minimal_plans)),

@@ -159,6 +159,8 @@ def test_people_are_told_how_to_train_and_what_to_cite(source_of, tmp_path, mini
     content = torch.load(tmp_path / "new.pth", weights_only=True)
     assert content["pretrained_from"]["citations"] == CITATIONS
     assert content["pretrained_from"]["encoder_share"] == 1
+    # What is made of it once more is to be cited, too.
+    assert list(read_source(tmp_path / "new.pth").citations) == CITATIONS
 
 
 @pytest.fixture(scope="module")
