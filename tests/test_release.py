@@ -50,7 +50,7 @@ def test_the_workflow_runs_targets_of_the_makefile():
     assert job["steps"][-1]["run"] == "make ${{ matrix.target }}"
     targets = job["strategy"]["matrix"]["target"]
     assert targets == ["lint", "test", "docs", "build"]
-    for target in set(targets) - {"docs"}:
+    for target in targets:
         assert re.search(rf"^{target}:", read("Makefile"), re.MULTILINE)
 
 
