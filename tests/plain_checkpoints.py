@@ -71,6 +71,7 @@ def plain_checkpoint(
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=dtype)
+    patch = plans["configurations"]["3d_fullres"]["patch_size"]
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-2, momentum=0.99, nesterov=True)
     return {
         "network_weights": network.state_dict(),
@@ -91,7 +92,7 @@ def plain_checkpoint(
             "device": torch.device("cuda"),
         },
         "trainer_name": trainer.__name__,
-        "inference_allowed_mirroring_axes": (0, 1, 2),
+        "inference_allowed_mirroring_axes": tuple(range(len(patch))),
     }
 
 
