@@ -64,7 +64,9 @@ def main(command_line: list[str] | None = None) -> int:
         return take(parts, work, RESULTS)
     if arguments.dry_run:
         for part in parts:
-            print(f"{part.name}: {part.trainings} trainings of {part.epochs * part.iterations}")
+            print(
+                f"{part.name}: {part.trainings} trainings of {part.epochs * part.iterations} steps"
+            )
         return 0
     from benchmarks.where_gates_help.running import run as run_study
 

@@ -68,7 +68,7 @@ def collect(parts: Sequence[Part], work: Path, results: Path) -> int:
                     trainings.append({**key, **_training(part, folds)})
         place = results / part.name
         if frames:
-            _add(frames, trainings, place)
+            add_rows(frames, trainings, place)
         if part is PHANTOM_2D:
             _collect_maps(part, work, place)
         print(f"{part.name}: {len(trainings)} of {part.trainings // len(part.folds)} trainings")
@@ -127,7 +127,7 @@ def _training(part: Part, folds: Sequence[Path]) -> dict:
     }
 
 
-def _add(frames: Sequence[pd.DataFrame], trainings: Sequence[dict], place: Path) -> None:
+def add_rows(frames: Sequence[pd.DataFrame], trainings: Sequence[dict], place: Path) -> None:
     """Put rows in the place of those of the same trainings, and sort them."""
     place.mkdir(parents=True, exist_ok=True)
     cases = pd.concat(frames, ignore_index=True)
