@@ -11,10 +11,11 @@ import numpy as np
 from benchmarks.hippocampus.schedules import STOCK, VARIANTS, Schedule
 from benchmarks.hippocampus.training import collected_model
 from benchmarks.machine import told
+from benchmarks.texts import ends_text as _ends
+from benchmarks.texts import four_places as _four
 from nnunet_attention.drawing import LABEL_COLOURS, new_figure, save_png
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.tables import (
-    MINUS,
     confidence_interval,
     p_text,
     signed,
@@ -153,11 +154,11 @@ def starts_table(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
         means[folder] = (len(seeds), of_cases.mean, tested.interval()[0])
         cells = [
             *(variant.name, _listed(seeds), _mean_dice(dice[folder], seeds)),
-            four_places(of_cases.mean),
-            ", ".join(four_places(row.mean()) for row in differences),
+            _four(of_cases.mean),
+            ", ".join(_four(row.mean()) for row in differences),
             ", ".join(f"{int((row > 0).sum())} of {row.size}" for row in differences),
-            ends_text(of_cases.interval()),
-            ends_text(of_both.interval()) if of_both else "one training",
+            _ends(of_cases.interval()),
+            _ends(of_both.interval()) if of_both else "one training",
             *(p_text(equivalence(tested, margin).p_value) for margin in MARGINS),
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -177,15 +178,15 @@ def verdicts(means: Mapping[str, tuple[int, float, float]]) -> list[str]:
             continue
         behind = "is not" if low > NOT_BEHIND else "may be"
         lines.append(
-            f"- `{folder}`: the interval's lower end is {four_places(low)}, so that it {behind} "
-            f"behind {STOCK.name} by {_plain(-NOT_BEHIND)} or more, with {_trainings(seeds)}."
+            f"- `{folder}`: the interval's lower end is {_four(low)}, so that it {behind} behind "
+            f"{STOCK.name} by {_plain(-NOT_BEHIND)} or more, with {_trainings(seeds)}."
         )
     if {"identity", "open"} <= set(means):
         gain = means["open"][1] - means["identity"][1]
         stays = "stays" if gain <= BETTER_BY else "has to give way as"
         lines.append(
-            f"- `open` minus `identity` is {four_places(gain)} in the mean; with the rule of more "
-            f"than {_plain(BETTER_BY)}, `identity` {stays} the default."
+            f"- `open` minus `identity` is {_four(gain)} in the mean; with the rule of more than "
+            f"{_plain(BETTER_BY)}, `identity` {stays} the default."
         )
     return lines
 
@@ -210,16 +211,6 @@ def _listed(seeds: list[int]) -> str:
 
 def _trainings(seeds: int) -> str:
     return f"{seeds} trainings of each" if seeds > 1 else "one training of each"
-
-
-def four_places(value: float) -> str:
-    """Write a difference of Dice with its sign."""
-    return f"{value:+.4f}".replace("-", MINUS)
-
-
-def ends_text(interval: tuple[float, float]) -> str:
-    """Write an interval of differences of Dice."""
-    return f"[{four_places(interval[0])}, {four_places(interval[1])}]"
 
 
 def _plain(value: float) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from benchmarks.hippocampus.reporting import ends_text, four_places
 from benchmarks.machine import told
+from benchmarks.texts import ends_text, four_places
 from benchmarks.where_gates_help.coefficients import APART_BY
 from benchmarks.where_gates_help.collecting import (
     COEFFICIENTS,
