@@ -19,6 +19,7 @@ from benchmarks.where_gates_help.design import (
     PHANTOM_2D,
     SEEDS,
     SUPERVISED,
+    WARM,
     Data,
     Part,
 )
@@ -46,6 +47,8 @@ COLUMNS = (
 )
 IN_DOMAIN, OUT_OF_DOMAIN = "in", "out"
 _KEY = ["dataset", "network", "seed"]
+# The data set of which the page shows pictures.
+PICTURED = WARM.data[0]
 _DIGITS = 5
 
 
@@ -151,9 +154,9 @@ def _key_of(entry: dict) -> tuple:
 
 
 def _collect_maps(part: Part, work: Path, place: Path) -> None:
-    """Take each gate's contrast and one picture of each network, of the data sets that have maps.
+    """Take each gate's contrast, and of one data set a picture of each network.
 
-    The pictures are of the first mapped case, which was chosen by its name alone.
+    The pictures are of the first case that has maps, which was chosen by its name alone.
     """
     path = place / COEFFICIENTS
     contrasts: dict[str, dict[str, dict[str, float]]] = read_json(path) if path.is_file() else {}
@@ -168,9 +171,8 @@ def _collect_maps(part: Part, work: Path, place: Path) -> None:
             contrasts.setdefault(data.dataset, {})[network.folder] = {
                 gate: round(value, _DIGITS) for gate, value in found.items()
             }
-            first = min((output / "maps").iterdir())
-            target = place / "maps" / f"{data.dataset}_{network.folder}.png"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            small_copy(first / f"{first.name}.png", target)
+            if data == PICTURED:
+                case = min((output / "maps").iterdir())
+                small_copy(case / f"{case.name}.png", place / "maps" / f"{network.folder}.png")
     if contrasts:
         write_json(path, contrasts)

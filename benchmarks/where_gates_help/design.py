@@ -129,7 +129,6 @@ class Part:
         epochs: of each training.
         iterations: in an epoch.
         folds: that are trained.
-        memory_gb: that nnU-Net plans for; None for its own target.
         warm: whether a training goes on from the stock network of the same data set and seed, which
             another part has trained.
     """
@@ -141,7 +140,6 @@ class Part:
     epochs: int
     iterations: int
     folds: tuple[str, ...] = ("0",)
-    memory_gb: float | None = None
     warm: bool = False
 
     @property
@@ -198,8 +196,6 @@ PHANTOM_2D = Part("phantom_2d", PHANTOMS, "2d", 8, 12, 25)
 PHANTOM_3D = Part("phantom_3d", PHANTOMS, "3d_fullres", 2, 12, 25)
 # The phantom of 0.5 % with distractors.
 WARM = Part("warm", PHANTOMS[5:6], "2d", 8, 12, 25, warm=True)
-REAL_SARCOMA = Part(
-    "sarcoma", (SARCOMA,), "3d_fullres", 2, 12, 25, ("0", "1", "2", "3", "4"), memory_gb=0.05
-)
-REAL_HIPPOCAMPUS = Part("hippocampus", (HIPPOCAMPUS,), "3d_fullres", 2, 12, 25, memory_gb=0.05)
+REAL_SARCOMA = Part("sarcoma", (SARCOMA,), "2d", 4, 12, 25, ("0", "1", "2", "3", "4"))
+REAL_HIPPOCAMPUS = Part("hippocampus", (HIPPOCAMPUS,), "2d", 8, 12, 25)
 PARTS = {part.name: part for part in (PHANTOM_2D, WARM, REAL_SARCOMA, REAL_HIPPOCAMPUS, PHANTOM_3D)}

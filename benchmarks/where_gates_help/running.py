@@ -127,8 +127,7 @@ def prepare(part: Part, data: Data, work: Path, real_data: Path | None, processe
     if not plans.is_file():
         number, several = str(data.number), str(processes)
         run_command(["nnUNetv2_extract_fingerprint", "-d", number, "-np", several], variables, log)
-        target = [] if part.memory_gb is None else ["-gpu_memory_target", str(part.memory_gb)]
-        run_command(["nnUNetv2_plan_experiment", "-d", number, *target], variables, log)
+        run_command(["nnUNetv2_plan_experiment", "-d", number], variables, log)
     architecture = read_json(plans)["configurations"][part.planned]["architecture"]
     arguments = architecture["arch_kwargs"]
     halved = {
