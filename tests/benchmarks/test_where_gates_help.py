@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
 from benchmarks.preparation import run_shown
@@ -18,7 +19,7 @@ from benchmarks.where_gates_help.coefficients import (
     contrast_of_gates,
     read_coefficients,
 )
-from benchmarks.where_gates_help.collecting import COLUMNS, add_rows
+from benchmarks.where_gates_help.collecting import COLUMNS, add_rows, collect, read_cases
 from benchmarks.where_gates_help.design import (
     HIPPOCAMPUS,
     PARTS,
@@ -197,6 +198,55 @@ def test_new_rows_take_the_place_of_those_of_the_same_training(tmp_path):
     assert table[["seed", "dice"]].to_numpy().tolist() == [[0, 0.7], [1, 0.6]]
     trained = json.loads((tmp_path / "trainings.json").read_text())["trainings"]
     assert [entry["seed"] for entry in trained] == [0, 1]
+
+
+def trained(work, epochs):
+    """One training of the study as nnU-Net leaves it: a summary of one case, and a checkpoint."""
+    data, network = PHANTOMS[0], PHANTOM_2D.networks[0]
+    description = folders(work).raw_dataset_json(data.dataset)
+    description.parent.mkdir(parents=True)
+    description.write_text(
+        json.dumps({"labels": {"background": 0, "target": 1}, "file_ending": ".nii.gz"})
+    )
+    fold = model_folder(folders(work).results, PHANTOM_2D, data, network) / "fold_0"
+    (fold / "validation").mkdir(parents=True)
+    counts = {"TP": 3, "FP": 1, "FN": 2, "TN": 10, "n_ref": 5, "n_pred": 4}
+    values = {"1": {**counts, "Dice": 6 / 9, "IoU": 0.5}}
+    case = {"prediction_file": "a.nii.gz", "reference_file": "a.nii.gz", "metrics": values}
+    summary = {"metric_per_case": [case], "mean": values, "foreground_mean": values["1"]}
+    (fold / "validation" / "summary.json").write_text(json.dumps(summary))
+    log = {
+        "epoch_start_timestamps": [60.0 * epoch for epoch in range(epochs)],
+        "epoch_end_timestamps": [60.0 * epoch + 30 for epoch in range(epochs)],
+    }
+    torch.save(
+        {
+            **{"network_weights": {"layer": torch.ones(1)}, "trainer_name": network.trainer},
+            "init_args": {"plans": {}, "configuration": "", "dataset_json": {}},
+            "logging": log,
+        },
+        fold / "checkpoint_final.pth",
+    )
+
+
+def test_what_is_finished_is_collected(tmp_path, capsys):
+    trained(tmp_path / "work", PHANTOM_2D.epochs)
+    assert collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results") == 0
+    assert capsys.readouterr().out == "phantom_2d: 1 of 96 trainings\n"
+    (row,) = read_cases(tmp_path / "results", PHANTOM_2D).to_dict("records")
+    assert row == {
+        **{"dataset": PHANTOMS[0].dataset, "domain": "in", "network": "stock", "seed": 0},
+        **{"fold": 0, "case": "a", "label": "target", "reference_voxels": 5, "dice": 0.66667},
+    }
+    found = json.loads((tmp_path / "results" / "phantom_2d" / "trainings.json").read_text())
+    assert [entry["minutes"] for entry in found["trainings"]] == [6.0]
+
+
+def test_a_training_of_another_length_is_not_collected(tmp_path):
+    trained(tmp_path / "work", 3)
+    with pytest.raises(SystemExit, match=r"fold_0 was trained for 3 epochs; wanted 12"):
+        collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results")
+    assert not (tmp_path / "results").exists()
 
 
 def small_study(gain, data=PHANTOMS[4], spread=0.01, domain="in"):
