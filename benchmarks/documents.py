@@ -27,6 +27,8 @@ OF_GPU = {
     "trainings": GPU / "trainings.md",
     "failures": GPU / "failures.md",
 }
+# Of `python -m benchmarks.where_gates_help report`.
+_GATES = ROOT / "benchmarks" / "where_gates_help" / "results" / "tables"
 _ENGINES = ROOT / "benchmarks" / "results" / "engines"
 # Document, name of the table, and the file that holds it; a file that is not there is left out.
 TABLES = (
@@ -49,6 +51,13 @@ TABLES = (
     ("benchmarks.md", "nuclei starts table", _HIPPOCAMPUS.with_name("nuclei") / "starts.md"),
     ("deployment.md", "engines plans table", _ENGINES / "plans.md"),
     ("deployment.md", "resampling table", _ENGINES.with_name("resampling") / "cpu.md"),
+    *(
+        ("where-gates-help.md", f"gates {name.replace('_', ' ')} table", _GATES / f"{name}.md")
+        for name in (
+            *("rules", "phantom_2d", "phantom_3d", "sarcoma", "hippocampus", "warm"),
+            *("slopes", "strata", "coefficients", "trainings"),
+        )
+    ),
 )
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nnunet_attention.files import read_json
+from nnunet_attention.files import read_json, write_text
 from nnunet_attention.jobs.process import run_command
 from nnunet_attention.msd import convert
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
+
+BIN = Path(sys.executable).parent
 
 
 def bring_data(
@@ -66,3 +72,26 @@ def plan_and_preprocess(
     command = ["nnUNetv2_plan_and_preprocess", "-d", number, "-c", configuration]
     command += ["-np", str(processes), "-npfp", str(processes), *options]
     run_command(command, variables, log)
+
+
+def add_configuration(plans: Path, name: str, planned: str, **changes: object) -> None:
+    """Add a configuration that inherits from a planned one, as nnU-Net's manual has it.
+
+    Args:
+        plans: the file; one that has the configuration stays as it is.
+        name: of the new configuration.
+        planned: the one it inherits from.
+        **changes: what differs, such as `batch_size`.
+    """
+    content = read_json(plans)
+    if name in content["configurations"]:
+        return
+    content["configurations"][name] = {"inherits_from": planned, **changes}
+    # In the plans' own order.
+    write_text(plans, json.dumps(content, indent=4))
+
+
+def run_shown(command: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Print a command, run it with its output shown, and return its exit code."""
+    print(shlex.join(command), flush=True)
+    return subprocess.run([BIN / command[0], *command[1:]], env=variables, check=False).returncode

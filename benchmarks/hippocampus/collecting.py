@@ -19,8 +19,9 @@ from benchmarks.hippocampus.schedules import (
     Schedule,
     training_environment,
 )
-from benchmarks.hippocampus.training import BIN, collected_model, folders
+from benchmarks.hippocampus.training import collected_model, folders
 from benchmarks.machine import machine
+from benchmarks.preparation import BIN
 from nnunet_attention.evaluation.leaderboard.costs import read_cost
 from nnunet_attention.files import read_json, write_json
 from nnunet_attention.nnunet.checkpoints import FINAL

@@ -11,10 +11,11 @@ import numpy as np
 from benchmarks.hippocampus.schedules import STOCK, VARIANTS, Schedule
 from benchmarks.hippocampus.training import collected_model
 from benchmarks.machine import told
+from benchmarks.texts import ends_text as _ends
+from benchmarks.texts import four_places as _four
 from nnunet_attention.drawing import LABEL_COLOURS, new_figure, save_png
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.tables import (
-    MINUS,
     confidence_interval,
     p_text,
     signed,
@@ -226,14 +227,6 @@ def _listed(seeds: list[int]) -> str:
 
 def _trainings(seeds: int) -> str:
     return f"{seeds} trainings of each" if seeds > 1 else "one training of each"
-
-
-def _four(value: float) -> str:
-    return f"{value:+.4f}".replace("-", MINUS)
-
-
-def _ends(interval: tuple[float, float]) -> str:
-    return f"[{_four(interval[0])}, {_four(interval[1])}]"
 
 
 def _plain(value: float) -> str:

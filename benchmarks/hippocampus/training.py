@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import preparation
 from benchmarks.hippocampus.schedules import (
     VARIANTS,
     Schedule,
@@ -17,15 +15,13 @@ from benchmarks.hippocampus.schedules import (
     training_environment,
 )
 from benchmarks.preparation import bring_data, plan_and_preprocess
+from benchmarks.preparation import run_shown as _run
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json, write_text
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import validation_summaries
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.workers import planning_environment
-
-BIN = Path(sys.executable).parent
 
 
 def train(
@@ -92,17 +88,11 @@ def folders(work: Path, seed: int = 0) -> dict[str, str]:
 
 
 def add_configuration(schedule: Schedule, plans: Path) -> None:
-    """Add a smaller batch: a configuration with another batch size, as nnU-Net's manual has it."""
-    content = read_json(plans)
-    if schedule.batch_size is None or schedule.configuration in content["configurations"]:
-        return
-    content["configurations"][schedule.configuration] = {
-        "inherits_from": schedule.planned,
-        "batch_size": schedule.batch_size,
-    }
-
-    # In the plans' own order.
-    write_text(plans, json.dumps(content, indent=4))
+    """Add a smaller batch, where the schedule asks for one."""
+    if schedule.batch_size is not None:
+        preparation.add_configuration(
+            plans, schedule.configuration, schedule.planned, batch_size=schedule.batch_size
+        )
 
 
 def _prepare(
@@ -128,8 +118,3 @@ def _plan_variant(
     command = ["nnunet-attention", "plan", "-d", schedule.dataset, "--from", STOCK_PLANS]
     command += ["-overwrite_plans_name", variant.plans, "-c", schedule.configuration]
     return _run([*command, *variant.plan_options], variables)
-
-
-def _run(command: list[str], variables: dict[str, str]) -> int:
-    print(shlex.join(command), flush=True)
-    return subprocess.run([BIN / command[0], *command[1:]], env=variables, check=False).returncode

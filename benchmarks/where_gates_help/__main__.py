@@ -1,8 +1,18 @@
-"""Makes data sets in which only the surroundings tell what is to be segmented.
+"""Finds out where attention gates help, on made-up data where context decides and on real data.
 
+    python -m benchmarks.where_gates_help run -w WORK [--data FOLDER] [--only PART ...]
+    python -m benchmarks.where_gates_help collect -w WORK [--only PART ...]
+    python -m benchmarks.where_gates_help report
     python -m benchmarks.where_gates_help make -o FOLDER [--foreground .01] [--distractors 3] ...
 
-The task folder is in the Decathlon's format: `nnUNetv2_convert_MSD_dataset -i FOLDER/Task91_...`.
+`run` makes or copies the data, plans, trains by `nnunet-attention crossval --repeats`, predicts
+images out of domain and writes maps, all in WORK; run again, it continues where it stopped.
+`collect` takes Dice of every case, times and pictures into results/ beside this file, whatever is
+finished, and `report` makes all tables from these, on any machine. What is trained, and the rules
+by which it is judged, stand in `design.py`.
+
+`make` makes one data set, in the Decathlon's format: `nnUNetv2_convert_MSD_dataset -i
+FOLDER/Task91_...`.
 """
 
 from __future__ import annotations
@@ -11,16 +21,67 @@ import argparse
 import sys
 from pathlib import Path
 
+from benchmarks.where_gates_help.design import PARTS, Part
 from benchmarks.where_gates_help.phantom import Recipe, write_distractors_task
+
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def main(command_line: list[str] | None = None) -> int:
-    """Make a data set."""
+    """Run one of the four commands."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.where_gates_help", description=__doc__.split("\n", 1)[0]
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    make = actions.add_parser("make", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    run = actions.add_parser("run", help="train what is missing")
+    run.add_argument(
+        "--data", type=Path, metavar="FOLDER",
+        help="with Dataset051_SoftTissueSarcomaCT and msd/Task04_Hippocampus, for the real data",
+    )  # fmt: skip
+    run.add_argument("-np", type=int, default=1, dest="processes", metavar="N")
+    run.add_argument("--dry-run", action="store_true", help="only say how much there is to train")
+    collect = actions.add_parser("collect", help="take what is finished")
+    for action in (run, collect):
+        action.add_argument("-w", type=Path, required=True, dest="work", metavar="WORK")
+        action.add_argument(
+            "--only", nargs="+", choices=PARTS, metavar="PART",
+            help=f"parts of the study (default: all), of {', '.join(PARTS)}",
+        )  # fmt: skip
+    actions.add_parser("report", help="make the tables")
+    _add_make(actions)
+    arguments = parser.parse_args(command_line)
+    if arguments.action == "make":
+        return _make(parser, arguments)
+    if arguments.action == "report":
+        from benchmarks.where_gates_help.reporting import report
+
+        return report(RESULTS)
+    work = arguments.work.absolute()
+    parts = chosen_parts(arguments.only)
+    if arguments.action == "collect":
+        from benchmarks.where_gates_help.collecting import collect as take
+
+        return take(parts, work, RESULTS)
+    if arguments.dry_run:
+        for part in parts:
+            print(
+                f"{part.name}: {part.trainings} trainings of {part.epochs * part.iterations} steps"
+            )
+        return 0
+    from benchmarks.where_gates_help.running import run as run_study
+
+    return run_study(parts, work, arguments.data, arguments.processes)
+
+
+def chosen_parts(names: list[str] | None) -> list[Part]:
+    """Return the parts of these names, None for all, in the study's order."""
+    return [part for name, part in PARTS.items() if names is None or name in names]
+
+
+def _add_make(actions: argparse._SubParsersAction) -> None:
+    make = actions.add_parser(
+        "make", formatter_class=argparse.ArgumentDefaultsHelpFormatter, help="make one data set"
+    )
     usual = Recipe()
     make.add_argument("-o", type=Path, required=True, dest="output", metavar="FOLDER")
     make.add_argument("--number", type=int, default=91, help="of the task")
@@ -40,7 +101,9 @@ def main(command_line: list[str] | None = None) -> int:
     make.add_argument("--test_cases", type=int, default=0, help="with labels, in labelsTs")
     make.add_argument("--test_contrast", type=float, help="of these, if it is another")
     make.add_argument("--test_noise", type=float, help="likewise")
-    arguments = parser.parse_args(command_line)
+
+
+def _make(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     try:
         recipe = Recipe(
             arguments.foreground,

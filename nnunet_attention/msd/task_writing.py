@@ -49,6 +49,8 @@ def write_task_folder(
         test: cases for imagesTs, with labels in labelsTs, which the Decathlon keeps to itself.
     """
     entries = [_write_case(folder, "Tr", case, spacing_mm) for case in training]
+    # Even if it stays empty: nnU-Net converts no task without it.
+    (folder / "imagesTs").mkdir(parents=True, exist_ok=True)
     test_entries = [_write_case(folder, "Ts", case, spacing_mm)["image"] for case in test]
     write_json(
         folder / DATASET_JSON,

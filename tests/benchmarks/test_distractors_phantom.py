@@ -100,6 +100,11 @@ def test_a_task_folder_has_unseen_images_that_are_shifted(tmp_path):
     assert 3 < corner.std() < 7
 
 
+def test_a_task_without_unseen_images_has_the_folder_that_nnunet_asks_for(tmp_path):
+    folder = write_distractors_task(tmp_path, QUIET, 1, seed=4)
+    assert list((folder / "imagesTs").iterdir()) == []
+
+
 def test_a_case_does_not_depend_on_how_many_there_are(tmp_path):
     few = write_distractors_task(tmp_path / "few", QUIET, 1, seed=4)
     more = write_distractors_task(tmp_path / "more", QUIET, 2, seed=4)

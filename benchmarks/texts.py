@@ -1,0 +1,15 @@
+"""Writes numbers as the benchmarks' tables have them."""
+
+from __future__ import annotations
+
+from nnunet_attention.evaluation.leaderboard.tables import MINUS
+
+
+def four_places(value: float) -> str:
+    """Write a difference of Dice with its sign."""
+    return f"{value:+.4f}".replace("-", MINUS)
+
+
+def ends_text(interval: tuple[float, float]) -> str:
+    """Write an interval of differences of Dice."""
+    return f"[{four_places(interval[0])}, {four_places(interval[1])}]"

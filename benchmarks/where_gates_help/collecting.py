@@ -1,0 +1,178 @@
+"""Takes from the study's working folder what its report needs, and no weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+import torch
+
+from benchmarks.hippocampus.collecting import small_copy
+from benchmarks.hippocampus.schedules import Variant
+from benchmarks.machine import machine
+from benchmarks.where_gates_help.coefficients import contrast_of_gates, read_coefficients
+from benchmarks.where_gates_help.design import (
+    ATTENTION,
+    PHANTOM_2D,
+    SEEDS,
+    SUPERVISED,
+    WARM,
+    Data,
+    Part,
+)
+from benchmarks.where_gates_help.running import (
+    folders,
+    mapped_folder,
+    model_folder,
+    shifted_folder,
+    warm_folders,
+)
+from nnunet_attention.evaluation import read_summary
+from nnunet_attention.evaluation.metrics.labels import label_names
+from nnunet_attention.files import read_json, write_json, written_beside
+from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
+from nnunet_attention.nnunet.folders import RAW_REFERENCES
+from nnunet_attention.nnunet.model_folders import SUMMARY, fold_folder, validation_summary
+from nnunet_attention.weights.checkpoint import load_checkpoint
+
+CASES, TRAININGS, COEFFICIENTS = "cases.csv", "trainings.json", "coefficients.json"
+# Of a row of CASES; the domain of a fold's validation is `in`, that of the shifted images `out`.
+COLUMNS = (
+    *("dataset", "domain", "network", "seed", "fold", "case", "label"),
+    *("reference_voxels", "dice"),
+)
+IN_DOMAIN, OUT_OF_DOMAIN = "in", "out"
+_KEY = ["dataset", "network", "seed"]
+# The data set of which the page shows pictures.
+PICTURED = WARM.data[0]
+_DIGITS = 5
+
+
+def collect(parts: Sequence[Part], work: Path, results: Path) -> int:
+    """Add the finished trainings to results/PART/; what is there of other trainings stays."""
+    for part in parts:
+        frames, trainings = [], []
+        for data in part.data:
+            for network in part.networks:
+                for seed in SEEDS:
+                    model = trained_model(work, part, data, network, seed)
+                    folds = [fold_folder(model, fold) for fold in part.folds]
+                    if not all(validation_summary(fold).is_file() for fold in folds):
+                        continue
+                    key = {"dataset": data.dataset, "network": network.folder, "seed": seed}
+                    frames += [
+                        frame.assign(**key, domain=domain)
+                        for domain, frame in _frames(work, part, data, network, seed, folds)
+                    ]
+                    trainings.append({**key, **_training(part, folds)})
+        place = results / part.name
+        if frames:
+            add_rows(frames, trainings, place)
+        if part is PHANTOM_2D:
+            _collect_maps(part, work, place)
+        print(f"{part.name}: {len(trainings)} of {part.trainings // len(part.folds)} trainings")
+    return 0
+
+
+def trained_model(work: Path, part: Part, data: Data, network: Variant, seed: int) -> Path:
+    """Return nnU-Net's folder of a training of the study."""
+    places = (
+        warm_folders(work, seed) if part.warm else folders(work).of_repeat(SEEDS.index(seed) + 1)
+    )
+    return model_folder(places.results, part, data, network)
+
+
+def read_cases(results: Path, part: Part) -> pd.DataFrame:
+    """Read what was collected of a part, without rows if that is nothing."""
+    path = results / part.name / CASES
+    if not path.is_file():
+        return pd.DataFrame(columns=list(COLUMNS))
+    return pd.read_csv(path)
+
+
+def _frames(
+    work: Path, part: Part, data: Data, network: Variant, seed: int, folds: Sequence[Path]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    for number, fold in zip(part.folds, folds, strict=True):
+        yield IN_DOMAIN, _dice(validation_summary(fold), work, data).assign(fold=number)
+    shifted = shifted_folder(work, part, data, network, seed) / SUMMARY
+    if not part.warm and shifted.is_file():
+        yield OUT_OF_DOMAIN, _dice(shifted, work, data).assign(fold=part.folds[0])
+
+
+def _dice(summary: Path, work: Path, data: Data) -> pd.DataFrame:
+    names = label_names(data.dataset, [folders(work).raw])
+    frame = read_summary(summary, names, data.dataset, "", "", 0)
+    frame = frame[frame["metric"] == "dice"].rename(columns={"value": "dice"})
+    return frame[["case", "label", "reference_voxels", "dice"]].round({"dice": _DIGITS})
+
+
+def _training(part: Part, folds: Sequence[Path]) -> dict:
+    """Describe a training, its folds together.
+
+    Ends the program if it was of another length.
+    """
+    seconds = []
+    for fold in folds:
+        log = load_checkpoint(fold / FINAL)["logging"]
+        begins, ends = log["epoch_start_timestamps"], log["epoch_end_timestamps"]
+        if len(ends) != part.epochs:
+            sys.exit(f"{fold} was trained for {len(ends)} epochs; wanted {part.epochs}")
+        seconds += [end - begin for begin, end in zip(begins, ends, strict=True)]
+    return {
+        "minutes": round(sum(seconds) / 60, 2),
+        "median_epoch_seconds": round(median(seconds), 2),
+        "machine": machine(torch.device("cpu")),
+    }
+
+
+def add_rows(frames: Sequence[pd.DataFrame], trainings: Sequence[dict], place: Path) -> None:
+    """Put rows in the place of those of the same trainings, and sort them."""
+    place.mkdir(parents=True, exist_ok=True)
+    cases = pd.concat(frames, ignore_index=True)
+    before = place / CASES
+    if before.is_file():
+        known = pd.read_csv(before)
+        is_new = known[_KEY].apply(tuple, axis=1).isin(set(cases[_KEY].apply(tuple, axis=1)))
+        cases = pd.concat([known[~is_new], cases], ignore_index=True)
+    cases = cases[list(COLUMNS)].sort_values(list(COLUMNS[:7]))
+    with written_beside(before) as beside:
+        cases.to_csv(beside, index=False)
+    kept = {}
+    if (place / TRAININGS).is_file():
+        kept = {_key_of(entry): entry for entry in read_json(place / TRAININGS)["trainings"]}
+    kept |= {_key_of(entry): entry for entry in trainings}
+    write_json(place / TRAININGS, {"trainings": [kept[key] for key in sorted(kept)]})
+
+
+def _key_of(entry: dict) -> tuple:
+    return tuple(entry[name] for name in _KEY)
+
+
+def _collect_maps(part: Part, work: Path, place: Path) -> None:
+    """Take each gate's contrast, and of one data set a picture of each network.
+
+    The pictures are of the first case that has maps, which was chosen by its name alone.
+    """
+    path = place / COEFFICIENTS
+    contrasts: dict[str, dict[str, dict[str, float]]] = read_json(path) if path.is_file() else {}
+    for data in part.data:
+        for network in (ATTENTION, SUPERVISED):
+            output = mapped_folder(work, part, data, network)
+            if not output.is_dir():
+                continue
+            raw = folders(work).raw_dataset(data.dataset)
+            ending = read_json(raw / DATASET_JSON)["file_ending"]
+            found = contrast_of_gates(read_coefficients(output, raw / RAW_REFERENCES, ending))
+            contrasts.setdefault(data.dataset, {})[network.folder] = {
+                gate: round(value, _DIGITS) for gate, value in found.items()
+            }
+            if data == PICTURED:
+                case = min((output / "maps").iterdir())
+                small_copy(case / f"{case.name}.png", place / "maps" / f"{network.folder}.png")
+    if contrasts:
+        write_json(path, contrasts)

@@ -1,0 +1,201 @@
+"""What is trained, on what, with which seeds, and the rules by which it is judged.
+
+The rules were fixed before any training of the study. A difference is a mean over patients of Dice,
+paired by seed and patient; its interval and tests are over patients and trainings as
+`nnunet_attention.evaluation.statistics.repeats` has them, and p-values are corrected by Holm over
+all rows of the study's main table.
+
+1. A network is *better* or *worse* than another on a data set where the corrected p-value of the
+   difference is below 5 %, and *equivalent*, which comes first, where two one-sided tests at 5 %
+   show the difference to lie within `MARGIN`; else it is *undecided*. Undecided is never told as
+   equal.
+2. Gates help on a data set only where the attention U-Net is better than stock nnU-Net, and it is
+   the gates, rather than their parameters, only where it is better than the wide U-Net as well.
+   Supervision helps only where the supervised network is better than the unsupervised one.
+3. Size matters where the interval (95 %) of the slope of the difference to stock over the binary
+   logarithm of the foreground's share leaves out 0. Its points are trainings, one for each share
+   and seed. Thirds of patients by the structure's size are shown beside it, and decide nothing.
+4. The out-of-domain column is judged as the others are, by rules 1 and 2.
+5. Hippocampus is the null control: its structures are large and have no look-alikes. If a network
+   is better or worse there, nothing is claimed from differences elsewhere that are not larger.
+6. A data set on which stock nnU-Net's mean Dice lies outside of `INFORMATIVE` has a ceiling or a
+   floor: its row is shown, and no rule counts it.
+7. After a warm start, gates help only where the upgraded network, trained on, is better than the
+   stock network that was trained on with the same batches.
+8. The supervised trainer is recommended only if by rules 1 and 2 it is better than both stock and
+   wide on a real data set, or on at least half of the informative phantoms with distractors, and
+   nowhere worse than stock, out of domain included.
+
+No training is left out or repeated, whatever comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.hippocampus.schedules import STOCK, WIDE, Variant
+from benchmarks.where_gates_help.phantom import Recipe
+from nnunet_attention.nnunet.workers import WORKERS_VARIABLE
+
+MARGIN = 0.01
+INFORMATIVE = (0.2, 0.98)
+SEEDS = (0, 1, 2)
+# Of the second half of a training, so that it sees other batches than the first.
+WARM_SEEDS = 1000
+
+ATTENTION = Variant("Attention U-Net", "attention", "AttentionUNetTrainer_short")
+SUPERVISED = Variant(
+    "Attention U-Net, supervised", "supervised", "AttentionUNetSupervisedTrainer_short"
+)
+# The first is the baseline.
+NETWORKS = {variant.folder: variant for variant in (STOCK, WIDE, ATTENTION, SUPERVISED)}
+# Each with what it is compared with, in the tables' order.
+COMPARISONS = (
+    ("wide", "stock"),
+    ("attention", "stock"),
+    ("attention", "wide"),
+    ("supervised", "stock"),
+    ("supervised", "wide"),
+    ("supervised", "attention"),
+)
+WARM_COMPARISONS = (
+    ("attention", "stock"),
+    ("supervised", "stock"),
+    ("supervised", "attention"),
+)
+
+FOREGROUNDS = (0.002, 0.005, 0.01, 0.02)
+DISTRACTORS = (0, 3)
+# So low and so noisy that stock nnU-Net, of which alone this was chosen, has something to gain.
+CONTRAST, NOISE = 20.0, 40.0
+# Out of domain.
+SHIFTED_CONTRAST, SHIFTED_NOISE = 12.0, 60.0
+TRAINED_CASES, VALIDATED_CASES, SHIFTED_CASES = 20, 20, 20
+
+
+@dataclass(frozen=True)
+class Data:
+    """One data set.
+
+    Attributes:
+        dataset: nnU-Net's name.
+        title: in tables.
+        source: folder in that of `--data`; None for a phantom.
+        recipe: of the phantom's images; None for real data.
+    """
+
+    dataset: str
+    title: str
+    source: str | None = None
+    recipe: Recipe | None = None
+
+    @property
+    def number(self) -> int:
+        """The number that nnU-Net knows it by."""
+        return int(self.dataset[len("Dataset") :].partition("_")[0])
+
+
+def _phantoms() -> tuple[Data, ...]:
+    """List the phantoms: numbers from 61, each share of foreground without distractors and with."""
+    pairs = [(share, others) for others in DISTRACTORS for share in FOREGROUNDS]
+    return tuple(
+        Data(
+            f"Dataset{number:03d}_Distractors",
+            f"phantom, {100 * share:g} % foreground, "
+            + (f"{others} distractors" if others else "no distractors"),
+            recipe=Recipe(share, others, CONTRAST, NOISE),
+        )
+        for number, (share, others) in enumerate(pairs, 61)
+    )
+
+
+PHANTOMS = _phantoms()
+SARCOMA = Data(
+    "Dataset051_SoftTissueSarcomaCT", "soft-tissue sarcoma, CT", "Dataset051_SoftTissueSarcomaCT"
+)
+HIPPOCAMPUS = Data("Dataset004_Hippocampus", "hippocampus, MRI", "msd/Task04_Hippocampus")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Data sets that are trained alike.
+
+    Attributes:
+        name: for `--only`, and of its folder of results.
+        data: the data sets, in their order.
+        planned: the configuration that nnU-Net plans.
+        batch_size: of the trainings.
+        epochs: of each training.
+        iterations: in an epoch.
+        folds: that are trained.
+        warm: whether a training goes on from the stock network of the same data set and seed, which
+            another part has trained.
+    """
+
+    name: str
+    data: tuple[Data, ...]
+    planned: str
+    batch_size: int
+    epochs: int
+    iterations: int
+    folds: tuple[str, ...] = ("0",)
+    warm: bool = False
+
+    @property
+    def configuration(self) -> str:
+        """The name in the plans, of half the plans' channels and a batch of its own."""
+        return f"{self.planned}_half"
+
+    @property
+    def networks(self) -> tuple[Variant, ...]:
+        """The networks that are trained; a wider one cannot start from stock weights."""
+        return tuple(
+            variant for name, variant in NETWORKS.items() if not (self.warm and name == "wide")
+        )
+
+    @property
+    def comparisons(self) -> tuple[tuple[str, str], ...]:
+        """Which network is compared with which."""
+        return WARM_COMPARISONS if self.warm else COMPARISONS
+
+    @property
+    def trainings(self) -> int:
+        """How many there are."""
+        return len(self.data) * len(self.networks) * len(self.folds) * len(SEEDS)
+
+    def variables(self) -> dict[str, str]:
+        """Return what the environment of a training says of its length."""
+        return {
+            "NNUNET_ATTENTION_SHORT_SCHEDULE": f"{self.epochs},{self.iterations},1",
+            # A training in one process, which can be repeated to the last bit.
+            WORKERS_VARIABLE: "0",
+            # Threads that wait for work else take the processor from whatever runs beside.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def crossval_arguments(
+        self,
+        data: Data,
+        trainers: Sequence[str],
+        processes: int,
+        *,
+        repeats: int = len(SEEDS),
+        seed: int = SEEDS[0],
+    ) -> list[str]:
+        """Return the words after `nnunet-attention` that train networks on one data set."""
+        return [
+            *("crossval", "-d", data.dataset, "-c", self.configuration, "-tr", *trainers),
+            *("-f", *self.folds, "--repeats", str(repeats), "--seed", str(seed)),
+            *("-device", "cpu", "-np", str(processes), "--no-leaderboard"),
+        ]
+
+
+PHANTOM_2D = Part("phantom_2d", PHANTOMS, "2d", 8, 12, 25)
+PHANTOM_3D = Part("phantom_3d", PHANTOMS, "3d_fullres", 2, 12, 25)
+# The phantom of 0.5 % with distractors.
+WARM = Part("warm", PHANTOMS[5:6], "2d", 8, 12, 25, warm=True)
+REAL_SARCOMA = Part("sarcoma", (SARCOMA,), "2d", 4, 12, 25, ("0", "1", "2", "3", "4"))
+REAL_HIPPOCAMPUS = Part("hippocampus", (HIPPOCAMPUS,), "2d", 8, 12, 25)
+PARTS = {part.name: part for part in (PHANTOM_2D, WARM, REAL_SARCOMA, REAL_HIPPOCAMPUS, PHANTOM_3D)}
