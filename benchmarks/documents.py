@@ -7,6 +7,7 @@ In a document, `<!-- NAME -->` and `<!-- end -->` stand around the table NAME.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -77,6 +78,8 @@ def filled(text: str, name: str, table: str) -> str:
 
 def main() -> int:
     """Fill all documents."""
+    # It takes no arguments, and is to say so.
+    argparse.ArgumentParser(prog="python -m benchmarks.documents", description=__doc__).parse_args()
     for document, name, table in TABLES:
         path = ROOT / "docs" / document
         if table.is_file():
