@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_attention.files import write_text
@@ -76,10 +77,11 @@ def filled(text: str, name: str, table: str) -> str:
     return result
 
 
-def main() -> int:
+def main(command_line: Sequence[str] | None = None) -> int:
     """Fill all documents."""
     # It takes no arguments, and is to say so.
-    argparse.ArgumentParser(prog="python -m benchmarks.documents", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.documents", description=__doc__)
+    parser.parse_args(command_line)
     for document, name, table in TABLES:
         path = ROOT / "docs" / document
         if table.is_file():

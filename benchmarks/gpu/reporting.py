@@ -50,7 +50,7 @@ def report(work: Work) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
         print(f"report: {path}")
-    return documents.main()
+    return documents.main([])
 
 
 def all_tables(finished: Mapping[str, dict]) -> dict[str, str]:
