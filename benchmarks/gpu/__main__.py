@@ -86,10 +86,12 @@ def _arguments(command_line: list[str] | None) -> argparse.Namespace:
 
 
 def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
+    from nnunet_attention.cli.numbers import number_or_nan
+
+    minutes = number_or_nan(text)
+    if not 0 < minutes < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return number
+    return minutes
 
 
 def _run(arguments: argparse.Namespace) -> int:

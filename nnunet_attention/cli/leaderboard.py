@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_attention.cli.group_arguments import add_groups, groups_reader
+from nnunet_attention.cli.numbers import number_or_nan
 from nnunet_attention.cli.shared_arguments import (
     add_configurations,
     add_datasets,
@@ -269,7 +270,7 @@ def known_parameters(
 
 
 def _distance(text: str) -> float:
-    distance_mm = float(text)
+    distance_mm = number_or_nan(text)
     if not 0 <= distance_mm < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a distance in mm")
     return distance_mm

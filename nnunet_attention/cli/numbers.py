@@ -1,6 +1,7 @@
 """Reads numbers for argparse."""
 
 import argparse
+import math
 
 
 def positive(text: str) -> int:
@@ -11,6 +12,15 @@ def positive(text: str) -> int:
 def not_negative(text: str) -> int:
     """Read a whole number of 0 or more."""
     return _at_least(0, text)
+
+
+def number_or_nan(text: str) -> float:
+    """Read a number; NaN, which lies in no range, where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        # argparse would tell of the function that checks the range.
+        return math.nan
 
 
 def _at_least(lowest: int, text: str) -> int:

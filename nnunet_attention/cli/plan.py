@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from nnunet_attention.cli.numbers import positive
+from nnunet_attention.cli.numbers import number_or_nan, positive
 from nnunet_attention.cli.shared_arguments import add_datasets, refuse_ignored
 from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.planners import DEFAULT_PLANNER, OWN_PLANNER_NAMES
@@ -220,10 +220,7 @@ def _print_costs_and_commands(
 
 
 def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
+    gigabytes = number_or_nan(text)
+    if not 0 < gigabytes < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not above 0, or no number of GB")
-    return number
+    return gigabytes

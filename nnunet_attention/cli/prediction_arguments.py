@@ -1,13 +1,12 @@
 """Adds the arguments of commands that predict, as nnUNetv2_predict has them, and reads them."""
 
 import argparse
-import math
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from nnunet_attention.cli.numbers import not_negative, positive
+from nnunet_attention.cli.numbers import not_negative, number_or_nan, positive
 from nnunet_attention.cli.shared_arguments import (
     ALL_FOLDS,
     Parser,
@@ -255,10 +254,7 @@ def _processes(number: int | None, name: str, default: int) -> int:
 
 
 def _step_size(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number <= 1:
+    share = number_or_nan(text)
+    if not 0 < share <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and at most 1")
-    return number
+    return share

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_attention.cli.numbers import number_or_nan
 from nnunet_attention.cli.shared_arguments import refuse_ignored
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 
@@ -151,10 +152,7 @@ def _console() -> "Console":
 
 
 def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
+    share = number_or_nan(text)
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a share between 0 and 1")
     return share

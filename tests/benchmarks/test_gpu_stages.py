@@ -386,7 +386,7 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path, capsys, monkeypatch):
         probe("cuda")
 
 
-@pytest.mark.parametrize("minutes", ["0", "-1", "inf"])
+@pytest.mark.parametrize("minutes", ["0", "-1", "inf", "ten"])
 def test_minutes_are_above_zero(minutes, capsys):
     with pytest.raises(SystemExit):
         main(["run", "--minutes", minutes])

@@ -361,6 +361,13 @@ def test_bad_arguments_give_one_line_and_exit_code_1(arguments, message, results
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("text", ["far", "-1", "inf"])
+def test_a_distance_is_a_number(text, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(leaderboard(tmp_path, "--missing-distance", text))
+    assert f"{text} is not a distance in mm" in capsys.readouterr().err
+
+
 def test_a_file_in_place_of_the_folder_is_named(results, tmp_path, capsys):
     (tmp_path / "out").write_text("")
     assert main(leaderboard(tmp_path)) == 1
