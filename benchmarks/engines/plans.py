@@ -22,12 +22,11 @@ import numpy as np
 import torch
 
 from nnunet_attention.engines import export_network
-from nnunet_attention.engines.graph import INPUT_NAME
+from nnunet_attention.engines.graph import INPUT_NAME, outputs_of_torch
 from nnunet_attention.engines.sessions import SESSIONS
 from nnunet_attention.networks import build_attention_network
 from nnunet_attention.networks.trusted_plans import build_from_plans
 from nnunet_attention.networks.wide import build_plain_network
-from nnunet_attention.recorder import record_attention
 
 _MOST_CHANNELS = 8
 _BUILDERS = {"attention": build_attention_network, "plain": build_plain_network}
@@ -89,7 +88,7 @@ def compared(path: Path, configuration: str, kind: str, work: Path) -> dict:
         "export_seconds": round(time.perf_counter() - began, 1),
     }
     image = torch.randn(1, channels, *patch)
-    expected = torch_outputs(network, image, gated)
+    expected = outputs_of_torch(network, image, names).values()
     for engine, kind_of_session in SESSIONS.items():
         session = kind_of_session(graph, {INPUT_NAME: image.shape})
         passes = [{INPUT_NAME: image.numpy()}]
@@ -99,16 +98,6 @@ def compared(path: Path, configuration: str, kind: str, work: Path) -> dict:
             for output, reference in zip(outputs, expected, strict=True)
         )
     return row
-
-
-def torch_outputs(network: torch.nn.Module, image: torch.Tensor, gated: bool) -> list[np.ndarray]:
-    """Return the logits, and of a gated network the coefficients."""
-    with torch.no_grad():
-        if not gated:
-            return [network(image).numpy()]
-        with record_attention(network) as record:
-            logits = network(image)
-        return [logits.numpy(), *(values.numpy() for values in record.values())]
 
 
 def all_compared(folder: Path, known: list[dict]) -> Iterator[dict]:

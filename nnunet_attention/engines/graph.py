@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -176,6 +177,21 @@ def patch_divisors(network: nn.Module) -> list[int]:
             "cannot be left free; export it for a fixed patch"
         )
     return [math.prod(steps) for steps in zip(*strides, strict=True)]
+
+
+@torch.no_grad()
+def outputs_of_torch(
+    network: nn.Module, image: Tensor, names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Compute with torch, in evaluation, what a network's graph gives out.
+
+    Args:
+        network: the network, which is left in evaluation.
+        image: (B, C, *S).
+        names: see `output_names`.
+    """
+    outputs = _Outputs(network.eval(), names)(image)
+    return {name: output.numpy() for name, output in zip(names, outputs, strict=True)}
 
 
 class _Outputs(nn.Module):

@@ -1,5 +1,6 @@
 """Keeps networks that were written as ONNX, so that each is written once."""
 
+import glob
 import hashlib
 import inspect
 import json
@@ -10,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from nnunet_attention import products, recorder
+from nnunet_attention.engines import graph, parts
 from nnunet_attention.engines.graph import INPUT_NAME, OPSET
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import disk_error, read_json, remove, write_json
@@ -19,6 +22,8 @@ from nnunet_attention.versions import versions_of
 CACHE_FOLDER = "engines"
 # What decides how torch writes a network.
 _WRITERS = ("torch", "onnx", "onnxscript", "dynamic-network-architectures")
+# Functions that gates call, and that say what a graph gives out; layers do not name them.
+_CALLED = (products, recorder, graph, parts)
 _DIGITS = 16
 _CHUNK_BYTES = 2**24
 
@@ -115,7 +120,7 @@ class GraphCache:
         return path
 
     def _remove_others(self, name: str, path: Path) -> None:
-        for other in self.folder.glob(f"{name}.*"):
+        for other in self.folder.glob(f"{glob.escape(name)}.*"):
             if other not in (path, self._record_path(path)) and other.suffix in (".onnx", ".json"):
                 remove(other)
 
@@ -169,17 +174,13 @@ def _digest_of_weights(network: nn.Module) -> str:
 
 
 def _digest_of_code(network: nn.Module) -> str:
-    """Digest the layers, and the files in which those are written that are not torch's own."""
+    """Digest the layers, the files of those that are not torch's own, and what these call."""
     digest = hashlib.sha256(repr(network).encode())
     classes = {type(module) for module in network.modules()}
-    for path in sorted(
-        {
-            source
-            for kind in classes
-            if not kind.__module__.startswith("torch.")
-            for source in [inspect.getsourcefile(kind)]
-            if source is not None
-        }
-    ):
+    sources = {
+        inspect.getsourcefile(kind) for kind in classes if not kind.__module__.startswith("torch.")
+    }
+    sources |= {inspect.getsourcefile(module) for module in _CALLED}
+    for path in sorted(source for source in sources if source is not None):
         digest.update(Path(path).read_bytes())
     return digest.hexdigest()

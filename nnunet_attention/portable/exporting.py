@@ -12,10 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nnunet_attention.engines import export_network, output_names
-from nnunet_attention.engines.graph import INPUT_NAME, LOGITS_NAME, patch_divisors, require_exporter
+from nnunet_attention.engines.graph import (
+    INPUT_NAME,
+    LOGITS_NAME,
+    outputs_of_torch,
+    patch_divisors,
+    require_exporter,
+)
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import (
     disk_error,
@@ -29,7 +35,6 @@ from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.portable.description import describe_model
 from nnunet_attention.portable.readme import readme_of
 from nnunet_attention.prediction.trained_model import Folds, TrainedModel, load_trained_model
-from nnunet_attention.recorder import record_attention
 
 MODEL_JSON, SCHEMA, PROGRAM, README = "model.json", "model.schema.json", "segment.py", "README.md"
 PRECISIONS = ("f32", "f16")
@@ -169,25 +174,25 @@ def _tensors(model: TrainedModel, options: ExportOptions) -> dict:
     names = output_names(network, options.coefficients)
     image = torch.zeros(1, model.input_channels, *patch)
     try:
-        outputs = _outputs_of_torch(network, image, names)
+        outputs = outputs_of_torch(network, image, names)
     except Exception as error:  # layers have arguments from the plans, which may be anything
         reason = str(error).partition("\n")[0]
         raise CommandError(
             f"the network of the plans cannot be run: {type(error).__name__}: {reason}"
         ) from error
     return {
-        "input": _tensor(INPUT_NAME, image),
-        "outputs": [_tensor(name, output) for name, output in outputs.items()],
+        "input": _tensor(INPUT_NAME, image.shape),
+        "outputs": [_tensor(name, output.shape) for name, output in outputs.items()],
         "patch_multiple_of": patch_divisors(network) if options.dynamic_patch else None,
     }
 
 
-def _tensor(name: str, tensor: Tensor) -> dict:
+def _tensor(name: str, shape: Sequence[int]) -> dict:
     return {
         "name": name,
         "type": "float32",
-        "channels": tensor.shape[1],
-        "grid": list(tensor.shape[2:]),
+        "channels": shape[1],
+        "grid": list(shape[2:]),
     }
 
 
@@ -266,23 +271,13 @@ def _compared(
     for _ in range(_PATCHES):
         image = torch.randn(1, *shape, generator=generator)
         found = session.run(list(names), {INPUT_NAME: image.numpy()})
-        expected = _outputs_of_torch(network, image, names)
-        largest = max(largest, float(expected[LOGITS_NAME].abs().max()))
+        expected = outputs_of_torch(network, image, names)
+        largest = max(largest, float(np.abs(expected[LOGITS_NAME]).max()))
         for name, output in zip(names, found, strict=True):
-            difference = np.abs(output - expected[name].numpy()).max()
+            difference = np.abs(output - expected[name]).max()
             # Of 0 and NaN Python's max would return 0.
             differences[name] = float(np.maximum(differences[name], difference))
     return differences, largest
-
-
-@torch.no_grad()
-def _outputs_of_torch(network: nn.Module, image: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    network.eval()
-    if list(names) == [LOGITS_NAME]:
-        return {LOGITS_NAME: network(image)}
-    with record_attention(network) as record:
-        logits = network(image)
-    return {LOGITS_NAME: logits, **record}
 
 
 def _write_program(network: nn.Module, path: Path, shape: Sequence[int]) -> None:

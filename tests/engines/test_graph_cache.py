@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_networks import small_network
 
+from nnunet_attention import products
 from nnunet_attention.engines.graph_cache import GraphCache, GraphKey, graph_key
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.wide import build_plain_network
@@ -56,6 +57,13 @@ def test_of_another_model_it_is_written_and_takes_the_place(cache, write, change
     assert sorted(path.name for path in cache.folder.iterdir()) == sorted(
         path.with_suffix(suffix).name for path in (new, other_fold) for suffix in (".onnx", ".json")
     )
+
+
+def test_names_are_no_patterns(cache, write):
+    other = cache.graph("fold_0-a", KEY, write)
+    named = cache.graph("fold_0-[ab]", KEY, write)
+    new = cache.graph("fold_0-[ab]", replace(KEY, weights="others"), write)
+    assert [path.is_file() for path in (other, named, new)] == [True, False, True]
 
 
 def test_other_versions_write_it_anew(cache, write, monkeypatch):
@@ -118,6 +126,15 @@ def test_the_key_follows_weights_and_layers():
     assert key().network != graph_key(small_network(), (1, 4, 8, 16), ["logits"]).network
     network.decoder.stages[0].convs[0].nonlin.negative_slope = 0.5
     assert graph_key(network, (1, 4, 8, 16), ["logits"]).network != key().network
+
+
+def test_the_key_follows_what_gates_call(monkeypatch, tmp_path):
+    network = small_network()
+    before = graph_key(network, (1, 4, 8, 16), ("logits",))
+    changed = tmp_path / "products.py"
+    changed.write_text("# another way to multiply\n")
+    monkeypatch.setattr(products, "__file__", str(changed))
+    assert graph_key(network, (1, 4, 8, 16), ("logits",)).network != before.network
 
 
 def test_a_folder_that_takes_nothing_is_named_with_the_remedy(tmp_path, write):

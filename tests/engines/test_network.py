@@ -89,6 +89,21 @@ def test_an_engine_with_other_results_is_left_for_torch(request_of, told, monkey
         assert "computes other logits than torch" in told[-1]
 
 
+def test_an_engine_with_other_coefficients_is_left_for_torch(request_of, told, monkeypatch):
+    class Wrong(SESSIONS["onnxruntime"]):
+        def run(self, passes):
+            for logits, *maps in super().run(passes):
+                yield [logits, *(values + 0.1 for values in maps)]
+
+    network = small_network()
+    monkeypatch.setitem(SESSIONS, "onnxruntime", Wrong)
+    for _ in range(2):
+        request = request_of("onnxruntime", coefficients=True)
+        same, _ = put_on_engine(network, [network.state_dict()], request)
+        assert same is network
+        assert "computes other logits than torch, or other maps, (by 0.1 of" in told[-1]
+
+
 def test_a_precision_that_torch_lacks_is_not_left_to_it(request_of, monkeypatch):
     def fail(*arguments):
         raise engine_network.NotExportableError("no")
