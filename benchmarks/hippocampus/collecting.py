@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
 
@@ -98,8 +98,7 @@ def _fold(model: Path, fold: str, log: dict, target: Path) -> dict:
     path = validation_summary(fold_folder(target, fold))
     _made(path.parent)
     write_json(path, summary)
-    begins, ends = log["epoch_start_timestamps"], log["epoch_end_timestamps"]
-    seconds = [end - begin for begin, end in zip(begins, ends, strict=True)]
+    seconds = seconds_of_epochs(log)
     write_json(
         fold_folder(target, fold) / "progress.json",
         {
@@ -143,6 +142,12 @@ def _pictures(schedule: Schedule, work: Path, results: Path, seed: int, ending: 
         for which, case in chosen.items():
             picture = Path(scratch, "maps", "maps", case, f"{case}.png")
             small_copy(picture, results / "maps" / f"{which}_{case}.png")
+
+
+def seconds_of_epochs(log: Mapping) -> list[float]:
+    """Return the seconds of each epoch in a checkpoint's log."""
+    begins, ends = log["epoch_start_timestamps"], log["epoch_end_timestamps"]
+    return [end - begin for begin, end in zip(begins, ends, strict=True)]
 
 
 def small_copy(picture: Path, target: Path, width: int = _WIDTH) -> None:

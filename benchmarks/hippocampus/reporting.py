@@ -11,8 +11,7 @@ import numpy as np
 from benchmarks.hippocampus.schedules import STOCK, VARIANTS, Schedule
 from benchmarks.hippocampus.training import collected_model
 from benchmarks.machine import told
-from benchmarks.texts import ends_text as _ends
-from benchmarks.texts import four_places as _four
+from benchmarks.texts import ends_text, four_places
 from nnunet_attention.drawing import LABEL_COLOURS, new_figure, save_png
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.tables import (
@@ -155,11 +154,11 @@ def starts_table(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
         lower_ends[folder] = (len(seeds), tested.interval()[0])
         cells = [
             *(variant.name, _listed(seeds), _mean_dice(dice[folder], seeds)),
-            _four(of_cases.mean),
-            ", ".join(_four(row.mean()) for row in differences),
+            four_places(of_cases.mean),
+            ", ".join(four_places(row.mean()) for row in differences),
             ", ".join(f"{int((row > 0).sum())} of {row.size}" for row in differences),
-            _ends(of_cases.interval()),
-            _ends(of_both.interval()) if of_both else "one training",
+            ends_text(of_cases.interval()),
+            ends_text(of_both.interval()) if of_both else "one training",
             *(p_text(equivalence(tested, margin).p_value) for margin in MARGINS),
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -187,12 +186,12 @@ def verdicts(lower_ends: Mapping[str, tuple[int, float]], gains: Sequence[float]
             continue
         behind = "is not" if low > NOT_BEHIND else "may be"
         lines.append(
-            f"- `{folder}`: the interval's lower end is {_four(low)}, so that it {behind} behind "
-            f"{STOCK.name} by {_plain(-NOT_BEHIND)} or more, with {_trainings(seeds)}."
+            f"- `{folder}`: the interval's lower end is {four_places(low)}, so that it {behind} "
+            f"behind {STOCK.name} by {_plain(-NOT_BEHIND)} or more, with {_trainings(seeds)}."
         )
     if len(gains):
         gain = float(np.mean(gains))
-        line = f"- `open` minus `identity` of the same seed is {_four(gain)} in the mean"
+        line = f"- `open` minus `identity` of the same seed is {four_places(gain)} in the mean"
         if len(gains) < SEEDS_TO_DECIDE:
             line += (
                 f" of {len(gains)}; the rule for the default asks for the mean of {SEEDS_TO_DECIDE}"

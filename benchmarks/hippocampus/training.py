@@ -14,8 +14,7 @@ from benchmarks.hippocampus.schedules import (
     Variant,
     training_environment,
 )
-from benchmarks.preparation import bring_data, plan_and_preprocess
-from benchmarks.preparation import run_shown as _run
+from benchmarks.preparation import bring_data, plan_and_preprocess, run_shown
 from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import Folders
@@ -61,7 +60,7 @@ def train(
             continue
         print(title, flush=True)
         Path(folders(work, seed)["nnUNet_results"]).mkdir(parents=True, exist_ok=True)
-        code = _plan_variant(schedule, variant, work, variables) or _run(
+        code = _plan_variant(schedule, variant, work, variables) or run_shown(
             ["nnunet-attention", *schedule.crossval_arguments(variant, processes)],
             training_environment(schedule, seed, {**os.environ, **folders(work, seed)}),
         )
@@ -117,4 +116,4 @@ def _plan_variant(
         return 0
     command = ["nnunet-attention", "plan", "-d", schedule.dataset, "--from", STOCK_PLANS]
     command += ["-overwrite_plans_name", variant.plans, "-c", schedule.configuration]
-    return _run([*command, *variant.plan_options], variables)
+    return run_shown([*command, *variant.plan_options], variables)

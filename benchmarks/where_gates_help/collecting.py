@@ -10,7 +10,7 @@ from statistics import median
 import pandas as pd
 import torch
 
-from benchmarks.hippocampus.collecting import small_copy
+from benchmarks.hippocampus.collecting import seconds_of_epochs, small_copy
 from benchmarks.hippocampus.schedules import Variant
 from benchmarks.machine import machine
 from benchmarks.where_gates_help.coefficients import contrast_of_gates, read_coefficients
@@ -118,11 +118,10 @@ def _training(part: Part, folds: Sequence[Path]) -> dict:
     """
     seconds = []
     for fold in folds:
-        log = load_checkpoint(fold / FINAL)["logging"]
-        begins, ends = log["epoch_start_timestamps"], log["epoch_end_timestamps"]
-        if len(ends) != part.epochs:
-            sys.exit(f"{fold} was trained for {len(ends)} epochs; wanted {part.epochs}")
-        seconds += [end - begin for begin, end in zip(begins, ends, strict=True)]
+        of_fold = seconds_of_epochs(load_checkpoint(fold / FINAL)["logging"])
+        if len(of_fold) != part.epochs:
+            sys.exit(f"{fold} was trained for {len(of_fold)} epochs; wanted {part.epochs}")
+        seconds += of_fold
     return {
         "minutes": round(sum(seconds) / 60, 2),
         "median_epoch_seconds": round(median(seconds), 2),

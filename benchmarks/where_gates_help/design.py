@@ -36,6 +36,7 @@ from dataclasses import dataclass
 
 from benchmarks.hippocampus.schedules import STOCK, WIDE, Variant
 from benchmarks.where_gates_help.phantom import Recipe
+from nnunet_attention.nnunet.dataset_names import number_of_dataset
 from nnunet_attention.nnunet.workers import WORKERS_VARIABLE
 
 MARGIN = 0.01
@@ -93,7 +94,7 @@ class Data:
     @property
     def number(self) -> int:
         """The number that nnU-Net knows it by."""
-        return int(self.dataset[len("Dataset") :].partition("_")[0])
+        return int(number_of_dataset(self.dataset))
 
 
 def _phantoms() -> tuple[Data, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,17 +94,14 @@ def report(results: Path) -> int:
     """Write the tables of all parts that something was collected of."""
     tables = results / "tables"
     cases = {name: read_cases(results, part) for name, part in PARTS.items()}
-    main = corrected(
-        difference
-        for name, part in PARTS.items()
-        if not part.warm
-        for difference in differences(part, cases[name])
-    )
-    warm = corrected(
-        difference
-        for name, part in PARTS.items()
-        if part.warm
-        for difference in differences(part, cases[name])
+    main, warm = (
+        corrected(
+            difference
+            for name, part in PARTS.items()
+            if part.warm == is_warm
+            for difference in differences(part, cases[name])
+        )
+        for is_warm in (False, True)
     )
     written = {}
     for name in PARTS:
@@ -143,9 +141,9 @@ def differences(part: Part, cases: pd.DataFrame) -> list[Difference]:
             rows = cases[(cases["dataset"] == data.dataset) & (cases["domain"] == domain)]
             values = values_by_network(rows)
             for first, second in part.comparisons:
-                difference = _difference(values, rows, first, second)
-                if difference is not None:
-                    found.append(replace(difference, part=part.name, data=data, domain=domain))
+                compared = _compared(values, rows, first, second)
+                if compared is not None:
+                    found.append(Difference(part.name, data, domain, first, second, **compared))
     return found
 
 
@@ -170,9 +168,10 @@ def corrected(rows: Iterable[Difference]) -> list[Difference]:
     return [replace(row, adjusted=float(p)) for row, p in zip(listed, adjusted, strict=True)]
 
 
-def _difference(
+def _compared(
     values: Mapping[str, pd.DataFrame], rows: pd.DataFrame, first: str, second: str
-) -> Difference | None:
+) -> dict[str, Any] | None:
+    """Return what a Difference holds of two networks' values; None if there is too little."""
     if first not in values or second not in values:
         return None
     seeds = sorted(set(values[first].index) & set(values[second].index))
@@ -187,18 +186,13 @@ def _difference(
     if repeated is None:
         return None
     stock = values.get("stock", theirs)
-    return Difference(
-        part="",
-        data=HIPPOCAMPUS,
-        domain="",
-        first=first,
-        second=second,
-        mean=float(mine.to_numpy().mean()),
-        stock=float(stock.to_numpy().mean()),
-        seeds=tuple(map(int, seeds)),
-        of_seeds=repeated.training_means,
-        estimate=repeated.estimate,
-    )
+    return {
+        "mean": float(mine.to_numpy().mean()),
+        "stock": float(stock.to_numpy().mean()),
+        "seeds": tuple(map(int, seeds)),
+        "of_seeds": repeated.training_means,
+        "estimate": repeated.estimate,
+    }
 
 
 def differences_table(rows: Sequence[Difference]) -> str:
@@ -403,15 +397,12 @@ def rules(main: Sequence[Difference], warm: Sequence[Difference]) -> str:
             f"- Supervision: better than the unsupervised network on {better} of {len(helped)} "
             "rows that count."
         )
-    control = [
-        row for row in main if row.data == HIPPOCAMPUS and row.verdict in ("better", "worse")
-    ]
     if any(row.data == HIPPOCAMPUS for row in main):
-        largest = max((abs(row.estimate.mean) for row in control), default=0.0)
+        control, largest = null_control(main)
         lines.append(
             "- Null control: no network is better or worse than another."
             if not control
-            else f"- Null control: {len(control)} of its rows differ, by up to {largest:.4f}; "
+            else f"- Null control: {control} of its rows differ, by up to {largest:.4f}; "
             "nothing is claimed from differences that are not larger."
         )
     lines += [
@@ -421,6 +412,16 @@ def rules(main: Sequence[Difference], warm: Sequence[Difference]) -> str:
     ]
     lines.append(f"- {recommendation(main)}")
     return "\n".join(lines) + "\n"
+
+
+def null_control(main: Sequence[Difference]) -> tuple[int, float]:
+    """Return how many rows of the null control differ, and by how much the largest (rule 5)."""
+    sizes = [
+        abs(row.estimate.mean)
+        for row in main
+        if row.data == HIPPOCAMPUS and row.verdict in ("better", "worse")
+    ]
+    return len(sizes), max(sizes, default=0.0)
 
 
 def recommendation(main: Sequence[Difference]) -> str:
@@ -437,14 +438,7 @@ def recommendation(main: Sequence[Difference]) -> str:
             "are complete."
         )
     # All that is claimed must be larger than what the null control differs by.
-    chance = max(
-        (
-            abs(row.estimate.mean)
-            for row in main
-            if row.data == HIPPOCAMPUS and row.verdict in ("better", "worse")
-        ),
-        default=0.0,
-    )
+    _, chance = null_control(main)
     counted = [row for row in main if row.is_informative]
     against_stock = _rows(counted, "supervised", "stock")
     worse = [row for row in against_stock if row.verdict == "worse"]

@@ -121,7 +121,7 @@ def _empty_work(tmp_path):
 def test_each_seed_has_results_of_its_own_and_variants_have_plans(tmp_path, monkeypatch):
     _empty_work(tmp_path)
     commands = []
-    monkeypatch.setattr(training, "_run", lambda *run: commands.append(run) or 0)
+    monkeypatch.setattr(training, "run_shown", lambda *run: commands.append(run) or 0)
     runs = [("stock", 0), ("open", 2)]
     assert training.train(CPU, tmp_path / "data", tmp_path, runs, 2) == 0
     (stock, first), (plan, planning), (gates, second) = commands
@@ -142,7 +142,7 @@ def test_what_was_collected_is_not_trained_again(tmp_path, monkeypatch, capsys):
     fold.mkdir(parents=True)
     (fold / "summary.json").write_text("{}")
     commands = []
-    monkeypatch.setattr(training, "_run", lambda *run: commands.append(run) or 0)
+    monkeypatch.setattr(training, "run_shown", lambda *run: commands.append(run) or 0)
     runs = [("stock", 1), ("stock", 2)]
     assert training.train(CPU, tmp_path / "data", tmp_path, runs, 2, results) == 0
     (_, variables) = commands[0]
@@ -170,13 +170,13 @@ def test_an_empty_folder_is_prepared_although_trainings_have_no_workers(tmp_path
     content["numTraining"], content["test"], content["numTest"] = len(names), [], 0
     (data / "dataset.json").write_text(json.dumps(content))
     commands = []
-    run = training._run
+    run = training.run_shown
 
     def run_all_but_trainings(command, variables):
         commands.append(command[:2])
         return 0 if "crossval" in command else run(command, variables)
 
-    monkeypatch.setattr(training, "_run", run_all_but_trainings)
+    monkeypatch.setattr(training, "run_shown", run_all_but_trainings)
     work = tmp_path / "work"
     assert training.train(CPU, data, work, [("open", 0)], 2) == 0
     plans = json.loads(
