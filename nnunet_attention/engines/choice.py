@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from nnunet_attention.engines.graph import INSTALL
-from nnunet_attention.engines.quiet_openvino import import_openvino
+from nnunet_attention.engines.quiet_openvino import openvino_core
 from nnunet_attention.errors import CommandError
 from nnunet_attention.processor import why_no_bfloat16
 
@@ -105,7 +105,7 @@ def _of_torch() -> tuple[str, ...]:
 
 
 def _of_openvino() -> tuple[str, ...]:
-    able = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     names = {F32: "FP32", BF16: "BF16", F16: "FP16"}
     return tuple(precision for precision, name in names.items() if name in able)
 

@@ -1,9 +1,14 @@
-"""Imports OpenVINO without its telemetry."""
+"""Imports OpenVINO without its telemetry, and starts it once."""
 
 import sys
+from functools import cache
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from nnunet_attention.errors import CommandError, last_line
+
+if TYPE_CHECKING:
+    from openvino import Core
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -32,3 +37,17 @@ def import_openvino() -> ModuleType:
         if absent:
             del sys.modules[_TELEMETRY]
     return openvino
+
+
+@cache
+def openvino_core() -> "Core":
+    """Return OpenVINO's core, the same for the whole process.
+
+    Where a processor has AMX, each core gives its thread another stack for signals, and puts the
+    one from before back when it goes. Of two, the older gone first, what is put back no longer
+    exists: the next signal, such as that of Ctrl-C, ends the process with a segmentation fault.
+
+    Raises:
+        CommandError: see `import_openvino`.
+    """
+    return import_openvino().Core()

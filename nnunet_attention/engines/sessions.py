@@ -10,7 +10,7 @@ import numpy as np
 
 from nnunet_attention.engines.choice import BF16, F16, F32, ONNXRUNTIME, OPENVINO
 from nnunet_attention.engines.graph import BATCH
-from nnunet_attention.engines.quiet_openvino import import_openvino
+from nnunet_attention.engines.quiet_openvino import openvino_core
 from nnunet_attention.errors import CommandError, last_line
 
 _OPENVINO_TYPES = {F32: "f32", BF16: "bf16", F16: "f16"}
@@ -54,7 +54,7 @@ class OpenVINOSession(Session):
     """Runs a network with OpenVINO, two passes at a time."""
 
     def __init__(self, path: Path, shapes: Mapping[str, Sequence[int]], precision: str = F32):
-        core = import_openvino().Core()
+        core = openvino_core()
         with _described(path, OPENVINO):
             model = core.read_model(path)
             # A fixed batch, for which it plans ahead.

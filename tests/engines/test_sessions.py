@@ -1,6 +1,9 @@
 """Every engine gives the outputs of each image, in order."""
 
 import gc
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,19 @@ skip_without("onnxruntime", "onnxscript", "openvino")
 
 SHAPE = (1, 1, *PATCH)
 SHAPES = {"image": SHAPE}
+PROGRAM = """
+import signal, sys
+from pathlib import Path
+from nnunet_attention.engines import choice
+from nnunet_attention.engines.sessions import SESSIONS
+
+choice.chosen_engine(choice.EngineChoice("openvino"))
+sessions = [SESSIONS["openvino"](Path(sys.argv[1]), {"image": (1, 1, *PATCH)}) for _ in "12"]
+while sessions:
+    sessions.pop(0)
+signal.signal(signal.SIGINT, lambda *arguments: print("interrupted"))
+signal.raise_signal(signal.SIGINT)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +91,14 @@ def test_a_damaged_graph_is_named_in_one_line(graph, tmp_path, engine, damage):
 def test_processors_are_those_that_the_process_may_use(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {1, 4, 5}, raising=False)
     assert processors() == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such stack")
+def test_a_signal_is_handled_after_sessions_have_gone_oldest_first(graph):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("PATCH", str(PATCH)), str(graph)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
