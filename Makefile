@@ -30,9 +30,10 @@ demo: $(VENV)/.demo
 	$(BIN)/nnunet-attention demo -o demo
 
 # A worker for each core, on which torch's threads would only wait for each other. A file's tests
-# stay together, for they share what is costly to make.
+# stay together, for they share what is costly to make. A worker that crashes ends the run: with
+# another one in its place xdist would wait for ever at the end.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile \
-	--no-loadscope-reorder
+	--no-loadscope-reorder --max-worker-restart 0
 
 # What takes a quarter of an hour on two cores: all quick tests, and the main job on real data.
 test: $(VENV)/.test lint
