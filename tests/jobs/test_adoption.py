@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from fake_nnunet import wait_for
 
 from nnunet_attention.crossval import Folders, FoldRun, FoldState, FoldStep
 from nnunet_attention.crossval.steps import fold as fold_module
@@ -40,7 +41,10 @@ def start():
         command = [sys.executable, "-c", program, *words]
         process = subprocess.Popen(command, **{"start_new_session": True, **options})
         started.append(process)
-        return psutil.Process(process.pid)
+        found = psutil.Process(process.pid)
+        # The system shows no command line in the moment in which a process becomes a program.
+        wait_for(lambda: found.cmdline() == command)
+        return found
 
     yield start
     for process in started:
