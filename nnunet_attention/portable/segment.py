@@ -10,6 +10,7 @@ Arrays have the axes (channels, z, y, x), in Python and in model.json.
 import argparse
 import itertools
 import json
+import os
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
@@ -187,7 +188,13 @@ def write(path: Path, labels: np.ndarray, geometry: tuple[SimpleITK.Image, str])
     image.CopyInformation(reference)
     if turned_back:
         image = SimpleITK.DICOMOrient(image, turned_back)
-    SimpleITK.WriteImage(image, str(path), useCompression=True)
+    # Under another name first: what is interrupted leaves no half an image.
+    beside = path.with_name(f"unfinished_{os.getpid()}_{path.name}")
+    try:
+        SimpleITK.WriteImage(image, str(beside), useCompression=True)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 # Cropping and normalization

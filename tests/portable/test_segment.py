@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -352,3 +353,20 @@ def test_errors_are_one_line(tmp_path, capsys):
     arguments = ["out.nii.gz", str(path), "--model", str(tmp_path), "--folds", "3"]
     assert segment.main(arguments) == 1
     assert "no fold 3; there are" in capsys.readouterr().err
+
+
+def test_what_is_interrupted_while_it_is_written_leaves_the_segmentation_of_before(
+    tmp_path, monkeypatch
+):
+    def write_half(image, name, **options):
+        Path(name).write_text("half")
+        raise KeyboardInterrupt
+
+    target = tmp_path / "case.nii.gz"
+    target.write_text("of before")
+    image = SimpleITK.Image(4, 3, 2, SimpleITK.sitkUInt8)
+    monkeypatch.setattr(SimpleITK, "WriteImage", write_half)
+    with pytest.raises(KeyboardInterrupt):
+        segment.write(target, np.zeros((2, 3, 4), np.uint8), (image, ""))
+    assert [path.name for path in tmp_path.iterdir()] == ["case.nii.gz"]
+    assert target.read_text() == "of before"
