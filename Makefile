@@ -2,6 +2,7 @@
 # make test-all: all that takes longer, too.
 # make docs: sets everything up and builds the site in build/site.
 # make build: makes the source distribution and the wheel, dist/, and checks what indexes show.
+# make versions: tests with each Python of PYTHONS, and with the lowest version of each dependency.
 # make bench: sets everything up and measures speed and memory; DEVICE=cuda on a GPU.
 # make gpu: sets everything up and does all that a GPU is wanted for; started again, it goes on.
 # GPU_OPTIONS="--minutes 60 --data Task04_Hippocampus" are those of `python -m benchmarks.gpu run`.
@@ -10,20 +11,24 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEVICE ?= cpu
 WORK ?= gpu
+PYTHONS ?= 3.10 3.11 3.12 3.13 3.14
+# A file of pip's.
+CONSTRAINTS ?=
+PIP := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 GPU_OPTIONS ?=
 
-.PHONY: demo test test-all lint docs build bench gpu clean
+.PHONY: demo test quick test-all versions lint docs build bench gpu clean
 
 # Rebuilt when the metadata or the start-up file changes; the code itself is installed editable.
 $(VENV)/.demo: pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(PIP) --editable .
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	$(PIP) --editable ".[test]"
 	@# The surface metrics are compared with MONAI's; without its dependencies, so that torch stays.
-	$(BIN)/python -m pip install --quiet --no-deps "monai>=1.6"
+	$(PIP) --no-deps "monai>=1.6"
 	touch $@
 
 demo: $(VENV)/.demo
@@ -36,7 +41,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 
 	--no-loadscope-reorder --max-worker-restart 0
 
 # What takes a quarter of an hour on two cores: all quick tests, and the main job on real data.
-test: $(VENV)/.test lint
+test: $(VENV)/.test lint quick
+
+quick: $(VENV)/.test
 	$(PYTEST) -m "main or not slow and not exhaustive"
 
 # Everything, real SLURM jobs and trainings of minutes too, with how much of the code it runs.
@@ -44,23 +51,30 @@ test-all: $(VENV)/.test lint
 	$(PYTEST) -m "" --cov
 
 $(VENV)/.docs: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(PIP) --editable ".[docs]"
 	touch $@
 
 # The reference is of the package as it is installed: trainers/ and plans/ stand elsewhere here.
 docs: $(VENV)/.docs
 	rm -rf build  # where an old build would add modules that are gone
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/package .
+	$(PIP) --no-deps --no-build-isolation --target build/package .
 	@# Not --quiet, which hides the warnings that --strict counts.
 	$(BIN)/mkdocs build --strict
 	du -sh build/site
 
 build: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet build twine
+	$(PIP) build twine
 	rm -rf build dist  # where an old build would add modules that are gone
 	@# The wheel is made from the source distribution, and so shows that it is whole.
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
+
+versions: $(VENV)/.demo
+	for version in $(PYTHONS); do \
+		$(MAKE) quick PYTHON=python$$version VENV=.venv-$$version || exit; done
+	$(BIN)/python .ci/lowest.py > $(VENV)/lowest.txt
+	$(MAKE) quick PYTHON=python$(firstword $(PYTHONS)) VENV=.venv-lowest \
+		CONSTRAINTS=$(VENV)/lowest.txt
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.performance --device $(DEVICE)
