@@ -3,7 +3,7 @@
 Importing this package loads neither torch nor nnunetv2: the names below are imported on first use.
 """
 
-# What `typing.TYPE_CHECKING` is; every start of Python would pay for importing it.
+# In place of `typing.TYPE_CHECKING`: importing typing would slow every start of Python.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nnunet_attention.gates import AttentionGate
@@ -33,7 +33,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name in _HOME_OF:
-        # Here, because this package is imported whenever Python starts.
+        # Imported only here, because this package is imported whenever Python starts.
         from importlib import import_module
 
         return getattr(import_module(_HOME_OF[name]), name)

@@ -1,26 +1,26 @@
-"""Lets freed memory stay with the process: what glibc's allocator is to do in a training."""
+"""Has glibc's allocator keep freed memory in the process during a training."""
 
 import ctypes
 import os
 
-# The variable that leaves the allocator as it is, when set to 0.
+# The environment variable that leaves the allocator as it is when set to 0.
 KEEP_VARIABLE = "NNUNET_ATTENTION_KEEP_MEMORY"
-# The same for a process to be started, in the words of glibc.
+# glibc's own variables that keep freed memory in a process yet to be started.
 KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62)}
-# Of malloc.h.
+# From malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
     """Have glibc keep freed memory for what this process allocates next.
 
-    By default glibc takes every large tensor from the kernel and gives it back; the kernel then
-    fills its pages with zeros each time, a quarter of a training's time on a CPU and more.
-    Results stay the same. A person's own settings are left alone: NNUNET_ATTENTION_KEEP_MEMORY=0
+    By default glibc gets the memory of every large tensor from the kernel and gives it back; the
+    kernel zeroes the pages each time, which takes a quarter or more of a training's time on a CPU.
+    Results stay the same. The user's own settings are left alone: NNUNET_ATTENTION_KEEP_MEMORY=0
     and glibc's variables, MALLOC_MMAP_MAX_ and MALLOC_TRIM_THRESHOLD_.
 
     Returns:
-        Whether it was done; not with another C library than glibc.
+        Whether it was done; False with a C library other than glibc.
 
     References:
         https://man7.org/linux/man-pages/man3/mallopt.3.html
@@ -31,11 +31,11 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # musl, macOS; Windows
         return False
-    # No memory of its own for a large block, and none of the rest is ever given back.
+    # Large blocks get no mapping of their own, and the heap is never given back.
     return mallopt(_M_MMAP_MAX, 0) == 1 and mallopt(_M_TRIM_THRESHOLD, -1) == 1
 
 
 def variables_to_keep_memory() -> dict[str, str]:
-    """Return the variables that do this in a process to be started; none if a person set some."""
+    """Return the variables that do this in a new process; none if the user has set some."""
     decided = os.environ.get(KEEP_VARIABLE) == "0" or any(name in os.environ for name in KEEPING)
     return {} if decided else dict(KEEPING)

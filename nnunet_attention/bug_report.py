@@ -1,4 +1,4 @@
-"""Writes what a report of a fault should say of a set-up, and nothing that tells whose it is."""
+"""Writes what a bug report should say about a set-up, and nothing that identifies its owner."""
 
 import builtins
 import platform
@@ -9,7 +9,7 @@ from importlib import metadata
 from nnunet_attention.doctor import FOLDERS, examine_folder, probe_discovery
 from nnunet_attention.versions import versions_of
 
-# What runs in a training, a prediction or an evaluation.
+# The packages that run in a training, a prediction or an evaluation.
 _PACKAGES = (
     "nnunetv2",
     "torch",
@@ -29,7 +29,7 @@ _PACKAGES = (
     "onnx",
     "submitit",
 )
-# A variable that is not listed may have a name that tells something.
+# The name of a variable that is not listed may give something away.
 _SETTINGS = (
     "CUDA_VISIBLE_DEVICES",
     "NNUNET_ATTENTION_AUTOREGISTER",
@@ -55,8 +55,8 @@ _HARMLESS = re.compile(r"[\d.,-]{1,40}|true|false|t|f|on|off|yes|no", re.IGNOREC
 def bug_report(environment: Mapping[str, str]) -> str:
     """Return a block of Markdown to paste: versions, system, device, discovery, settings.
 
-    It is put together from versions, numbers, and words of ours and of the makers of hardware. No
-    path, message or value of a variable is in it, but values that are numbers or a yes or no.
+    It consists of versions, numbers, our own words and hardware makers' names. It has no path, no
+    message and no value of a variable, except values that are numbers or yes or no.
     """
     rows = [*_versions(), ("system", _system()), *_discovery(environment), *_settings(environment)]
     width = max(len(name) for name, _ in rows)
@@ -101,7 +101,7 @@ def _discovery(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     if route is not None:
         discovery = f"works, {route}"
     else:
-        # The message may name files, and so may an exception of somebody's own.
+        # The message may name files, and so may the name of a user-defined exception.
         kind = (report["error"] or "").partition(":")[0]
         kind = kind if isinstance(getattr(builtins, kind, None), type) else "an error"
         discovery = f"fails ({kind}); see `nnunet-attention doctor`"

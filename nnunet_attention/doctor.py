@@ -1,4 +1,4 @@
-"""Examines whether nnU-Net finds our trainers here, and whether it can work at all."""
+"""Checks whether nnU-Net finds our trainers here, and whether it can work at all."""
 
 import json
 import os
@@ -97,10 +97,10 @@ def _requirements_of(distribution: str) -> list[Requirement]:
 
 
 def examine_discovery(environment: Mapping[str, str]) -> list[Finding]:
-    """Try in a new Python process whether nnU-Net's commands find the trainer, and the device.
+    """Check in a new Python process which device there is, and that nnU-Net finds the trainer.
 
-    It is tried without our directory on the search path first, so that what is seen is the work of
-    the start-up file; then with the variable as it is, which is the manual route.
+    The first attempt leaves our directory out of the search path, so that only the start-up file
+    can make it succeed; the second takes the variable as it is, which is the manual route.
     """
     route, report = probe_discovery(environment)
     if route is not None:
@@ -115,9 +115,9 @@ def probe_discovery(environment: Mapping[str, str]) -> tuple[str | None, dict]:
     """Try the routes as `examine_discovery` does.
 
     Returns:
-        The route by which nnU-Net finds the trainer, or None; and what the last process told:
-        `trainer`, `error`, `devices` (None if torch could not be asked), `threads`, and where
-        torch could be asked `memories_byte` of the devices, and `cuda`, the version.
+        The route by which nnU-Net finds the trainer, or None; and the last process's report:
+        `trainer`, `error`, `devices` (None if torch could not be asked), `threads`, and, where
+        torch could be asked, `memories_byte` of the devices and the version `cuda`.
     """
     routes = [("at start-up, nothing to export", _without_doorway(environment))]
     if doorway.directory() in environment.get(doorway.SEARCH_PATH_VARIABLE, ""):
@@ -181,7 +181,7 @@ def _device_finding(report: Mapping) -> Finding:
 
 
 def examine_folder(variable: str, value: str | None, must_be_writable: bool) -> Finding:
-    """Tell whether one of nnU-Net's folders is set, exists and takes files."""
+    """Tell whether one of nnU-Net's folders is set, exists and can be written to."""
     if not value:
         return Finding(variable, "not set", f"export {variable}=/path/to/{variable}")
     folder = Path(value)
@@ -194,7 +194,7 @@ def examine_folder(variable: str, value: str | None, must_be_writable: bool) -> 
             )
         return Finding(variable, f"{folder} is not a folder", f'mkdir -p "{folder}"')
     try:
-        # os.access is no judge on network file systems: only a file tells.
+        # os.access is unreliable on network file systems: only writing a file tells.
         with tempfile.TemporaryFile(dir=folder):
             return Finding(variable, f"{folder} (writable)")
     except OSError as error:

@@ -69,9 +69,9 @@ def label_styles(labels: Mapping[str, int | list[int]]) -> list[LabelStyle]:
 
 
 def fullest_slice(labels: np.ndarray) -> int:
-    """Return the index along the first axis where the organs sum highest.
+    """Return the index along the first axis of the slice that shows most of the organs.
 
-    Each counts relative to its largest area. Without any organ it is the middle.
+    Each organ's area counts relative to its largest one. Without organs it is the middle slice.
     """
     score = np.zeros(labels.shape[0])
     for label in np.unique(labels[labels != 0]):
@@ -104,7 +104,7 @@ def draw_labels(panel: Axes, labels: np.ndarray, styles: list[LabelStyle]) -> No
 
 
 def draw_legend(figure: Figure, styles: list[LabelStyle], columns: int = 6, **options) -> None:
-    """Name the labels, so many side by side; the options are matplotlib's."""
+    """Draw a legend of the labels in so many columns; the options are matplotlib's."""
     from matplotlib.patches import Patch
 
     patches = [

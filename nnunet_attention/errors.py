@@ -2,13 +2,13 @@
 
 
 class CommandError(Exception):
-    """Tells of bad input or a failed step: names it, what was wanted, and the remedy."""
+    """Reports bad input or a failed step: names it, what was wanted, and the remedy."""
 
 
 def last_line(error: BaseException) -> str:
-    """Return what an error of someone else says in the end, or its kind where it says nothing.
+    """Return the last line of a third-party error's message, or its class if that is empty.
 
-    ITK and torch tell in many lines where they were, and in the last what is wrong.
+    ITK and torch spend many lines on where the error arose, and the last one on what is wrong.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

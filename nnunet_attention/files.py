@@ -12,11 +12,11 @@ from typing import Any
 
 from nnunet_attention.errors import CommandError
 
-# For `json_text`, as nnU-Net writes plans and splits. It heeds the order of some entries, and
-# numbers of its fingerprint can be NaN.
+# Options of `json_text` that match how nnU-Net writes plans and splits. The order of some entries
+# matters to nnU-Net, and numbers in its fingerprint can be NaN.
 NNUNET_LAYOUT = {"indent": 4, "sort_keys": False, "allow_nan": True}
 
-# What a disk says that takes nothing, or not there, and what can be done about it.
+# Why a disk or a path cannot be written, and what can be done about it.
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; make room and start again, finished work is kept",
     errno.EDQUOT: "the quota is used up; make room and start again, finished work is kept",
@@ -37,10 +37,10 @@ _ATTEMPTS = 5
 
 
 def parse_json(text: str) -> Any:
-    """Return what a JSON text says.
+    """Return the content of a JSON text.
 
     Raises:
-        ValueError: if it is no JSON, or nested more deeply than Python follows.
+        ValueError: if it is not JSON, or is nested too deeply for Python.
     """
     try:
         return json.loads(text)
@@ -74,32 +74,32 @@ def remove(path: Path) -> None:
 
 
 def is_plain_name(value: object) -> bool:
-    """Tell whether it is the name of a file or folder that leads nowhere else."""
+    """Tell whether a value is the name of a file or folder, not a path that leads elsewhere."""
     return isinstance(value, str) and value not in ("", ".", "..") and Path(value).name == value
 
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Give a path beside the target, which is renamed when the block ends without an error."""
-    # Processes on other machines that share the folder may have our number.
+    """Yield a path beside the target; it replaces the target if the block ends without an error."""
+    # Processes on other machines that share the folder may have our process ID.
     beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
         yield beside
         os.replace(beside, path)
     finally:
-        # Where nothing can be written nothing can be removed either; the first error says more.
+        # Where nothing can be written, nothing can be removed either; the first error says more.
         with suppress(OSError):
             beside.unlink(missing_ok=True)
 
 
 @contextmanager
 def folder_written_beside(folder: Path, replace: bool = False) -> Iterator[Path]:
-    """Give an empty folder, which takes the target's place when the block ends without an error.
+    """Yield an empty folder; it replaces the target if the block ends without an error.
 
     Args:
-        folder: the target; of a link, what it leads to.
-        replace: whether one that is there and not empty is replaced; otherwise an OSError is
-            raised, also if it was filled meanwhile.
+        folder: the target; a link is followed.
+        replace: whether to replace an existing folder that is not empty; otherwise an OSError is
+            raised, even if it was filled only in the meantime.
     """
     folder = folder.resolve()
     mark = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -120,11 +120,11 @@ def folder_written_beside(folder: Path, replace: bool = False) -> Iterator[Path]
 
 
 def require_writable(folder: Path, option: str = "") -> None:
-    """Try out whether files can be written in a folder, before hours are spent on them.
+    """Check that files can be written in a folder, before hours are spent on making them.
 
     Args:
-        folder: one that need not exist; it could be made, and is not.
-        option: the option that named it, for the message.
+        folder: the folder; one that does not exist is made for the check and removed again.
+        option: the command-line option that named it, for the message.
 
     Raises:
         CommandError: if nothing can be written there.
@@ -133,10 +133,10 @@ def require_writable(folder: Path, option: str = "") -> None:
     probe = folder / f".nnunet-attention.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
     try:
         for attempt in range(_ATTEMPTS):
-            # Another command, begun at the same time, may take away the folder that it has made.
+            # Another command that started at the same time may remove the folder that it made.
             with suppress(FileNotFoundError) if attempt < _ATTEMPTS - 1 else nullcontext():
                 folder.mkdir(parents=True, exist_ok=True)
-                # More than a file's name: a full disk still takes empty files.
+                # Not an empty file: a full disk still takes those.
                 probe.write_bytes(b"0" * 65536)
                 break
     except OSError as error:
@@ -145,13 +145,13 @@ def require_writable(folder: Path, option: str = "") -> None:
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
-        with suppress(OSError):  # Of a folder that somebody else uses by now.
+        with suppress(OSError):  # Another process may be using the folder by now.
             for path in made:
                 path.rmdir()
 
 
 def require_writable_file(path: Path, option: str = "") -> None:
-    """Do what `require_writable` does for a file; one that is there may be replaced.
+    """Check that a file can be written, as `require_writable` does; it may replace another.
 
     Raises:
         CommandError: if it cannot be written.
@@ -169,7 +169,7 @@ def disk_error(error: OSError) -> str:
 
 
 def is_disk_error(error: OSError) -> bool:
-    """Tell whether `disk_error` knows a remedy; otherwise it may be an error of ours."""
+    """Tell whether `disk_error` knows a remedy; otherwise the error may be a bug of ours."""
     return error.errno in _REMEDIES
 
 
@@ -190,7 +190,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write text files by their names into a folder, all or none; replace those that are there.
+    """Write text files, given by name, into a folder, all or none; replace existing ones.
 
     Raises:
         CommandError: if the folder cannot be written.

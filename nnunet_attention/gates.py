@@ -23,8 +23,8 @@ class AttentionGate(nn.Module):
         x_hat = alpha * x                        x_hat [gated skip]
 
     theta strides by `stride` onto the grid of g; alpha is upsampled linearly to the grid of x.
-    Where g lies on another grid than theta(x), as happens with odd sizes, phi(g) is resampled
-    linearly onto it, as the authors' code does.
+    Where the grids of g and theta(x) differ, as happens with odd sizes, phi(g) is resampled
+    linearly onto that of theta(x), as in the authors' code.
 
     Args:
         conv_op: `nn.Conv2d` or `nn.Conv3d`.
@@ -37,8 +37,8 @@ class AttentionGate(nn.Module):
         norm_op_kwargs: its arguments.
 
     Raises:
-        ValueError: if a channel number or a stride is not a positive integer, or if `stride` has
-            another length than the image has axes.
+        ValueError: if a channel number or a stride is not a positive integer, or if the length of
+            `stride` is not the number of the image's axes.
 
     References:
         Oktay et al., Attention U-Net: Learning Where to Look for the Pancreas, MIDL 2018,
@@ -93,8 +93,8 @@ class AttentionGate(nn.Module):
         Args:
             skip: x.
             gating: g.
-            upsampled: what the gated skip is to be appended to, as a decoder does; None for
-                nothing. To leave the concatenation to the gate saves time and memory.
+            upsampled: the feature that the gated skip is to be appended to, as in a decoder; None
+                for none. Leaving the concatenation to the gate saves time and memory.
 
         Shape:
             - skip: (B, skip_channels, *S)
@@ -131,10 +131,10 @@ class AttentionGate(nn.Module):
         return gated
 
     def compute_conv_feature_map_size(self, skip_size: Sequence[int]) -> int:
-        """Count the values per case in the gate's feature maps, nnU-Net's units of planning.
+        """Count the values per case in the gate's feature maps, the unit in which nnU-Net plans.
 
-        Counted are the outputs of theta, phi and psi on the gating grid, the upsampled
-        coefficients, and the output transform's convolution.
+        It counts the outputs of theta, phi and psi on the gating grid, the upsampled
+        coefficients, and the output of the output transform's convolution.
 
         Args:
             skip_size: *S, without batch and channels.
@@ -163,13 +163,13 @@ Attend = Callable[[Tensor, Tensor], Tensor]
 def attending_otherwise(
     gate: AttentionGate, function: Callable[[Attend, Tensor, Tensor], Tensor]
 ) -> Iterator[None]:
-    """Have a function give out a gate's coefficients inside the `with` block.
+    """Have a function compute a gate's coefficients inside the `with` block.
 
     Args:
         gate: the gate.
-        function: of what attends without it, and of skip and gating signal.
+        function: called with the function that it replaces, the skip and the gating signal.
     """
-    # Where a function stands within another, what attends without it is the other.
+    # In nested blocks, the inner function replaces the outer one.
     attend, before = gate.attend, gate.__dict__.get("attend")
     # An attribute of the gate itself hides the method of its class.
     gate.__dict__["attend"] = partial(function, attend)

@@ -1,4 +1,4 @@
-"""Says now and then how far something is, for logs and pipes that show no bar."""
+"""Reports progress now and then, for logs and pipes that show no progress bar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-# The first line comes soon, each further one later, as who has waited long expects to.
+# The first line comes soon, and the intervals grow: after a long wait people expect to wait.
 _FIRST_SECONDS, _GROWTH, _MOST_SECONDS = 10.0, 1.5, 300.0
 
 
@@ -20,7 +20,7 @@ class Pace:
         self._next = clock() + self._wait
 
     def is_due(self) -> bool:
-        """Tell whether enough time has passed; then the next one is due later."""
+        """Tell whether another line is due; if so, the wait for the next one is longer."""
         now = self._clock()
         if now < self._next:
             return False
@@ -30,7 +30,7 @@ class Pace:
 
 
 class TimeLeft:
-    """Estimates how long something takes still, from what it has done since it was first asked."""
+    """Estimates the time left from the progress since the first call."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
@@ -48,9 +48,9 @@ class TimeLeft:
 
 
 class ProgressLines:
-    """Prints a line now and then when it is told how much is done, and of how much.
+    """Prints a line now and then when called with the amount done and the total.
 
-    What is over soon says nothing, nor does the end.
+    Work that is over soon prints nothing, and its end is not reported either.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class ProgressLines:
         """Set up; print nothing yet.
 
         Args:
-            title: the name of what goes on.
-            what: a function that says how far it is, from what is done and from all, which may
-                not be known.
+            title: the name of the work.
+            what: a function that describes the progress, given the amount done and the total,
+                which may be None.
             stream: where lines go; by default stderr.
             clock: a function that gives the time in seconds.
         """

@@ -1,4 +1,4 @@
-"""Fills the templates of pages that are one file each and need nothing else, not even a network."""
+"""Fills templates of web pages that are one file each and need nothing else, not even a network."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def filled_page(package: str, data: object, **texts: str) -> str:
     and script are put in as they are.
 
     Args:
-        package: of the three files, such as `nnunet_attention.maps`; a page that nothing moves on
+        package: the package with the three files, such as `nnunet_attention.maps`; a static page
             has no script.
-        data: whatever JSON can say.
-        texts: HTML for the other marks; plain text is escaped by whoever knows it.
+        data: anything that JSON can represent.
+        texts: HTML for the other marks; the caller escapes plain text.
 
     Raises:
-        KeyError: if the template has a mark that nobody fills.
+        KeyError: if the template has a mark without a text.
 
     Examples:
         >>> page = filled_page("nnunet_attention.maps", {"name": name}, title=html.escape(name))
@@ -33,14 +33,14 @@ def filled_page(package: str, data: object, **texts: str) -> str:
     )
     scripted = folder.joinpath("page.js")
     script = scripted.read_text(encoding="utf-8") if scripted.is_file() else ""
-    # All marks are filled at once: what is put in may look like one.
+    # All marks are filled at once, because the texts may contain something like a mark.
     return Template(template).substitute(
         texts, style=style, script=script, data=json_in_script(data)
     )
 
 
 def json_in_script(data: object) -> str:
-    """Return JSON that can stand in a script element, whatever names it holds."""
+    """Return JSON that is safe inside a script element, whatever names it holds."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     # In a script element only this character could end it, or begin a comment.
     return text.replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""The gates' arithmetic in the order that a CPU does fastest; elsewhere it is torch's own."""
+"""The gates' arithmetic in the order that is fastest on a CPU; elsewhere it is torch's own."""
 
 from itertools import product
 
@@ -17,7 +17,8 @@ def convolve(convolution: nn.Conv2d | nn.Conv3d, features: Tensor) -> Tensor:
     """Compute `convolution(features)` to the last bit; on a CPU the backward pass is faster.
 
     Args:
-        convolution: its kernel is its stride, without padding, so that windows do not overlap.
+        convolution: one whose kernel equals its stride, without padding, so that windows do not
+            overlap.
         features: (B, C, *S).
 
     Returns:
@@ -31,7 +32,8 @@ def convolve(convolution: nn.Conv2d | nn.Conv3d, features: Tensor) -> Tensor:
 def concatenate_product(upsampled: Tensor, skip: Tensor, coefficients: Tensor) -> Tensor:
     """Compute `torch.cat((upsampled, coefficients * skip), 1)` to the last bit.
 
-    On a CPU the product is written where it is needed, and one tensor is enough to go back.
+    On a CPU the product is written straight into the result, and the backward pass needs only one
+    buffer.
 
     Shape:
         - upsampled: (B, U, *S)
@@ -49,11 +51,11 @@ def _is_eager_on_cpu(features: Tensor) -> bool:
 
 
 class WithoutOverlap(Function):
-    """A convolution whose kernel is its stride.
+    """A convolution whose kernel equals its stride.
 
     The gradient of the features is one product, spread over the windows.
 
-    oneDNN's has the channels last, and to copy that takes longer than to compute it.
+    oneDNN's gradient has the channels last, and copying it takes longer than computing it.
     """
 
     @staticmethod
@@ -68,7 +70,8 @@ class WithoutOverlap(Function):
         flat = gradient.flatten(2)
         feature_gradient = weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
-            # Not matmul: for a weight that learns it makes one product of all cases, and copies it.
+            # Not matmul: if the weight needs a gradient, it merges all cases into one product,
+            # and copies that.
             transposed = weight.flatten(1).t().expand(len(features), -1, -1)
             feature_gradient = spread_over_windows(
                 torch.bmm(transposed, flat), features, gradient.shape[2:], ctx.stride
@@ -83,13 +86,13 @@ class WithoutOverlap(Function):
 def spread_over_windows(
     products: Tensor, features: Tensor, grid: torch.Size, stride: tuple[int, ...]
 ) -> Tensor:
-    """Put what was computed for each place of each window where it belongs.
+    """Put the values computed for each place of each window where they belong.
 
-    What no window reaches, at the end of an odd axis, is zero.
+    Places that no window reaches, at the end of an odd axis, are zero.
 
     Args:
         products: (B, C * prod(stride), prod(grid)).
-        features: (B, C, *S), of which the shape is taken.
+        features: (B, C, *S); only the shape is used.
         grid: number of windows along each axis of S.
         stride: size of a window.
     """
@@ -101,7 +104,7 @@ def spread_over_windows(
     spread = (torch.empty if whole else torch.zeros)(
         features.shape, dtype=products.dtype, device=products.device
     )
-    # One place of all windows after the other: a permuted copy of all is slower.
+    # One place at a time, for all windows: a permuted copy of everything is slower.
     for place in product(*map(range, stride)):
         target = (slice(None), slice(None), *map(slice, place, covered, stride))
         source: tuple[slice | int, ...] = (slice(None), slice(None), *place)
@@ -132,11 +135,11 @@ class _ConcatenatedProduct(Function):
     def backward(ctx, gradient: Tensor):
         skip, coefficients = ctx.saved_tensors
         upsampled_gradient, product_gradient = gradient.tensor_split([ctx.channels], 1)
-        # The same memory holds the one product, then the other.
+        # The same memory holds first one product, then the other.
         buffer = product_gradient * skip
         coefficient_gradient = buffer.sum(1, keepdim=True)
         if torch.is_grad_enabled():
-            # Somebody differentiates twice, and needs the first product as it was.
+            # With double differentiation, the first product must stay as it was.
             return upsampled_gradient, product_gradient * coefficients, coefficient_gradient
         return (
             upsampled_gradient,

@@ -17,9 +17,9 @@ class NoAttentionGatesError(CommandError, ValueError):
 
 
 class AttentionRecord(Mapping[str, Tensor]):
-    """Holds what the gates gave out in the forward passes of `record_attention`.
+    """Holds the gates' maps from the forward passes inside `record_attention`.
 
-    As a mapping it is the last pass: `record["gate_0"]` is (B, 1, *S) on the grid of that gate's
+    As a mapping it holds the last pass: `record["gate_0"]` is (B, 1, *S) on the grid of that gate's
     skip connection. `gate_0` is `decoder.gates.0`, the coarsest.
 
     Attributes:
@@ -41,7 +41,7 @@ class AttentionRecord(Mapping[str, Tensor]):
         return len(self.passes[-1]) if self.passes else 0
 
     def _add(self, name: str, value: Tensor) -> None:
-        # Every gate runs once in a pass, so a name that is there already begins the next.
+        # Every gate runs once in a pass, so a name that is already there begins the next pass.
         if not self.passes or name in self.passes[-1]:
             self.passes.append({})
         self.passes[-1][name] = value
@@ -59,8 +59,8 @@ def record_attention(network: nn.Module, features: bool = False) -> Iterator[Att
             over channels, (B, 1, *S): what the paper's figure 4 shows.
 
     Raises:
-        NoAttentionGatesError: if it holds none.
-        ValueError: if it is compiled, as torch.compile does not run what listens to a module.
+        NoAttentionGatesError: if the network holds none.
+        ValueError: if the network is compiled, as torch.compile does not run forward hooks.
 
     Examples:
         >>> with record_attention(network) as maps:
@@ -89,7 +89,7 @@ def mean_coefficients(network: nn.Module, images: Tensor) -> list[float]:
     """Return each gate's mean coefficient on some images, coarsest gate first.
 
     Args:
-        network: as in `record_attention`; it runs once, in the mode that it is in.
+        network: as in `record_attention`; it runs once, in its current mode.
         images: (B, C, *S).
     """
     with torch.no_grad(), record_attention(network) as record:

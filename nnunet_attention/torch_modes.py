@@ -1,13 +1,13 @@
-"""Tells how torch runs at the moment, asked in a way that old versions answer too."""
+"""Tells how torch is running at the moment, in a way that works with old versions too."""
 
 import torch
 
-# torch before 2.3 does not tell.
+# torch before 2.3 lacks it.
 _is_compiling = getattr(torch.compiler, "is_compiling", lambda: False)
 
 
 def is_traced() -> bool:
-    """Tell whether torch takes down what is computed: compile, export or jit.trace."""
+    """Tell whether torch is recording the computation: compile, export or jit.trace."""
     return _is_compiling() or torch.jit.is_tracing()
 
 

@@ -1,7 +1,7 @@
-"""Tells whether an image file is there to its last byte, as its own header describes it.
+"""Tells whether an image file is complete to its last byte, judged by its own header.
 
 Where a broken copy or a full disk has cut a file short, some readers make up the rest, and others
-end in errors about something else.
+fail with errors about something else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from nnunet_attention.errors import CommandError
 
-# Zeros pack a thousand times denser: what this much unpacks to still fits into memory.
+# Zeros compress a thousandfold: even then this much still fits into memory once unpacked.
 _PACKED_BYTES_AT_ONCE = 2**16
 _LONGEST_TEXT_HEADER = 2**20
 _GZIP = b"\x1f\x8b"
@@ -51,7 +51,7 @@ _META_BITS = {
     for name in names.split(", ")
     for kind in ("", "_ARRAY")
 }
-# Of TIFF: bytes of a value by its type, and the tags that tell where pixels are, and how many.
+# TIFF: bytes of a value by its type, and the tags that say where the pixels are, and how many.
 _TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TIFF_BYTES |= {16: 8, 17: 8, 18: 8}
 _TIFF_PLACES, _TIFF_COUNTS = (273, 324), (279, 325)
@@ -62,17 +62,17 @@ class _NotWholeError(Exception):
 
 
 class _NoImageError(Exception):
-    """Says why a file is none of its format at all."""
+    """Says why a file is not of its format at all."""
 
 
 def check_whole(path: Path) -> None:
     """Check that an image file holds all that its header promises.
 
-    Compressed streams are unpacked to their ends, which checks their checksums too. Files of
+    Compressed streams are unpacked to their ends, which verifies their checksums too. Files with
     endings that nnU-Net does not know pass.
 
     Raises:
-        CommandError: if there is no such file, or something of it is missing or damaged.
+        CommandError: if there is no such file, or part of it is missing or damaged.
     """
     if not path.is_file():
         raise CommandError(f"{path}: there is no such file")
@@ -212,13 +212,13 @@ def _bmp(file: BinaryIO, path: Path) -> None:
     if len(header) < 54:
         raise _NotWholeError(f"its header ends after {len(header)} bytes")
     if struct.unpack("<I", header[14:18])[0] < 40:
-        # An old header, whose own entry of the file's size is all that can be compared.
+        # An old header: only its entry for the file's size can be compared.
         _compare_bytes(struct.unpack("<I", header[2:6])[0], _size(file))
         return
     (start, _, width, height, _, bits, compression, packed) = struct.unpack(
         "<IIiiHHII", header[10:38]
     )
-    # Rows are filled up to four bytes, unless they are packed.
+    # Rows are padded to a multiple of four bytes, unless they are compressed.
     row = (width * bits + 31) // 32 * 4
     _compare_bytes(packed if compression in (1, 2) else row * abs(height), _size(file) - start)
 
@@ -229,7 +229,7 @@ def _tiff(file: BinaryIO, path: Path) -> None:
     if order is None or start[2:4] not in (struct.pack(f"{order}H", kind) for kind in (42, 43)):
         raise _NoImageError("it does not begin as TIFF does")
     big = start[2:4] == struct.pack(f"{order}H", 43)
-    # Of a table of tags: its length, an entry, and what stands for a place in the file.
+    # The layouts in a table of tags: its length, an entry, and an offset in the file.
     layouts = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
     length, entry, place = (struct.Struct(f"{order}{layout}") for layout in layouts)
     following = place.unpack_from(start, 8 if big else 4)[0]
@@ -294,7 +294,7 @@ def _data(file: BinaryIO, path: Path, elsewhere: str | None) -> Iterator[BinaryI
 
 
 def _header_lines(file: BinaryIO) -> Iterator[str]:
-    """Yield the lines of a text header, up to the end of what can be one."""
+    """Yield the lines of a text header, up to the greatest length that one can have."""
     length = 0
     while length < _LONGEST_TEXT_HEADER:
         line = file.readline(_LONGEST_TEXT_HEADER)
@@ -305,7 +305,7 @@ def _header_lines(file: BinaryIO) -> Iterator[str]:
 
 
 def _start_and_size(file: BinaryIO, length: int) -> tuple[bytes, int]:
-    """Return the first bytes of what a file holds or has packed by gzip, and the number of all."""
+    """Return the first bytes of a file and the number of all, both after unpacking any gzip."""
     packed = file.read(len(_GZIP)) == _GZIP
     file.seek(0)
     if not packed:
@@ -320,7 +320,7 @@ def _start_and_size(file: BinaryIO, length: int) -> tuple[bytes, int]:
 def _compare_encoded(
     data: BinaryIO, shape: Sequence[int], bits: int, encoding: str, skipped: int
 ) -> None:
-    """Compare what follows in a file with the shape that a header names."""
+    """Compare the rest of a file with the shape that a header states."""
     if encoding == "raw":
         _compare(shape, bits, _size(data) - data.tell() - skipped)
     elif encoding in ("gzip", "gz"):
@@ -349,7 +349,7 @@ def _inflater():
 
 
 def _unpacked(file: BinaryIO, unpacker_class: Callable) -> Iterator[bytes]:
-    """Unpack all streams that follow each other, and pass over what else comes after them."""
+    """Unpack all streams that follow each other, and ignore whatever else comes after them."""
     packed, size = file.read(_PACKED_BYTES_AT_ONCE), 0
     start = packed[:2]
     while packed[:2] == start:
