@@ -1,7 +1,7 @@
 """Reads how far a data set of a plan is, from nnU-Net's folders.
 
-Nothing is done here and nothing is remembered: the folders are the state. Whoever asks again after
-a step, a crash or another launcher's work gets what is there then.
+Nothing is done here and nothing is remembered: the folders are the state. A new query after a step,
+a crash or another launcher's work sees the folders as they are then.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CASCADE, _BEFORE_CASCADE = "3d_cascade_fullres", "3d_lowres"
 
 
 class Dataset:
-    """One data set of a plan, as it is in nnU-Net's folders now; what was read is kept."""
+    """One data set of a plan, as it is in nnU-Net's folders now; what was read is cached."""
 
     def __init__(self, plan: CrossvalPlan, folders: Folders, name: str, repeat: int = 1):
         """Read nothing yet.
@@ -63,7 +63,7 @@ class Dataset:
 
     @cached_property
     def cases(self) -> tuple[str, ...] | None:
-        """Return the cases for training, sorted; None where no data tell, raw or preprocessed."""
+        """Return the cases for training, sorted; None without raw or preprocessed data."""
         raw = self.folders.raw_dataset(self.name)
         if (raw / DATASET_JSON).is_file():
             return training_cases(raw)
@@ -143,7 +143,7 @@ class Dataset:
 
     @cached_property
     def stages(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Return configurations and their folds; a cascade's first stage, with all, before it."""
+        """Return configurations and folds; before a cascade comes its first stage, all folds."""
         stages: dict[str, tuple[str, ...]] = {}
         for configuration in self.plan.configurations:
             earlier = {self.previous(plans, configuration) for _, plans in self.plan.models}
@@ -172,11 +172,11 @@ class Dataset:
         return list(dict.fromkeys(pairs))
 
     def check(self) -> None:
-        """Refuse what nnU-Net would do otherwise than asked for, or would fail at.
+        """Refuse requests that nnU-Net would not carry out as asked, or would fail at.
 
         Raises:
-            CommandError: if the data set is missing, its splits or plans have not what is wanted,
-                or plans have changed under a begun model.
+            CommandError: if the data set is missing, its splits or plans lack what is wanted, or
+                plans have changed since a model's training began.
         """
         _ = self.description
         if self.splits is not None:
@@ -200,7 +200,7 @@ class Dataset:
                         check_unchanged(model, content, configuration, self.description)
 
     def torn_groups_in_words(self) -> str:
-        """Say which groups the splits train on and validate at once; empty where there are none.
+        """Say which groups the splits both train on and validate; empty where there are none.
 
         Raises:
             CommandError: if a case of the splits has no group.
@@ -223,7 +223,7 @@ class Dataset:
             trained_again: names of the models of which a fold is trained.
 
         Raises:
-            CommandError: with the remedy.
+            CommandError: if there are any, with the remedy.
         """
         run_of_model = {run.model: run for run in self.runs if run.model not in trained_again}
         for run in run_of_model.values():
@@ -278,7 +278,7 @@ class Dataset:
         return None if content is None else identifier_of(content, configuration)
 
     def whole_plans(self, name: str) -> dict | None:
-        """Return plans; None where there are none, or only what a kill has left of them."""
+        """Return plans; None where there are none, or only what a kill left half written."""
         return whole_plans(self.folders.plans(self.name, name))
 
     def has_fingerprint(self) -> bool:
@@ -290,7 +290,7 @@ class Dataset:
         return True
 
     def is_unprepared(self, identifier: str) -> bool:
-        """Tell whether preprocessed data are missing, or not all there."""
+        """Tell whether preprocessed data are missing or incomplete."""
         # nnunetv2's paths are found in time only here: its import is not for `--help`.
         from nnunet_attention.nnunet.datasets import needs_preprocessing
 

@@ -36,7 +36,7 @@ def with_groups(
 
 
 def notes(plan: CrossvalPlan, folders: Folders) -> list[str]:
-    """Say which groups kept splits tear apart, or that names look grouped and none are given.
+    """Say which groups kept splits tear apart, or that names look grouped but no groups are given.
 
     The names are looked at only where the splits are still to be made.
     """
@@ -49,7 +49,7 @@ def _notes_on(dataset: Dataset) -> list[str]:
         return [f"{fault}; kept as they are"] if (fault := dataset.torn_groups_in_words()) else []
     if dataset.splits is not None or dataset.wanted_folds == (ALL,) or dataset.cases is None:
         return []
-    # Pandas and scipy, which only this needs.
+    # This imports pandas and scipy, which nothing else here needs.
     from nnunet_attention.evaluation.statistics.groups import looks_grouped
 
     likely = looks_grouped(dataset.cases)

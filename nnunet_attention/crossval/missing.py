@@ -1,4 +1,4 @@
-"""Lists what is missing of a cross-validation, in an order in which it can be done."""
+"""Lists the missing steps of a cross-validation, in an order in which they can be done."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nnunet_attention.nnunet.seeds import check_same_seed, read_seed
 
 
 def all_runs(plan: CrossvalPlan, folders: Folders) -> list[FoldRun]:
-    """List every fold of the plan, those that a cascade needs included, in order of training.
+    """List every fold of the plan, including those that a cascade needs, in order of training.
 
     The folder of a later repeat's fold is in `folders.of_repeat(run.repeat)`.
     """
@@ -44,7 +44,7 @@ def missing_steps(
 ) -> list[CrossvalStep]:
     """List what is to be done, in an order in which it can be done.
 
-    Before a data set is planned, its list is what is known then; ask again afterwards.
+    Before a data set is planned, its list has only what is known then; ask again afterwards.
 
     Args:
         plan: says what is wanted.
@@ -52,8 +52,8 @@ def missing_steps(
         datasets: look at these only.
 
     Raises:
-        CommandError: if a data set is missing, plans have changed under a begun model, or what
-            is wanted cannot be had.
+        CommandError: if a data set is missing, plans have changed since a model's training began,
+            or the plan cannot be carried out.
     """
     names = plan.datasets if datasets is None else datasets
     return [step for name in names for step in _steps_of(Dataset(plan, folders, name))]
@@ -84,7 +84,7 @@ def _preparation(dataset: Dataset) -> list[CrossvalStep]:
     name, plan, folders = dataset.name, dataset.plan, dataset.folders
 
     def needs() -> tuple[str, ...]:
-        # Everything that prepares a data set writes into one folder: one after the other.
+        # All steps that prepare a data set write into one folder, so they run one by one.
         return (steps[-1].name,) if steps else ()
 
     if not dataset.has_fingerprint():
@@ -122,7 +122,7 @@ def _preparation(dataset: Dataset) -> list[CrossvalStep]:
 
 
 def _planning(dataset: Dataset, plans: str) -> list[tuple[str, tuple[str, ...]]]:
-    """List names of plans and the commands that make them; those converted from come first."""
+    """List names of plans and the commands that make them; sources come before conversions."""
     command = planning_command(dataset.name, plans)
     if command is not None:
         source = source_of_converted(plans)

@@ -1,4 +1,4 @@
-"""Looks up what a cross-validation names, before its first step takes hours and then fails."""
+"""Looks up the names in a cross-validation first, so that it does not fail after hours."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nnunet_attention.nnunet.plans import configuration_of
 
 
 def check_names(plan: CrossvalPlan, folders: Folders) -> None:
-    """Refuse trainers, and networks in plans that are there, which nnU-Net will not find.
+    """Refuse trainers, and networks in existing plans, that nnU-Net will not find.
 
     Raises:
-        CommandError: with the names that are like it; or if nnU-Net cannot read a data set's
+        CommandError: if there are any, with similar names; or if nnU-Net cannot read a data set's
             description.
     """
     check_trainers(trainer for trainer, _ in plan.models)

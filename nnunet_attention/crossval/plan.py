@@ -20,7 +20,7 @@ class CrossvalPlan:
 
     Attributes:
         datasets: full names, DatasetXXX_Name.
-        configurations: such as 3d_fullres; one that a cascade needs first is added by itself.
+        configurations: such as 3d_fullres; one that a cascade needs first is added automatically.
         models: trainer and plans of each.
         folds: numbers, or "all" alone; None for all that a data set's splits have.
         npz: keep the validation's probabilities.
@@ -28,12 +28,12 @@ class CrossvalPlan:
         device: cuda, cpu or mps.
         processes: how many the fingerprint and the preprocessing use.
         pretrained_weights: a checkpoint that every fold starts from.
-        groups: the groups by case, by data set, such as the patients of images; splits that are
-            made keep each on one side. See `with_groups`.
+        groups: for each data set, the group of each case, such as the patient; new splits keep
+            each group on one side. See `with_groups`.
         repeats: how often each fold is trained; see `Folders.of_repeat`.
-        seed: of this package's trainers in the first repeat, and one more in each later one. None
-            takes NNUNET_ATTENTION_SEED, and without that they are not seeded.
-        keep_splits: go on with splits that are there though they tear groups apart.
+        seed: the seed of this package's trainers in the first repeat; each later one adds 1. None
+            takes NNUNET_ATTENTION_SEED; without that too, they are not seeded.
+        keep_splits: use existing splits even if they tear groups apart.
     """
 
     datasets: tuple[str, ...]
@@ -67,7 +67,7 @@ def seed_of_repeat(plan: CrossvalPlan, repeat: int) -> int | None:
     """Return the seed of a repeat, counted from 1; None where the trainings are not seeded.
 
     Raises:
-        CommandError: if NNUNET_ATTENTION_SEED is no seed, or that of the repeat is too high.
+        CommandError: if NNUNET_ATTENTION_SEED is no seed, or the repeat's seed is too high.
     """
     try:
         first = seed_from(os.environ.get(SEED_VARIABLE)) if plan.seed is None else plan.seed
@@ -79,10 +79,10 @@ def seed_of_repeat(plan: CrossvalPlan, repeat: int) -> int | None:
 
 
 def fold_variables(plan: CrossvalPlan, repeat: int = 1) -> dict[str, str]:
-    """Return what a fold's environment has beside that of other commands, whoever trains it.
+    """Return the variables that a fold's command gets besides the usual ones, whatever its trainer.
 
-    On a CPU our own trainers keep freed memory: those that are compared with them shall too. No
-    workers of data augmentation are a matter of trainings alone.
+    On a CPU our own trainers keep freed memory, so trainers that are compared with them must too.
+    Running without data augmentation workers concerns trainings alone.
     """
     variables = variables_to_keep_memory() if plan.device == "cpu" else {}
     if asks_for_no_workers(os.environ):

@@ -1,4 +1,4 @@
-"""Knows which command makes plans of a name."""
+"""Knows which command makes the plans of a given name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def planning_command(dataset: str, plans: str) -> tuple[str, ...] | None:
 
     Args:
         dataset: full name.
-        plans: name of the plans; those of `source_of_converted` must be there before.
+        plans: name of the plans; those of `source_of_converted` must exist already.
     """
     if plans in NNUNET_PLANNERS:
         number = str(int(number_of_dataset(dataset)))

@@ -25,10 +25,10 @@ def run(
     slurm: SlurmSettings | None = None,
     view: View | None = None,
 ) -> Outcome:
-    """Run all that is missing of a cross-validation, and return what has become of it.
+    """Run the missing steps of a cross-validation, and return the outcome.
 
-    Nothing that is there is done again: called after a failure, a kill or an interruption, it goes
-    on. What fails is kept for the end, while everything that does not need it goes on.
+    No finished work is done again: called after a failure, a kill or an interruption, it resumes.
+    Failures are reported at the end, while all steps that do not need a failed one go on.
 
     Args:
         plan: says which models are trained on which data sets and folds.
@@ -46,8 +46,8 @@ def run(
 
     Raises:
         CommandError: if nothing can be begun: a name is unknown, a data set is missing, plans have
-            changed under a model that was begun, or a folder cannot be written.
-        LockedError: if another process is at one of the steps; it is a CommandError too.
+            changed since a model's training began, or a folder cannot be written.
+        LockedError: if another process is running one of the steps; it is a CommandError too.
         KeyboardInterrupt: after Ctrl-C or SIGTERM. All that was started here has been stopped,
             without harm to a checkpoint; jobs of SLURM go on.
 

@@ -1,4 +1,4 @@
-"""Tells those who run steps what a cross-validation is made of."""
+"""Describes a cross-validation to the code that runs its steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nnunet_attention.nnunet.plans import differences
 
 
 class CrossvalWork(Work):
-    """Is a plan in nnU-Net's folders, as work to be done."""
+    """Presents a plan in nnU-Net's folders as work to be done."""
 
     made_by = "nnunet-attention crossval"
     packages = (
@@ -66,7 +66,7 @@ class CrossvalWork(Work):
 
     @property
     def written_folders(self) -> tuple[Path, ...]:
-        """Return nnU-Net's folders for what it makes."""
+        """Return the nnU-Net folders that it writes to."""
         return (self._folders.preprocessed, self._folders.results)
 
     def missing_steps(self, groups: tuple[str, ...] | None = None) -> list[Step]:
@@ -81,7 +81,7 @@ class CrossvalWork(Work):
         ]
 
     def notes(self) -> list[str]:
-        """Return what is to be known of groups of cases; see `crossval.groups.notes`."""
+        """Return notes on groups of cases; see `crossval.groups.notes`."""
         return notes(self._plan, self._folders)
 
     def reading_locks(self) -> list[Lock]:
@@ -96,10 +96,10 @@ class CrossvalWork(Work):
         }
 
     def check_unchanged(self, before: dict[str, dict]) -> None:
-        """Refuse plans or splits that are not those of the folds that were begun.
+        """Refuse plans or splits that are not those that folds were begun with.
 
         Raises:
-            CommandError: with the differences.
+            CommandError: if there are any, with the differences.
         """
         now = self.depends_on()
         for dataset in before.keys() & now.keys():

@@ -1,4 +1,4 @@
-"""Runs the paper's experiments and lays their tables out as there."""
+"""Runs the paper's experiments and lays out their tables as in the paper."""
 
 from nnunet_attention.experiments.running import (
     Result,

@@ -1,4 +1,4 @@
-"""Asks whether gates do more than as many other parameters."""
+"""Asks whether gates do more than the same number of other parameters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def capacity(plan: CrossvalPlan) -> Experiment:
         The experiment.
 
     Raises:
-        CommandError: If there is not one configuration.
+        CommandError: If there is not exactly one configuration.
     """
     methods = method_titles(plan.models)
     arms = tuple(

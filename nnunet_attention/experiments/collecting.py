@@ -1,4 +1,4 @@
-"""Collects the results of an experiment, and lays its table out as in the paper."""
+"""Collects the results of an experiment, and lays out its table as in the paper."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def collect(
     count_parameters: CountParameters | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, Costs]:
-    """Read all cases of all arms with the paper's metrics; settings stand as data sets.
+    """Read all cases of all arms with the paper's metrics; settings take the place of data sets.
 
     Where arms are further trainings of a method, the column `REPEAT` numbers them from 0.
 
@@ -78,7 +78,7 @@ def collect(
                 frame = frame.assign(fold=int(ONLY_FOLD))
         frames.append(frame)
         key = (arm.setting, experiment.configuration, arm.method)
-        # A method has as many parameters in each training.
+        # A method has the same number of parameters in each training.
         costs.setdefault(key, []).append(
             results.cost(count_parameters if arm.repeat == 1 else None)
         )

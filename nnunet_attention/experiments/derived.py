@@ -99,7 +99,7 @@ def choose_derived(
 def is_derived(
     derived: Derived, folders: Folders, models: Sequence[tuple[str, str]], configuration: str
 ) -> bool:
-    """Tell whether all is there that training these plans needs.
+    """Tell whether everything that training with these plans needs is there.
 
     Args:
         derived: The data set, from `choose_derived`.

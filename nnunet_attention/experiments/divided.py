@@ -1,8 +1,8 @@
 """Divides a data set's cases for fine-tuning: some with coarser labels, and others to learn from.
 
-Two data sets are made in nnUNet_raw, of links to the original's images. The one for pretraining has
-all labels merged into one. The other has the original's labels, and splits in which 10, 20 and 40
-cases are trained on and the same rest is validated. The original is only read.
+Two data sets are made in nnUNet_raw, with links to the original's images. The one for pretraining
+has all labels merged into one. The other has the original's labels, and splits that train on 10, 20
+and 40 cases and validate the same remaining cases. The original is only read.
 """
 
 from __future__ import annotations

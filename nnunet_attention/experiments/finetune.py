@@ -86,7 +86,7 @@ class Start(Action):
 def finetune(
     plan: CrossvalPlan, folders: Folders, root: Path, derived_number: int | None = None
 ) -> Experiment:
-    """Lay out a pretraining with merged labels, and trainings of few other cases with all labels.
+    """Lay out a pretraining with merged labels, and trainings on few other cases with all labels.
 
     The first model is trained from scratch, and pretrained; the others start from its weights.
 
@@ -100,8 +100,8 @@ def finetune(
         The experiment.
 
     Raises:
-        CommandError: If there are several data sets or plans, folds, a trainer whose network is of
-            another width, or too few cases.
+        CommandError: If there are several data sets or plans, folds are given, a trainer's network
+            has another width, or there are too few cases.
     """
     if len(plan.datasets) != 1:
         raise CommandError(f"-d {' '.join(plan.datasets)}: finetune divides one data set; give one")
@@ -142,7 +142,7 @@ def finetune(
         Trainings("scratch", replace(to_target, models=((scratch, plans),))),
     ]
     for repeat in repeats_of(plan):
-        # Of its own pretraining: else trainings would differ less than they do.
+        # Each repeat has its own pretraining: with a shared one, trainings would differ less.
         weights = weights_of(
             folders.of_repeat(repeat), source, target, (scratch, plans), configuration
         )

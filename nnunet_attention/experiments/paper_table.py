@@ -1,4 +1,4 @@
-"""Lays tables out as those of the paper: for terminal, Markdown, LaTeX and JSON."""
+"""Lays out tables like those of the paper: for terminal, Markdown, LaTeX and JSON."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ class Layout:
 
 @dataclass(frozen=True)
 class Value:
-    """Holds a method in a setting, by one metric on one label.
+    """Holds a method's result in a setting, by one metric on one label.
 
     Attributes:
         summary: over the cases.
         comparison: with the baseline, this method first; None for the baseline itself.
         adjusted_p_value: by Holm's method; None where there is no comparison.
-        is_better: significantly so than the baseline.
-        count: of cases, or of groups with their cases in brackets, in words.
-        repeated: what several trainings of the method tell; None where it was trained once.
-        repeated_comparison: that of the difference, this method first.
+        is_better: whether it is significantly better than the baseline.
+        count: the number of cases, or of groups with their cases in brackets, in words.
+        repeated: the result of several trainings of the method; None where it was trained once.
+        repeated_comparison: the same for the difference, this method first.
     """
 
     summary: Summary
@@ -128,7 +128,7 @@ class PaperTable:
         return sorted(labels, key=lambda label: label != MEAN_OF_LABELS)
 
     def value(self, setting: str, label: str, metric: str, method: str) -> Value | None:
-        """Look a value up; None where there is none."""
+        """Look up a value; None where there is none."""
         row = self._rows.get((setting, label, metric))
         if row is None or method not in row.entries:
             return None
@@ -247,7 +247,7 @@ class PaperTable:
         )
 
     def _trainings(self) -> str:
-        """Say how often methods were trained; nothing where that was once."""
+        """Say how often methods were trained; nothing if they were trained once."""
         count = max(self.board.trainings.values())
         return "" if count == 1 else f", of means over {count} trainings"
 
@@ -365,7 +365,7 @@ class PaperTable:
 
 
 def write_paper_table(table: PaperTable, folder: Path) -> list[Path]:
-    """Write `table.json`, `.md` and `.tex`, all or none; files of these names go.
+    """Write `table.json`, `.md` and `.tex`, all or none; existing files are replaced.
 
     Raises:
         CommandError: if the folder cannot be written.

@@ -28,9 +28,9 @@ from nnunet_attention.nnunet.model_folders import (
 from nnunet_attention.nnunet.splits import default_folds, read_splits
 from nnunet_attention.nnunet.summary_json import summarised_cases
 
-# One set of named results holds all cases: which fold validated a case is of no account.
+# One set of named results holds all cases: which fold validated a case does not matter.
 ONLY_FOLD = "0"
-# As many as nnUNetv2_predict has by itself, before and after the network.
+# The default of nnUNetv2_predict, before and after the network.
 _MOST_WORKERS = 3
 
 
@@ -106,7 +106,7 @@ class Prediction(Action):
         ]
 
     def is_done(self) -> bool:
-        """Tell whether all cases are predicted and no other ones.
+        """Tell whether all cases are predicted, and no others.
 
         Raises:
             CommandError: If the target has no splits yet, or fewer.
@@ -116,7 +116,7 @@ class Prediction(Action):
         return is_predicted(self.folder, cases, ending)
 
     def do(self, log: Path) -> None:
-        """Predict and evaluate; the folder appears when all is there.
+        """Predict and evaluate; the folder appears once it is complete.
 
         Raises:
             CommandError: If a command fails, or an image is missing.
@@ -188,7 +188,7 @@ def validation_cases_of(folders: Folders, dataset: str, folds: Sequence[str] | N
 
 
 def is_predicted(folder: Path, cases: Sequence[str], file_ending: str) -> bool:
-    """Tell whether a folder has a summary of all these cases and no other ones."""
+    """Tell whether a folder has a summary of all these cases, and of no others."""
     return summarised_cases(folder / SUMMARY, file_ending) == set(cases)
 
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from nnunet_attention.evaluation.leaderboard.collect import CountParameters
     from nnunet_attention.jobs.launch import View
 
-# Told the number of a stage, how many there are, and the stage's name.
+# Called with the number of a stage, how many there are, and the stage's name.
 OnStage = Callable[[int, int, str], None]
 
 
@@ -103,8 +103,8 @@ def run(
 ) -> Result:
     """Run an experiment of the paper, and write its table.
 
-    Stages that are done, by whatever command, are not done again: called after a failure, it goes
-    on. A stage that fails ends the experiment, after its other folds have finished.
+    Stages that are done, by whatever command, are not done again: called after a failure, it
+    resumes. A stage that fails ends the experiment, after its other folds have finished.
 
     Args:
         name: One of `EXPERIMENTS`: capacity, training-size, transfer or finetune.

@@ -1,4 +1,4 @@
-"""Says what an experiment consists of: stages to be done, and arms that stand in its table.
+"""Defines what an experiment consists of: stages to be done, and arms that stand in its table.
 
 Oktay et al.: Attention U-Net: learning where to look for the pancreas. 2018,
 https://arxiv.org/abs/1804.03999
@@ -46,7 +46,7 @@ _CASCADE = "3d_cascade_fullres"
 
 @dataclass(frozen=True)
 class Trainings:
-    """A stage that cross-validation does.
+    """A stage that is done by cross-validation.
 
     Attributes:
         name: Name of the stage and of the folder with its logs; unique in the experiment.
@@ -59,7 +59,7 @@ class Trainings:
     repeat: int = 1
 
     def folders(self, folders: Folders) -> Folders:
-        """Return the folders that the stage works in, of nnU-Net's."""
+        """Return the folders that the stage works in, given nnU-Net's."""
         return folders.of_repeat(self.repeat)
 
 
@@ -85,7 +85,7 @@ class Action(ABC):
         """Do what the stage is for.
 
         Args:
-            log: File that gets what commands say.
+            log: File for the commands' output.
 
         Raises:
             CommandError: If it cannot be done.
@@ -120,8 +120,8 @@ class Arm:
         folds: Numbers of the folds; None: all of the data set's splits.
         elsewhere: Where the results are, if not in nnUNet_results.
         repeat: Training of the method, counted from 1.
-        shares_training: Whether its folds start from one pre-training, so that a repeat of all
-            folds is a single training to the statistics.
+        shares_training: Whether its folds start from one pre-training, so that the statistics
+            count a repeat of all folds as a single training.
     """
 
     setting: str

@@ -19,12 +19,12 @@ from nnunet_attention.nnunet.plans import differences, relevant
 
 
 def moved_name(plans: str, target: str) -> str:
-    """Name the target's plans where the source is trained with them."""
+    """Return the name of the target's plans where the source is trained with them."""
     return f"{plans}For{number_of_dataset(target)}"
 
 
 def tuned_name(plans: str, source: str) -> str:
-    """Name the target's plans for trainings that start from the source's weights."""
+    """Return the target's plans' name for trainings that start from the source's weights."""
     return f"{plans}From{number_of_dataset(source)}"
 
 
@@ -87,8 +87,8 @@ class MovedPlans(_TargetPlans):
 class CopiedPlans(_TargetPlans):
     """The stage that gives the target its own plans under another name.
 
-    nnU-Net names a model's folder by trainer and plans: fine-tuned and scratch would be one. The
-    preprocessed data are shared.
+    nnU-Net names a model's folder by trainer and plans, so without it a fine-tuned model and one
+    trained from scratch would share a folder. The preprocessed data are shared.
     """
 
     @property
@@ -108,7 +108,7 @@ class CopiedPlans(_TargetPlans):
         return self.folders.plans(self.target, tuned_name(self.plans, self.source))
 
     def is_done(self) -> bool:
-        """Tell whether the target has the plans for what starts from the source's weights.
+        """Tell whether the target has the plans for trainings from the source's weights.
 
         Raises:
             CommandError: If it has them as they were before a change.

@@ -82,7 +82,7 @@ def training_size(
         The experiment.
 
     Raises:
-        CommandError: If there is not one fold and one configuration, or the number cannot be had.
+        CommandError: If there is not one fold and one configuration, or the number cannot be used.
     """
     if plan.folds is None or len(plan.folds) != 1 or plan.folds == (ALL,):
         raise CommandError(
@@ -103,7 +103,7 @@ def training_size(
         reserved.add(int(number_of_dataset(derived.name)))
         short = short_dataset_name(dataset)
         if groups is not None:
-            # The same cases: swapped, the parts of a fold keep the groups that it keeps.
+            # The cases are the same, and swapping a fold's parts keeps its groups together.
             groups[derived.name] = groups[dataset]
         stages += [
             Trainings(f"prepare {short}", replace(plan, datasets=(dataset,), folds=())),

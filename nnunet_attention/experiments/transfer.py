@@ -44,7 +44,8 @@ _SETTINGS = {
 def transfer(plan: CrossvalPlan, folders: Folders, root: Path) -> Experiment:
     """Lay out tests on a data set before and after fine-tuning, and trained from scratch.
 
-    A first data set is trained as a whole, with the second's plans; the second is cross-validated.
+    The first data set is trained on as a whole, with the second's plans; the second is
+    cross-validated.
 
     Args:
         plan: As for `capacity`, with two data sets of the same labels.
@@ -87,7 +88,7 @@ def transfer(plan: CrossvalPlan, folders: Folders, root: Path) -> Experiment:
                 folders, source, target, model, method, configuration, plan.folds, root / _BEFORE,
                 plan.device, plan.processes, repeat,
             )  # fmt: skip
-            # Of its own pre-training: else trainings would differ less than they do.
+            # Each repeat has its own pre-training: with a shared one, trainings would differ less.
             weights = weights_of(folders.of_repeat(repeat), source, target, model, configuration)
             tuning = replace(
                 to_target.of_repeat(repeat), models=(tuned,), pretrained_weights=weights
@@ -114,7 +115,7 @@ def check_alike(folders: Folders, source: str, target: str) -> None:
     """Refuse two data sets that one network cannot serve.
 
     Raises:
-        CommandError: With all that differs.
+        CommandError: If one network cannot serve both, with all that differs.
     """
     first, second = (_description(folders, dataset) for dataset in (source, target))
     differences = []

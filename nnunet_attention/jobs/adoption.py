@@ -1,4 +1,4 @@
-"""Finds commands that a killed launcher has left running, and tells whether they move."""
+"""Finds commands that a killed launcher has left running, and tells whether they progress."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from nnunet_attention.jobs.step import Step
 
 # Without a change in the step's files, and nearly without computing.
 _STILL_SECONDS = 600.0
-# Of one core. Processes that wait for each other look around now and then; whoever works, on a
-# GPU too, needs many times as much.
+# Of one core. Processes that wait for each other poll now and then; a process that works, even on
+# a GPU, needs many times as much.
 _IDLE_SHARE = 0.02
 _LOOK_SECONDS = 5.0
 
@@ -34,7 +34,7 @@ def command_that_runs(
         one with other options, or several.
     """
     if os.name == "nt":
-        return None  # There are no groups to lead.
+        return None  # There are no process groups here.
     leaders = []
     for process in processes:
         try:
@@ -54,7 +54,7 @@ def command_that_runs(
 
 
 class Movement:
-    """Watches whether a step's process gets on with its work."""
+    """Watches whether a step's process makes progress."""
 
     def __init__(self, step: Step, leader: psutil.Process):
         self._step = step
@@ -66,7 +66,7 @@ class Movement:
         self._begin_window(now)
 
     def has_stopped(self) -> bool:
-        """Tell whether nothing has moved for so long that nothing will."""
+        """Tell whether there has been no progress for so long that there will be none."""
         now = time.monotonic()
         if self._still or now < self._next_look:
             return self._still
@@ -88,7 +88,7 @@ class Movement:
         self._window, self._cpu = now, _cpu_seconds(self._leader.pid)
 
     def _computed(self) -> float:
-        """Return seconds of a core since the window began, without those of what has ended."""
+        """Return the CPU seconds since the window began, without those of ended processes."""
         return sum(
             seconds - self._cpu.get(pid, 0.0)
             for pid, seconds in _cpu_seconds(self._leader.pid).items()
@@ -96,7 +96,7 @@ class Movement:
 
 
 def _cpu_seconds(leader: int) -> dict[int, float]:
-    """Return by process of the group its seconds, those of its ended children included."""
+    """Return the CPU seconds of each process of a group, including its ended children's."""
     seconds = {}
     for process in processes_of_group(leader):
         with suppress(psutil.Error):

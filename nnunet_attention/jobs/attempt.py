@@ -1,6 +1,6 @@
 """Runs one step once: locks, clears up after earlier attempts, starts, watches and records.
 
-A step that a killed launcher has left running may be watched to its end, instead of begun again.
+A step that a killed launcher has left running may be watched to its end, not begun again.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class Attempt:
     Attributes:
         step: as it was listed.
         output: for log and record.
-        variables: the environment of the step's command, but for what the step adds.
+        variables: the environment of the step's command, except for what the step adds.
         device: for people, such as "GPU 1".
         ignored_signals: the command's processes are not ended by these.
-        adopts: watches what a killed launcher has left running, instead of ending it.
+        adopts: whether to watch what a killed launcher has left running, instead of ending it.
         notes: what was found and done before the start, or meanwhile.
     """
 
@@ -84,11 +84,11 @@ class Attempt:
 
     @property
     def adopted(self) -> bool:
-        """Tell whether what runs was begun by a launcher that is gone."""
+        """Tell whether the running command was begun by a launcher that is gone."""
         return self._movement is not None
 
     def start(self) -> None:
-        """Start the step's command, or do the step where it has none; `poll` tells failures."""
+        """Start the step's command, or do the step if it has none; `poll` reports failures."""
         try:
             self._lock.take()
             if not self._adopt():
@@ -112,13 +112,13 @@ class Attempt:
         return self._result
 
     def stop(self) -> None:
-        """End the step's processes, at a moment at which they lose nothing."""
+        """End the step's processes at a moment when they lose nothing."""
         if self._process is not None and self._result is None:
             exit_code = self._stop_safely(self._process)
             self._end(Result(False, "stopped", self._seconds(), exit_code))
 
     def failure(self, exit_code: int) -> str:
-        """Say of a command that failed how it did, where the log is, and the log's end."""
+        """Say how a command failed, where its log is, and what the log's last lines are."""
         how = f"failed with exit code {exit_code}"
         if exit_code < 0:
             how = f"was ended by {signal.Signals(-exit_code).name}"
@@ -138,7 +138,7 @@ class Attempt:
         """Start what is left to do.
 
         Raises:
-            CommandError: if that cannot be.
+            CommandError: if it cannot be started.
             OSError: likewise.
         """
         self._end_left_processes()
@@ -162,7 +162,7 @@ class Attempt:
         self._end(Result(False, message, self._seconds()))
 
     def _adopt(self) -> bool:
-        """Watch from now on what a killed launcher has left running; tell whether there is such."""
+        """Watch a command that a killed launcher has left running; tell whether there is one."""
         commands = self.step.adoptable_commands() if self.adopts else ()
         if not commands:
             return False
@@ -200,7 +200,7 @@ class Attempt:
             if self.step.is_done():
                 self._end(Result(True, "", self._seconds()))
                 return
-            # How it ended nobody can tell. What is wrong, if anything, another attempt shows.
+            # How it ended is unknown. Another attempt shows what is wrong, if anything.
             self.notes.append(f"{note}; the {self.step.kind} goes on from what is there")
             self._end_record(Result(False, note, self._seconds()))
             self.started = time.time()
@@ -215,10 +215,10 @@ class Attempt:
             self.notes.append(ended_note(self.step.name, left))
 
     def _stop_safely(self, process: LoggedProcess | AdoptedProcess) -> int | None:
-        """End the processes when the step says that they lose nothing, or has said no too long."""
+        """End the processes once the step says that they lose nothing, or its time is up."""
         deadline = time.monotonic() + self.step.stop_seconds
         while process.poll() is None and time.monotonic() < deadline:
-            # Otherwise something might be begun between the look and the stop.
+            # Otherwise they might begin something between the check and the stop.
             with process.paused():
                 if self.step.is_safe_to_stop():
                     return process.stop()

@@ -1,4 +1,4 @@
-"""Runs all that is missing, on whatever runs it, and shows how far it is."""
+"""Runs all missing steps with a runner of any kind, and shows the progress."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nnunet_attention.jobs.work import Work
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
-# Of files that somebody may be writing.
+# Readings of files that another process may be writing.
 _READINGS, _BETWEEN_READINGS_SECONDS = 3, 0.3
 
 
@@ -34,7 +34,7 @@ class Running(Protocol):
         step: as it was listed.
         device: for people.
         started: in seconds since the epoch.
-        notes: what was found and done before.
+        notes: what was found and done before the start.
     """
 
     step: Step
@@ -61,10 +61,10 @@ class Runner(Protocol):
     """Starts steps somewhere."""
 
     def check(self, steps: Sequence[Step]) -> None:
-        """Raise LockedError if somebody else is at one of the steps."""
+        """Raise LockedError if another process is running one of the steps."""
 
     def adopts(self, step: Step) -> bool:
-        """Tell whether what a killed launcher has left of a step may go on."""
+        """Tell whether a step that a killed launcher has left running may go on."""
 
     def start(self, ready: Sequence[Step]) -> Sequence[Running]:
         """Start as many of the steps as there is room for, the first ones first."""
@@ -104,7 +104,7 @@ class Silent:
 
 @dataclass
 class Outcome:
-    """Tells what has become of a launch.
+    """Tells how a launch ended.
 
     Attributes:
         done: names of the steps that were done now.
@@ -123,7 +123,7 @@ class Outcome:
 
 
 def launch(work: Work, output: Output, runner: Runner, view: View) -> Outcome:
-    """Do all that is missing. What fails is kept for the end while everything else goes on.
+    """Run all missing steps. Failures are reported at the end while everything else goes on.
 
     However it ends, all that was started has been stopped; another launch goes on from there.
 
@@ -144,11 +144,11 @@ def launch(work: Work, output: Output, runner: Runner, view: View) -> Outcome:
 
 
 def _listed(work: Work) -> list[Step]:
-    """List what is missing. A file that is written in place may be half there for a moment.
+    """List the missing steps. A file that is written in place may be half there for a moment.
 
     Raises:
-        LockedError: if what cannot be read is just being written by somebody else's step.
-        CommandError: if it cannot be read for good.
+        LockedError: if another process's step may be writing the file that cannot be read.
+        CommandError: if it stays unreadable.
     """
     for _ in range(_READINGS - 1):
         try:
@@ -195,7 +195,7 @@ class _Launch:
         return self._outcome
 
     def _start(self) -> bool:
-        """Start what can be started; tell whether there was something."""
+        """Start what can be started; tell whether anything was."""
         open_names = {*self._waiting, *self._running, *self._outcome.failed, *self._outcome.left}
         ready = [step for step in self._waiting.values() if not open_names.intersection(step.needs)]
         for step in ready:
@@ -203,7 +203,7 @@ class _Launch:
                 self._begun.add(step.group)
                 self._kept(partial(self._manifest.note_dependence, step.group))
         started = self._runner.start(ready) if ready else []
-        # All of them before anything else is done: what is not known here is not stopped.
+        # Recorded before anything else is done: a step that is not known here is not stopped.
         self._running.update({running.step.name: running for running in started})
         for running in started:
             del self._waiting[running.step.name]
@@ -259,7 +259,7 @@ class _Launch:
             ):
                 kept[step.name] = step
         order = {name: number for number, name in enumerate(self._work.groups)}
-        # Stable: within a group as listed.
+        # The sort is stable: within a group, steps stay as listed.
         self._waiting = dict(sorted(kept.items(), key=lambda item: order[item[1].group]))
 
     def _fail(self, name: str, message: str) -> None:
@@ -268,7 +268,7 @@ class _Launch:
             self._outcome.done.remove(name)
 
     def _give_up_blocked(self) -> bool:
-        """Leave what needs something that failed; tell whether there was something."""
+        """Give up steps that need a failed one; tell whether there were any."""
         given_up = False
         while True:
             lost = {*self._outcome.failed, *self._outcome.left}
@@ -283,7 +283,7 @@ class _Launch:
             self._outcome.left += blocked
 
     def _stop_all(self) -> None:
-        """End them all at the same time, as each may take seconds."""
+        """Stop all running steps at the same time, as each may take seconds."""
         if not self._running:
             return
         with ThreadPoolExecutor(len(self._running)) as pool:

@@ -1,4 +1,4 @@
-"""Finds and ends the processes that killed launchers have left of steps."""
+"""Finds and ends the processes of steps that killed launchers have left running."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psutil
 
 from nnunet_attention.jobs.step import Step
 
-# Set for a step's processes: what a killed launcher has left is known by it.
+# Set for a step's processes, to recognise those that a killed launcher has left running.
 STEP_VARIABLE = "NNUNET_ATTENTION_CROSSVAL_STEP"
 # From the request to end to the kill.
 _GRACE_SECONDS = 5.0
@@ -33,7 +33,7 @@ def processes_of_steps() -> dict[str, list[psutil.Process]]:
 
 
 def end_leftovers(steps: Sequence[Step]) -> list[str]:
-    """End what killed launchers have left of steps that nobody is at, finished ones included.
+    """End leftover processes of killed launchers for steps that nobody runs, even finished ones.
 
     Args:
         steps: those whose processes are not adopted.

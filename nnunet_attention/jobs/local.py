@@ -22,11 +22,11 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True)
 class Device:
-    """Is what one step gets.
+    """The device that one step gets.
 
     Attributes:
         name: for people.
-        variables: they show a process this device alone, and suit it.
+        variables: environment variables that show a process this device alone, and suit it.
     """
 
     name: str
@@ -65,7 +65,7 @@ def visible_gpus() -> list[str]:
     named = os.environ.get(_VISIBLE)
     if named is not None:
         names = [name.strip() for name in named.split(",")]
-        # CUDA takes those before the first that is none.
+        # CUDA uses the entries before the first invalid one.
         return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))
     import torch
 
@@ -73,7 +73,7 @@ def visible_gpus() -> list[str]:
 
 
 class LocalRunner:
-    """Gives each step that takes a device one; others run one at a time beside them."""
+    """Gives a device to each step that takes one; other steps run one at a time beside them."""
 
     def __init__(self, output: Output, places: Sequence[Device]):
         self._output = output
@@ -85,7 +85,7 @@ class LocalRunner:
         self._looked_for: set[str] = set()
 
     def check(self, steps: Sequence[Step]) -> None:
-        """Refuse steps that others are at.
+        """Refuse steps that other processes are running.
 
         Raises:
             LockedError: with the owner of the first one.
@@ -94,13 +94,13 @@ class LocalRunner:
             step.lock().check_free()
 
     def adopts(self, step: Step) -> bool:
-        """Tell whether a step could be begun now, and may go on where it was left."""
+        """Tell whether a step could begin now, and may go on if it was left running."""
         return step.takes_device and not step.needs and bool(step.adoptable_commands())
 
     def start(self, ready: Sequence[Step]) -> list[Attempt]:
         """Start as many of the steps as there are free devices.
 
-        Steps that a killed launcher has left running come first: they have their devices.
+        Steps that a killed launcher has left running come first: they already have devices.
         """
         self._take_back()
         started = self._left_running(ready)
@@ -121,7 +121,7 @@ class LocalRunner:
             for attempt in started:
                 attempt.start()
         except BaseException:
-            # Interrupted: whoever called does not know yet of those that were started.
+            # Interrupted: the caller does not know yet of the attempts that were started.
             for attempt in started:
                 attempt.stop()
             raise
@@ -177,6 +177,6 @@ class LocalRunner:
 
 
 def command_environment() -> dict[str, str]:
-    """Return this process's environment for nnU-Net's commands: output in time and in UTF-8."""
+    """Return the environment for nnU-Net's commands, with unbuffered output in UTF-8."""
     output = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "MPLBACKEND": "Agg"}
     return planning_environment(os.environ) | output

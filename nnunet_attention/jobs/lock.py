@@ -1,13 +1,14 @@
 """Lets one process at a time work on a folder, on one machine or on many.
 
-A lock is a file that names its owner. It comes into being whole, by a hard link or a creation that
-fails where there is one: network disks do these one after the other for all machines, which they
-need not do for `flock`.
+A lock is a file that names its owner. It is created whole, by a hard link or by a creation that
+fails if the file exists: network file systems serialise these for all machines, which they need not
+do for `flock`.
 
-What an owner that is gone has left is taken over by whoever holds the lock on the takeover, a file
-of the same kind whose name is made from the content of the stale one. Once it is held, the stale
-file is read again; only if it is the same still, it is replaced. Who comes late finds either that
-file, or another content. Who dies in between leaves a file that is taken over in the same way.
+A stale lock, whose owner is gone, is taken over by the process that holds the takeover lock, a file
+of the same kind whose name is made from the content of the stale one. Once that is held, the stale
+file is read again, and is replaced only if it is still the same. A process that comes late finds
+either the takeover lock or other content. A process that dies in between leaves a takeover lock,
+which is taken over in the same way.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from nnunet_attention.errors import CommandError
 _SAME_START_SECONDS = 2.0
 # Without hard links a lock is empty for a moment; one that stays so was left by a kill.
 _UNREADABLE_SECONDS = 60.0
-# Each is another process that has changed the lock between two looks at it.
+# Each further look means that another process has changed the lock since the one before.
 _MOST_LOOKS = 20
 
 
 class LockedError(CommandError):
-    """Says that somebody else works there."""
+    """Says that another process is working there."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Owner:
 
     Attributes:
         host: name of the machine.
-        pid: of the process on it.
+        pid: number of the process on it.
         started: when the process began, in seconds since the epoch; tells it from a later one
             with the same number.
-        job: of SLURM; a job of an array with its number.
+        job: SLURM's job; for a job of an array, with its number.
     """
 
     host: str
@@ -59,7 +60,7 @@ class Owner:
 
     @classmethod
     def this_process(cls) -> Owner:
-        """Return what this process is as an owner."""
+        """Return this process as an owner."""
         return cls(
             socket.gethostname(), os.getpid(), psutil.Process().create_time(), slurm_job_of_this()
         )
@@ -70,7 +71,7 @@ class Owner:
 
     @property
     def is_gone(self) -> bool:
-        """Tell whether it surely no longer runs."""
+        """Tell whether it certainly no longer runs."""
         if self.host == socket.gethostname():
             return not self._runs_here()
         if self.job is None:
@@ -115,7 +116,7 @@ def queued_jobs() -> dict[str, str] | None:
 
 
 class Lock:
-    """Locks what a file stands for.
+    """Locks whatever a file stands for.
 
     Examples:
         >>> with Lock(folder / ".lock", "folder").held():  # doctest: +SKIP
@@ -126,15 +127,15 @@ class Lock:
         """Take nothing yet.
 
         Args:
-            path: of the lock's file.
-            what: it protects, for messages.
+            path: the lock's file.
+            what: the thing that it protects, for messages.
         """
         self._path = path
         self._what = what
         self._mine: Owner | None = None
 
     def take(self) -> None:
-        """Take the lock, also from an owner that is gone.
+        """Take the lock, even from an owner that is gone.
 
         Raises:
             LockedError: if another process has it.
@@ -149,9 +150,9 @@ class Lock:
         raise LockedError(self._refusal(self.owner()))
 
     def release(self) -> None:
-        """Give the lock back; nothing happens where it is not ours."""
+        """Release the lock; do nothing if it is not ours."""
         if self._mine is not None and self.owner() == self._mine:
-            # One that cannot be removed is taken over later; what brought us here counts more.
+            # A lock that cannot be removed is taken over later; an earlier error matters more.
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
         self._mine = None
@@ -172,7 +173,7 @@ class Lock:
 
     @contextmanager
     def held(self) -> Iterator[Lock]:
-        """Take the lock for a block."""
+        """Hold the lock inside the `with` block."""
         self.take()
         try:
             yield self
@@ -180,7 +181,7 @@ class Lock:
             self.release()
 
     def _acquire(self, path: Path, text: str) -> bool:
-        """Make a file ours, the lock or one on a takeover; False if it has changed meanwhile.
+        """Make a lock or a takeover lock ours; False if it has changed meanwhile.
 
         Raises:
             LockedError: if another process has it.
@@ -196,7 +197,7 @@ class Lock:
         if not self._acquire(right, text):
             return False
         try:
-            # Somebody may have taken it over, and given the right to that back, since we looked.
+            # Another process may have taken it over meanwhile, and released the takeover lock.
             if _content(path) != before or not (_owner_in(before) or _is_left(path, before)):
                 return False
             _replace(path, text)
@@ -212,7 +213,7 @@ class Lock:
         return self._path.with_name(f"{self._path.name}.{digest}.takeover")
 
     def _remove_takeovers(self) -> None:
-        """Remove what processes that died in a takeover have left; nobody needs it any more."""
+        """Remove the takeover locks of processes that died; nobody needs them any more."""
         with suppress(OSError):
             for path in self._path.parent.iterdir():
                 if path.name.startswith(f"{self._path.name}.") and path.suffix == ".takeover":
@@ -238,7 +239,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _owner_in(content: bytes | None) -> Owner | None:
-    """Return whom a lock's content names; None where it is no lock's."""
+    """Return the owner that a lock's content names; None where it is no lock's."""
     try:
         return Owner(**json.loads(content or b""))
     except (ValueError, TypeError):
@@ -246,20 +247,20 @@ def _owner_in(content: bytes | None) -> Owner | None:
 
 
 def _is_left(path: Path, content: bytes) -> bool:
-    """Tell whether a lock's owner is gone; one that cannot be read may just be written."""
+    """Tell whether a lock's owner is gone; an unreadable lock may still be being written."""
     owner = _owner_in(content)
     if owner is not None:
         return owner.is_gone
     with _written(path, "") as probe, suppress(OSError):
-        # By the clock of the disk, which is not ours.
+        # By the file system's clock, which is not ours.
         return probe.stat().st_mtime - path.stat().st_mtime > _UNREADABLE_SECONDS
     return False
 
 
 @contextmanager
 def _written(path: Path, text: str) -> Iterator[Path]:
-    """Give a file beside another with a text, and remove it."""
-    # Other machines have processes with the same number.
+    """Yield a file beside another that holds a text, and remove it afterwards."""
+    # Processes on other machines can have the same process ID.
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         beside.write_text(text, encoding="utf-8")
@@ -275,7 +276,7 @@ def _create(path: Path, text: str) -> bool:
         try:
             os.link(beside, path)
         except FileExistsError:
-            # A network disk may do it, lose its answer, and be asked again.
+            # A network disk may make the link, lose its answer, and be asked again.
             return beside.stat().st_nlink > 1
         except OSError:
             pass  # No hard links here, as on some network folders.

@@ -1,7 +1,7 @@
-"""What was run, with what, where and for how long: `manifest.json`.
+"""Records what was run, with what, where and for how long, in `manifest.json`.
 
-Whoever runs a step writes a file of its own about it; the manifest gathers them. So nothing is
-lost where jobs on several machines end at the same time, or a launcher is killed.
+Each process that runs a step writes a file of its own about it, and the manifest gathers these. So
+nothing is lost where jobs on several machines end at the same time, or a launcher is killed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Manifest:
             raise CommandError(f"{self._output.manifest} cannot be written: {error}") from error
 
     def note_dependence(self, group: str) -> None:
-        """Keep what the steps of a group depend on, of which some begin now."""
+        """Record what the steps of a group depend on, as some of them begin now."""
         now = self._work.depends_on()[group]
         self._depends_on[group] = {**now, **self._depends_on.get(group, {})}
         self.write()
@@ -98,7 +98,7 @@ def surroundings(packages: Sequence[str], variables: Sequence[str]) -> dict:
 
     Args:
         packages: names of those whose versions matter.
-        variables: the beginnings of names of variables that matter.
+        variables: the prefixes of names of variables that matter.
     """
     return {
         "versions": versions_of(*packages),

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-# Less than any checkpoint: nothing can be trained into this.
+# Less than any checkpoint takes: no training can be saved in this.
 _NEARLY_FULL_BYTES = 100e6
 
 
@@ -31,7 +31,7 @@ class Output:
 
     @property
     def attempts(self) -> Path:
-        """Return the folder of a JSON file for each attempt; whoever makes one writes it."""
+        """Return the folder with a JSON file for each attempt, written by its process."""
         return self.root / "attempts"
 
     @property
@@ -44,7 +44,7 @@ class Output:
         return self.root / "slurm"
 
     def log(self, step_name: str) -> Path:
-        """Return the file of all that a step's commands have said, over all attempts."""
+        """Return the file with the output of a step's commands, over all attempts."""
         return self.root / "logs" / f"{file_name_of(step_name)}.log"
 
 

@@ -18,17 +18,17 @@ import psutil
 
 from nnunet_attention.errors import CommandError
 
-# For commands that stand elsewhere, such as wrappers that start a container.
+# For commands that are installed elsewhere, such as wrappers that start a container.
 COMMANDS_VARIABLE = "NNUNET_ATTENTION_COMMANDS"
 _SHOWN_LOG_LINES = 15
 _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.2
-# A process stands still at the end of the system call it is in.
+# A process pauses only at the end of the system call that it is in.
 _PAUSE_SECONDS, _PAUSE_POLL_SECONDS = 5.0, 0.001
 
 
 def script_folders() -> list[Path]:
-    """List where commands are looked for: a folder that a person names, then this environment's."""
+    """List the folders searched for commands: one that the user names, then the environment's."""
     named = os.environ.get(COMMANDS_VARIABLE)
     own = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
     return [Path(named), *own] if named else own
@@ -53,8 +53,8 @@ def find_command(name: str) -> str:
     return path
 
 
-# Becomes the command, which inherits what is ignored. The signals come blocked: those that arrive
-# meanwhile are dropped. Python has set others to be ignored, and the command shall not.
+# This program becomes the command, which inherits ignored signals. They are blocked at first, so
+# that those that arrive meanwhile are dropped. Python ignores others, which the command must not.
 _IGNORING = """
 import os, signal, sys
 numbers = [int(number) for number in sys.argv[1].split(",")]
@@ -74,9 +74,9 @@ class _Group:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Hold the whole group still meanwhile: what its files look like stays true.
+        """Pause the whole group inside the `with` block, so that its files do not change.
 
-        `stop` works within. Windows cannot do this; there it does nothing.
+        `stop` works inside the block. Windows cannot pause a group; there this does nothing.
         """
         if os.name == "nt":
             yield
@@ -110,7 +110,8 @@ class LoggedProcess(_Group):
             command: name of an installed command and its arguments.
             environment: the whole environment of the command.
             log: gets the command line and all output, appended.
-            ignored_signals: by the command and its children, unless they handle them.
+            ignored_signals: signals that the command and its children ignore, unless they handle
+                them.
 
         Raises:
             CommandError: if the command is not installed.
@@ -140,7 +141,7 @@ class LoggedProcess(_Group):
         return self._process.poll()
 
     def stop(self) -> int:
-        """End the whole group, of which something may outlive the command; return the exit code."""
+        """End the whole group, as children may outlive the command; return the exit code."""
         _stop_group(self._process)
         return self._process.returncode
 
@@ -162,7 +163,7 @@ class AdoptedProcess(_Group):
         """
         self.pid = leader.pid
         self._leader = leader
-        # Whoever left it may have been killed while it was paused.
+        # The launcher that left it may have been killed while the group was paused.
         _signal_group(self.pid, signal.SIGCONT)
 
     def poll(self) -> int | None:
@@ -170,7 +171,7 @@ class AdoptedProcess(_Group):
         return None if is_alive(self._leader) else 0
 
     def stop(self) -> None:
-        """End the whole group, of which something may outlive the command."""
+        """End the whole group, as children may outlive the command."""
         if not processes_of_group(self.pid):
             return
         _signal_group(self.pid, signal.SIGTERM)
@@ -186,7 +187,7 @@ class AdoptedProcess(_Group):
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Tell whether it runs, and its number has not passed to another."""
+    """Tell whether a process runs, and its process ID has not passed to another."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -253,7 +254,7 @@ def termination_as_interrupt() -> Iterator[None]:
         raise KeyboardInterrupt
 
     numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    # A process started with nohup ignores the closed terminal, and shall go on doing so.
+    # A process started with nohup ignores the closed terminal, and must go on doing so.
     numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     previous = {number: signal.signal(number, interrupt) for number in numbers}
     try:
@@ -303,7 +304,7 @@ def _stop_group(process: subprocess.Popen) -> None:
         process.wait()
         return
     _signal_group(process.pid, signal.SIGTERM)
-    # What is paused would get it at its end only; the request to end comes first nevertheless.
+    # Paused processes get the request to end only now; it is sent first nevertheless.
     _signal_group(process.pid, signal.SIGCONT)
     try:
         process.wait(_GRACE_SECONDS)
@@ -330,7 +331,7 @@ def _wait_for_standstill(leader: int) -> None:
 
 def _stands_still(process: psutil.Process, leader: int) -> bool:
     try:
-        # What has left the group goes on; it is not ours to stop.
+        # A process that has left the group runs on; it is not ours to stop.
         stopped = process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
         return stopped or os.getpgid(process.pid) != leader
     except (psutil.Error, OSError):
@@ -338,6 +339,6 @@ def _stands_still(process: psutil.Process, leader: int) -> bool:
 
 
 def _signal_group(leader: int, number: int) -> None:
-    # Nobody may be left; macOS then answers with a permission error for zombies.
+    # Perhaps no process is left; macOS then answers with a permission error for zombies.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)

@@ -1,8 +1,8 @@
 """Runs steps as SLURM jobs, through submitit; those on devices form job arrays.
 
-A job that nears its time limit stops its step in good order and is requeued; it then goes on as
-any interrupted step does. Jobs do not need the launcher: it submits, watches, and submits what
-comes after.
+A job that nears its time limit stops its step cleanly and is requeued; the step then resumes as any
+interrupted step does. Jobs do not need the launcher: it submits them, watches them, and submits
+those that come after.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class StepTask:
             socket.gethostname(),
             ignored_signals=(_WARNING,),
         )
-        # A warning amid the start would leave a process that nobody knows.
+        # A warning during the start would leave a process that nobody knows of.
         signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
         self._attempt.start()
         while (result := self._attempt.poll()) is None:
@@ -98,7 +98,7 @@ class StepTask:
         return asdict(result)
 
     def checkpoint(self) -> DelayedSubmission:
-        """Stop the step near the end of the job's time; the job to come goes on with it."""
+        """Stop the step near the end of the job's time; the requeued job resumes it."""
         from submitit.helpers import DelayedSubmission
 
         if self._attempt is not None:
@@ -110,7 +110,7 @@ class SlurmRunner:
     """Submits steps as jobs; those of an earlier launcher that still wait or run are taken over."""
 
     def __init__(self, output: Output, settings: SlurmSettings, prefix: str, gpus: int):
-        """Check that there is a SLURM.
+        """Check that SLURM is available.
 
         Args:
             output: for logs, records and submitit's files.
@@ -137,10 +137,10 @@ class SlurmRunner:
         self._known = self._read_known()
 
     def check(self, steps: Sequence[Step]) -> None:
-        """Refuse steps that others are at.
+        """Refuse steps that other processes are running.
 
         Raises:
-            LockedError: if somebody else than a job of this folder has begun one.
+            LockedError: if one was begun by anything other than a job of this folder.
         """
         ours = {job["id"] for job in self._known.values()}
         for step in steps:
@@ -150,12 +150,12 @@ class SlurmRunner:
                 lock.check_free()
 
     def adopts(self, step: Step) -> bool:
-        """Tell that it never does: what a launcher without SLURM has left is not a job."""
+        """Return False: a step that a launcher without SLURM has left running is not a job."""
         return False
 
     def start(self, ready: Sequence[Step]) -> list[SlurmJob | Attempt]:
         """Submit all of the steps."""
-        # What needs no command is done in a moment, here.
+        # Steps without a command are quick, and are done here.
         here = [
             Attempt(step, self._output, command_environment(), socket.gethostname())
             for step in ready
@@ -251,7 +251,7 @@ class SlurmJob:
         notes: what was found before.
     """
 
-    # A launcher's jobs are its own again.
+    # Jobs that an earlier launcher submitted count as this one's own.
     adopted = False
 
     def __init__(self, step: Step, job: Job[dict], submitted: float, queue: _Queue):
@@ -290,7 +290,7 @@ class SlurmJob:
         """Do nothing: jobs go on without the launcher."""
 
     def _is_visible(self) -> bool:
-        """Tell whether this machine sees what the job's has written."""
+        """Tell whether this machine sees the files that the job's machine has written."""
         if self.step.is_done():
             return True
         self._gone_since = self._gone_since or time.monotonic()

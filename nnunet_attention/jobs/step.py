@@ -1,4 +1,4 @@
-"""Defines a step: a command to run, and all that running it needs to know of it."""
+"""Defines a step: a command to run, and all that is needed to run it."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Progress:
 
 
 class Step(ABC):
-    """Something to be done, by a command of its own or by this process in a moment.
+    """Something to be done, by a command of its own or, where it is quick, by this process.
 
-    Subclasses are small frozen dataclasses, which travel to other machines by pickle. What a
-    method does not override is as for a command that may be ended at any moment and begun again.
+    Subclasses are small frozen dataclasses, which travel to other machines by pickle. The default
+    methods suit a command that may be ended at any moment and begun again.
 
     Attributes:
         kind: goes into records and the names of jobs.
-        takes_device: each gets a device for itself; these steps are the ones that are counted,
-            and from whose start on nothing may change that they depend on.
-        stop_seconds: for how long at the most a stop waits until `is_safe_to_stop`.
+        takes_device: whether the step gets a device for itself; only such steps are counted, and
+            once one has begun, nothing that they depend on may change.
+        stop_seconds: for how long at most a stop waits until `is_safe_to_stop`.
         needs: names of the missing steps that come first.
     """
 
@@ -51,7 +51,7 @@ class Step(ABC):
     @property
     @abstractmethod
     def group(self) -> str:
-        """Return the group; after one of its steps has ended, it is asked what is missing now."""
+        """Return the group, whose missing steps are listed anew after one of them has ended."""
 
     @property
     @abstractmethod
@@ -78,12 +78,12 @@ class Step(ABC):
 
     @property
     def mark(self) -> str:
-        """Return the mark of its processes, the same for all that must not run at one time."""
+        """Return the mark of its processes, the same for steps that must not run together."""
         return str(self.place())
 
     @property
     def state_before(self) -> str | None:
-        """Return for records how far it has come already; None where it has no such states."""
+        """Return, for records, how far it has come already; None where it has no such states."""
         return None
 
     @property
@@ -93,7 +93,7 @@ class Step(ABC):
 
     @property
     def remark(self) -> str:
-        """Return what stands behind it in a list of what is missing; may be empty."""
+        """Return the remark after it in a list of missing steps; may be empty."""
         return ""
 
     @property
@@ -127,11 +127,11 @@ class Step(ABC):
         """Finish what the command has done without an error."""
 
     def is_done(self) -> bool:
-        """Tell whether all that it makes is seen here; True where only a new list would tell."""
+        """Tell whether all that it makes is visible here; True where only a new list can tell."""
         return True
 
     def is_safe_to_stop(self) -> bool:
-        """Tell whether its processes, which stand still, lose nothing if they are ended now."""
+        """Tell whether its processes, which are paused, lose nothing if they are ended now."""
         return True
 
     def adoptable_commands(self) -> tuple[tuple[str, ...], ...]:
@@ -139,11 +139,11 @@ class Step(ABC):
         return ()
 
     def signature(self) -> frozenset[tuple[str, int, int]]:
-        """Return path, size and time of all files that change while its command moves."""
+        """Return path, size and time of all files that change while its command progresses."""
         return frozenset()
 
     def longest_silence_seconds(self, since: float) -> float:
-        """Return for how long a command that computes may change no file.
+        """Return how long a command that computes may go without changing a file.
 
         Args:
             since: when it was begun, in seconds since the epoch.
@@ -151,7 +151,7 @@ class Step(ABC):
         return float("inf")
 
     def progress(self, since: float) -> Progress | None:
-        """Return how far it is; None where only its time tells.
+        """Return how far it is; None where only the elapsed time is known.
 
         Args:
             since: when it was begun, in seconds since the epoch.

@@ -20,7 +20,7 @@ _MOST_WAITING = 5
 
 
 class Status:
-    """Prints what begins and ends, and in a terminal keeps a table of it below."""
+    """Prints which steps begin and end, and in a terminal keeps a table of them below."""
 
     def __init__(self, console: Console | None = None):
         self._console = console or Console(stderr=True)

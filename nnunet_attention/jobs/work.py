@@ -1,4 +1,4 @@
-"""Defines work: the steps of a whole, and what a launch needs to know of it."""
+"""Defines work: a set of steps, and what a launch needs to know about it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nnunet_attention.jobs.step import Step
 
 
 class Work(ABC):
-    """All that is to be done, as far as running it needs to know of it.
+    """All that is to be done, with what is needed to run it.
 
     Attributes:
         made_by: says in the manifest what wrote it.
         packages: their versions go into the manifest.
-        variables: the beginnings of names of variables that go into the manifest.
+        variables: the prefixes of names of variables that go into the manifest.
         counted: the plural of what takes a device, such as "folds".
         columns: the headings for `Step.cells`.
         number_columns: the headings for `Progress.numbers`.
@@ -42,7 +42,7 @@ class Work(ABC):
     @property
     @abstractmethod
     def written_folders(self) -> tuple[Path, ...]:
-        """Return the folders that must take files before anything begins."""
+        """Return the folders that must be writable before anything begins."""
 
     @abstractmethod
     def missing_steps(self, groups: tuple[str, ...] | None = None) -> list[Step]:
@@ -64,7 +64,7 @@ class Work(ABC):
         return []
 
     def reading_locks(self) -> list[Lock]:
-        """Return the locks of those who write what `missing_steps` reads."""
+        """Return the locks held by writers of the files that `missing_steps` reads."""
         return []
 
     def depends_on(self) -> dict[str, dict]:
@@ -72,11 +72,11 @@ class Work(ABC):
         return {}
 
     def check_unchanged(self, before: dict[str, dict]) -> None:  # noqa: B027  # nothing may depend
-        """Refuse to go on where that has changed.
+        """Refuse to go on if what the steps depend on has changed.
 
         Args:
             before: what `depends_on` returned when the steps began.
 
         Raises:
-            CommandError: with the differences.
+            CommandError: if it has, with the differences.
         """

@@ -1,4 +1,4 @@
-"""Has the Decathlon's task folders: downloads and unpacks archives, or finds local copies."""
+"""Provides the Decathlon's task folders: downloads and unpacks archives, or finds local copies."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def unpack(archive: Path, task: Task, folder: Path) -> Path:
         beside.mkdir(parents=True)
         with tarfile.open(archive) as tar:
             tar.extractall(beside, filter=_without_leftovers)
-        # `filter` has read every header; an archive cut at a border of blocks lacks files only.
+        # `filter` has read every header; an archive cut at a block boundary merely lacks files.
         read_msd_task(beside / task.name)
         os.replace(beside / task.name, target)
     except (tarfile.TarError, EOFError) as error:
@@ -165,7 +165,7 @@ def one_at_a_time(target: Path) -> Iterator[None]:
         target: The folder that is made; the lock lies beside it.
 
     Raises:
-        CommandError: If another process is at it, or the lock cannot be written.
+        CommandError: If another process is making it, or the lock cannot be written.
     """
     try:
         with Lock(target.with_name(f".{target.name}.lock"), str(target)).held():

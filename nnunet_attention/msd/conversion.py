@@ -24,15 +24,15 @@ def convert(
     log: Path,
     processes: int = 2,
 ) -> str:
-    """Convert a task folder with nnUNetv2_convert_MSD_dataset, as far as that is not done.
+    """Convert a task folder with nnUNetv2_convert_MSD_dataset, if that is not done yet.
 
-    The data set is made in a folder beside and renamed: `nnUNet_raw` has all of it or nothing.
+    The data set is made in a temporary folder and renamed: `nnUNet_raw` has all of it or nothing.
 
     Args:
         task_folder: A task folder of the Decathlon; it is only read.
         raw: The folder nnUNet_raw.
         environment: The environment of the command.
-        log: File that gets what the command says.
+        log: File for the command's output.
         processes: How many processes work at a time.
 
     Returns:
@@ -98,7 +98,7 @@ def _convert(
 
 @contextmanager
 def _with_test_folder(task: MsdTask, folder: Path) -> Iterator[Path]:
-    """Give the task's own folder or, where it lacks imagesTs, which nnU-Net wants, one of links."""
+    """Yield the task's own folder or, if it lacks the imagesTs that nnU-Net needs, one of links."""
     if (task.folder / "imagesTs").is_dir() and task.folder.name == task.folder_name:
         yield task.folder
         return

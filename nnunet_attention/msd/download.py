@@ -1,4 +1,4 @@
-"""Downloads one file, and goes on where an earlier attempt stopped."""
+"""Downloads one file, and resumes where an earlier attempt stopped."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from nnunet_attention.files import write_json
 if TYPE_CHECKING:
     from requests import Response
 
-# Bytes that are there and, where known, in all.
+# Called with the number of bytes that are there and, where known, the total.
 OnProgress = Callable[[int, int | None], None]
 
-# What is lost of a chunk when the connection drops within it is received again.
+# If the connection drops within a chunk, what is lost of it is received again.
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_SECONDS = (20, 60)  # To connect; between two pieces of data.
 _WAITS_SECONDS = (1, 2, 5, 10, 30)
@@ -58,7 +58,7 @@ def download(
     """Download to `NAME.part` beside the target and rename it when it is complete and right.
 
     A part that an earlier call left is continued with an HTTP range request, if the server still
-    has the same version and knows ranges; else the file is begun anew.
+    has the same version and supports ranges; otherwise the download starts over.
 
     Args:
         url: Address of the file, with http or https.
@@ -66,8 +66,8 @@ def download(
         md5: MD5 sum of the whole file, hexadecimal; with None only its size is checked, where the
             server tells it.
         on_progress: Function that is told how many bytes are there, and of how many.
-        waits_seconds: Waits before each further attempt, when the connection dropped on the way
-            and did so again without bringing anything new.
+        waits_seconds: Waits before further attempts while the connection keeps dropping; after an
+            attempt that brought new data they begin with the first again.
 
     Returns:
         The target.
@@ -130,7 +130,7 @@ class _Part:
         return version if version.url == self.url else None
 
     def begin(self, version: Version) -> None:
-        """Start anew; the note is there before the first byte is."""
+        """Start over; the note is written before the first byte."""
         self.path.write_bytes(b"")
         write_json(self._note, asdict(version))
 
@@ -168,7 +168,7 @@ def _attempt(part: _Part, on_progress: OnProgress) -> None:
     if known is not None and known.size_bytes == part.size_bytes:
         on_progress(part.size_bytes, known.size_bytes)
         return
-    # Compressed on the way, a range would be one of other bytes.
+    # If the transfer were compressed, a range would refer to other bytes.
     headers = {"Accept-Encoding": "identity"}
     if known is not None:
         headers["Range"] = f"bytes={part.size_bytes}-"
@@ -180,7 +180,7 @@ def _attempt(part: _Part, on_progress: OnProgress) -> None:
         ) as answer:
             if not _continues(answer, part, known):
                 if answer.status_code != 200:
-                    # Our range is not one of this version: without the part there is none to ask.
+                    # Our range does not fit this version; without the part we ask for no range.
                     part.remove()
                     raise _DroppedConnectionError("the file there changed")
                 part.begin(_version(answer, part.url))

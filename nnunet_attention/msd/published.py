@@ -100,7 +100,7 @@ def published_results(dataset: str, configuration: str) -> list[PublishedResult]
 def published_comparisons(
     record: Mapping, configurations: Sequence[str]
 ) -> list[PublishedComparison]:
-    """Set each model beside published results on as many cases, of which mean and SD are known.
+    """Compare models with published results on as many cases whose mean and SD are known.
 
     Args:
         record: Content of leaderboard.json.
@@ -137,7 +137,7 @@ def published_comparisons(
 
 
 def claims_table(record: Mapping, configurations: Sequence[str]) -> Grid:
-    """Return how likely differences from published results are false claims; perhaps no rows."""
+    """Return how likely differences from published results are false claims; may have no rows."""
     from nnunet_attention.evaluation.leaderboard.tables import published_grid
 
     grid = published_grid(published_comparisons(record, configurations), short_dataset_name)
@@ -147,7 +147,7 @@ def claims_table(record: Mapping, configurations: Sequence[str]) -> Grid:
 def write_published(record: Mapping, configurations: Sequence[str], folder: Path) -> list[Path]:
     """Write `published.json` and `published.md`: each model's Dice beside published ones.
 
-    Where their mean, SD and n over cases are known, the probability of a false claim stands below.
+    Where their mean, SD and n over cases are known, the probability of a false claim is added.
 
     Args:
         record: Content of leaderboard.json.

@@ -73,7 +73,7 @@ def read_msd_task(folder: Path) -> MsdTask:
     """Read and check a task folder as the Decathlon distributes them.
 
     Raises:
-        CommandError: If the folder, its name, its dataset.json or one of its files is otherwise.
+        CommandError: If the folder, its name, its dataset.json or one of its files is not so.
     """
     folder = folder.absolute()
     if not folder.is_dir():
@@ -156,7 +156,7 @@ def copy_cases(task: MsdTask, cases: Iterable[str], folder: Path) -> Path:
     for name in ("imagesTr", "labelsTr"):
         (target / name).mkdir(parents=True)
     for case in copied:
-        # copyfile leaves permissions behind: a read-only source gives a removable copy.
+        # copyfile does not copy permissions: a read-only source gives a removable copy.
         shutil.copyfile(task.image(case), target / "imagesTr" / (case + _ENDING))
         shutil.copyfile(task.label(case), target / "labelsTr" / (case + _ENDING))
     write_json(

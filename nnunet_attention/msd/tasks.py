@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.dataset_names import full_dataset_name
 
-# Of the archives in the bucket that `archives.BASE_URL` names, as Project-MONAI/MONAI lists them
+# MD5 sums of the archives in the bucket at `archives.BASE_URL`, as Project-MONAI/MONAI lists them
 # (monai/apps/datasets.py, class DecathlonDataset).
 _MD5 = {
     "Task01_BrainTumour": "240a19d752f0d9e9101544901065d872",

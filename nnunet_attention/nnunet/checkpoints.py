@@ -18,8 +18,8 @@ def is_whole(path: Path, every_byte: bool = False) -> bool:
 
     Args:
         path: the file's; it need not exist.
-        every_byte: compare all check sums too, which takes about a second for a large network;
-            finds what a crash of the machine may leave.
+        every_byte: verify all checksums too, which takes about a second for a large network; this
+            finds the damage that a crash of the machine may leave.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -35,7 +35,7 @@ def read_dataset_json(path: Path, *, channels: bool = False, ending: bool = True
 def check_dataset_json(
     content: Mapping, where: str, *, channels: bool = False, ending: bool = True
 ) -> None:
-    """Check what nnU-Net and this package read of a description.
+    """Check the entries of a description that nnU-Net and this package read.
 
     Args:
         content: what dataset.json holds.
@@ -77,8 +77,8 @@ def channel_names(content: Mapping) -> Mapping[str, str]:
     """Return the names of the images' channels, by their numbers.
 
     Args:
-        content: what dataset.json holds, checked with `channels`; the old name of the entry goes
-            before the new one, as with nnU-Net.
+        content: what dataset.json holds, checked with `channels`; the old name of the entry takes
+            precedence over the new one, as in nnU-Net.
     """
     return content[_entry_of_channels(content)]
 
@@ -142,7 +142,7 @@ def _is_inverted(labels: Mapping) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    """Tell whether it is a whole number, not negative; nnU-Net takes its digits for it, too."""
+    """Tell whether it is a whole number, not negative, or its digits, which nnU-Net takes too."""
     if isinstance(value, str):
         return value.isascii() and value.isdecimal()
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -36,12 +36,12 @@ def short_dataset_name(name: str) -> str:
 
 
 def dataset_in_words(name: str) -> str:
-    """Return number and name apart, so that a narrow column can break them."""
+    """Return number and name apart, so that they can wrap in a narrow column."""
     return name.removeprefix(DATASET_PREFIX).replace("_", " ", 1)
 
 
 def names_with_number(names: Iterable[str], text: str) -> list[str]:
-    """List those of the names that are full names with the number in the text, if it is one."""
+    """List those of the names that are full names with the text's number, if it is a number."""
     if not (text.isascii() and text.isdecimal()):
         return []
     full = [name for name in names if is_dataset_name(name)]

@@ -42,7 +42,7 @@ def _names_with_number(text: str) -> list[str]:
         names = [str(name) for name in find_candidate_datasets(int(text))]
     except OSError as error:
         raise CommandError(f"-d {text}: {error.filename}: {error.strerror}; check it") from error
-    # nnU-Net goes by how a name begins: 100 is also Dataset1000_Name to it.
+    # nnU-Net matches the beginning of a name: to it, 100 is also Dataset1000_Name.
     return names_with_number(names, text)
 
 
@@ -70,11 +70,11 @@ def raw_folder(name: str) -> Path:
 
 
 def needs_preprocessing(folder: Path, configuration: Mapping, number_of_cases: int) -> bool:
-    """Tell whether data of a configuration are still to be made.
+    """Tell whether a configuration's preprocessed data are still to be made.
 
     Args:
         folder: the data set's, in nnUNet_preprocessed.
-        configuration: one that has its `data_identifier`.
+        configuration: the configuration, with its `data_identifier`.
         number_of_cases: the number of cases for training.
     """
     data = folder / configuration["data_identifier"]

@@ -35,14 +35,14 @@ def check_folder_variable(name: str, value: str) -> None:
 
 
 def how_misread(value: str) -> tuple[str, str] | None:
-    """Tell what a value holds that a shell would have taken out of it or put in.
+    """Tell what in a value a shell would have removed or expanded.
 
-    It does where the variable was not set by a shell, but in an editor, a Dockerfile, Windows'
-    settings, or between single quotation marks.
+    Such things remain where the variable was not set by a shell, but in an editor, a Dockerfile,
+    Windows' settings, or between single quotation marks.
 
     Returns:
-        What the value has, to follow "the value", and the value that was meant; None where there
-        is nothing.
+        What is wrong with the value, to follow "the value", and the value that was meant; None
+        where nothing is wrong.
     """
     bare = value.strip()
     unquoted = bare.strip("\"'\u201c\u201d\u2018\u2019")

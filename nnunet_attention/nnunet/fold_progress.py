@@ -24,11 +24,11 @@ class Progress:
 
     Attributes:
         phase: "starting", "training", "validating" or "validated".
-        epoch: the one that runs, or ran last, counted from 1.
+        epoch: the current or last epoch, counted from 1.
         epochs: their number; None where nnU-Net has not said it.
         pseudo_dice: mean over the labels after the last whole epoch; labels without a value are
             left out.
-        epoch_seconds: the median duration of the last ten.
+        epoch_seconds: the median duration of the last ten epochs.
         seconds_left: the time that the training without the validation, or the validation, will
             still take.
         validated_cases: the number of cases whose validation has begun or that are kept from an
@@ -63,7 +63,7 @@ def read_progress(run: FoldRun, folders: Folders, since: float = 0.0) -> Progres
         return progress
     left = None
     if progress.case_seconds is not None:
-        # The last one that was begun has not ended.
+        # The case that was begun last has not ended.
         left = max(1, cases - progress.validated_cases + 1) * progress.case_seconds
     return replace(progress, cases=cases, seconds_left=left)
 

@@ -14,7 +14,7 @@ from nnunet_attention.nnunet.summary_json import summarised_cases
 
 
 class FoldState(enum.Enum):
-    """Names what is there of a fold."""
+    """Names how far a fold has come."""
 
     ABSENT = "absent"
     INTERRUPTED = "interrupted"
@@ -75,7 +75,7 @@ class FoldRun:
 
 
 def repeat_in_words(repeat: int) -> str:
-    """Return what follows a name in a repeat; nothing in the first, as if there were no others."""
+    """Return a name's suffix in a repeat; empty in the first, as if there were no others."""
     return "" if repeat == 1 else f", repeat {repeat}"
 
 

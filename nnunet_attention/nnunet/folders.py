@@ -54,10 +54,10 @@ class Folders:
     def of_repeat(self, repeat: int) -> Folders:
         """Return the folders of a repeat of all trainings, counted from 1; the data are shared.
 
-        The first has nnUNet_results itself, and each later one a folder in it that nnU-Net's
-        commands read as their nnUNet_results. nnU-Net looks for data sets only in folders called
-        DatasetXXX_Name, which `repeats` is not; and on the same disk as the first they are found,
-        moved and copied with it.
+        The first repeat uses nnUNet_results itself, and each later one a folder inside it that
+        nnU-Net's commands get as their nnUNet_results. nnU-Net looks for data sets only in folders
+        named DatasetXXX_Name, so it ignores the folder `repeats`; and on the same disk as the
+        first, the later ones are found, moved and copied with it.
         """
         return replace(self, results=folder_of_repeat(self.results, repeat))
 
@@ -86,7 +86,7 @@ class Folders:
         return self.dataset(dataset) / identifier
 
     def unfinished_data(self, dataset: str, identifier: str) -> Path:
-        """Return a mark of ours: it is there while a preprocessing has begun and not ended."""
+        """Return the path of our mark, which exists while a preprocessing has begun, not ended."""
         return self.dataset(dataset) / f".{identifier}.unfinished"
 
     def references(self, dataset: str) -> Path:
@@ -117,5 +117,5 @@ class Folders:
 
 
 def folder_of_repeat(folder: Path, repeat: int) -> Path:
-    """Return where a repeat, counted from 1, has what the first one has in a folder."""
+    """Return the folder that a repeat, counted from 1, uses in place of the first one's."""
     return folder if repeat == 1 else folder / "repeats" / f"repeat_{repeat}"

@@ -17,8 +17,8 @@ def grouped_splits(groups: Mapping[str, str], folds: int = NNUNET_FOLDS) -> list
     far as their number allows, and so need not have equally many cases.
 
     Args:
-        groups: by case.
-        folds: how many; each has one fifth of the groups in `val` if there are five.
+        groups: the group of each case.
+        folds: how many; with five, each has one fifth of the groups in `val`.
 
     Raises:
         CommandError: if there are fewer groups than folds.
@@ -34,7 +34,7 @@ def grouped_splits(groups: Mapping[str, str], folds: int = NNUNET_FOLDS) -> list
     # scikit-learn takes seconds to import.
     from nnunetv2.utilities.crossval_split import generate_crossval_split
 
-    # A group stands where its first case does, as nnU-Net orders cases by name.
+    # A group takes the place of its first case, as nnU-Net orders cases by name.
     firsts = [cases[0] for cases in members.values()]
     return [
         {
@@ -49,9 +49,9 @@ def write_grouped_splits(path: Path, cases: Collection[str], groups: Mapping[str
     """Write splits that keep the groups of all cases together.
 
     Args:
-        path: of splits_final.json, in the data set's folder.
+        path: the path of splits_final.json, in the data set's folder.
         cases: all cases of the data set.
-        groups: by case.
+        groups: the group of each case.
 
     Raises:
         CommandError: if a case has no group, or there are fewer groups than folds.
@@ -66,7 +66,7 @@ def write_grouped_splits(path: Path, cases: Collection[str], groups: Mapping[str
 
 
 def torn_groups(splits: Sequence[Mapping], groups: Mapping[str, str]) -> list[str]:
-    """Return the groups of which some split trains on one case and validates another, sorted.
+    """Return the groups, sorted, that some split has both in training and in validation.
 
     Raises:
         CommandError: if a case of the splits has no group.

@@ -16,17 +16,17 @@ _PIECE_BYTES = 1 << 20
 
 
 def kept_cases() -> frozenset[str]:
-    """Return the cases that this process's environment names, as the trainer asks."""
+    """Return the cases named in this process's environment; called by the trainer."""
     return frozenset(json.loads(os.environ.get(VARIABLE, "[]")))
 
 
 def whole_predictions(
     validation: Path, checkpoint: Path, cases: Collection[str], file_ending: str, npz: bool
 ) -> list[str]:
-    """List the cases of which a validation with this checkpoint has left all files whole.
+    """List the cases whose files a validation with this checkpoint has all left complete.
 
-    nnU-Net writes in place, the segmentation last; a kill leaves halves. Only a compressed NIfTI
-    tells: of other formats all cases are predicted again.
+    nnU-Net writes in place, the segmentation last, so a kill leaves half-written files. Only a
+    compressed NIfTI shows that: in other formats all cases are predicted again.
 
     Args:
         validation: its folder.
@@ -51,7 +51,7 @@ def _is_whole(segmentation: Path, checkpoint: Path, npz: bool) -> bool:
 
 
 def _reads(path: Path) -> bool:
-    """Tell whether a compressed stream has its end and its check sum."""
+    """Tell whether a compressed stream is complete and its checksum right."""
     try:
         with gzip.open(path) as stream:
             empty = True

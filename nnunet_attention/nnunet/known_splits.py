@@ -1,4 +1,4 @@
-"""Tells which cases a fold may be tested on, as far as a splits_final.json is at hand."""
+"""Tells which cases a fold may be tested on, where a splits_final.json is available."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Splits:
 
     Attributes:
         path: the file's.
-        folds: the cases of `train` and `val` of each.
+        folds: for each fold, its cases in `train` and `val`.
     """
 
     path: Path
     folds: list[dict]
 
     def refuse_training_cases(self, summary: Path, fold: int | str, cases: Iterable[str]) -> None:
-        """Stop where a fold's summary holds cases that the fold was trained on.
+        """Refuse a fold's summary that holds cases that the fold was trained on.
 
         nnU-Net evaluates whatever lies in the folder of the validation. Cases could be left out
         instead, but a fold that was trained with another split would then count as well.
@@ -49,11 +49,11 @@ class Splits:
 
 @dataclass(frozen=True)
 class KnownSplit:
-    """Holds what is known of the split that all results of a data set were validated with.
+    """Holds what is known about the split that all results of a data set were validated with.
 
     Attributes:
         folds: their number.
-        is_nnunet: whether nnU-Net makes the same one of these cases.
+        is_nnunet: whether nnU-Net would make the same split of these cases.
     """
 
     folds: int

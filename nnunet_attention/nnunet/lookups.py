@@ -30,7 +30,7 @@ def find_trainer(name: str) -> "type[nnUNetTrainer]":
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-    # A checkpoint names its trainer, and `os` too is found in nnU-Net's modules.
+    # The name may come from a checkpoint, and the search also finds `os` in nnU-Net's modules.
     trainer, reason = None, None
     if isinstance(name, str) and name.isidentifier():
         try:
@@ -54,7 +54,7 @@ def find_trainer(name: str) -> "type[nnUNetTrainer]":
 def check_trainers(names: Iterable[str]) -> None:
     """Refuse names of trainers that nnU-Net would not find.
 
-    Mostly the sources tell, without the seconds that importing them takes.
+    The sources are mostly enough, which saves the seconds that importing them takes.
 
     Raises:
         CommandError: see `find_trainer`.
@@ -72,13 +72,13 @@ def check_network(path: str, where: str) -> None:
         where: the plans.
 
     Raises:
-        CommandError: with the names that are like it.
+        CommandError: if nnU-Net will not find it, with similar names.
     """
-    path = str(path)  # what a damaged file has there
+    path = str(path)  # a damaged file may have anything there
     package, last_name = path.partition(".")[0], path.rpartition(".")[2]
     known = network_paths()
     by_last_name = {known_path.rpartition(".")[2]: known_path for known_path in known}
-    # What nnU-Net does not find by its path, it looks for in its own package by its last name.
+    # A class that nnU-Net does not find by its path it looks for by name in its own package.
     if path in known or last_name in by_last_name or _is_there(package, path):
         return
     close = _close(last_name, by_last_name)
@@ -90,7 +90,7 @@ def check_network(path: str, where: str) -> None:
 
 
 def trainer_names() -> frozenset[str]:
-    """Return the names that nnU-Net finds in its search for trainers, by the sources."""
+    """Return the names that nnU-Net finds in its search for trainers, judged by the sources."""
     return _trainer_names(os.environ.get(SEARCH_PATH_VARIABLE, ""))
 
 
@@ -110,7 +110,7 @@ def _trainer_names(search_path: str) -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def network_paths() -> frozenset[str]:
-    """Return the import paths of nnU-Net's networks and ours, by the sources."""
+    """Return the import paths of nnU-Net's networks and ours, judged by the sources."""
     paths = set()
     folder = _folder_of("dynamic_network_architectures")
     for path in _modules_below(folder / "architectures") if folder else ():
@@ -126,7 +126,7 @@ def _trainer_folders(search_path: str) -> list[Path]:
     folders: list[Path | None] = [nnunet / "training" / "nnUNetTrainer" if nnunet else None]
     for text in search_path.split(os.pathsep):
         if text == doorway_directory():
-            # Its one module passes on what this package has.
+            # Its only module re-exports the trainers of this package.
             folders.append(_folder_of("nnunet_attention.trainers"))
         elif text.strip():
             folders.append(Path(text))
@@ -173,7 +173,7 @@ def _names_in(path: Path) -> set[str]:
 
 
 def _is_there(package: str, path: str) -> bool:
-    """Tell whether a path into somebody's own package can lead somewhere; in doubt it can."""
+    """Tell whether a path into another package can lead somewhere; True in case of doubt."""
     folder = _folder_of(package)
     return folder is not None and not path.startswith(
         ("dynamic_network_architectures.", "nnunet_attention.")

@@ -1,4 +1,4 @@
-"""Knows the names of what nnU-Net's training leaves in the folder of a model.
+"""Knows the names of the files and folders that nnU-Net's training leaves in a model's folder.
 
 DATASET/TRAINER__PLANS__CONFIGURATION/fold_k/validation/summary.json
 """
@@ -51,28 +51,28 @@ def split_title(title: str) -> tuple[str, str | None]:
 
 
 def fold_folder(model: Path, fold: int | str) -> Path:
-    """Give the folder of a fold, a number or "all"."""
+    """Return the folder of a fold, a number or "all"."""
     return model / f"{_FOLD}{fold}"
 
 
 def fold_folders(model: Path) -> Iterator[tuple[str, Path]]:
-    """Go through the folds that a model's folder has, with their names, sorted by these."""
+    """Yield the name and the folder of each fold in a model's folder, sorted by name."""
     for path in sorted(model.glob(f"{_FOLD}*")):
         yield path.name.removeprefix(_FOLD), path
 
 
 def validation_folder(fold: Path) -> Path:
-    """Give the folder of a fold's predictions of the cases that it was not trained on."""
+    """Return the folder of a fold's predictions of the cases that it was not trained on."""
     return fold / "validation"
 
 
 def validation_summary(fold: Path) -> Path:
-    """Give the file of the metrics of a fold's validation."""
+    """Return the path of the metrics of a fold's validation."""
     return validation_folder(fold) / SUMMARY
 
 
 def validation_summaries(model: Path, folds: Iterable[int | str]) -> list[Path]:
-    """Give the files of the metrics of several folds' validations."""
+    """Return the paths of the metrics of several folds' validations."""
     return [validation_summary(fold_folder(model, fold)) for fold in folds]
 
 

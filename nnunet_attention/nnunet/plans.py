@@ -1,4 +1,4 @@
-"""Reads and writes plans files: with inherited entries filled in, and what a model depends on."""
+"""Reads and writes plans files, fills in inherited entries, and tells what a model depends on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnunet_attention.files import (
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.model_folders import PLANS_JSON, fold_folders
 
-# Besides the configuration: what preprocessing, training and export read.
+# The entries that preprocessing, training and export read besides the configuration.
 _OF_PLANS = (
     "image_reader_writer",
     "transpose_forward",
@@ -53,7 +53,7 @@ def read_plans(path: Path) -> dict:
 
 
 def whole_plans(path: Path) -> dict | None:
-    """Read plans; None where there are none, or only what a kill has left of them."""
+    """Read plans; None where there are none, or only what a kill left half written."""
     try:
         content = read_json(path)
     except CommandError:
@@ -64,11 +64,11 @@ def whole_plans(path: Path) -> dict | None:
 def save_plans(plans: Mapping, path: Path) -> None:
     """Write a plans file; where the same content is there already, do nothing.
 
-    Configurations that stand in the existing file only were added by its owner. They are kept, as
+    Configurations that only the existing file has were added by its owner. They are kept, as
     nnU-Net's planner keeps them.
 
     Raises:
-        CommandError: if the file there has another content, or cannot be written.
+        CommandError: if the existing file has different content, or cannot be written.
     """
     content = json.loads(json.dumps(plans))
     if path.exists():
@@ -160,7 +160,7 @@ def relevant(plans: Mapping, configuration: str, dataset_json: Mapping | None = 
 
 
 def differences(before: Mapping, now: Mapping) -> list[str]:
-    """List the entries that are not the same, with both values; of nested ones the innermost."""
+    """List the entries that differ, with both values; of nested entries, the innermost."""
     different = []
     for key in sorted(before.keys() | now.keys(), key=str):
         old, new = before.get(key), now.get(key)
@@ -179,7 +179,7 @@ def check_unchanged(model: Path, plans: Mapping, configuration: str, dataset_jso
     Args:
         model: the model's folder in nnUNet_results; nnU-Net leaves a copy of the plans there.
         plans: the plans as they are now.
-        configuration: the model's.
+        configuration: the model's configuration.
         dataset_json: the data set's description as it is now.
 
     Raises:

@@ -1,7 +1,7 @@
 """Precision of trainings on a CPU: the variable that asks for bfloat16, and a fold's record of it.
 
-The record lies beside the checkpoints, as that of the seed does, so that a training that was
-interrupted goes on as it was begun, and a table can tell how a model was trained.
+The record lies beside the checkpoints, as the seed's does, so that a resumed training keeps its
+precision, and a table can tell how a model was trained.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def bfloat16_from(text: str | None) -> bool:
 
 
 def precision_file(fold: Path) -> Path:
-    """Give the file of a fold that tells that it was trained in bfloat16."""
+    """Return the path of the file that records that a fold was trained in bfloat16."""
     return fold / _FILE
 
 
 def read_bfloat16_since(fold: Path) -> int | None:
-    """Read from which epoch on, counted from 0, a fold was trained in bfloat16; None if never.
+    """Read the epoch, counted from 0, from which a fold was trained in bfloat16; None if never.
 
     Raises:
         CommandError: if the file holds something else.
@@ -51,7 +51,7 @@ def read_bfloat16_since(fold: Path) -> int | None:
 
 
 def write_bfloat16_since(fold: Path, epoch: int | None) -> None:
-    """Write from which epoch on a fold is trained in bfloat16; None removes what was recorded."""
+    """Write the epoch from which a fold is trained in bfloat16; None removes the record."""
     if epoch is None:
         precision_file(fold).unlink(missing_ok=True)
     else:

@@ -1,7 +1,7 @@
-"""Knows what nnssl's checkpoints tell of a pretraining, and how plans pass it on to a training.
+"""Knows what nnssl's checkpoints say about a pretraining, and how plans pass it on to a training.
 
 nnssl (https://github.com/MIC-DKFZ/nnssl) puts an "adaptation plan" into its checkpoints. nnU-Net's
-development branch writes what a training needs of it into the plans, as `pretrain_info`.
+development branch writes the parts that a training needs into the plans, as `pretrain_info`.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ _LARGEST_SIZE = 2**31
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """Holds how the images were prepared that a network was trained on.
+    """Holds how the images that a network was trained on were prepared.
 
     Attributes:
         spacing_mm: of the voxels, in the order of the plans' axes; None where images kept theirs.
-        patch_size: that is advised for trainings that start from the weights, in voxels.
+        patch_size: the size advised for trainings that start from the weights, in voxels.
         normalization_schemes: one for each channel.
         use_mask_for_norm: likewise; None where it is not known.
         batch_size: None where it is not known.
@@ -79,14 +79,14 @@ class Pretraining:
 
     Attributes:
         architecture: as in plans: `network_class_name`, `arch_kwargs`, `_kw_requires_import`. It
-            names what has not been checked.
-        channels: image channels that came in.
+            holds names that have not been checked.
+        channels: the number of input channels.
         settings: how the images were prepared.
-        used_patch_size: of the pretraining, in voxels.
+        used_patch_size: the patch size of the pretraining, in voxels.
         key_to_encoder: where the state dict has the encoder's stages.
         key_to_stem: where it has the stem.
         keys_to_in_proj: the names of the first convolution.
-        key_to_lpe: where it has positions that a transformer has learnt; None for other networks.
+        key_to_lpe: where it has a transformer's learnt positions; None for other networks.
     """
 
     architecture: dict
@@ -176,10 +176,10 @@ def pretrain_info(
     It is as nnU-Net's development branch writes it, so that its trainers read it too.
 
     Args:
-        checkpoint_path: the checkpoint's.
-        name: what the pretraining is called.
-        channels: image channels that came in.
-        patch_size: advised for trainings.
+        checkpoint_path: the path of the checkpoint.
+        name: the name of the pretraining.
+        channels: the number of input channels.
+        patch_size: the patch size advised for trainings.
         citations: see `citation_lines`.
         pretraining: nnssl's; None for a model of nnU-Net.
         residual: whether nnU-Net's model is a ResidualEncoderUNet.
@@ -217,7 +217,7 @@ def plain_citations(citations: object) -> list[dict]:
 
 
 def citation_lines(citations: object) -> list[str]:
-    """Return lines for people on what is to be cited; none where nothing is.
+    """Return lines that tell people what to cite; none where there is nothing to cite.
 
     Args:
         citations: dictionaries with `type` and `name` of what was used, and its papers in
@@ -266,7 +266,7 @@ def _architecture(plans: object, where: str) -> dict:
 
 
 def _plain(value: Any) -> Any:
-    """Turn tuples into lists and numbers of arrays into Python's, as JSON has them."""
+    """Turn tuples into lists and array scalars into Python's numbers, as in JSON."""
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,7 +1,7 @@
 """Seeds of trainings: the variable that sets one, and the file beside a fold's checkpoints.
 
-nnU-Net seeds no training; this package's trainers can be seeded. The file tells with what, so that
-a training that was interrupted goes on with its own seed and with no other.
+nnU-Net seeds no training; this package's trainers can be seeded. The file records the seed, so that
+a resumed training uses its own seed and no other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SeedRecord:
 
     Attributes:
         seed: the number.
-        first_epoch: the first one that was seeded, counted from 0; the ones before were not.
+        first_epoch: the first epoch that was seeded, counted from 0; earlier ones were not.
     """
 
     seed: int
@@ -44,7 +44,7 @@ def seed_from(text: str | None) -> int | None:
 
 
 def seed_file(fold: Path) -> Path:
-    """Give the file of a fold that tells its seed."""
+    """Return the path of the file that records a fold's seed."""
     return fold / _FILE
 
 
@@ -69,7 +69,7 @@ def read_seed(fold: Path) -> SeedRecord | None:
 
 
 def write_seed(fold: Path, record: SeedRecord | None) -> None:
-    """Write what a fold's training is seeded with; None removes what an earlier one has left."""
+    """Write what a fold's training is seeded with; None removes an earlier training's record."""
     if record is None:
         seed_file(fold).unlink(missing_ok=True)
     else:
@@ -77,15 +77,15 @@ def write_seed(fold: Path, record: SeedRecord | None) -> None:
 
 
 def check_same_seed(fold: Path, record: SeedRecord | None, seed: int | None) -> None:
-    """Refuse to go on with a seed other than the one that a training was begun with.
+    """Refuse to resume a training with a seed other than the one that it was begun with.
 
     Args:
         fold: the folder of the fold, for the message.
-        record: what was recorded there; without, nothing is known and nothing refused.
-        seed: the one asked for; None asks for none.
+        record: what was recorded there; None: nothing is known, and nothing is refused.
+        seed: the seed asked for; None asks for none.
 
     Raises:
-        CommandError: with the remedy.
+        CommandError: if the seeds differ, with the remedy.
     """
     if record is not None and seed is not None and record.seed != seed:
         raise CommandError(

@@ -52,7 +52,7 @@ def trained_on(splits: list[dict] | None, fold: int | str) -> frozenset[str]:
 
 
 def check_splits(splits: list[dict], path: Path, cases: Collection[str] | None, fold: str) -> None:
-    """Refuse splits with which nnU-Net would do something else than was asked for.
+    """Refuse splits with which nnU-Net would do something other than what was asked for.
 
     Args:
         splits: from `read_splits`.
@@ -81,7 +81,7 @@ def check_splits(splits: list[dict], path: Path, cases: Collection[str] | None, 
             )
     both = sorted(train & val)
     if both:
-        # nnU-Net would only warn, and the numbers would be those of cases it was trained on.
+        # nnU-Net would only warn, and the results would be those of cases it was trained on.
         raise CommandError(
             f"{path}, fold {fold}: {len(both)} of its cases are both in train and in val, such as "
             f"{both[0]}; {SPLITS_REMEDY}"
@@ -98,10 +98,10 @@ def write_splits(path: Path, cases: Collection[str]) -> None:
     """Write the split that nnU-Net's first training would write.
 
     It is made before any fold starts: folds that start at the same time would each write it, and
-    read each other's half.
+    read each other's half-written file.
 
     Args:
-        path: of splits_final.json, in the data set's folder.
+        path: the path of splits_final.json, in the data set's folder.
         cases: all cases of the data set.
 
     Raises:
@@ -116,7 +116,7 @@ def write_splits(path: Path, cases: Collection[str]) -> None:
 
 
 def save_splits(path: Path, splits: list[dict]) -> None:
-    """Write splits as nnU-Net lays them out, beside the file, and rename them."""
+    """Write splits in nnU-Net's layout to a file beside the target, and rename it."""
     from batchgenerators.utilities.file_and_folder_operations import save_json
 
     with written_beside(path) as beside:

@@ -29,7 +29,7 @@ class CaseMetrics:
 
     Attributes:
         case: its name.
-        reference_file: as the summary has it, of whatever machine.
+        reference_file: the path as the summary has it, from whatever machine.
         prediction_file: likewise; None where the summary does not name it.
         metrics: values by label or region and by nnU-Net's name of the metric; NaN where
             undefined. A key that is neither a label's nor a region's stays text.

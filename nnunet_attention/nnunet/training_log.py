@@ -11,14 +11,14 @@ from typing import Literal
 
 Phase = Literal["starting", "training", "validating", "validated"]
 
-# Dozens of epochs: what there is to tell of a running training.
+# Dozens of epochs, which is enough to report on a running training.
 _END_BYTES = 64_000
 _EPOCH = re.compile(r"Epoch (\d+)\s*")
 _SECONDS = re.compile(r"Epoch time: ([\d.]+) s")
 _DICE = re.compile(r"Pseudo dice \[(.*)\]")
-# The names of numpy's types stand around numbers, as in np.float32(0.5).
+# The names of numpy's types can surround numbers, as in np.float32(0.5).
 _NUMBER = re.compile(r"(?<![\w.])(nan|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![\w.])")
-# As our trainers say it.
+# As our trainers print it.
 _KEPT = re.compile(r"The predictions of (\d+) of \d+ cases are kept")
 
 
@@ -85,7 +85,7 @@ def read_logs(fold: Path) -> list[TrainingLog]:
 
 
 def read_newest_log(fold: Path, since: float = 0.0) -> TrainingLog:
-    """Read the end of the last attempt's log; where there is none, return one that says nothing.
+    """Read the end of the last attempt's log; where there is none, return an empty one.
 
     Args:
         fold: the folder.
@@ -162,7 +162,7 @@ def _time(stamp: str) -> datetime | None:
 
 
 def _begun(log: Path) -> tuple[list[int], str]:
-    """Return what orders logs by time: their names have months and days without leading zeros."""
+    """Return a key that sorts logs by time: months and days in names lack leading zeros."""
     return [int(number) for number in re.findall(r"\d+", log.stem)], log.name
 
 

@@ -1,7 +1,7 @@
-"""Keeps nnU-Net's variable for the workers of data augmentation from where it must not be 0.
+"""Hides nnU-Net's variable for data augmentation workers wherever it must not be 0.
 
 With `nnUNet_n_proc_DA=0` a training augments in its own process, which makes it repeatable.
-nnU-Net's planners take the same number for torch's threads, of which there cannot be 0.
+nnU-Net's planners use the same number for torch's threads, which cannot be 0.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def planning_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def planning_in_this_process() -> Iterator[None]:
-    """Take the variable out of this process's environment for a while if it is 0."""
+    """Take the variable out of this process's environment inside the block if it is 0."""
     if not asks_for_no_workers(os.environ):
         yield
         return

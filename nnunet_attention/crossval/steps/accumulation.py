@@ -14,7 +14,7 @@ from nnunet_attention.nnunet.model_folders import ModelName
 
 @dataclass(frozen=True)
 class AccumulationStep(CrossvalStep):
-    """Gathers a model's folds.
+    """Gathers the validations of a model's folds.
 
     Attributes:
         model: trainer, plans and configuration.
@@ -44,7 +44,7 @@ class AccumulationStep(CrossvalStep):
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Return data set, model and what is done, and in a later repeat that, but no fold."""
+        """Return data set, model and action, and instead of a fold the repeat if a later one."""
         repeat = repeat_in_words(self.repeat).removeprefix(", ")
         return (self.dataset_in_words, " ".join((*self.model, self.kind)), repeat)
 

@@ -1,4 +1,4 @@
-"""Has what all steps of a cross-validation share: a data set, and nnU-Net's folders."""
+"""Defines what all steps of a cross-validation share: a data set, and nnU-Net's folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnunet_attention.nnunet.folders import Folders
 
 @dataclass(frozen=True)
 class CrossvalStep(Step):
-    """Something that is missing of a cross-validation.
+    """Something that a cross-validation still lacks.
 
     Attributes:
         folders: nnU-Net's.
@@ -44,7 +44,7 @@ class CrossvalStep(Step):
 
     @property
     def written_folders(self) -> tuple[Path, ...]:
-        """Return nnU-Net's folders for what it makes."""
+        """Return the nnU-Net folders that it writes to."""
         return (self.folders.results, self.folders.preprocessed)
 
     def environment(self) -> dict[str, str]:
@@ -53,12 +53,12 @@ class CrossvalStep(Step):
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Return data set, what is done, and no fold."""
+        """Return the data set, the action, and an empty cell for the fold."""
         return (self.dataset_in_words, self.name.removeprefix(self.dataset).strip(), "")
 
     @property
     def dataset_in_words(self) -> str:
-        """Return the data set's name so that a narrow terminal can break it."""
+        """Return the data set's name in a form that can wrap in a narrow terminal."""
         return dataset_in_words(self.dataset)
 
 
@@ -69,7 +69,7 @@ def dataset_lock(dataset: str, folders: Folders) -> Lock:
 
 
 def set_damaged_aside(paths: Iterable[Path], note: Note) -> None:
-    """Rename what a kill has left half written, so that nnU-Net does not read it."""
+    """Rename files that a kill has left half written, so that nnU-Net does not read them."""
     for path, target in set_aside(paths).items():
         note(
             f"{path} is damaged, probably half written when a process was killed; kept as "

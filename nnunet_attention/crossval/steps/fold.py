@@ -25,8 +25,8 @@ from nnunet_attention.nnunet.seeds import VARIABLE as SEED_VARIABLE
 from nnunet_attention.nnunet.splits import trained_on
 from nnunet_attention.pace import duration
 
-# A training that computes has to end an epoch in this many times the epochs before, and at least in
-# this time: it may be busy waiting for a device that does not answer.
+# A training that computes may only be busy-waiting for a device that does not answer. It must end
+# an epoch in this many times the duration of earlier ones, and is given at least this time.
 _MOST_EPOCHS, _MOST_QUIET_SECONDS = 10, 1800.0
 _MANNERS = {
     FoldState.ABSENT: "new",
@@ -43,7 +43,7 @@ class FoldStep(CrossvalStep):
     Attributes:
         run: the fold.
         state: how far it has come.
-        variables: of its environment.
+        variables: environment variables for its command.
     """
 
     run: FoldRun
@@ -104,7 +104,7 @@ class FoldStep(CrossvalStep):
         return variables
 
     def cleared(self, note: Note) -> FoldStep | None:
-        """Set damaged checkpoints and strange predictions aside; None where nothing is left."""
+        """Set aside damaged checkpoints and stray predictions; None if the fold is finished."""
         set_damaged_aside(damaged_checkpoints(self.place(), every_byte=True), note)
         state = state_of(self.run, self.folders)
         if state is FoldState.FINISHED:
@@ -130,14 +130,14 @@ class FoldStep(CrossvalStep):
         return frozenset(_files_in(fold) | _files_in(validation_folder(fold)))
 
     def longest_silence_seconds(self, since: float) -> float:
-        """Return several times an epoch; how long a first epoch takes, or a case, nobody knows."""
+        """Return several times an epoch's duration; infinity before one ends or in validation."""
         progress = read_progress(self.run, self.folders, since)
         if progress.phase != "training" or progress.epoch_seconds is None:
             return float("inf")
         return max(_MOST_QUIET_SECONDS, _MOST_EPOCHS * progress.epoch_seconds)
 
     def progress(self, since: float) -> Progress:
-        """Return what the training's log tells."""
+        """Return the progress that the training's log shows."""
         progress = read_progress(self.run, self.folders, since)
         return Progress(_state(progress), _numbers(progress), _line(progress))
 
@@ -160,7 +160,7 @@ def state_of(run: FoldRun, folders: Folders) -> FoldState:
 
 
 def predictions_of_training_cases(run: FoldRun, folders: Folders) -> list[Path]:
-    """List what is in a fold's validation folder though the fold was trained on it."""
+    """List predictions in a fold's validation folder of cases that the fold was trained on."""
     dataset = Dataset.of_run(run, folders)
     trained = trained_on(dataset.splits, run.fold)
     return predictions_of(run, folders, trained, dataset.file_ending)
@@ -170,7 +170,7 @@ def kept_predictions(run: FoldRun, folders: Folders) -> list[str]:
     """List the cases of a trained fold that a validation need not predict again."""
     dataset = Dataset.of_run(run, folders)
     fold, cases = run.folder(folders), dataset.validated(run.fold)
-    # What a cascade is trained on is written beside, and tells not whether it is whole.
+    # Predictions for a cascade's next stage lie elsewhere, and do not show whether they are whole.
     if cases is None or run.next_stages:
         return []
     validation = validation_folder(fold)

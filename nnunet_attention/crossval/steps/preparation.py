@@ -1,4 +1,4 @@
-"""Steps that prepare a data set. They write into one folder: one after the other."""
+"""Steps that prepare a data set. They write into one folder, so they run one by one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FingerprintStep(CrossvalStep):
 
     Attributes:
         processes: how many.
-        clean: a kill has left one half written, which is replaced.
+        clean: whether a kill has left a half-written one, which is replaced.
     """
 
     processes: int
@@ -145,12 +145,12 @@ class PreprocessingStep(CrossvalStep):
         )
 
     def before_start(self) -> None:
-        """Note that the data are not finished: all files may be there, and some half written."""
+        """Mark the data as unfinished: all files may be there, but some half written."""
         if self.data is not None:
             self.folders.unfinished_data(self.dataset, self.data).touch()
 
     def after(self) -> None:
-        """Note that the data are finished."""
+        """Mark the data as finished."""
         if self.data is not None:
             self.folders.unfinished_data(self.dataset, self.data).unlink(missing_ok=True)
 
