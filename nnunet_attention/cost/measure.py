@@ -1,4 +1,4 @@
-"""Measures plain, attention and wide network of plans: size, computation, memory."""
+"""Measures the plain, attention and wide networks of plans: size, computation, memory."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -35,11 +35,11 @@ class NetworkCost:
 
     Attributes:
         features_per_stage: channels of the encoder's stages, highest resolution first.
-        parameters: their number; all of them are trained.
-        flops: of one forward pass of one patch; a multiplication and the addition after it are
-            two. Counted are convolutions, which are nearly all.
-        saved_bytes: what a forward pass of a batch keeps for the backward pass, in 32-bit numbers,
-            deep supervision on, without parameters. Mixed precision keeps about half.
+        parameters: number of parameters, all of them trainable.
+        flops: of one forward pass of one patch; a multiplication and the addition after it count
+            as two. Only convolutions are counted; they are nearly all of the computation.
+        saved_bytes: size of what a forward pass of a batch keeps for the backward pass, in 32-bit
+            numbers, with deep supervision, without parameters. Mixed precision keeps about half.
         vram_gb: the planner's estimate for the batch.
     """
 
@@ -52,18 +52,18 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class GateCost:
-    """Holds what one gate of the attention network is and costs.
+    """Holds the size and cost of one gate of the attention network.
 
     Attributes:
         stage: the encoder's stage whose skip is gated; 0 is the full resolution.
         skip_channels: channels that are gated.
         gating_channels: channels of the gating signal, from one level below.
         inter_channels: channels inside the gate.
-        stride: from the skip's grid to the gating signal's, an axis each, (z, y, x) or (y, x).
-        parameters: the gate's.
+        stride: from the skip's grid to the gating signal's, per axis, (z, y, x) or (y, x).
+        parameters: number of the gate's parameters.
         parameter_share: the gate's share of the network's parameters, 0 to 1.
         flops: as in `NetworkCost`.
-        flop_share: the gate's share of the network's, 0 to 1.
+        flop_share: the gate's share of the network's FLOPs, 0 to 1.
     """
 
     stage: int
@@ -83,11 +83,11 @@ class ConfigurationCost:
 
     Attributes:
         configuration: its name in the plans.
-        patch_size: in voxels, an axis each, (z, y, x) or (y, x).
-        batch_size: the plans'.
-        networks: the cost of each.
-        gates: those of the attention network, highest resolution first.
-        gate_start: how its gates start in a new training, see `start_gates`.
+        patch_size: in voxels, per axis, (z, y, x) or (y, x).
+        batch_size: from the plans.
+        networks: the cost of each network, by name.
+        gates: gates of the attention network, highest resolution first.
+        gate_start: how these gates are initialised in a new training, see `start_gates`.
     """
 
     configuration: str
@@ -105,7 +105,7 @@ class ConfigurationCost:
 
 @dataclass(frozen=True)
 class _Measurement:
-    """Holds what does not depend on batch size and planner."""
+    """Holds the part of the costs that does not depend on batch size and planner."""
 
     features_per_stage: tuple[int, ...]
     parameters: int
@@ -126,7 +126,7 @@ def configuration_cost(plans: PlansManager, name: str, dataset_json: Mapping) ->
 
     Raises:
         UnsupportedNetworkError: if there is no attention U-Net for the network of the plans.
-        CommandError: if the plans name what must not be imported.
+        CommandError: if the plans name something that must not be imported.
         ValueError: if the network has no skip connection to gate.
     """
     configuration = plans.get_configuration(name)
@@ -167,7 +167,7 @@ def _measure(
 ) -> _Measurement:
     configuration = ConfigurationManager({"architecture": json.loads(architecture)})
     with torch.device("meta"):
-        # Attributes of its class are unknown to type checkers: those of nnU-Net's have no types.
+        # Any: nnU-Net's network classes are untyped, so type checkers do not know the attributes.
         network: Any = _BUILDERS[kind](configuration, num_input_channels, num_output_channels)
         patch = torch.empty(1, num_input_channels, *patch_size)
     flops, saved_bytes, flops_of_gates = _forward(network, patch)

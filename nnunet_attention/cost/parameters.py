@@ -1,4 +1,4 @@
-"""Counts how many numbers the network of a trainer learns."""
+"""Counts the trainable parameters of a trainer's network."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,18 +14,20 @@ from nnunet_attention.nnunet.lookups import find_trainer
 
 
 def count_parameters(trainer: str, plans: Mapping, dataset_json: Path, configuration: str) -> int:
-    """Build the trainer's network without memory for it, and count what it learns.
+    """Build the trainer's network without allocating memory for it, and count its parameters.
 
-    A checkpoint cannot tell: nnU-Net's state dicts hold the same tensor under several names.
+    A checkpoint does not give the count: nnU-Net's state dicts hold the same tensor under several
+    names.
 
     Args:
         trainer: the name of a class that nnU-Net finds.
         plans: the content of plans.json.
-        dataset_json: the data set's.
+        dataset_json: path of the data set's dataset.json.
         configuration: such as 3d_fullres.
 
     Raises:
-        CommandError: if the plans name what must not be imported, or no network can be built.
+        CommandError: if the plans name something that must not be imported, or no network can be
+            built.
     """
     trainer_class = getattr(trainers, trainer, None) or find_trainer(trainer)
     description = read_dataset_json(dataset_json, channels=True, ending=False)

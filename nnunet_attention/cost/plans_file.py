@@ -18,11 +18,11 @@ def costs_of_plans(
     """Measure the networks of some configurations of a plans file.
 
     Args:
-        path: the file's; the data set's dataset.json lies beside it.
+        path: the plans file, which lies beside the data set's dataset.json.
         configurations: their names; None for all.
 
     Raises:
-        CommandError: naming the plans file, whatever is wrong with it.
+        CommandError: if anything is wrong with the plans file, which the message names.
     """
     plans = read_plans(path)
     dataset_json = read_dataset_json(path.with_name(DATASET_JSON), channels=True)

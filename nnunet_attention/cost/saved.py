@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 @contextmanager
 def saved_activations(network: nn.Module) -> Iterator[Callable[[], int]]:
-    """Count what forward passes inside the `with` block save, each storage once.
+    """Count the bytes that forward passes inside the `with` block save, each storage once.
 
-    The network's parameters, which are there anyway, are left out.
+    The network's parameters are left out: they take their memory in any case.
 
     Yields:
-        A function that tells the bytes so far; to be asked while the outputs are held, as the
-        saved tensors live as long as they do.
+        A function that returns the number of bytes so far. Call it while the outputs are still
+        held, because the saved tensors live only as long as the outputs.
     """
     parameters = {_storage_id(parameter) for parameter in network.parameters()}
     # Holding the storages keeps their addresses from being used again.
@@ -31,5 +31,5 @@ def saved_activations(network: nn.Module) -> Iterator[Callable[[], int]]:
 
 
 def _storage_id(tensor: Tensor) -> int:
-    """Name the memory of a tensor; on the meta device there is no address to go by."""
+    """Return an identifier of a tensor's storage, as meta tensors have no memory address."""
     return tensor.untyped_storage()._cdata

@@ -15,7 +15,7 @@ _STARTS = {
 
 
 def network_table(cost: ConfigurationCost) -> Grid:
-    """Return a table with a row for each network, the growth over the plain one in brackets."""
+    """Return a table with a row per network and its growth over the plain one in brackets."""
     plain = cost.networks["plain"]
     return Grid.of_texts(
         f"{cost.configuration}: patch {_by(cost.patch_size)}, batch {cost.batch_size}",
@@ -61,7 +61,7 @@ def gate_table(cost: ConfigurationCost) -> Grid:
         notes=(f"start of a new training: {_STARTS[cost.gate_start]}",),
         folded_heading=_FOLDED,
     )
-    # The stage is a number, and yet what a row is known by.
+    # The stage identifies the row, although it is a number.
     return replace(grid, kept=1)
 
 

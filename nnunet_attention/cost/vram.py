@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class VramReference:
-    """Holds a planner's rule of thumb: so many values in a case's feature maps fill so many GB.
+    """Holds a planner's rule of thumb that turns values in feature maps into GB of GPU memory.
 
     Attributes:
-        values_2d: those of one case, in 2-D, with 12 cases in the batch.
-        values_3d: those of one case, in 3-D, with 2 cases in the batch.
-        gigabytes: what the batch then takes.
+        values_2d: values in the feature maps of one case in 2-D, with 12 cases in the batch.
+        values_3d: values in the feature maps of one case in 3-D, with 2 cases in the batch.
+        gigabytes: memory that such a batch takes.
     """
 
     values_2d: int
@@ -45,8 +45,8 @@ _REFERENCE_OF_PLANNER = {
 def vram_reference(planner_name: str, network_class_name: str) -> VramReference:
     """Return the reference of the planner that made the plans.
 
-    For an unknown planner it is that of nnU-Net's default for the network: ExperimentPlanner's, or
-    ResEncUNetPlanner's for the residual encoder.
+    For an unknown planner, return the reference of nnU-Net's default planner for the network:
+    ExperimentPlanner, or ResEncUNetPlanner for the residual encoder.
     """
     residual = "Residual" in network_class_name
     return _REFERENCE_OF_PLANNER.get(planner_name, _RESIDUAL_M if residual else _PLAIN)

@@ -12,7 +12,7 @@ __all__ = ["DemoSettings", "run"]
 
 def __getattr__(name: str) -> object:
     if name == "run":
-        # Here, because the command's parser needs the settings and nothing that takes long.
+        # Imported here, because the command's parser needs the settings but no slow imports.
         from nnunet_attention.demo.running import run
 
         return run

@@ -1,4 +1,4 @@
-"""Draws the cases of a demo and divides them into folds, each of which tests cases of its own."""
+"""Draws the cases of a demo and divides them into folds with disjoint test cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_HELD_OUT = 10
 def divide(
     available: Sequence[str], cases: int | None, folds: tuple[str, ...], seed: int
 ) -> list[dict[str, list[str]]]:
-    """Draw the cases to use and divide them, as nnU-Net's splits_final.json has it.
+    """Draw the cases to use and divide them in the format of nnU-Net's splits_final.json.
 
     A fold holds a fifth of the cases out for testing, at least 1 and at most 10; no case is held
     out twice.
@@ -28,7 +28,7 @@ def divide(
         seed: Seed of the draw.
 
     Returns:
-        The cases of `train` and `val` of each fold: five folds, or for `all` a single one.
+        The `train` and `val` cases of each fold: five folds, or a single one for `all`.
 
     Raises:
         CommandError: If there are too few cases.
@@ -54,5 +54,5 @@ def divide(
 
 
 def names_of_folds(folds: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what nnU-Net calls the folds: the only one of `all` is its fold 0."""
+    """Return nnU-Net's names of the folds; the single fold of `all` is its fold 0."""
     return ("0",) if folds == (ALL,) else folds

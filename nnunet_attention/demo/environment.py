@@ -1,4 +1,4 @@
-"""Makes the demo's folders nnU-Net's, for this process and the commands that it starts."""
+"""Points nnU-Net at the demo's folders, in this process and the commands that it starts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from nnunet_attention import doorway
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.nnunet.folders import Folders
 
-# Keeps up with a CPU: augmenting a batch takes a tenth of a training step.
+# Enough to keep up with a CPU: augmenting a batch takes a tenth of a training step.
 _AUGMENTATION_PROCESSES = "2"
-# What nnU-Net's version 1 called its folders, beside nnUNet_preprocessed.
+# Variables for the folders of nnU-Net version 1, besides nnUNet_preprocessed.
 _OLD_FOLDER_VARIABLES = ("nnUNet_raw_data_base", "RESULTS_FOLDER")
 
 
 def environment(folders: Folders, settings: DemoSettings) -> dict[str, str]:
-    """Return this process's environment with the demo's folders, and only those, as nnU-Net's."""
-    # The trainers import torch; whoever only mistyped a path has not waited for it.
+    """Return this process's environment with nnU-Net's folders set to the demo's only."""
+    # Imported late: the trainers import torch, and a mistyped path should fail before that.
     from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 
     kept = {n: value for n, value in os.environ.items() if n not in _OLD_FOLDER_VARIABLES}
     return kept | {
         **folders.variables,
-        # Ours alone: a broken module in a user's folder would stop the trainer search.
+        # Our directory only: a broken module in a user's folder would stop the trainer search.
         doorway.SEARCH_PATH_VARIABLE: doorway.directory(),
         "nnUNet_n_proc_DA": _AUGMENTATION_PROCESSES,
         "nnUNet_def_n_proc": str(settings.processes),
@@ -35,7 +35,7 @@ def environment(folders: Folders, settings: DemoSettings) -> dict[str, str]:
 
 @contextmanager
 def demo_environment(folders: Folders, settings: DemoSettings) -> Iterator[None]:
-    """Set the variables of `environment` for a block, and put back what was there."""
+    """Set the variables of `environment` for a `with` block, and restore the old ones after it."""
     before = dict(os.environ)
     changed = environment(folders, settings)
     try:

@@ -1,4 +1,4 @@
-"""Draws the demo's picture: image, reference and predictions of a few held-out cases."""
+"""Draws the demo's picture: the image, reference and predictions of a few held-out cases."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nnunet_attention.whole_files import check_whole
 
 _MOST_CASES = 3
 _PANEL_INCHES = 3.1
-# Slices are cut across the thick axis where one spacing is this much above the finest.
+# Slices are cut across the thick axis if its spacing exceeds the finest by more than this factor.
 _ANISOTROPY = 1.5
 
 
@@ -34,10 +34,10 @@ class ShownCase:
 
     Attributes:
         name: Name of the case.
-        image: File of the image.
-        reference: File of the reference's labels.
-        predictions: File of each model's labels.
-        dice: Mean Dice over the labels, of each model; None where all are undefined.
+        image: Image file.
+        reference: File of the reference segmentation.
+        predictions: File of each model's segmentation.
+        dice: Each model's mean Dice over the labels; None where it is undefined for all of them.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ShownCase:
 
 @dataclass(frozen=True)
 class Slice:
-    """One row of panels, in the orientation of a radiologist's screen.
+    """One row of panels, oriented as on a radiologist's screen.
 
     Attributes:
         image: Grey values of the first channel, (rows, columns).
@@ -75,7 +75,7 @@ def write_comparison(
         path: The PNG.
         cases: The held-out cases.
         models: Names of the models, in the order of each case's predictions.
-        task: The task that the cases are of.
+        task: The task that the cases belong to.
     """
     shown = cases[:_MOST_CASES]
     rows = [cut_slice(case.image, [case.reference, *case.predictions]) for case in shown]
@@ -94,10 +94,10 @@ def write_comparison(
 
 
 def cut_slice(image_path: Path, label_paths: list[Path]) -> Slice:
-    """Cut the slice that shows most of the reference's organs, each counted alike.
+    """Cut the slice that shows most of the reference's organs, each organ with equal weight.
 
     Args:
-        image_path: A 3-D image, or a 4-D one of which the first channel is taken.
+        image_path: A 3-D image, or a 4-D image whose first channel is used.
         label_paths: Label images, the reference first.
 
     Returns:
@@ -114,7 +114,7 @@ def cut_slice(image_path: Path, label_paths: list[Path]) -> Slice:
         # The labels have the geometry of one channel.
         first.CopyInformation(labels[0])
         image = first
-    # Axes from the patient's right to left, front to back, feet to head, wherever they began.
+    # Reorient so that the axes run from the patient's right to left, front to back, feet to head.
     image, *labels = (SimpleITK.DICOMOrient(volume, "LPS") for volume in (image, *labels))
     spacing_mm = np.array(image.GetSpacing()[::-1])
     across = int(spacing_mm.argmax()) if spacing_mm.max() > _ANISOTROPY * spacing_mm.min() else 0
@@ -124,7 +124,7 @@ def cut_slice(image_path: Path, label_paths: list[Path]) -> Slice:
     index = fullest_slice(volumes[1])
     planes = [volume[index] for volume in volumes]
     if across != 0:
-        # Rows count from the feet; on the screen the head is on top.
+        # Rows start at the feet, but on the screen the head is at the top.
         planes = [plane[::-1] for plane in planes]
     return Slice(
         image=planes[0].astype(float),
@@ -147,9 +147,9 @@ def draw(
     Args:
         path: The PNG.
         rows: One row for each case.
-        titles: For each row a title for each panel: the image, then the label maps.
+        titles: A title for each panel of each row: the image, then the label maps.
         organs: Names by label.
-        window: Grey values of black and white; None takes the image's own percentiles.
+        window: Grey values shown as black and as white; None uses percentiles of the image.
     """
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 

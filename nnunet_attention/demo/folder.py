@@ -1,4 +1,4 @@
-"""Knows the demo's own folder: every path in it, and the settings that it was begun with."""
+"""Describes the demo's own folder: every path in it, and the settings it was created with."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nnunet_attention.jobs.lock import Lock
 from nnunet_attention.jobs.output import Output
 from nnunet_attention.nnunet.folders import Folders
 
-# Tells a demo folder from any other folder that holds a demo.json.
+# Distinguishes a demo folder from any other folder that holds a demo.json.
 _MADE_BY = "nnunet-attention demo"
-# What a demo makes, and what earlier versions made.
+# Files and folders that a demo creates, or that earlier versions created.
 _OWN_ENTRIES = (
     ".task.part",
     "attempts",
@@ -37,7 +37,7 @@ _SETTINGS_FILE = "demo.json"
 
 @dataclass(frozen=True)
 class DemoFolder:
-    """A demo's folder; nnU-Net's folders in it tell how far the demo is.
+    """A demo's folder; nnU-Net's folders in it show how far the demo has got.
 
     Attributes:
         root: Absolute path.
@@ -47,19 +47,19 @@ class DemoFolder:
 
     @classmethod
     def open(cls, root: Path, settings: DemoSettings, overwrite: bool = False) -> DemoFolder:
-        """Create the folder, or continue the one that is there.
+        """Create the folder, or reopen an existing one.
 
         Args:
             root: The folder; it need not exist.
-            settings: What the demo is asked to do; must be what the folder was begun with.
-            overwrite: Whether to start afresh where a demo folder exists; foreign files in it stay.
+            settings: Settings of the demo; must equal those that the folder was created with.
+            overwrite: Whether to start afresh if a demo folder exists; other files in it are kept.
 
         Returns:
             The folder.
 
         Raises:
             CommandError: If the folder holds something else, or a demo with other settings.
-            LockedError: If another process trains in a demo that is to be overwritten.
+            LockedError: If another process is training in the demo that is to be overwritten.
         """
         root = root.absolute()
         requested = settings.as_stored()
@@ -87,12 +87,12 @@ class DemoFolder:
 
     @property
     def task(self) -> Path:
-        """The folder that has the task folder with the demo's cases, whole or not at all."""
+        """The folder that holds the task folder with all of the demo's cases, once complete."""
         return self.root / "task"
 
     @property
     def unfinished_task(self) -> Path:
-        """The folder in which the task folder is made."""
+        """The folder in which the task folder is built."""
         return self.root / ".task.part"
 
     @property
@@ -115,12 +115,12 @@ class DemoFolder:
 
     @property
     def logs(self) -> Path:
-        """The folder in which all commands' output is kept."""
+        """The folder for the output of all commands."""
         return self.root / "logs"
 
 
 def _read_settings(root: Path) -> dict | None:
-    """Read the settings of a demo folder; None where there is nothing yet."""
+    """Read the settings of a demo folder; return None if it is new or empty."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
     try:

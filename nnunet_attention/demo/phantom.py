@@ -1,8 +1,8 @@
 """Draws a made-up abdominal CT data set in the Medical Segmentation Decathlon's format.
 
 Every case is drawn in body coordinates: u to the patient's left, v to the back, w to the head, each
-from -1 to 1 across the trunk. Organs are implicit functions below 1 inside, so that one smooth
-random displacement of the coordinates makes every body different.
+from -1 to 1 across the trunk. Organs are implicit functions that are below 1 inside, so that one
+smooth random displacement of the coordinates makes every body different.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,13 +20,14 @@ SPACING_MM = (5.0, 2.0, 2.0)
 LABELS = {"0": "background", "1": "liver", "2": "spleen", "3": "kidneys", "4": "pancreas"}
 
 _LIVER, _SPLEEN, _KIDNEYS, _PANCREAS = 1, 2, 3, 4
-# Drawn this much finer (z, y, x) and averaged down: voxels at the borders mix tissues as in a CT.
+# Cases are drawn finer by these factors (z, y, x) and averaged down, so that voxels at the borders
+# mix tissues as in a CT.
 _SUPERSAMPLING = (3, 2, 2)
-# How much of the body coordinates w, v, u the volume shows, from the middle.
+# How far the volume extends from the middle, in the body coordinates w, v, u.
 _FIELD_OF_VIEW = (0.8, 0.83, 0.84)
-# Hounsfield units, after contrast agent. The pancreas takes up more than in a patient: the blurred
-# rim of a brighter organ looks like any darker one, and telling them apart takes longer to learn
-# than a demo lasts.
+# Hounsfield units, with contrast agent. The pancreas is brighter than in a patient: the blurred rim
+# of a brighter organ looks like a darker organ, and learning to tell them apart takes longer than a
+# demo lasts.
 _AIR_HU, _FAT_HU, _MUSCLE_HU, _BONE_HU, _MARROW_HU = -1000.0, -100.0, 50.0, 420.0, 190.0
 _NOISE_HU = 11.0
 
@@ -48,17 +49,17 @@ class PhantomCase:
 
 
 def phantom_cases(number: int) -> tuple[str, ...]:
-    """Return the names of so many cases, as they are numbered."""
+    """Return the names of the given number of cases, numbered from 1."""
     return tuple(f"phantom_{one:03d}" for one in range(1, number + 1))
 
 
 def write_phantom_task(folder: Path, cases: int, seed: int) -> Path:
-    """Write a data set as the Medical Segmentation Decathlon distributes them.
+    """Write a data set in the layout that the Medical Segmentation Decathlon distributes.
 
     Args:
-        folder: Folder in which the task folder `Task90_AbdomenPhantom` is made.
+        folder: Folder in which the task folder `Task90_AbdomenPhantom` is created.
         cases: How many cases to draw, all with labels.
-        seed: Seed of the drawing; equal seeds give equal files.
+        seed: Random seed; equal seeds give equal files.
 
     Returns:
         The task folder, with dataset.json, imagesTr and labelsTr.
@@ -77,7 +78,7 @@ def write_phantom_task(folder: Path, cases: int, seed: int) -> Path:
 
 def _task_cases(cases: int, seed: int) -> Iterator[TaskCase]:
     for number, name in enumerate(phantom_cases(cases), 1):
-        # A case depends on its number, not on how many others there are.
+        # Seeded so that a case depends on its number, not on how many others there are.
         generator = np.random.default_rng([seed, number])
         case = draw_case(generator)
         origin_mm = np.round(generator.uniform(-60, 60, 3), 1)
@@ -98,7 +99,7 @@ def draw_case(generator: np.random.Generator) -> PhantomCase:
 
     blurred = ndimage.gaussian_filter(canvas.hounsfield, (0.5, 0.9, 0.9))
     image = _block_mean(blurred) + _ct_noise(generator)
-    # The organ that fills most of a voxel, or background: index 0 is background itself.
+    # The label that fills most of a voxel; index 0 is the background.
     coverage = np.stack([_block_mean(canvas.labels == int(label)) for label in LABELS])
     return PhantomCase(
         image_hu=np.clip(np.round(image), -1024, 2000).astype(np.int16),
@@ -107,7 +108,7 @@ def draw_case(generator: np.random.Generator) -> PhantomCase:
 
 
 class _Canvas:
-    """The finely sampled volume that the organs are painted on, in order."""
+    """The finely sampled volume on which the organs are painted, one after another."""
 
     def __init__(self, shape: tuple[int, int, int], generator: np.random.Generator):
         w, v, u = np.meshgrid(
@@ -131,7 +132,7 @@ class _Canvas:
         self.labels[inside] = label
 
     def ellipsoid(self, centre: _Triple, radii: _Triple) -> np.ndarray:
-        """Return values that are below 1 inside; centre and radii are in the order u, v, w."""
+        """Return values below 1 inside an ellipsoid; centre and radii are in the order u, v, w."""
         return (
             ((self.u - centre[0]) / radii[0]) ** 2
             + ((self.v - centre[1]) / radii[1]) ** 2
@@ -139,7 +140,7 @@ class _Canvas:
         )
 
     def column(self, centre: _Triple, radii: _Triple) -> np.ndarray:
-        """Return values as `ellipsoid` does, of a column that is endless along w."""
+        """Return values as `ellipsoid` does, for a column that is infinite along w."""
         return ((self.u - centre[0]) / radii[0]) ** 2 + ((self.v - centre[1]) / radii[1]) ** 2
 
 
@@ -151,7 +152,7 @@ def _draw_body(canvas: _Canvas, generator: np.random.Generator) -> None:
     canvas.paint(canvas.column((0, -0.03), (width - fat - 0.07, depth - fat - 0.08)) < 1, _FAT_HU)
     for side in (-1, 1):
         canvas.paint(canvas.column((side * 0.27, 0.64), (0.2, 0.17)) < 1, _MUSCLE_HU)
-    # Ribs run downwards to the front: in a slice they are short arcs in the wall.
+    # Ribs slope downwards to the front, so a slice shows them as short arcs in the body wall.
     ring = canvas.column((0, 0), (width - fat - 0.06, depth - fat - 0.06))
     angle = np.arctan2(canvas.v, canvas.u)
     slope = np.sin(6 * (np.abs(angle - 0.4) + 1.1 * canvas.w) + generator.uniform(0, 6))
@@ -180,7 +181,7 @@ def _draw_stomach_and_bowel(canvas: _Canvas, generator: np.random.Generator) -> 
     stomach = canvas.ellipsoid(centre, generator.uniform((0.24, 0.2, 0.5), (0.32, 0.27, 0.62)))
     canvas.paint(stomach < 1, 30.0)
     canvas.paint(stomach < 0.72, 8.0)
-    # Gas gathers in front: the patient lies on the back.
+    # Gas gathers in front, as the patient is supine.
     canvas.paint((stomach < 0.68) & (canvas.v < centre[1] - 0.1), -850.0)
 
 
@@ -202,7 +203,7 @@ def _draw_liver(canvas: _Canvas, generator: np.random.Generator) -> None:
     hounsfield = generator.normal(60, 4)
     liver = (np.minimum(right, left) < 1) & _inside_the_wall(canvas)
     canvas.paint(liver, hounsfield, _LIVER)
-    # Hepatic veins belong to the liver.
+    # Hepatic veins are labelled as liver.
     for _ in range(4):
         start = generator.uniform((-0.6, -0.3, 0.1), (-0.2, 0.2, 0.6))
         end = generator.uniform((-0.3, 0.1, 0.5), (-0.12, 0.25, 0.9))
@@ -239,14 +240,14 @@ def _draw_kidneys(canvas: _Canvas, generator: np.random.Generator) -> None:
 
 
 def _draw_pancreas(canvas: _Canvas, generator: np.random.Generator) -> None:
-    """Draw a bent tube from the head, low and right, to the tail at the spleen."""
+    """Draw a bent tube from the head, low on the right, to the tail at the spleen."""
     size = generator.uniform(0.75, 1.15)
     knots = np.array(
         ((-0.27, 0.03, -0.42), (-0.2, -0.04, -0.22), (0.0, -0.1, -0.06), (0.22, 0.0, 0.06),
          (0.4, 0.16, 0.18))
     )  # fmt: skip
     knots = knots + generator.normal(0, (0.025, 0.035, 0.05), knots.shape)
-    # Long and short organs: where along the curve the tail ends.
+    # The tail ends at a random point of the curve, so that organs differ in length.
     end = generator.uniform(0.75, 1.0) * (len(knots) - 1)
     positions = np.linspace(0, end, 14)
     centreline = np.stack(
@@ -262,9 +263,9 @@ def _inside_the_wall(canvas: _Canvas) -> np.ndarray:
 
 
 def _tube(canvas: _Canvas, centreline: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Return values that are below 1 near the points, shape (points, 3) in the order u, v, w.
+    """Return values below 1 near the centreline, shape (points, 3) in the order u, v, w.
 
-    The volume is flat: a length along w is about half as many millimetres as along u and v.
+    The volume is flat: the same length along w is about half as many millimetres as along u and v.
     """
     nearest = np.full(canvas.hounsfield.shape, np.inf, dtype=np.float32)
     for point, radius in zip(centreline, radii, strict=True):
@@ -278,7 +279,7 @@ def _smooth_field(
     """Return smooth noise of about unit variance."""
     field = generator.normal(size=(knots, knots, knots)).astype(np.float32)
     for axis, n in enumerate(shape):
-        # One axis at a time, by a matrix: far faster than a zoom of the volume.
+        # Interpolate one axis at a time with a matrix, which is far faster than `ndimage.zoom`.
         weights = ndimage.zoom(np.eye(knots), (n / knots, 1), mode="nearest", grid_mode=True)
         weights = weights.astype(np.float32)
         field = np.moveaxis(np.tensordot(weights, field, axes=(1, axis)), 0, axis)
@@ -286,7 +287,7 @@ def _smooth_field(
 
 
 def _ct_noise(generator: np.random.Generator) -> np.ndarray:
-    """Return noise of `_NOISE_HU`, slightly smooth within a slice as after reconstruction."""
+    """Return noise of `_NOISE_HU`, slightly smoothed within slices as by CT reconstruction."""
     noise = ndimage.gaussian_filter(generator.normal(size=SHAPE), (0, 0.5, 0.5))
     return _NOISE_HU * noise / noise.std()
 

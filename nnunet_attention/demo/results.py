@@ -34,10 +34,10 @@ class Results:
 
     Attributes:
         task: The task folder with the demo's cases.
-        settings: What the demo was asked to do.
+        settings: The demo's settings.
         training_cases: How many cases each fold trained on.
         held_out: The cases that were tested.
-        board: The leaderboard; its models are named for people.
+        board: The leaderboard, with readable names of the models.
         comparison: The picture.
         page: The leaderboard's web page.
     """
@@ -52,7 +52,7 @@ class Results:
 
     @property
     def caption(self) -> str:
-        """What the numbers are good for, in words."""
+        """A sentence on what the numbers can be used for."""
         settings = self.settings
         training = " or ".join(map(str, sorted(set(self.training_cases))))
         memory_gb = settings.planned_memory_gb
@@ -71,13 +71,13 @@ class Results:
 def collect_results(
     folder: DemoFolder, task: MsdTask, splits: list[dict], settings: DemoSettings
 ) -> Results:
-    """Read what nnU-Net's validations have written, and compare the networks.
+    """Read the results of nnU-Net's validations, and compare the networks.
 
     Args:
-        folder: The demo's folder, whose folders are nnU-Net's at the moment.
+        folder: The demo's folder; nnU-Net's variables must point to the folders in it.
         task: The task folder in it.
         splits: The cases of each fold.
-        settings: What was done.
+        settings: The demo's settings.
 
     Returns:
         The results.
@@ -128,7 +128,7 @@ def write_results(folder: DemoFolder, results: Results) -> None:
             "training_cases": results.training_cases,
         },
     )
-    # The leaderboard's own files have the other metrics.
+    # The leaderboard's own files hold the other metrics.
     board = replace(results.board, settings=replace(results.board.settings, metrics=(_DICE,)))
     write_text(
         folder.results_md,
@@ -138,7 +138,7 @@ def write_results(folder: DemoFolder, results: Results) -> None:
 
 
 def dice_by_case(board: Leaderboard, model: str) -> dict[str, float]:
-    """Return a model's mean Dice over the labels of each case where it is defined."""
+    """Return a model's mean Dice over the labels, for each case where it is defined."""
     rows = [row for row in board.rows_of(_DICE) if row.is_overall]
     if not rows:
         return {}
@@ -153,7 +153,7 @@ def _held_out(
     settings: DemoSettings,
     board: Leaderboard,
 ) -> tuple[ShownCase, ...]:
-    """Find image, reference, predictions and Dice of every case that was tested."""
+    """Find the image, reference, predictions and Dice of every tested case."""
     dice = {model.trainer: dice_by_case(board, model.name) for model in MODELS}
     cases = []
     for fold in names_of_folds(settings.folds):

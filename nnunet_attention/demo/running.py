@@ -1,4 +1,4 @@
-"""Takes the demo from data to table and picture with the engine that real studies use."""
+"""Runs the demo from data to table and picture, with the engine that real studies use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nnunet_attention.demo.results import Results
     from nnunet_attention.jobs.launch import View
 
-# Shows that something with a title goes on.
+# Shows that the step with the given title is in progress.
 ShowStep = Callable[[str], AbstractContextManager[object]]
 
 
@@ -37,22 +37,22 @@ def run(
 ) -> Results:
     """Train and test the plain and the attention U-Net, and write a table and a picture.
 
-    The data are converted as those of the Decathlon are, and cross-validated with `crossval.run`;
-    the cases that a fold holds out are its validation. Called again, it goes on.
+    The data are converted like those of the Decathlon, and cross-validated with `crossval.run`; the
+    cases that a fold holds out are its validation cases. A repeated call resumes the demo.
 
     Args:
-        settings: What to do.
+        settings: The demo's settings.
         output: The demo's folder; nothing outside it is written.
-        overwrite: Whether to start afresh where the folder holds a demo.
+        overwrite: Whether to start afresh if the folder holds a demo.
         show_step: Shows each step before and after the cross-validation.
-        new_view: Makes what shows the cross-validation, such as a
+        new_view: Creates the view of the cross-validation, such as a
             `nnunet_attention.jobs.view.Status`; by default nothing is shown.
 
     Returns:
-        The results, as they were written.
+        The results, as written to the folder.
 
     Raises:
-        CommandError: If the input is not fit, or a command of nnU-Net fails.
+        CommandError: If the input is unsuitable, or a command of nnU-Net fails.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; what is finished is kept.
 
     Examples:
@@ -67,7 +67,7 @@ def run(
         if not folder.task.is_dir():
             with show_step("make the data set" if source is None else "copy the cases"):
                 _lay_task(folder, source, splits, settings)
-        # The copy is a task folder itself: from here on it is all that counts.
+        # The copy is a task folder itself; from here on only the copy is used.
         name = TASK_NAME if source is None else source.folder_name
         task = read_msd_task(folder.task / name)
         with demo_environment(folder.nnunet, settings):
@@ -82,7 +82,7 @@ def run(
 
 
 def crossval_plan(task: MsdTask, settings: DemoSettings) -> CrossvalPlan:
-    """Return what is trained: both networks on the chosen folds."""
+    """Return the plan of the trainings: both networks on the chosen folds."""
     from nnunet_attention.crossval import CrossvalPlan
 
     return CrossvalPlan(
@@ -130,7 +130,7 @@ def _prepare(
     settings: DemoSettings,
     show_step: ShowStep,
 ) -> None:
-    """Make nnU-Net's data set with its splits, as far as the cross-validation would not do so."""
+    """Make nnU-Net's data set and splits, as far as the cross-validation would not do so."""
     from nnunet_attention.jobs.local import command_environment
     from nnunet_attention.msd.conversion import is_converted
 
@@ -151,7 +151,7 @@ def _prepare(
 
 
 def planning_commands(task: MsdTask, settings: DemoSettings) -> list[list[str]]:
-    """Return nnU-Net's commands that plan for another memory than the cross-validation would."""
+    """Return nnU-Net's commands that plan for a memory size other than its default."""
     number, processes = str(task.number), str(settings.processes)
     return [
         [

@@ -1,4 +1,4 @@
-"""Says what a demo is asked to do."""
+"""Defines the settings of a demo."""
 
 from dataclasses import asdict, dataclass
 
@@ -10,12 +10,13 @@ DEFAULT_CASES = 20
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres")
 FOLDS = ("0", "1", "2", "3", "4", ALL)
 DEFAULT_EPOCHS = 8
-# Enough for the phantom's organs, in a minute on two CPU cores, and for Task04_Hippocampus in two.
+# Enough to learn the phantom's organs in a minute on two CPU cores, and Task04_Hippocampus in two
+# minutes.
 DEFAULT_ITERATIONS, DEFAULT_ITERATIONS_ON_DATA = 25, 40
-# nnU-Net plans patches for 8 GB of a GPU, and a CPU takes seconds for a step on one. For this much
-# they have about 15,000 voxels, and a step takes a fraction of a second.
+# nnU-Net plans patches for 8 GB of GPU memory, on which a CPU takes seconds per step. With this
+# much, patches have about 15,000 voxels, and a step takes a fraction of a second.
 _PLANNED_MEMORY_ON_CPU_GB = 0.05
-# Validation patches after each epoch: nnU-Net only logs them.
+# Validation steps after each epoch; nnU-Net only logs their results.
 VALIDATION_ITERATIONS = 1
 
 
@@ -25,7 +26,7 @@ class Model:
 
     Attributes:
         trainer: Name of the trainer, as for `nnUNetv2_train -tr`.
-        name: Name for people.
+        name: Readable name.
     """
 
     trainer: str
@@ -47,12 +48,12 @@ class DemoSettings:
         data: Absolute path of an MSD task folder; None for the phantom.
         cases: How many cases to use, held-out ones included; None: 20, or all where there are
             fewer.
-        folds: Folds of a five-fold split, each of which holds a fifth of the cases out; or
-            ("all",), one training on all cases but a fifth.
+        folds: Folds of a five-fold split, each of which holds out a fifth of the cases; or
+            ("all",), a single training on all cases but a fifth.
         configuration: nnU-Net's configuration, one of `CONFIGURATIONS`.
         device: The device, cpu, cuda or mps, as for `nnUNetv2_train`.
         epochs: Epochs of each training.
-        iterations: Training steps an epoch.
+        iterations: Training steps per epoch.
         seed: Seed of the phantom and of the choice of cases.
     """
 
@@ -66,7 +67,7 @@ class DemoSettings:
     seed: int = 0
 
     def as_stored(self) -> dict:
-        """Return the settings for JSON, with what follows from them and this package's version."""
+        """Return the settings for JSON, with the values derived from them and our version."""
         return {
             **asdict(self),
             "folds": list(self.folds),
@@ -76,7 +77,7 @@ class DemoSettings:
 
     @property
     def planned_memory_gb(self) -> float | None:
-        """The memory that nnU-Net is to plan patches for; None leaves it to nnU-Net."""
+        """The GPU memory that nnU-Net plans patches for; None leaves it to nnU-Net."""
         if self.data is None or self.device != "cpu":
             return None
         return _PLANNED_MEMORY_ON_CPU_GB
@@ -88,5 +89,5 @@ class DemoSettings:
 
     @property
     def processes(self) -> int:
-        """The size of nnU-Net's pools: for the phantom, starting a worker outlasts its work."""
+        """The size of nnU-Net's pools; the phantom's work is shorter than a worker's start."""
         return 1 if self.data is None else 2

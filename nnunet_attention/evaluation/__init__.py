@@ -10,7 +10,7 @@ _API = "nnunet_attention.evaluation.api"
 
 
 def __getattr__(name: str) -> object:
-    # On first use: commands ask for the names of metrics and policies without computing anything.
+    # Loaded on first use, as parsing options needs only the names of metrics and policies.
     if name == "__all__" or not name.startswith("__"):
         api = import_module(_API)
         if name == "__all__" or name in api.__all__:

@@ -1,4 +1,4 @@
-"""Gathers what evaluation offers; `nnunet_attention.evaluation` loads it on first use."""
+"""Gathers the public API of evaluation; `nnunet_attention.evaluation` loads it on first use."""
 
 from nnunet_attention.evaluation.leaderboard.building import (
     Leaderboard,

@@ -11,12 +11,12 @@ from nnunet_attention.errors import CommandError
 
 
 def read_columns(option: str, path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV file that must have some columns, every cell as text without blanks around it.
+    """Read a CSV file that must have certain columns, every cell as text stripped of blanks.
 
     Args:
-        option: what named the file, for errors.
+        option: the option that named the file, for error messages.
         path: the file; it may have further columns.
-        columns: that it must have.
+        columns: the columns that it must have.
 
     Raises:
         CommandError: if it cannot be read, or lacks a column.
@@ -28,7 +28,7 @@ def read_columns(option: str, path: Path, columns: Sequence[str]) -> pd.DataFram
     except (OSError, ValueError) as error:
         raise CommandError(f"{option} cannot be read as CSV: {error}") from error
     if not isinstance(table.index, pd.RangeIndex):
-        # pandas would take what is too much in each row for names of rows, and move the others.
+        # pandas would take surplus cells at the start of each row as its index, and shift the rest.
         raise CommandError(
             f"{option}: its rows have more cells than its first line names columns "
             f"({', '.join(table)}); name all columns there, or remove the cells"

@@ -1,1 +1,1 @@
-"""Says what replacing the coefficients of attention gates did to the segmentations."""
+"""Reports how replacing the coefficients of attention gates affects the segmentations."""

@@ -1,4 +1,4 @@
-"""Puts together what an ablation found: effects, verdicts, curves."""
+"""Puts together the results of an ablation: effects, verdicts, curves."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from nnunet_attention.evaluation.ablation.verdicts import MARGIN, Verdict, verdi
 
 @dataclass(frozen=True)
 class Ablation:
-    """What replacing gates' coefficients did.
+    """The results of replacing gates' coefficients.
 
     Attributes:
-        rows: of single cases, as `ablate` returns them.
-        curve_rows: of single cases, as `deletion_curves` returns them; None where none were asked
-            for.
+        rows: results of single cases, as `ablate` returns them.
+        curve_rows: curves of single cases, as `deletion_curves` returns them; None if none were
+            requested.
         metrics: names; verdicts and curves are about the first.
-        groups: of each case; None: each case is its own.
-        margin: smaller differences do not matter.
+        groups: the group of each case; None: each case is its own group.
+        margin: differences smaller than this do not matter.
         seed: of the bootstrap.
         model: where the model came from, and how it predicted, for the record.
-        effects: of each replacement.
-        verdicts: of each gate and label.
-        curves: what deletion and insertion show; None where they were not asked for.
+        effects: the effects of each replacement.
+        verdicts: the verdicts on each gate and label.
+        curves: the results of deletion and insertion; None if they were not requested.
     """
 
     rows: pd.DataFrame
@@ -49,23 +49,23 @@ class Ablation:
 
     @property
     def unit(self) -> str:
-        """What the statistics count as one."""
+        """The unit of the statistics: case or group."""
         return "case" if self.groups is None else "group"
 
     @property
     def units(self) -> int:
-        """How many cases or groups there are."""
+        """The number of cases or groups."""
         return self.cases if self.groups is None else len(set(self.groups.values()))
 
     @property
     def tests(self) -> int:
-        """How many tests Holm's correction is over."""
+        """The number of tests that Holm's correction covers."""
         beyond = sum(effect.beyond_random is not None for effect in self.effects)
         return len(self.effects) + beyond
 
     @property
     def least_p_value(self) -> float:
-        """The smallest that Wilcoxon's test can give after Holm's correction."""
+        """The smallest p-value that Wilcoxon's test can give after Holm's correction."""
         return min(1.0, self.tests * 2.0 ** (1 - self.units))
 
     @property
@@ -83,7 +83,7 @@ def build_ablation(
     margin: float = MARGIN,
     seed: int = 0,
 ) -> Ablation:
-    """Test and judge what was measured; for the arguments see `Ablation`."""
+    """Test and judge the measured differences; for the arguments see `Ablation`."""
     effects = effects_of(rows, groups, seed)
     curves = None if curve_rows is None else curves_of(curve_rows, metrics[0], groups, seed)
     verdicts = verdicts_of(effects, metrics[0], margin)

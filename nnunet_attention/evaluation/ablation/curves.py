@@ -26,12 +26,12 @@ class Area:
     """Tells whether the order of the coefficients is more faithful than another order.
 
     Attributes:
-        gate: its number.
+        gate: number of the gate.
         direction: deletion or insertion.
         other: the other order.
         label: name, or the mean of labels.
-        comparison: over cases, the area between the curves, above 0 where the coefficients' order
-            is the more faithful: shutting costs more, letting through brings more.
+        comparison: the area between the curves, over cases; above 0 where the coefficients' order
+            is the more faithful: shutting blocks costs more, letting them through gains more.
         adjusted_p_value: by Holm over all areas.
     """
 
@@ -45,14 +45,14 @@ class Area:
 
 @dataclass(frozen=True)
 class Violations:
-    """Counts where shutting what the coefficients call important improves the segmentation.
+    """Counts cases in which shutting the blocks with the largest coefficients improves the result.
 
     Attributes:
-        gate: its number.
+        gate: number of the gate.
         label: name, or the mean of labels.
-        share: of the blocks that is shut first.
-        better: cases, or groups, that are better then.
-        worse: that are worse.
+        share: share of the blocks that are shut first.
+        better: number of cases, or groups, that are then better.
+        worse: number of cases, or groups, that are then worse.
         p_value: of the sign test, two-sided; 1 where no case differs.
         adjusted_p_value: by Holm over gates and labels.
     """
@@ -68,11 +68,11 @@ class Violations:
 
 @dataclass(frozen=True)
 class Curves:
-    """What deletion and insertion show.
+    """The results of deletion and insertion.
 
     Attributes:
-        areas: between the curves of coefficients and of other orders.
-        violations: of what large coefficients promise.
+        areas: areas between the curves of the coefficients' order and those of other orders.
+        violations: how often shutting the blocks with the largest coefficients helps.
         means: mean over cases by gate, direction, order, label and share.
     """
 
@@ -89,12 +89,12 @@ def curves_of(
 ) -> Curves:
     """Compare the curves that `deletion_curves` measured, case by case.
 
-    A case counts for a label where the metric is defined at every share and in every order.
+    A case counts for a label if the metric is defined at every share and in every order.
 
     Args:
         rows: as `deletion_curves` returns them.
-        metric: that was measured.
-        groups: of each case; None: each case is its own.
+        metric: the measured metric.
+        groups: the group of each case; None: each case is its own group.
         seed: of the bootstrap.
     """
     sign = 1 if METRICS[metric].higher_is_better else -1
@@ -128,7 +128,7 @@ def curves_of(
 
 
 def _tables(rows: pd.DataFrame) -> Iterable[tuple[tuple[int, str], pd.DataFrame]]:
-    """Give (cases, order x direction x share) for each gate and label, and the mean of labels."""
+    """Yield a table (cases, direction x order x share) for each gate and label, and their mean."""
     columns = ["direction", "order", "share"]
     for gate, of_gate in rows.groupby("gate"):
         tables = {}
@@ -137,7 +137,7 @@ def _tables(rows: pd.DataFrame) -> Iterable[tuple[tuple[int, str], pd.DataFrame]
             if not table.empty:
                 tables[str(label)] = table
         if len(tables) > 1:
-            # Of a case, those of its labels that count.
+            # A case's mean is over those of its labels that count.
             together = pd.concat(tables.values()).groupby(level="case").mean()
             yield (int(gate), MEAN_OF_LABELS), together
         for label, table in tables.items():

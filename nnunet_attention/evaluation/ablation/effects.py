@@ -1,4 +1,4 @@
-"""Tests over cases what each replacement did, and what it did beyond random gates."""
+"""Tests the effect of each replacement over cases, and the effect beyond that on random gates."""
 
 from __future__ import annotations
 
@@ -26,24 +26,23 @@ _ROW = ["gates", "replacement", "label", "metric"]
 
 @dataclass(frozen=True)
 class Effect:
-    """What a replacement does to a metric of a label, over the cases where it is defined.
+    """The effect of a replacement on a metric of a label, over the cases where it is defined.
 
     Attributes:
-        gates: that are replaced together.
-        replacement: its name.
+        gates: the gates that are replaced together.
+        replacement: name of the replacement.
         label: name, or the mean of labels.
         metric: name.
-        cases: that count.
-        left_out: where the metric is undefined, with the replacement or without.
+        cases: number of cases that count.
+        left_out: number of cases where the metric is undefined, with the replacement or without.
         ordinary: mean without replacement.
         comparison: with the replacement minus without.
         adjusted_p_value: by Holm over all tests of the ablation.
-        changed_share: mean over all cases, as `false_positives_gained` and
-            `false_negatives_gained`, which are in voxels.
-        false_positives_gained: see above.
-        false_negatives_gained: see above.
-        beyond_random: the difference in the trained network minus that in the one with random
-            gates; None where that was not asked for.
+        changed_share: mean over all cases, see `rows.case_rows`.
+        false_positives_gained: likewise, in voxels.
+        false_negatives_gained: likewise, in voxels.
+        beyond_random: the difference in the trained network minus that in the network with random
+            gates; None if that was not requested.
         beyond_random_p_value: by Holm, as above.
     """
 
@@ -64,7 +63,7 @@ class Effect:
 
     @property
     def gain(self) -> float:
-        """The mean difference, above 0 where the metric is better with the replacement."""
+        """The mean difference, above 0 if the metric is better with the replacement."""
         difference = self.comparison.mean_difference
         return difference if METRICS[self.metric].higher_is_better else -difference
 
@@ -72,15 +71,15 @@ class Effect:
 def effects_of(
     rows: pd.DataFrame, groups: Mapping[str, str] | None = None, seed: int = 0
 ) -> tuple[Effect, ...]:
-    """Summarise what `ablate` measured, a row for each gates, replacement, label and metric.
+    """Summarise the rows of `ablate` for each set of gates, replacement, label and metric.
 
-    Differences are tested by Wilcoxon's signed-rank test, two-sided, over cases, or over groups by
-    the mean of their cases; their intervals are bootstrapped. Holm's correction is over all tests:
-    those of the replacements, and those against random gates.
+    Differences are tested by the two-sided Wilcoxon signed-rank test over cases, or over the means
+    of groups of cases; their intervals are bootstrapped. Holm's correction covers all tests: those
+    of the replacements, and those against random gates.
 
     Args:
         rows: as `ablate` returns them.
-        groups: of each case; None: each case is its own.
+        groups: the group of each case; None: each case is its own group.
         seed: of the bootstrap.
     """
     random = {

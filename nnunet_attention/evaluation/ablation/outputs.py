@@ -27,15 +27,15 @@ from nnunet_attention.files import json_text, write_all
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Grows when a key changes its meaning or goes.
+# To be increased when a key changes its meaning or is removed.
 FORMAT = 1
 RECORD = "ablation.json"
 
 
 def write_ablation(ablation: Ablation, folder: Path) -> list[Path]:
-    """Write `ablation.json`, `.csv`, `.md`, `.tex` and `.html`, and with curves `curves.csv`.
+    """Write `ablation.json`, `.csv`, `.md`, `.tex` and `.html`, and if there are curves, their CSV.
 
-    Files of these names are replaced.
+    The curves are written to `curves.csv`. Existing files of these names are replaced.
 
     Raises:
         CommandError: if the folder cannot be written.
@@ -53,7 +53,7 @@ def write_ablation(ablation: Ablation, folder: Path) -> list[Path]:
 
 
 def print_ablation(ablation: Ablation, console: Console) -> None:
-    """Print verdicts, the effects on the first metric, and what the curves show."""
+    """Print verdicts, the effects on the first metric, and the results of the curves."""
     grids = [effect_grid(ablation, ablation.metrics[0]), *_curve_grids(ablation)]
     for grid in (*grids, verdict_grid(ablation)):
         if grid.rows:
@@ -133,5 +133,5 @@ def _effect_record(effect: Effect) -> dict:
 
 
 def _flat(record: dict) -> dict:
-    """Put what the comparison says beside the rest."""
+    """Merge the fields of the comparison into the record."""
     return {**record.pop("comparison"), **record}

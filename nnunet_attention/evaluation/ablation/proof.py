@@ -1,4 +1,4 @@
-"""Reads an ablation's verdicts, to be shown beside the maps of the model that it is of."""
+"""Reads an ablation's verdicts, to be shown beside the maps of the same model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nnunet_attention.files import read_json
 
 @dataclass(frozen=True)
 class Proof:
-    """What an ablation found of a model's single gates.
+    """The verdicts of an ablation on a model's single gates.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         weights: checksums of the model's weights, by fold.
-        sentences: by the name of the gate's map, such as gate_0; that about all labels first.
+        sentences: by the name of the gate's map, such as gate_0; the one about all labels first.
     """
 
     path: Path
@@ -30,7 +30,8 @@ def read_proof(path: Path) -> Proof:
     """Read an `ablation.json`.
 
     Raises:
-        CommandError: if it cannot be read, is none, or has no verdicts on single gates.
+        CommandError: if it cannot be read, is not an ablation.json, or has no verdicts on single
+            gates.
     """
     content = read_json(path)
     try:

@@ -1,4 +1,4 @@
-"""Makes the rows of one case: what a replacement did to each label, by each metric."""
+"""Makes the rows of one case: the effect of a replacement on each label, by each metric."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnunet_attention.evaluation.metrics.masks import label_mask
 TRAINED, RANDOMISED = "trained", "randomised"
 """The weights of the gates."""
 RANDOM_WEIGHTS = "random_weights"
-"""The replacement that is no map: the weights of all gates drawn anew."""
+"""The only replacement that is not a map: the weights of all gates are drawn anew."""
 ALL_GATES = "all"
 _CHANGES = ("changed_share", "false_positives_gained", "false_negatives_gained")
 ROW_COLUMNS = (
@@ -23,27 +23,28 @@ ROW_COLUMNS = (
     *("value", "ordinary", "difference", *_CHANGES),
 )
 Found = tuple[np.ndarray, dict[str, dict[str, float]]]
-"""A segmentation and what `measure` says of it."""
+"""A segmentation and the result of `measure` for it."""
 
 
 def case_rows(
     head: dict, metrics: Sequence[str], scheme: LabelScheme, ordinary: Found, replaced: Found
 ) -> list[dict]:
-    """Return a row for each label and metric, and the mean over labels where there are several.
+    """Return a row for each label and metric, and the mean over labels if there are several.
 
     - `difference`: value - ordinary; NaN where either is undefined.
-    - `changed_share`: of the voxels that either segmentation gives the label, the share that only
-      one of them does; 0 where there are none.
-    - `false_positives_gained`, `false_negatives_gained`: in voxels, below 0 where there are fewer.
+    - `changed_share`: of the voxels that have the label in either segmentation, the share that
+      have it in only one of them; 0 if no voxel has it.
+    - `false_positives_gained`, `false_negatives_gained`: in voxels, below 0 if there are fewer.
 
-    The mean over labels is that of the labels where the metric is defined in both; voxels add up.
+    The mean over labels covers the labels where the metric is defined in both segmentations; voxels
+    are summed over all labels.
 
     Args:
-        head: the columns that say which replacement of which case it is.
+        head: the columns that identify the case and the replacement.
         metrics: names.
         scheme: the labels.
-        ordinary: without replacement.
-        replaced: with it.
+        ordinary: the result without replacement.
+        replaced: the result with it.
     """
     changes = {}
     for label in scheme.names:

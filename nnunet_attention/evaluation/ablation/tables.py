@@ -1,4 +1,4 @@
-"""Makes an ablation's tables and its methods in words, for every output."""
+"""Makes an ablation's tables and its methods text, for every output."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def verdict_grid(ablation: Ablation) -> Grid:
 
 
 def effect_grid(ablation: Ablation, metric: str) -> Grid:
-    """Return a table of one metric with a row for each gates, replacement and label."""
+    """Return a table of one metric with a row for each set of gates, replacement and label."""
     heading = ["gates", "label", "replacement", "n", "without", "difference", "95 % CI", "p (Holm)"]
     random = ablation.has_random_gates
     if random:
@@ -125,7 +125,7 @@ AREAS_EXPLAINED = (
 
 
 def verdicts_explained(ablation: Ablation) -> str:
-    """Say what a verdict is."""
+    """Explain the verdicts."""
     text = (
         f"matters: a replacement that keeps how much a gate passes ({', '.join(KEEPING_THE_LEVEL)})"
         " costs significantly"
@@ -141,7 +141,7 @@ def verdicts_explained(ablation: Ablation) -> str:
 
 
 def too_few(ablation: Ablation) -> tuple[str, ...]:
-    """Return a warning where no difference can be significant, whatever its size."""
+    """Return a warning if no difference can be significant, whatever its size."""
     if ablation.least_p_value < LEVEL:
         return ()
     return (
@@ -152,7 +152,7 @@ def too_few(ablation: Ablation) -> tuple[str, ...]:
 
 
 def effects_explained(ablation: Ablation) -> str:
-    """Say what the columns of the table of effects are."""
+    """Explain the columns of the table of effects."""
     text = (
         f"Means over {ablation.unit}s; 95 % intervals by bootstrap; Wilcoxon's signed-rank test, "
         "Holm over all tests. changed: of the voxels that either prediction gives the label, the "
@@ -167,7 +167,7 @@ def effects_explained(ablation: Ablation) -> str:
 
 
 def methods(ablation: Ablation) -> list[str]:
-    """Say in words what was done, a paragraph each."""
+    """Describe the methods, one string per paragraph."""
     replacements = list(dict.fromkeys(effect.replacement for effect in ablation.effects))
     named = "; ".join(f"{name}: {MEANINGS[name]}" for name in replacements)
     counted = f"{ablation.cases} cases"
@@ -191,7 +191,7 @@ def methods(ablation: Ablation) -> list[str]:
 
 
 def _place(ablation: Ablation, effect: Effect) -> int:
-    # Within gates: label by label, replacements in the order that was asked for.
+    # Within a set of gates, sort by label, then by replacement in the order requested.
     labels = list(dict.fromkeys(one.label for one in ablation.effects))
     return labels.index(effect.label)
 

@@ -1,4 +1,4 @@
-"""Says in one sentence for each gate and label whether what the gate does matters."""
+"""States in one sentence for each gate and label whether the gate's effect matters."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from nnunet_attention.evaluation.metrics.definitions import METRICS
 
 LEVEL = 0.05
 MARGIN = 0.005
-"""Smaller differences do not matter."""
-# They leave how much a gate passes as it is, but not where.
+"""Differences smaller than this do not matter."""
+# Replacements that preserve how much a gate passes, but not where.
 KEEPING_THE_LEVEL = ("mean", "shuffled", "other_case", "uniform")
 _IN_WORDS = {
     "mean": "with the mean of its coefficients",
@@ -37,14 +37,14 @@ Kind = Literal["matters", "harms", "idle", "undecided"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Says what a gate, or several together, does for a label.
+    """Describes the effect of a gate, or several together, on a label.
 
     Attributes:
-        gates: as in tables.
+        gates: named as in tables.
         label: name.
-        kind: of the verdict.
-        sentence: for people.
-        effect: that it rests on.
+        kind: kind of verdict.
+        sentence: the verdict in words.
+        effect: the effect that it rests on.
     """
 
     gates: str
@@ -55,22 +55,23 @@ class Verdict:
 
 
 def verdicts_of(effects: Sequence[Effect], metric: str, margin: float) -> tuple[Verdict, ...]:
-    """Return the verdicts on all gates and labels where a replacement kept the level.
+    """Return the verdicts on all gates and labels for which a replacement kept the level.
 
-    - `matters`: a replacement that leaves how much a gate passes, and changes where, makes the
-      segmentation significantly worse; where random gates were tried, also significantly worse than
-      it does to them.
+    Such a replacement preserves how much a gate passes, but changes where.
+
+    - `matters`: such a replacement makes the segmentation significantly worse; if random gates were
+      tried, also by significantly more than with random gates.
     - `harms`: none does, but one makes it significantly better.
-    - `idle`: none does; and all their intervals lie within the margin, or the loss is not beyond
-      that of random gates.
+    - `idle`: none does; and all their intervals lie within the margin, or the loss does not exceed
+      that with random gates.
     - `undecided`: none does, but an interval reaches beyond the margin.
 
     The sentence names the replacement with the largest effect.
 
     Args:
-        effects: of the ablation.
-        metric: the verdicts are about.
-        margin: smaller differences do not matter.
+        effects: effects of the ablation.
+        metric: metric that the verdicts are about.
+        margin: differences smaller than this do not matter.
     """
     chosen: dict[tuple[str, str], list[Effect]] = {}
     for effect in effects:
@@ -80,7 +81,7 @@ def verdicts_of(effects: Sequence[Effect], metric: str, margin: float) -> tuple[
 
 
 def gate_in_words(gates: str) -> str:
-    """Name gates as a sentence begins."""
+    """Name gates as at the beginning of a sentence."""
     if gates == ALL_GATES:
         return "all gates together"
     return f"gate{'s' if '+' in gates else ''} {gates.replace('+', ' and ')}"
@@ -141,7 +142,7 @@ def _is_beyond_random(effect: Effect) -> bool:
     beyond = effect.beyond_random
     if beyond is None or effect.beyond_random_p_value is None:
         return True
-    # By the effect size, whose sign is above 0 where the first is better.
+    # The effect size is above 0 if the first is better.
     return effect.beyond_random_p_value < LEVEL and beyond.effect_size < 0
 
 
@@ -151,5 +152,5 @@ def _is_within(effect: Effect, margin: float) -> bool:
 
 
 def map_name(gate: str) -> str:
-    """Return the name of a gate's map, as `nnunet-attention maps` has it."""
+    """Return the name of a gate's map, as `nnunet-attention maps` writes it."""
     return f"gate_{gate}"

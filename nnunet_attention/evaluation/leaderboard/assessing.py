@@ -1,4 +1,4 @@
-"""Says what a difference of two models shows against a margin that does not matter."""
+"""Assesses the difference of two models against the margin below which it does not matter."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from nnunet_attention.evaluation.statistics.repeats import Repeated
 
 @dataclass(frozen=True)
 class Assessment:
-    """Holds what a pair's difference shows against the margin; the first model is spoken of.
+    """Holds the assessment of a pair's difference against the margin, from the first model's view.
 
     Attributes:
         equivalence: both one-sided tests, and the interval that must lie within the margin.
-        not_worse_p_value: one-sided, small where the first model is not worse by the margin.
-        not_better_p_value: likewise the second.
-        detectable_difference: the smallest that a comparison of so many cases, or groups, and
-            trainings finds with 80 % power.
-        units_needed: cases, or groups, to find a difference of the margin with 80 % power at the
-            same number of trainings; None where no number is enough.
-        trainings_needed: of each fold likewise, at the same number of cases or groups; None where
-            no number is enough, or models were not trained repeatedly.
-        false_claim_probability: that the model with the better mean is in truth not better.
+        not_worse_p_value: one-sided, small if the first model is not worse by the margin.
+        not_better_p_value: likewise for the second model.
+        detectable_difference: the smallest difference that a comparison of as many cases, or
+            groups, and trainings finds with 80 % power.
+        units_needed: cases, or groups, needed to find a difference of the margin with 80 % power
+            at the same number of trainings; None where no number is enough.
+        trainings_needed: trainings of each fold likewise needed, at the same number of cases or
+            groups; None where no number is enough, or models were not trained repeatedly.
+        false_claim_probability: probability that the model with the better mean is in truth not
+            better.
         verdict: better, worse, equivalent or undecided.
     """
 
@@ -60,16 +61,17 @@ def assess(
 
     Args:
         differences: first minus second, by case or group.
-        repeated: the comparison over trainings, where there are several.
+        repeated: the comparison over trainings, if there are several.
         margin: above 0.
         higher_is_better: of the metric.
-        adjusted_p_value: of the difference, which says better or worse.
+        adjusted_p_value: of the difference; decides whether the first model is better or worse.
     """
     estimate, components = _estimated(differences, repeated)
     if estimate is None:
         return None
     units, trainings = len(differences), 1 if repeated is None else min(repeated.repeats)
-    # What so many units and trainings may be expected to find, as what is needed is planned.
+    # The expected power of as many units and trainings, consistent with how the needed ones are
+    # planned.
     planned = components.planned(units, trainings) or estimate
     return Assessment(
         equivalence=equivalence(estimate, margin),

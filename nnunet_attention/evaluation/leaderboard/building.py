@@ -1,4 +1,4 @@
-"""Computes everything a leaderboard says, once, from the table of all cases."""
+"""Computes everything a leaderboard shows, once, from the table of all cases."""
 
 from __future__ import annotations
 
@@ -70,24 +70,25 @@ _MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 @dataclass(frozen=True)
 class Settings:
-    """Says what the numbers depend on besides the data.
+    """Holds the settings that the numbers depend on besides the data.
 
     Attributes:
-        metrics: names; the first is the one that tables for paper and terminal begin with.
+        metrics: names; tables for paper and terminal begin with the first.
         policy: for undefined values, one of `POLICIES`.
         seed: of all bootstraps.
         interval_resamples: for confidence intervals.
         rank_resamples: for the stability of ranks.
-        allow_incomplete: models need not have the same cases; only common ones are compared.
+        allow_incomplete: whether models may have different cases; only common ones are compared.
         tolerance_mm: of the normalised surface Dice, in words; None where it is not known.
         missing_distance_mm: ASSD and HD95 where just one mask is empty; None: left out.
-        groups: by case, or by data set and case, of cases that belong together, as the images of
-            one patient do: a group counts as one, by its mean; None: each case counts.
-        paired_repeats: trainings of different models with the same number had the same seed.
-        marks: marks of significance are shown even where models were trained once each.
+        groups: by case, or by data set and case, of cases that belong together, such as the images
+            of one patient: a group counts as one, by its mean; None: each case counts.
+        paired_repeats: whether trainings of different models with the same number had the same
+            seed.
+        marks: whether marks of significance are shown even where models were trained once each.
         margin: differences smaller than this do not matter, in metrics whose best value is 1; None:
             equivalence is not tested.
-        published: results of which only mean, SD and n are known, to stand beside the models.
+        published: results of which only mean, SD and n are known, to be compared with the models.
     """
 
     metrics: tuple[str, ...] = OVERLAP_METRICS
@@ -105,7 +106,7 @@ class Settings:
     published: tuple[PublishedMean, ...] = ()
 
     def margin_of(self, metric: str) -> float | None:
-        """Return the margin of a metric, None for one in mm or without an end."""
+        """Return the margin of a metric; None for a metric in mm or without a bound."""
         return self.margin if METRICS[metric].when_both_empty == 1 else None
 
     def groups_of(self, dataset: str) -> Mapping[str, str] | None:
@@ -122,7 +123,7 @@ class Settings:
 
     @property
     def unit(self) -> str:
-        """What counts as one: a case, or a group."""
+        """The unit of the statistics: case or group."""
         return "case" if self.groups is None else "group"
 
 
@@ -135,7 +136,7 @@ class Standing:
         rank: 1 is best.
         first: share of the resamples in which the model has rank 1.
         low: best rank in the 95 % interval over resamples.
-        high: worst.
+        high: worst rank in it.
         distribution: share of the resamples in which it has rank 1, 2, ...
     """
 
@@ -149,7 +150,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Entry:
-    """Holds a model in a row.
+    """Holds the results of one model in a row.
 
     Attributes:
         summary: of its values.
@@ -157,7 +158,7 @@ class Entry:
         mark: of significance against the row's best model, by adjusted p: * < 0.05, ** < 0.01,
             *** < 0.001; empty for the best and where nothing is significant.
         standings: by method, see `RANKING_METHODS`.
-        repeated: what several trainings tell; None for a model that was trained once.
+        repeated: mean and spread over several trainings; None for a model that was trained once.
     """
 
     summary: Summary
@@ -169,16 +170,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Pair:
-    """Holds two models in a row.
+    """Holds the comparison of two models in a row.
 
     Attributes:
         first: name.
         second: name.
-        comparison: first against second, means over trainings where there are several.
-        adjusted_p_value: Holm, over all pairs of all rows of this metric and level: data sets are
+        comparison: first against second, by means over trainings where there are several.
+        adjusted_p_value: by Holm over all pairs of all rows of this metric and level: data sets are
             one level, their labels another.
-        repeated: the comparison over trainings, whose test and interval it has; None where one of
-            the models was trained once.
+        repeated: the comparison over trainings, whose test and interval `comparison` then has; None
+            where one of the models was trained once.
         assessment: against the margin; None without one, or for a single case.
     """
 
@@ -192,19 +193,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Row:
-    """Holds all models on one label of one data set, by one metric, on the same cases.
+    """Holds the results of all models on one label of one data set, by one metric, on equal cases.
 
     Attributes:
         dataset: full name.
         label: name, or `MEAN_OF_LABELS`: each case's mean over those of its labels that count.
-        is_overall: whether it stands for the data set; the only label of a data set does.
+        is_overall: whether it stands for the data set, as a data set's only label does.
         metric: name.
         cases: names, in order.
         values: (models, cases), means over trainings where there are several.
-        units: what the statistics count as one: the cases, or the names of the groups.
+        units: the units of the statistics: the names of the cases, or of the groups.
         of_units: (models, units), means over the cases of a group.
         entries: by model.
-        pairs: each two models once.
+        pairs: each pair of models once.
         critical: Nemenyi's test over the cases; None for one model or one case.
         rankings: by method, for the consensus.
     """
@@ -225,7 +226,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Consensus:
-    """Holds models over all data sets that all of them have, by one metric.
+    """Holds the models' ranking over all data sets that every model has, by one metric.
 
     Attributes:
         metric: name.
@@ -249,18 +250,19 @@ class Leaderboard:
         datasets: full names.
         models: names.
         rows: by metric, then data set; each data set's overall row before its labels.
-        consensus: one a metric.
+        consensus: one per metric.
         fold_means: nnU-Net's own figure by data set, metric and model: the mean over folds of the
             mean over labels of the nanmean over cases.
-        undefined: for each data set, model, label and metric, what the policy did; see
+        undefined: for each data set, model, label and metric, the counts of the policy; see
             `policies.apply_policy`.
         dropped: for each data set, label and metric, how many cases not all models had.
-        cases: the table that was read, with a column `used`: the value that counted, or NaN; where
-            cases are grouped, with a column `group` too.
-        costs: by data set and model; empty where nothing is known.
-        missing: folds that were wanted and are not there.
-        splits: by data set, where it is known which one the results were validated with.
-        published: each model beside each published result of a row's data set and label.
+        cases: the input table, with a column `used`: the value that counted, or NaN; if cases are
+            grouped, also with a column `group`.
+        costs: by data set and model; empty if nothing is known.
+        missing: requested folds without results.
+        splits: by data set, if it is known which split the results were validated with.
+        published: comparisons of each model with each published result of a row's data set and
+            label.
     """
 
     settings: Settings
@@ -300,7 +302,7 @@ class Leaderboard:
         return counts
 
     def copied_trainings(self) -> list[str]:
-        """Say which trainings of a model have equal values everywhere, as if they were one."""
+        """Name trainings of a model whose values are equal everywhere: they may be the same one."""
         if REPEAT not in self.cases:
             return []
         notes = []
@@ -316,7 +318,7 @@ class Leaderboard:
         return notes
 
     def shows_mark(self, row: Row, model: str) -> bool:
-        """Tell whether a model's mark is shown: where trainings were compared, or on demand."""
+        """Tell whether a model's mark is shown: if trainings were compared, or on demand."""
         if self.settings.marks:
             return True
         best = next(name for name, entry in row.entries.items() if entry.best)
@@ -330,7 +332,7 @@ class Leaderboard:
         return [row for row in self.rows if row.metric == metric]
 
     def likely_groups(self) -> dict[str, LikelyGroups]:
-        """Return what the names of cases give away, by data set; nothing where groups are known."""
+        """Return the groups that case names suggest, by data set; empty if groups are known."""
         if self.settings.groups is not None:
             return {}
         found = {
@@ -340,7 +342,7 @@ class Leaderboard:
         return {dataset: likely for dataset, likely in found.items() if likely is not None}
 
     def short_name(self, dataset: str) -> str:
-        """Shorten `Dataset003_Liver` to Liver, unless another data set is called so too."""
+        """Shorten `Dataset003_Liver` to Liver, unless another data set has the same short name."""
         short = short_dataset_name(dataset)
         alike = [name for name in self.datasets if short_dataset_name(name) == short]
         return short if len(alike) == 1 else dataset
@@ -356,19 +358,19 @@ def build_leaderboard(
     """Compute all statistics and rankings.
 
     Args:
-        frame: with the columns of `COLUMNS`. Where it has several configurations, each
-            is a model of its own. Where it has a column `REPEAT`, models have several trainings.
+        frame: with the columns of `COLUMNS`. If it has several configurations, each is a model of
+            its own. If it has a column `REPEAT`, models have several trainings.
         settings: see `Settings`.
         costs: by data set, configuration and model.
-        missing: to be named in the outputs.
+        missing: missing folds, to be named in the outputs.
         splits: by data set, where known; the methods name them.
 
     Raises:
-        CommandError: if the margin cannot be used, there is nothing to compare with a margin, marks
-            or paired trainings, models have different labels, or different cases
-            without `allow_incomplete`, or a metric is not there, a case has no group although there
-            are groups, repeats have different splits, nothing is left to compare, or a published
-            result cannot stand beside a row.
+        CommandError: if the margin cannot be used; there is nothing to compare with a margin, marks
+            or paired trainings; models have different labels, or different cases without
+            `allow_incomplete`; a metric is missing; a case has no group although there are groups;
+            repeats have different splits; nothing is left to compare; or a published result cannot
+            be compared with a row.
     """
     check_metrics(settings.metrics)
     _check_margin(settings)
@@ -442,7 +444,7 @@ def mark_of(p_value: float) -> str:
 
 
 def _contestant(model: _Text, configuration: _Text) -> _Text:
-    """Name a model of which several configurations are compared, each as a model of its own."""
+    """Name a model by its configuration too, where each configuration is a model of its own."""
     return model + " " + configuration
 
 
@@ -532,7 +534,7 @@ def _check_groups(frame: pd.DataFrame, settings: Settings) -> None:
 
 
 class _Table(NamedTuple):
-    """Holds the values of a row, cases by models, or by models and trainings."""
+    """Holds the values of a row: cases by models, or cases by models and trainings."""
 
     dataset: str
     label: str
@@ -574,12 +576,12 @@ def _row(table: _Table, settings: Settings, folds: Mapping[str, object] | None) 
         names = list(dict.fromkeys(frame.columns.get_level_values(0)))
         frame = pd.DataFrame({name: of_trainings[name].mean(axis=1) for name in names})
     higher = METRICS[metric].higher_is_better
-    # Cases of a group count as one, by their mean.
+    # The cases of a group count as one unit, by their mean.
     groups = settings.groups_of(dataset)
     of_units = frame if groups is None else group_table(frame, groups)
     values = of_units.to_numpy().T
     models = list(frame.columns)
-    # Of its own for each row: what else is in the leaderboard does not change it.
+    # Each row has its own seed, so that it does not depend on the rest of the leaderboard.
     seed = (settings.seed, zlib.crc32("\0".join((dataset, label, metric)).encode()))
     rankings = rank_cases(values, higher, seed, settings.rank_resamples)
     summaries, comparisons = summarise_and_compare(
@@ -635,7 +637,7 @@ def _row(table: _Table, settings: Settings, folds: Mapping[str, object] | None) 
 
 
 def _over_trainings(pair: Pair, trainings: Trainings) -> Pair:
-    """Give a pair the test and interval over trainings, where both models have several."""
+    """Give a pair the test and interval over trainings, if both models have several."""
     repeated = trainings.compare(pair.first, pair.second)
     if repeated is None:
         return pair
@@ -667,7 +669,7 @@ def _standings(ranking: Ranking, models: list[str] | tuple[str, ...]) -> dict[st
 
 
 def _adjusted(rows: list[Row], settings: Settings) -> list[Row]:
-    """Give rows Holm's p-values, each family adjusted alone, and marks."""
+    """Give rows marks and p-values adjusted by Holm's method, each family by itself."""
     adjusted: dict[int, np.ndarray] = {}
     for family in sorted({(row.metric, row.is_overall) for row in rows}):
         members = [
@@ -741,7 +743,7 @@ def _beside_published(
 
 
 def _row_of(result: PublishedMean, rows: list[Row], metrics: tuple[str, ...]) -> Row:
-    """Return the row beside which a published result stands."""
+    """Return the row that a published result is compared with."""
     where = f"--published: {result.model}"
     metric = result.metric or metrics[0]
     if metric not in metrics:
@@ -799,7 +801,7 @@ def _fold_means(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float | No
 def _with_used(frame: pd.DataFrame, shared: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     keys = ["dataset", "model", "case", "label", "metric", *([REPEAT] if REPEAT in frame else [])]
     used = shared[[*keys, "value"]].rename(columns={"value": "used"})
-    # The settings have the tolerance, in words.
+    # The tolerance is dropped, as the settings hold it in words.
     cases = frame.drop(columns="tolerance_mm", errors="ignore")
     if settings.groups is not None:
         found = {name: settings.groups_of(name) or {} for name in cases["dataset"].unique()}

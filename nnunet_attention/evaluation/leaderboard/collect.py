@@ -34,23 +34,24 @@ from nnunet_attention.nnunet.splits import default_folds
 IsNnunetSplit = Callable[[list[dict]], bool]
 """Tells whether the folds of a splits_final.json are those that nnU-Net would make."""
 CountParameters = Callable[[str, Path, Path, str], int | None]
-"""Takes trainer, plans.json, dataset.json and configuration; gives the parameters, if known."""
+"""Takes trainer, plans.json, dataset.json and configuration; returns the parameters, if known."""
 _MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
 class Request:
-    """Says which results are wanted.
+    """Specifies the requested results.
 
     Attributes:
         datasets: full names or numbers.
         configurations: such as 3d_fullres.
-        folds: numbers, or "all"; None: all of a data set's splits_final.json, for trained models
-            in nnUNet_preprocessed and for others beside their results; without one 0 to 4.
+        folds: numbers, or "all"; None: all folds of a data set's splits_final.json, which is looked
+            for in nnUNet_preprocessed for trained models and beside the results for others; without
+            such a file 0 to 4.
         trained: trainer and plans of the models in nnUNet_results.
         named: folders of other results by the model's name; several are trainings of one model.
-        allow_incomplete: missing folds are named, and no error.
-        label_folders: with DATASET/dataset.json, for the names of labels.
+        allow_incomplete: whether missing folds are only listed, instead of being an error.
+        label_folders: folders with DATASET/dataset.json, for the names of labels.
         repeats: further folders like nnUNet_results, each with one more training of every trained
             model.
     """
@@ -66,7 +67,7 @@ class Request:
 
     @property
     def named_folders(self) -> list[tuple[str, int, Path]]:
-        """Name, number of the training and folder of all other results."""
+        """Model name, number of the training, and folder of all other results."""
         return [
             (name, number, folder)
             for name, folders in self.named.items()
@@ -75,21 +76,22 @@ class Request:
 
     @property
     def has_repeats(self) -> bool:
-        """Tell whether a model is asked for more than once."""
+        """Tell whether several trainings of a model are requested."""
         return bool(self.repeats) or len(self.named_folders) > len(self.named)
 
 
 @dataclass(frozen=True)
 class Collected:
-    """Holds what is there.
+    """Holds the results that were found.
 
     Attributes:
-        frame: with the columns of `COLUMNS` and, if a model was asked for more than once, `REPEAT`.
-        missing: summaries of the folds without results.
-        validations: folder of the predictions by (dataset, configuration, model, fold) and, where
-            the table has it, the number of the repeat.
+        frame: with the columns of `COLUMNS` and, if several trainings of a model were requested,
+            `REPEAT`.
+        missing: the absent summaries of folds without results.
+        validations: folder of the predictions by (dataset, configuration, model, fold) and, if the
+            table has it, the number of the repeat.
         costs: by data set, configuration and model.
-        splits: by data set, where it is known which one was used.
+        splits: by data set, if it is known which split was used.
     """
 
     frame: pd.DataFrame
@@ -110,13 +112,13 @@ def collect_results(
     Args:
         request: see `Request`.
         results_dir: nnU-Net's nnUNet_results; needed for trained models only.
-        count_parameters: asked for each trained model.
-        is_nnunet_split: asked for each data set with a splits_final.json; without it no split is
+        count_parameters: called for each trained model.
+        is_nnunet_split: called for each data set with a splits_final.json; without it no split is
             known.
 
     Raises:
-        CommandError: if nothing is asked for, names are not unique, folds are missing and that is
-            not allowed, or a file is damaged.
+        CommandError: if nothing is requested, names are not unique, folds are missing although that
+            is not allowed, or a file is damaged.
     """
     _check(request, results_dir)
     frames: list[pd.DataFrame] = []
@@ -139,7 +141,7 @@ def collect_results(
             folder = validation_folder(fold_folder(reader.folder, fold))
             key = (dataset, configuration, model, fold, *repeat)
             validations[key] = folder
-        # All trainings of a model have as many parameters.
+        # All trainings of a model have the same number of parameters.
         count = None if reader.repeat else count_parameters
         costs.setdefault((dataset, configuration, model), []).append(reader.cost(count))
         frames.append(frame)
@@ -209,7 +211,7 @@ def _check(request: Request, results_dir: Path | None) -> None:
 
 
 def _readers(request: Request, results_dir: Path | None) -> Iterable[_Reader]:
-    """Yield what reads the results, the model that was named first before the others."""
+    """Yield the readers of all results, in the order in which the models were named."""
     names = [short_title(trainer, plans) for trainer, plans in request.trained]
     clash = sorted(set(names) & set(request.named))
     if clash:
@@ -262,7 +264,7 @@ def _named(
 ) -> _Reader:
     folder = root / dataset / configuration
     folds = _folds(request, dataset)
-    # A trained model beside it knows the names of the labels.
+    # The folder of a trained model has the names of the labels.
     known = [
         results_dir / dataset / ModelName(trainer, plans, configuration).folder
         for trainer, plans in request.trained
@@ -285,7 +287,7 @@ def _named(
 
 
 def _full_names(request: Request, results_dir: Path | None) -> list[str]:
-    """Return the full names of the data sets, each from the first place that has it."""
+    """Return the full names of the data sets, each from the first folder that has it."""
     for name, _, root in request.named_folders:
         if not root.is_dir():
             raise CommandError(f"--results {name}={root}: there is no such folder")
@@ -313,7 +315,7 @@ def _folds(request: Request, dataset: str) -> tuple[str, ...]:
     if request.folds is not None:
         return request.folds
     named = [root / dataset for _, _, root in request.named_folders]
-    # The splits of this machine's trainings say nothing of results from elsewhere alone.
+    # Where all results come from elsewhere, the splits of this machine's trainings do not apply.
     own = [folder / dataset for folder in _label_folders(request)] if request.trained else []
     splits = find_splits([*own, *named])
     return default_folds(None if splits is None else splits.folds)
@@ -322,7 +324,7 @@ def _folds(request: Request, dataset: str) -> tuple[str, ...]:
 def _known_splits(
     request: Request, frame: pd.DataFrame, is_nnunet_split: IsNnunetSplit
 ) -> dict[str, KnownSplit]:
-    """Return the splits by data set, where each fold holds cases that it validates by them."""
+    """Return the splits by data set, if all results of each fold are of its validation cases."""
     own, named = _label_folders(request), [root for _, _, root in request.named_folders]
     places = [*own, *named] if request.trained else [*named, *own]
     known = {}

@@ -1,4 +1,4 @@
-"""What a model costs, from the logs that nnU-Net's trainings leave behind."""
+"""Reads the costs of a model from the logs that nnU-Net's trainings leave behind."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Cost:
     """Holds the costs of one model on one data set; what is unknown is None.
 
     Attributes:
-        parameters: trainable numbers of the network.
-        training_hours: of one fold: its epochs, each counted once; the mean over the folds.
-        seconds_per_case: of the prediction in nnU-Net's validation, with all folds' cases alike.
+        parameters: number of trainable parameters of the network.
+        training_hours: mean over the folds of a fold's training time, each epoch counted once.
+        seconds_per_case: mean prediction time in nnU-Net's validation, over the cases of all folds.
     """
 
     parameters: int | None = None
@@ -34,10 +34,10 @@ class Cost:
 def read_cost(
     model_folder: Path, folds: Iterable[int | str], parameters: int | None = None
 ) -> Cost:
-    """Add up what the logs of a model's folds say.
+    """Sum up the costs in the logs of a model's folds.
 
-    A fold that was continued has several logs: an epoch in two of them counts as it ran last.
-    Seconds a case are the times between the starts of two predictions that follow each other.
+    A fold whose training was resumed has several logs: an epoch in two of them counts as in the
+    later one. The seconds per case are the times between the starts of successive predictions.
 
     Args:
         model_folder: nnU-Net's, of one trainer, plans and configuration.
@@ -60,7 +60,7 @@ def read_cost(
 
 
 def mean_cost(costs: Sequence[Cost]) -> Cost:
-    """Return the mean over a model's trainings, of each number over those where it is known."""
+    """Return the mean over a model's trainings, each number over those where it is known."""
     known = {
         name: [number for cost in costs if (number := getattr(cost, name)) is not None]
         for name in ("training_hours", "seconds_per_case")
@@ -71,7 +71,7 @@ def mean_cost(costs: Sequence[Cost]) -> Cost:
 
 
 def epoch_seconds(fold: Path) -> dict[int, float]:
-    """Return the seconds of each epoch of a fold, by its number, of the last time that it ran."""
+    """Return the duration of each epoch of a fold in s, by number, as of the last time it ran."""
     return _seconds_of_epoch(read_logs(fold))
 
 

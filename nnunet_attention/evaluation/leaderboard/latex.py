@@ -24,7 +24,7 @@ from nnunet_attention.evaluation.statistics.definitions import POLICIES
 
 
 def latex(board: Leaderboard) -> str:
-    """Return a table of means and one of ranks for each metric, and the methods as comments."""
+    """Return a table of means and a table of ranks for each metric, and the methods as comments."""
     parts = ["% Needs \\usepackage{booktabs} in the preamble.\n"]
     for metric in board.settings.metrics:
         parts.append(_main_table(board, metric))

@@ -42,14 +42,14 @@ from nnunet_attention.nnunet.folders import RAW_REFERENCES, REFERENCES
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Says how surface distances are measured from nnU-Net's validation predictions.
+    """Specifies how surface distances are measured from nnU-Net's validation predictions.
 
     Attributes:
         references: folder with DATASET/gt_segmentations or DATASET/labelsTr or, for one data set,
             the references themselves; None: nnUNet_preprocessed, then nnUNet_raw.
         tolerance_mm: of normalised surface Dice.
-        tolerance_mm_of_label: others, by label.
-        processes: that measure at a time.
+        tolerance_mm_of_label: different tolerances, by label.
+        processes: number of processes that measure in parallel.
     """
 
     references: Path | None = None
@@ -73,22 +73,24 @@ def make_leaderboard(
 ) -> list[Path]:
     """Compare cross-validated models, and write the leaderboard's files.
 
-    All that `nnunet-attention leaderboard` does, without torch: what needs it is passed in.
+    The function does all that `nnunet-attention leaderboard` does, but without torch: the functions
+    that need torch are passed in.
 
     Args:
         request: which results.
         output: folder for leaderboard.json, .csv, .md, .tex and .html.
-        settings: how they are compared, except for the tolerance in words, which is read off the
+        settings: how they are compared, except for the tolerance in words, which is taken from the
             results; None: the metrics of overlap and, with `surfaces`, those of surfaces.
         surfaces: how surface distances are measured; None: they are not.
         groups: given the cases of each data set, returns the group of each by data set and case,
-            for the settings; None: the settings' own, if there are any.
-        results_dir: nnU-Net's nnUNet_results, for trained models; None: what the variable says.
-        count_parameters: asked for each trained model; None: the column is empty.
-        is_nnunet_split: asked for each data set with a splits_final.json; None: the methods name
+            for the settings; None: the settings' own groups, if there are any.
+        results_dir: nnU-Net's nnUNet_results, for trained models; None: the variable's value.
+        count_parameters: called for each trained model; None: the column is empty.
+        is_nnunet_split: called for each data set with a splits_final.json; None: the methods name
             no split.
-        progress: opened while surfaces are measured, gives what is told how many cases are done.
-        on_board: given the leaderboard before it is written, for the terminal.
+        progress: returns a context manager, entered while surfaces are measured, that yields a
+            function to call with the number of cases done.
+        on_board: called with the leaderboard before it is written, for the terminal.
 
     Returns:
         The files that were written.
@@ -140,7 +142,7 @@ def references_of(dataset: str, folder: Path | None, alone: bool) -> Path:
 
     Args:
         dataset: full name.
-        folder: to look in; None: nnU-Net's two folders of data.
+        folder: the folder to look in; None: nnU-Net's two folders of data.
         alone: whether it is the only data set, so that the folder may hold the references itself.
 
     Raises:

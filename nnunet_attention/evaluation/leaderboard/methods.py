@@ -1,4 +1,4 @@
-"""Says what was done, in words ready for a paper."""
+"""Describes the methods in text ready for a paper."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ _LIBRARIES = ("numpy", "scipy", "pandas")
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Python and of all that computes."""
+    """Return the versions of Python and of all packages that the results depend on."""
     return versions_of(*_LIBRARIES)
 
 
 def tolerance_in_words(tolerances_mm: Mapping[str, Mapping[str, float | None]]) -> str | None:
-    """Say with what tolerance normalised surface Dice was computed; None where nothing is known.
+    """State the tolerance of the normalised surface Dice in words; None if none is known.
 
     Args:
-        tolerances_mm: by data set and label; where all are alike one number is said.
+        tolerances_mm: by data set and label; if all are equal, a single number is given.
     """
     values = {mm for of_label in tolerances_mm.values() for mm in of_label.values()}
     if values <= {None}:
@@ -71,7 +71,7 @@ def tolerance_in_words(tolerances_mm: Mapping[str, Mapping[str, float | None]]) 
 
 
 def references(board: Leaderboard) -> tuple[str, ...]:
-    """Return what the methods of a leaderboard cite, by number from 1."""
+    """Return the references that a leaderboard's methods cite, numbered from 1."""
     return (
         *REFERENCES,
         *((_REPEATS_REFERENCE,) if _has_repeats(board) else ()),
@@ -81,11 +81,11 @@ def references(board: Leaderboard) -> tuple[str, ...]:
 
 
 def methods_paragraphs(board: Leaderboard, all_marks: bool = False) -> list[str]:
-    """Return paragraphs from data to software; numbers in brackets are those of `references`.
+    """Return paragraphs from data to software; numbers in brackets refer to `references`.
 
     Args:
         board: the leaderboard.
-        all_marks: whether the text goes with all marks, those too that tables do not show.
+        all_marks: whether the text accompanies all marks, including those that tables do not show.
     """
     return [
         _data(board),
@@ -123,7 +123,7 @@ def _data(board: Leaderboard) -> str:
 
 
 def _unit(board: Leaderboard) -> str:
-    """Say what counts as one."""
+    """State the unit of the statistics."""
     groups = board.settings.groups
     if groups is None:
         return "The case is the unit of all statistics."
@@ -139,7 +139,7 @@ def _unit(board: Leaderboard) -> str:
 
 
 def _validation(folds: list[int | str], split: KnownSplit | None) -> str:
-    """Say how the cases of a data set were validated, as far as it is known."""
+    """State how the cases of a data set were validated, as far as is known."""
     if folds == [ALL]:
         return "by a model that was trained on all cases, this one included (nnU-Net's fold all)"
     if split is None:
@@ -249,7 +249,7 @@ def _marks(board: Leaderboard, all_marks: bool) -> str:
 
 
 def _trained_once(board: Leaderboard) -> list[str]:
-    """Say which models were trained once, and where, if not everywhere; the first begins."""
+    """List the models trained once, and where, if not everywhere; the first begins a sentence."""
     most = board.trainings
     everywhere = tuple(model for model, count in most.items() if count == 1)
     parts = [f"{_joined(everywhere)} {_was(everywhere)} trained once"] if everywhere else []
@@ -267,7 +267,7 @@ def _was(names: tuple[str, ...]) -> str:
 
 
 def _over_trainings(board: Leaderboard) -> str:
-    """Say how several trainings were compared; nothing where there are none."""
+    """State how several trainings were compared; return nothing if there are none."""
     if not _has_repeats(board):
         return ""
     unit = board.settings.unit
@@ -287,7 +287,7 @@ def _over_trainings(board: Leaderboard) -> str:
 
 
 def _margin(board: Leaderboard) -> str:
-    """Say how equivalence was tested; nothing where it was not."""
+    """State how equivalence was tested; return nothing if it was not."""
     if not _has_margin(board):
         return ""
     schuirmann, false_claims = (
@@ -314,7 +314,7 @@ def _margin(board: Leaderboard) -> str:
 
 
 def _published(board: Leaderboard) -> str:
-    """Say how published results were compared; nothing where there are none."""
+    """State how published results were compared; return nothing if there are none."""
     if not board.published:
         return ""
     names = dict.fromkeys(comparison.published.model for comparison in board.published)

@@ -21,9 +21,10 @@ WRITERS = {
 
 
 def write_leaderboard(board: Leaderboard, folder: Path) -> list[Path]:
-    """Write `leaderboard.json`, `.csv`, `.md`, `.tex` and `.html`; files of these names go.
+    """Write `leaderboard.json`, `.csv`, `.md`, `.tex` and `.html`; replace existing ones.
 
-    Everything is made before anything is written, and written beside before it is renamed.
+    All contents are made before any file is written, and each file is written beside its target
+    before it is renamed.
 
     Raises:
         CommandError: if the folder cannot be written.

@@ -1,4 +1,4 @@
-"""Compares models with published results of which no more than mean, SD and n are known."""
+"""Compares models with published results of which only mean, SD and n are known."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ class PublishedMean:
 
 @dataclass(frozen=True)
 class PublishedComparison:
-    """Holds a model beside a published result.
+    """Holds the comparison of a model with a published result.
 
     Attributes:
         model: name.
         published: the result, with the full name of the data set, the row's label, and the metric.
         difference: the model's mean minus the published one.
-        better: the name of the one with the better mean; empty where they are equal.
-        claims: how likely it is that the better mean claims too much; None where n differs, so that
-            the cases cannot be the same, or is 1.
+        better: the name of the model with the better mean; empty if the means are equal.
+        claims: how likely it is that the model with the better mean is in truth not better; None if
+            n differs, so that the cases cannot be the same, or if n is 1.
     """
 
     model: str
@@ -66,11 +66,11 @@ def read_published(path: Path) -> tuple[PublishedMean, ...]:
     """Read published results from a CSV file with the columns of `PUBLISHED_COLUMNS`.
 
     Args:
-        path: the file; it may have the columns label and metric too, and further ones are not read.
+        path: the file; it may also have the columns label and metric; others are not read.
 
     Raises:
-        CommandError: if it cannot be read, lacks a column, has no row, a cell that should be a
-            number and is none, or a number that cannot be true.
+        CommandError: if it cannot be read, lacks a column, has no rows, has a cell that should be a
+            number but is not, or has an impossible number.
     """
     option = f"--published {path}"
     table = read_columns(option, path, PUBLISHED_COLUMNS)
@@ -85,11 +85,11 @@ def read_published(path: Path) -> tuple[PublishedMean, ...]:
 
 
 def check_published(results: Iterable[PublishedMean], models: Iterable[str]) -> None:
-    """Refuse results that cannot be true, are there twice, or have the name of another model.
+    """Refuse results that are impossible, occur twice, or have the name of a compared model.
 
     Args:
         results: with the full names of data sets, labels and metrics.
-        models: names of those that are compared.
+        models: names of the models that are compared.
 
     Raises:
         CommandError: if there is such a result.
@@ -117,7 +117,7 @@ def check_published(results: Iterable[PublishedMean], models: Iterable[str]) -> 
 def compare_published(
     model: str, summary: Summary, published: PublishedMean
 ) -> PublishedComparison:
-    """Set a model beside a published result on the same data set and label.
+    """Compare a model with a published result on the same data set and label.
 
     Args:
         model: name.

@@ -42,11 +42,11 @@ _DATA_VARIABLES = ("nnUNet_preprocessed", "nnUNet_raw")
 
 
 class MissingFoldsError(CommandError):
-    """Tells of folds that have no summary.json.
+    """Reports folds that have no summary.json.
 
     Attributes:
         missing: the absent files.
-        frame: what the other folds hold, for whoever allows incomplete results; may be empty.
+        frame: results of the other folds, for callers that allow incomplete results; may be empty.
     """
 
     def __init__(self, model: str, missing: Sequence[Path], frame: pd.DataFrame):
@@ -68,7 +68,7 @@ def read_nnunet_results(
     model_name: str | None = None,
     dataset_folders: Sequence[Path] | None = None,
 ) -> pd.DataFrame:
-    """Read the results of a trained model, as nnU-Net has them in nnUNet_results.
+    """Read the results of a trained model from nnU-Net's nnUNet_results.
 
     Args:
         results_dir: nnU-Net's nnUNet_results.
@@ -77,12 +77,12 @@ def read_nnunet_results(
         plans: name, as given to -p.
         configuration: such as 3d_fullres.
         folds: their numbers, or "all".
-        model_name: in the table; None: see `short_title`.
+        model_name: name in the table; None: see `short_title`.
         dataset_folders: see `label_names`; the model's own dataset.json comes first. The first
-            DATASET/splits_final.json in them tells which cases a fold was trained on.
+            DATASET/splits_final.json in them defines which cases a fold was trained on.
 
     Raises:
-        MissingFoldsError: if folds have no summary.json; it holds the others.
+        MissingFoldsError: if folds have no summary.json; it holds the results of the others.
         CommandError: if a file is damaged, files contradict each other, or a summary holds a case
             that its fold was trained on.
     """
@@ -115,21 +115,22 @@ def read_named_results(
     folds: Iterable[int | str],
     dataset_folders: Sequence[Path] | None = None,
 ) -> pd.DataFrame:
-    """Read results that anybody put below a folder, in `DATASET/CONFIGURATION/fold_k/validation`.
+    """Read results of any origin from a folder, in `DATASET/CONFIGURATION/fold_k/validation`.
 
     Args:
         root: the folder.
-        name: of the model in the table.
-        datasets: full names or numbers; None: all that are there.
-        configurations: such as 3d_fullres; None: all that a data set has there.
+        name: name of the model in the table.
+        datasets: full names or numbers; None: all in the folder.
+        configurations: such as 3d_fullres; None: all that a data set has in the folder.
         folds: their numbers, or "all".
         dataset_folders: see `label_names`; the folders of configuration and data set come first.
 
-    A splits_final.json in the folder of the configuration or the data set tells which cases a fold
-    was trained on. That of nnUNet_preprocessed does not: other results may have other splits.
+    A splits_final.json in the folder of the configuration or the data set defines which cases a
+    fold was trained on. The one in nnUNet_preprocessed does not: other results may have other
+    splits.
 
     Raises:
-        MissingFoldsError: if folds have no summary.json; it holds the others.
+        MissingFoldsError: if folds have no summary.json; it holds the results of the others.
         CommandError: if a file is damaged, files contradict each other, or a summary holds a case
             that its fold was trained on.
     """
@@ -186,15 +187,15 @@ def read_summary(
     """Read one summary.json.
 
     Args:
-        path: of the file.
-        names: of labels by key, from `label_names`; a key that is not there is its own name.
-        dataset: for the column of this name, as the three that follow.
+        path: path of the file.
+        names: names of labels by key, from `label_names`; a key without a name is its own name.
+        dataset: value of the column of this name, likewise for the next three.
         configuration: see dataset.
         model: see dataset.
         fold: see dataset.
 
     Raises:
-        CommandError: if it is no complete summary, or holds a case twice.
+        CommandError: if it is not a complete summary, or holds a case twice.
     """
     summary = read_summary_json(path)
     tolerances = {str(label): tolerance for label, tolerance in summary.tolerance_mm.items()}
@@ -245,7 +246,7 @@ def find_dataset(folder: Path, dataset: str | int) -> str:
     """Return the full name of a data set that has a folder in `folder`.
 
     Args:
-        folder: with a folder for each data set.
+        folder: contains a folder for each data set.
         dataset: full name or number.
 
     Raises:
@@ -267,7 +268,7 @@ def find_dataset(folder: Path, dataset: str | int) -> str:
 
 
 def data_folders() -> list[Path]:
-    """Return nnU-Net's folders of preprocessed and raw data, where their variables are set."""
+    """Return nnU-Net's folders of preprocessed and raw data, if their variables are set."""
     return [Path(os.environ[name]) for name in _DATA_VARIABLES if os.environ.get(name)]
 
 
@@ -280,7 +281,7 @@ def _read_folds(
     model: str,
     splits: Splits | None,
 ) -> tuple[pd.DataFrame, list[Path]]:
-    """Return the table of the folds that are there, and the summaries that are absent."""
+    """Return the table of the folds with results, and the paths of the absent summaries."""
     frames, missing = [], []
     fold_of_case: dict[str, Path] = {}
     first_labels: tuple[Path, set[str]] | None = None
@@ -289,7 +290,7 @@ def _read_folds(
         if not path.is_file():
             missing.append(path)
             continue
-        # Numbers given as text are numbers in the table.
+        # Fold numbers may be given as text, but are integers in the table.
         number = ALL if str(fold) == ALL else int(fold)
         frame = read_summary(path, names, dataset, configuration, model, number)
         labels = set(frame["label"])
@@ -315,7 +316,7 @@ def _read_folds(
 
 
 def _checked_numbers(where: str, values: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics of one case and label, after a look at whether they can be true."""
+    """Return the metrics of one case and label after checking that they are possible."""
     unknown = [key for key in values if key not in _OF_NNUNET and key not in _NAME_OF_KEY]
     absent = [key for key in _OF_NNUNET if key not in values]
     if unknown:
@@ -337,7 +338,7 @@ def _checked_numbers(where: str, values: Mapping[str, float]) -> dict[str, float
 
 
 def _values(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Return all metrics of a case and label, by our names."""
+    """Return all metrics of a case and label, by this package's names."""
     counts = OverlapCounts(*(int(numbers[key]) for key in ("TP", "FP", "FN", "TN")))
     values = {
         "dice": numbers["Dice"],

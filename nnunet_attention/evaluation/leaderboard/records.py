@@ -15,9 +15,9 @@ from nnunet_attention.evaluation.statistics.groups import GroupsByDataset
 from nnunet_attention.evaluation.statistics.ranking import CriticalDifference
 from nnunet_attention.evaluation.statistics.repeats import Repeated
 
-# Grows when a key changes its meaning or goes.
+# To be increased when a key changes its meaning or is removed.
 FORMAT = 1
-# Settings that came after the first format; records without them stay as they were.
+# Settings added after the first format; records that do not use them stay unchanged.
 _LATER = ("groups", "paired_repeats", "marks", "margin")
 
 
@@ -53,16 +53,16 @@ def leaderboard_record(board: Leaderboard) -> dict:
             if cost.is_known
         ],
         **({"published": published_record(board.published)} if board.published else {}),
-        # All marks are in the record, whether tables show them or not.
+        # The record has all marks, whether tables show them or not.
         "methods": methods_paragraphs(board, all_marks=True),
         "references": list(references(board)),
     }
 
 
 def settings_record(settings: Settings) -> dict:
-    """Return the settings; those that came later only where they are used."""
+    """Return the settings; those added later only if they are used."""
     record = asdict(replace(settings, groups=None, published=()))
-    # What was published stands beside the models.
+    # Published results are recorded beside the models instead.
     del record["published"]
     for name in _LATER:
         del record[name]
@@ -72,7 +72,7 @@ def settings_record(settings: Settings) -> dict:
 
 
 def _groups(groups: Mapping[str, str] | GroupsByDataset) -> dict:
-    """Return groups by case where no two data sets have a case of one name in different groups."""
+    """Return groups by case, unless data sets have cases of one name in different groups."""
     by_case: dict[str, str] = {}
     record: dict[str, str | dict[str, str]] = {}
     is_unique = True
@@ -120,7 +120,7 @@ def _row(row: Row, settings: Settings) -> dict:
 
 
 def trainings_record(repeated: Repeated | None) -> dict:
-    """Return what several trainings tell; nothing where a model was trained once."""
+    """Return the statistics over several trainings; empty if a model was trained once."""
     if repeated is None:
         return {}
     return {
@@ -147,7 +147,7 @@ def _assessment(assessment: Assessment | None) -> dict:
 
 
 def published_record(comparisons: Iterable[PublishedComparison]) -> list[dict]:
-    """Return models beside published results, the probabilities by correlation."""
+    """Return the comparisons with published results, with probabilities by correlation."""
     return [
         {
             **asdict(comparison.published),
@@ -169,11 +169,11 @@ def _by_correlation(claims: FalseClaims | None) -> dict[str, float] | None:
 
 
 def critical_record(critical: CriticalDifference | None, models: Sequence[str]) -> dict | None:
-    """Return a critical difference and mean ranks by the models' names; None where there is none.
+    """Return a critical difference with mean ranks by model name; None if there is none.
 
     Args:
-        critical: of the models.
-        models: their names, in its order.
+        critical: critical difference of the models.
+        models: their names, in the order of its mean ranks.
     """
     if critical is None:
         return None

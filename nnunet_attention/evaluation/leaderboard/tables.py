@@ -20,7 +20,7 @@ from nnunet_attention.evaluation.metrics.definitions import METRICS
 from nnunet_attention.evaluation.statistics.equivalence import CORRELATIONS, FalseClaims
 
 MINUS = "\N{MINUS SIGN}"
-# With one decimal, fewer hours than these would say little.
+# Below this many hours, one decimal would be too coarse.
 _FEWEST_HOURS = 0.5
 _FINE_DECIMALS = 4
 FOLD_MEANS_EXPLAINED = (
@@ -42,7 +42,7 @@ PUBLISHED_EXPLAINED = (
 
 
 def marks_explained(board: Leaderboard) -> str:
-    """Say what the main table's numbers and marks are, or why no marks are set."""
+    """Explain the main table's numbers and marks, or why there are no marks."""
     text = f"Mean and SD over {units_in_words(board)}; best mean in bold"
     if len(board.models) < 2:
         return f"{text}."
@@ -59,16 +59,16 @@ def marks_explained(board: Leaderboard) -> str:
 
 
 def has_marks(board: Leaderboard) -> bool:
-    """Tell whether there may be marks of significance: where some models were trained repeatedly.
+    """Tell whether there may be marks of significance.
 
-    Two such models are needed, or the wish for marks.
+    At least two models must have been trained repeatedly, or marks been requested.
     """
     several = sum(count > 1 for count in board.trainings.values())
     return len(board.models) > 1 and (board.settings.marks or several > 1)
 
 
 def test_words(board: Leaderboard) -> str:
-    """Name the test of two models."""
+    """Name the test that compares two models."""
     over_trainings = f"t test over trainings and {board.settings.unit}s"
     if min(board.fewest_trainings.values()) > 1:
         return over_trainings
@@ -79,12 +79,12 @@ def test_words(board: Leaderboard) -> str:
 
 
 def units_in_words(board: Leaderboard) -> str:
-    """Say what means are over."""
+    """Name the units that means are taken over."""
     return "cases" if board.settings.groups is None else "groups, each by the mean of its cases"
 
 
 def trainings_words(board: Leaderboard) -> str:
-    """Say how often models were trained; nothing for a single model that was trained once."""
+    """State how often models were trained; empty for a single model that was trained once."""
     counts = board.trainings
     if len(set(counts.values())) > 1:
         text = "trainings: " + ", ".join(f"{model} {count}" for model, count in counts.items())
@@ -97,7 +97,7 @@ def trainings_words(board: Leaderboard) -> str:
 
 
 def fewer_trainings(board: Leaderboard) -> str:
-    """Name data sets on which models were trained less often than on others, after a comma."""
+    """Name data sets on which models were trained less often than on others, comma first."""
     most = board.trainings
     parts = []
     for dataset, counts in board.trainings_on.items():
@@ -108,7 +108,7 @@ def fewer_trainings(board: Leaderboard) -> str:
 
 
 def trainings_explained(board: Leaderboard) -> str:
-    """Say what the table of trainings tells."""
+    """Explain the table of trainings."""
     return (
         "Mean over trainings; SD between the means of trainings; SD between "
         f"{board.settings.unit}s, of their means over trainings; interval of the mean over "
@@ -117,7 +117,7 @@ def trainings_explained(board: Leaderboard) -> str:
 
 
 def trainings_table(board: Leaderboard, metric: str) -> Grid:
-    """Return the spread between trainings beside that between units; no rows without repeats."""
+    """Return a table of the spreads between trainings and units; no rows without repeats."""
     unit = board.settings.unit
     rows = [
         [
@@ -150,7 +150,7 @@ def trainings_table(board: Leaderboard, metric: str) -> Grid:
 
 
 def consensus_explained(board: Leaderboard) -> str:
-    """Say what stands in the brackets of the table of ranks."""
+    """Explain the numbers in brackets in the table of ranks."""
     return (
         "In brackets: mean of the ranks on the data sets; bootstrap resamples of "
         f"{board.settings.unit}s with rank 1; 95 % interval of the rank."
@@ -158,18 +158,18 @@ def consensus_explained(board: Leaderboard) -> str:
 
 
 def count_heading(board: Leaderboard) -> str:
-    """Name the column of `count_text`."""
+    """Return the heading of the column of `count_text`."""
     return "n" if board.settings.groups is None else "n (cases)"
 
 
 def count_text(board: Leaderboard, row: Row) -> str:
-    """Count the cases of a row; where they are grouped the groups, with the cases in brackets."""
+    """Count the cases of a row; or if they are grouped, the groups, with the cases in brackets."""
     units = str(len(row.units))
     return units if board.settings.groups is None else f"{units} ({len(row.cases)})"
 
 
 def main_table(board: Leaderboard, metric: str) -> Grid:
-    """Return mean and SD of each model on each data set, and on its labels."""
+    """Return a table of the mean and SD of each model on each data set and its labels."""
     rows = board.rows_of(metric)
     return Grid(
         title=_with_trainings(metric_title(metric), board),
@@ -206,7 +206,7 @@ def consensus_standings(
 
 
 def consensus_table(board: Leaderboard, metric: str) -> Grid:
-    """Return each model's rank over all data sets by each method."""
+    """Return a table of each model's rank over all data sets by each method."""
     count, models = consensus_standings(board, metric)
     return Grid.of_texts(
         f"Ranks over {count} data sets" if count > 1 else "Ranks",
@@ -219,7 +219,7 @@ def consensus_table(board: Leaderboard, metric: str) -> Grid:
 
 
 def ranks_table(board: Leaderboard, metric: str) -> Grid:
-    """Return what `consensus_table` says but the scores, each number in a column of its own."""
+    """Return the content of `consensus_table` without scores, each number in its own column."""
     _, models = consensus_standings(board, metric)
     return Grid.of_texts(
         "Ranks",
@@ -244,7 +244,7 @@ def ranks_table(board: Leaderboard, metric: str) -> Grid:
 
 
 def pair_table(board: Leaderboard, metric: str) -> Grid:
-    """Return the comparison of each two models on each data set and label."""
+    """Return a table that compares each pair of models on each data set and label."""
     heading = [
         "data set", "label", "models", count_heading(board), "difference", "95 % CI",
         "wins/ties/losses", "rank-biserial r", "p", "p (Holm)",
@@ -269,7 +269,7 @@ def pair_table(board: Leaderboard, metric: str) -> Grid:
 
 
 def assessment_explained(board: Leaderboard) -> str:
-    """Say what the table of `assessment_table` tells."""
+    """Explain the table of `assessment_table`."""
     unit = board.settings.unit
     once = ""
     if min(board.fewest_trainings.values()) == 1:
@@ -290,7 +290,7 @@ def assessment_explained(board: Leaderboard) -> str:
 
 
 def assessment_table(board: Leaderboard, metric: str) -> Grid:
-    """Return what each difference shows against the margin; no rows without one."""
+    """Return a table of each difference's assessment against the margin; no rows without one."""
     unit = board.settings.unit
     found = [
         (row, pair, pair.assessment)
@@ -333,7 +333,7 @@ def assessment_table(board: Leaderboard, metric: str) -> Grid:
 
 
 def published_table(board: Leaderboard, metric: str) -> Grid:
-    """Return the models beside published results; no rows where none were given."""
+    """Return a table of models beside published results; no rows if none were given."""
     comparisons = [
         comparison for comparison in board.published if comparison.published.metric == metric
     ]
@@ -347,7 +347,7 @@ def published_grid(
 
     Args:
         comparisons: by one metric.
-        name_of: shows the full name of a data set.
+        name_of: returns the displayed name of a data set from its full name.
     """
     heading = [
         "data set", "label", "published", "mean", "SD", "n", "beside", "difference",
@@ -379,7 +379,7 @@ def published_grid(
 
 
 def cost_table(board: Leaderboard) -> Grid:
-    """Return what is known of costs; no rows where nothing is."""
+    """Return a table of the known costs; no rows if none are known."""
     known = {key: cost for key, cost in board.costs.items() if cost.is_known}
     columns: dict[str, tuple[str, Callable[[float], str]]] = {
         "parameters": ("parameters (millions)", lambda number: f"{number / 1e6:.2f}"),
@@ -406,14 +406,14 @@ def cost_table(board: Leaderboard) -> Grid:
 
 
 def _training_column(hours: Iterable[float | None]) -> tuple[str, Callable[[float], str]]:
-    """Return heading and text of the lengths of trainings: in minutes if one is a short one."""
+    """Return the heading and formatter of training times: in minutes if any is short."""
     if min((number for number in hours if number is not None), default=inf) < _FEWEST_HOURS:
         return "training (min a fold)", lambda number: f"{number * 60:.1f}"
     return "training (h a fold)", lambda number: f"{number:.1f}"
 
 
 def undefined_table(board: Leaderboard, metric: str) -> Grid:
-    """Return labels with empty masks or undefined values, and what became of them."""
+    """Return a table of labels with empty masks or undefined values, and how they were treated."""
     counts = board.undefined[board.undefined["metric"] == metric]
     common = {
         (item.dataset, item.label): item.common
@@ -425,7 +425,7 @@ def undefined_table(board: Leaderboard, metric: str) -> Grid:
         for label in of_dataset["label"].unique():
             of_model = {item.model: item for item in of_dataset.itertuples() if item.label == label}
             cells = [_undefined_text(of_model.get(model)) for model in board.models]
-            # Of repeats, all trainings are counted.
+            # For repeats, the counts are over all trainings.
             cases = max(item.cases // getattr(item, "trainings", 1) for item in of_model.values())
             compared = int(common.get((dataset, label), 0))
             if compared != cases or any(cell not in ("", DASH) for cell in cells):
@@ -446,7 +446,7 @@ def undefined_table(board: Leaderboard, metric: str) -> Grid:
 
 
 def fold_mean_table(board: Leaderboard, metric: str) -> Grid:
-    """Return nnU-Net's own figure, as its users know it."""
+    """Return a table of nnU-Net's own figure, the one its users know."""
     rows = []
     for dataset in board.datasets:
         means = board.fold_means[dataset].get(metric, {})
@@ -469,12 +469,12 @@ def fold_mean_table(board: Leaderboard, metric: str) -> Grid:
 def value_text(value: float, metric: str) -> str:
     """Write a value with three decimals, two for millimetres."""
     decimals = _decimals(metric)
-    # The sum makes a zero of what rounds to a negative one.
+    # Adding 0 turns a negative zero, the result of rounding, into a positive one.
     return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def spread_text(sd: float, metric: str) -> str:
-    """Write a spread of trainings, which is small, with a decimal more than values have."""
+    """Write a spread between trainings, which is small, with one more decimal than a value."""
     return f"{sd:.{_decimals(metric) + 1}f}"
 
 
@@ -489,7 +489,7 @@ def confidence_interval(
     metric: str,
     text: Callable[[float, str], str] = value_text,
 ) -> str:
-    """Write two ends in brackets; a dash where there is no interval."""
+    """Write both ends in brackets; a dash if there is no interval."""
     if low is None or high is None:
         return DASH
     return f"[{text(low, metric)}, {text(high, metric)}]"
@@ -501,7 +501,7 @@ def p_text(p_value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share in whole percents, with 0 and 100 for nothing and all only."""
+    """Write a share in whole percent, with 0 and 100 reserved for none and all."""
     if 0 < share < 0.005:
         return "<1 %"
     if 0.995 <= share < 1:
@@ -515,13 +515,13 @@ def interval(low: int, high: int) -> str:
 
 
 def wins_ties_losses(pair: Pair) -> str:
-    """Count the cases in which a pair's first model is better, as good, and worse."""
+    """Count the cases in which a pair's first model is better, equally good, and worse."""
     comparison = pair.comparison
     return f"{comparison.wins}/{comparison.zeros}/{comparison.losses}"
 
 
 def metric_title(metric: str) -> str:
-    """Name a metric, with an arrow to where it is better."""
+    """Name a metric, with an arrow in the direction that is better."""
     arrow = "\N{UPWARDS ARROW}" if METRICS[metric].higher_is_better else "\N{DOWNWARDS ARROW}"
     return f"{METRICS[metric].title} {arrow}"
 
@@ -534,17 +534,17 @@ def _signed(value: float, decimals: int) -> str:
 
 
 def _fine(value: float) -> str:
-    """Write a difference with a sign, and a decimal more than values have."""
+    """Write a difference with a sign, and with one more decimal than a value."""
     return _signed(value, _FINE_DECIMALS)
 
 
 def _small_p_text(p_value: float) -> str:
-    """Write a p-value with three decimals, or a small one by its order."""
+    """Write a p-value with three decimals, or a small one by its order of magnitude."""
     return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.0e}".replace("-", MINUS)
 
 
 def _false_claim_texts(claims: FalseClaims | None) -> list[str]:
-    """Write the probabilities by correlation, and the correlation that is needed."""
+    """Write the probabilities by correlation, and the needed correlation."""
     if claims is None:
         return [DASH] * (len(CORRELATIONS) + 1)
     probabilities = map(_small_p_text, claims.by_correlation)
@@ -556,7 +556,7 @@ def _correlation_text(needed: float | None) -> str:
         return DASH
     if needed == -1:
         return "any"
-    # 1.00 would look as if it could not be reached.
+    # 1.00 would look unreachable.
     return ">0.99" if needed >= 0.995 else f"{needed:.2f}".replace("-", MINUS)
 
 

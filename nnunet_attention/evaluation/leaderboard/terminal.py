@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def print_leaderboard(board: Leaderboard, console: Console) -> None:
-    """Print the first metric's tables, costs, and where values are undefined."""
+    """Print the first metric's tables, the costs, and where values are undefined."""
     metric = board.settings.metrics[0]
     print_grid(main_table(board, metric), console)
     trainings = trainings_table(board, metric)

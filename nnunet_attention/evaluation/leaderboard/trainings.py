@@ -1,4 +1,4 @@
-"""Handles several trainings of one model: apart for policies and cases, together for statistics."""
+"""Handles several trainings of a model: apart for policies and cases, jointly for statistics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnunet_attention.evaluation.statistics.repeats import (
     mean_over_repeats,
 )
 
-# Of the counts of `policies.apply_policy`, what a model's trainings are told by.
+# The columns of the counts of `policies.apply_policy` by which a model's trainings are grouped.
 _COUNTED = ["dataset", "configuration", "model", "label", "metric"]
 
 
@@ -27,7 +27,7 @@ def has_repeats(frame: pd.DataFrame) -> bool:
 
 
 def apart(frame: pd.DataFrame) -> pd.DataFrame:
-    """Make each training a model of its own, which `together` takes back."""
+    """Make each training a model of its own; `together` is the inverse."""
     several = frame.groupby("model", sort=False)[REPEAT].transform("nunique") > 1
     named = frame["model"] + ", training " + (frame[REPEAT] + 1).astype("str")
     return frame.assign(of_model=frame["model"], model=frame["model"].where(~several, named))
@@ -39,13 +39,14 @@ def together(apart_frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def without_incomplete_models(counted: pd.DataFrame, apart_frame: pd.DataFrame) -> pd.DataFrame:
-    """Leave out models of which a training defines no case at all, for each data set and metric.
+    """Leave out models with a training in which no case is defined, by data set and metric.
 
-    A case counts where all trainings define it: so none does, and not those of the others alone.
+    A case counts only if it is defined in all trainings of a model, so no case of such a model
+    counts, even if its other trainings define some.
 
     Args:
         counted: after `policies.apply_policy`, each training a model of its own.
-        apart_frame: of `apart`, with all trainings that there are.
+        apart_frame: of `apart`, with all existing trainings.
     """
     keys = ["dataset", "configuration", "metric", "of_model"]
     there = apart_frame.groupby(keys)["model"].nunique()
@@ -56,7 +57,7 @@ def without_incomplete_models(counted: pd.DataFrame, apart_frame: pd.DataFrame) 
 
 
 def counts_together(counts: pd.DataFrame, apart_frame: pd.DataFrame) -> pd.DataFrame:
-    """Add up the counts of each model's trainings; the column `trainings` says how many there are.
+    """Sum the counts over each model's trainings, whose number the column `trainings` gives.
 
     Args:
         counts: of the policy, by training.
@@ -71,8 +72,8 @@ def folds_of_cases(frame: pd.DataFrame) -> dict[str, dict[str, object]]:
     """Return the fold of each case by data set and case.
 
     Raises:
-        CommandError: if trainings have a case in different folds, for the statistics of repeats
-            need one split.
+        CommandError: if trainings have a case in different folds, as the statistics of repeats need
+            a common split.
     """
     found: dict[str, dict[str, object]] = {}
     of_case = frame[["dataset", "case", "fold"]].drop_duplicates()
@@ -93,13 +94,13 @@ def folds_of_cases(frame: pd.DataFrame) -> dict[str, dict[str, object]]:
 def layout_of(
     cases: Sequence[str], folds: Mapping[str, object], groups: Mapping[str, str] | None
 ) -> Layout:
-    """Return where cases belong, by numbers."""
+    """Return the numbers of the folds and groups that cases belong to."""
     numbers = np.unique([str(folds[case]) for case in cases], return_inverse=True)[1]
     return Layout(numbers, None if groups is None else group_numbers(cases, groups)[0])
 
 
 class Trainings:
-    """The values of all trainings on one label, and what is computed from them.
+    """The values of all trainings on one label, and the statistics of them.
 
     Attributes:
         values: by model, (trainings, cases).
@@ -113,7 +114,7 @@ class Trainings:
         resamples: int,
         paired: bool,
     ):
-        """Keep what is needed.
+        """Store the values and the parameters of the statistics.
 
         Args:
             values: by model, (trainings, cases), all defined.
@@ -129,14 +130,14 @@ class Trainings:
         self._paired = paired
 
     def describe(self, model: str) -> Repeated | None:
-        """Describe a model; None where it was trained once."""
+        """Describe a model; return None if it was trained once."""
         return mean_over_repeats(self.values[model], self._layout, self._seed, self._resamples)
 
     def compare(self, first: str, second: str) -> Repeated | None:
-        """Compare two models; None where one was trained once.
+        """Compare two models; return None if either was trained once.
 
         Raises:
-            CommandError: if trainings are paired, and there are not equally many of both.
+            CommandError: if trainings are paired, but their number differs between the models.
         """
         mine, theirs = self.values[first], self.values[second]
         seeds = None

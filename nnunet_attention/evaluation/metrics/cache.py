@@ -1,4 +1,4 @@
-"""Keeps results of cases that were computed before, in a file beside the summary."""
+"""Caches the results of cases in a file beside the summary."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# Part of every key; counts up when a metric changes its meaning, or files are read otherwise.
+# Part of every key; to be increased when a metric changes its meaning, or the reading of files.
 VERSION = 2
 
 
 def cache_path(summary: Path) -> Path:
-    """Return the file in which the results that make up a summary are kept."""
+    """Return the file that caches the results of a summary's cases."""
     return summary.with_name(f"{summary.name}.cache")
 
 
 def file_identity(path: Path | None) -> list[int] | None:
-    """Return size in bytes and time of change in nanoseconds; None if there is no such file."""
+    """Return size in bytes and modification time in nanoseconds; None if there is no such file."""
     if path is None or not path.is_file():
         return None
     status = path.stat()
@@ -27,10 +27,10 @@ def file_identity(path: Path | None) -> list[int] | None:
 
 
 class ResultCache:
-    """Keeps results in a file of lines, one a case, so that a computation can resume.
+    """Keeps results in a file with a line per case, so that a computation can resume.
 
-    Lines that are not whole, or were changed, are left out and computed again. Where the file
-    cannot be written, everything works but the resuming.
+    Incomplete or altered lines are ignored, and their cases computed again. If the file cannot be
+    written, everything but resuming works.
     """
 
     def __init__(self, path: Path):
@@ -40,7 +40,7 @@ class ResultCache:
         self._read()
 
     def get(self, identity: object) -> dict | None:
-        """Return the result of a case, if it was computed from the very same."""
+        """Return the cached result of a case with the same identity; None if there is none."""
         return self._results.get(_digest(identity))
 
     def put(self, identity: object, result: dict) -> None:
@@ -52,7 +52,7 @@ class ResultCache:
         entry = {"key": key, "result": result, "check": _digest([key, result])}
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                # A line that an interruption left half written ends here.
+                # Terminates a line that an interruption left half written.
                 file.write(f"\n{json.dumps(entry)}\n")
         except OSError as error:
             logger.warning("%s cannot be written, so results are not kept: %s", self.path, error)
@@ -79,6 +79,6 @@ class ResultCache:
 
 
 def _digest(content: object) -> str:
-    # NaN is written as such, and reads back as such.
+    # json writes NaN as such, and reads it back.
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

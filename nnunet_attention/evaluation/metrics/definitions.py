@@ -1,4 +1,4 @@
-"""Defines the metrics: names, units, what they are in words, and which way is better."""
+"""Defines the metrics: names, units, definitions in words, and which direction is better."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from nnunet_attention.errors import CommandError
 
 @dataclass(frozen=True)
 class Metric:
-    """Describes a number that compares a prediction with its reference, for one label of one case.
+    """Describes a metric that compares a prediction with its reference, for one label of one case.
 
     Attributes:
-        name: in tables and on the command line; it ends with the unit, if there is one.
-        title: for people.
-        key: in summary.json.
-        higher_is_better: or lower.
+        name: name in tables and on the command line; it ends with the unit, if there is one.
+        title: readable name.
+        key: key in summary.json.
+        higher_is_better: whether higher values are better.
         when_both_empty: the value of a perfect match, which the policy `empty-correct-is-one` gives
             to a case with neither reference nor prediction.
-        is_surface: needs segmentations and spacing; the others follow from counts of voxels.
+        is_surface: whether it needs segmentations and spacing; the others follow from voxel counts.
         definition: in words ready for a methods section.
     """
 
@@ -30,7 +30,7 @@ class Metric:
     definition: str
 
 
-# Holds for every metric with `is_surface`.
+# Applies to every metric with `is_surface`.
 SURFACE_DEFINITION = (
     "The surface of a mask is those of its voxels that have a face neighbour outside it (4 "
     "neighbours in 2-D, 6 in 3-D; outside the image is background). Distances are Euclidean, "
@@ -87,7 +87,7 @@ def check_metrics(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names, if all are known.
 
     Raises:
-        CommandError: if one is not.
+        CommandError: if one is unknown.
     """
     names = tuple(names)
     for name in names:

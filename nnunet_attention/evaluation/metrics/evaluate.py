@@ -65,10 +65,10 @@ from nnunet_attention.nnunet.summary_json import Label
 
 logger = logging.getLogger(__name__)
 
-# Where nothing else is said; about the slice thickness of a fine CT.
+# The default; about the slice thickness of a fine CT.
 DEFAULT_TOLERANCE_MM = 2.0
 Progress = Callable[[int, int], None]
-"""Takes the number of cases done, and of all."""
+"""Takes the number of cases done, and that of all cases."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Pair:
     Attributes:
         case: its name.
         reference_file: the annotation.
-        prediction_file: what a model made of it.
+        prediction_file: a model's prediction.
         tolerance_mm: of normalised surface Dice, by label; these labels are evaluated.
         ignore_label: see `LabelScheme`.
     """
@@ -91,7 +91,7 @@ class Pair:
 
     @property
     def identity(self) -> list:
-        """The facts of which one changes whenever the result might."""
+        """The facts that identify the result: if it might change, at least one of them does."""
         files = (self.reference_file, self.prediction_file)
         return [
             VERSION,
@@ -108,12 +108,12 @@ def evaluate_pair(pair: Pair) -> dict[str, dict]:
 
     Returns:
         `metrics`: by the label's key, then by the metric's key in summary.json. A distance to an
-        empty mask is NaN here, as all that is undefined; n_ref and n_pred tell why.
+        empty mask is NaN here, like all undefined values; n_ref and n_pred show why.
         `unknown`: how many voxels of `reference` and `prediction` have labels that the data set
         does not have, by label.
 
     Raises:
-        CommandError: if an image cannot be read, or the two do not lie on one grid.
+        CommandError: if an image cannot be read, or the two do not lie on the same grid.
     """
     reference, prediction = with_shared_spacing(
         read_segmentation(pair.reference_file), read_segmentation(pair.prediction_file)
@@ -136,10 +136,10 @@ def measure(
 
     Args:
         reference: the annotation.
-        prediction: what a model made of it.
+        prediction: a model's prediction.
         tolerance_mm: of normalised surface Dice, by label; these labels are measured.
         ignore_label: see `LabelScheme`.
-        number_of: what `pairs_of_labels` counted; None: it is counted here.
+        number_of: the counts of `pairs_of_labels`; None: they are computed here.
         surfaces: whether distances are measured too, which takes most of the time.
 
     Returns:
@@ -201,18 +201,18 @@ def evaluate_pairs(
     processes: int = 1,
     on_progress: Progress | None = None,
 ) -> list[dict[str, dict[str, float]]]:
-    """Evaluate cases, several at a time, and warn of labels that the data set does not have.
+    """Evaluate cases in parallel, and warn of labels that the data set does not have.
 
     Args:
         pairs: the cases.
-        caches: of each pair; each result is kept as soon as it is there.
-        processes: that work at a time.
-        on_progress: told how far it is.
+        caches: the cache of each pair; each result is stored as soon as it is computed.
+        processes: number of parallel processes.
+        on_progress: called with the progress.
 
     Returns:
         The metrics of `evaluate_pair`, in the order of the pairs.
     """
-    # Files are looked at before they are read: who changes one meanwhile has it computed again.
+    # Identities are taken before the files are read: a file changed meanwhile is computed again.
     identities = [pair.identity for pair in pairs]
     results = [cache.get(identity) for cache, identity in zip(caches, identities, strict=True)]
     open_pairs = [number for number, result in enumerate(results) if result is None]
@@ -234,7 +234,7 @@ def evaluate_pairs(
         return _metrics(pairs, results)
     executor = ProcessPoolExecutor(
         processes,
-        # Forking a process that runs threads, as numpy and torch do, may hang.
+        # Forking a process with running threads, which numpy and torch start, may hang.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
@@ -287,29 +287,29 @@ def evaluate_folder(
 ) -> dict:
     """Evaluate all predictions of a folder, and write a summary in nnU-Net's format.
 
-    All that `nnunet-attention evaluate` does.
+    The function does all that `nnunet-attention evaluate` does.
 
     Args:
         ground_truth_dir: references.
-        prediction_dir: predictions, with the names of the references.
-        output: the .json file to write; the results of cases are kept beside it. None:
+        prediction_dir: predictions, with the same file names as the references.
+        output: the .json file to write; the results of cases are cached beside it. None:
             summary.json in the folder of the predictions.
         scheme: which labels; None: see `find_label_scheme`.
-        tolerance_mm: of normalised surface Dice, by label, as `tolerances_mm` gives it; these
+        tolerance_mm: of normalised surface Dice, by label, as `tolerances_mm` returns it; these
             labels are evaluated. None: all labels, with `DEFAULT_TOLERANCE_MM`.
-        processes: that work at a time.
+        processes: number of parallel processes.
         chill: whether references without a prediction are left out, instead of being an error.
-        on_progress: told how many cases are done, and of how many.
-        on_summary: given the summary before it is written.
+        on_progress: called with the number of cases done, and that of all cases.
+        on_summary: called with the summary before it is written.
         groups: given the names of the cases, returns the group of each, such as
             `functools.partial(groups_by_pattern, pattern)`; None: cases are not grouped.
 
     Returns:
-        The summary: `metric_per_case`, `mean`, `foreground_mean`, and what the metrics mean; with
-        groups also `groups`, see `with_groups`.
+        The summary: `metric_per_case`, `mean`, `foreground_mean`, and the metrics' definitions;
+        with groups also `groups`, see `with_groups`.
 
     Raises:
-        CommandError: if something is missing, cannot be read, or the summary not be written.
+        CommandError: if something is missing or cannot be read, or the summary cannot be written.
 
     Examples:
         >>> summary = evaluate_folder(Path("labelsTs"), Path("predictions"))
@@ -349,7 +349,7 @@ def evaluate_folder(
         for case in sorted(predictions)
     ]
     cases = [pair.case for pair in pairs]
-    # Before anything is computed: they may be wrong.
+    # Determined before anything is computed, as they may be wrong.
     group_of = None if groups is None else groups(cases)
     output.parent.mkdir(parents=True, exist_ok=True)
     cache = ResultCache(cache_path(output))
@@ -367,9 +367,9 @@ def evaluate_folder(
 
 
 def summarise(pairs: Sequence[Pair], results: Sequence[dict[str, dict[str, float]]]) -> dict:
-    """Return nnU-Net's summary: its keys, and for ours what they mean.
+    """Return a summary with nnU-Net's keys, further metrics, and definitions of the metrics.
 
-    Means leave out what is undefined; the mean of the foreground is that of the labels' means.
+    Means leave out undefined values; the foreground mean is the mean of the labels' means.
     """
     means = {
         label: {key: _mean([result[label][key] for result in results]) for key in results[0][label]}
@@ -409,22 +409,23 @@ def add_surface_metrics(
 ) -> pd.DataFrame:
     """Add rows of ASSD, HD95 and normalised surface Dice, from the segmentations themselves.
 
-    Results are kept beside the predictions, in `summary.json.cache`.
+    Results are cached beside the predictions, in `summary.json.cache`.
 
     Args:
         frame: with the columns of `COLUMNS` and a row of Dice for each case; unchanged.
         ground_truth_dir: nnU-Net's gt_segmentations, one folder or by data set.
         prediction_dir: nnU-Net's validation folder: one, or by (dataset, configuration, model,
-            fold) and, where the table has it, the number of the repeat.
+            fold) and, if the table has it, the number of the repeat.
         dataset_json: one file, or by data set; None: looked for beside the folders.
         default_tolerance_mm: of normalised surface Dice.
-        tolerance_mm_of_label: others, by label; each is a label of at least one data set.
-        processes: that work at a time.
-        on_progress: told how many cases are done.
+        tolerance_mm_of_label: different tolerances, by label; each label must occur in at least
+            one data set.
+        processes: number of parallel processes.
+        on_progress: called with the number of cases done, and that of all cases.
 
     Raises:
-        CommandError: if a segmentation is absent, or is not the one of the summary, or no data set
-            has a label.
+        CommandError: if a segmentation is missing or is not that of the summary, or a label of
+            `tolerance_mm_of_label` is in no data set.
     """
     group = ["dataset", "configuration", "model", "fold", *([REPEAT] if REPEAT in frame else [])]
     rows = frame[frame["metric"] == "dice"]
@@ -495,7 +496,7 @@ def add_surface_metrics(
 
 
 def _check_counts(pair: Pair, rows: pd.DataFrame, measured: Sequence[Mapping[str, float]]) -> None:
-    """Refuse segmentations that are not those that the summary was made from."""
+    """Refuse segmentations other than those that the summary was computed from."""
     for (_, row), values in zip(rows.iterrows(), measured, strict=True):
         summarised = (row["reference_voxels"], row["prediction_voxels"])
         counted = (values["n_ref"], values["n_pred"])
@@ -512,7 +513,7 @@ def _check_counts(pair: Pair, rows: pd.DataFrame, measured: Sequence[Mapping[str
 def _files(folder: Path, ending: str, option: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise CommandError(f"{option} {folder}: there is no such folder")
-    # What macOS notes about a file has its name and ending, too.
+    # macOS stores metadata in a companion file with the same name and ending.
     files = {
         path.name: path
         for path in folder.iterdir()
@@ -524,7 +525,7 @@ def _files(folder: Path, ending: str, option: str) -> dict[str, Path]:
 
 
 def _chosen(places: Path | Mapping[Any, Path], key: Any) -> Path:
-    """Return the place of a key, or the one that there is for all."""
+    """Return the path for a key, or the single path for all keys."""
     if not isinstance(places, Mapping):
         return Path(places)
     if key not in places:

@@ -1,4 +1,4 @@
-"""Adds to a summary the means over groups of cases, such as the images of one patient."""
+"""Adds means over groups of cases, such as the images of one patient, to a summary."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def with_groups(
 
 
 def _record(described: Summary | None) -> dict[str, float]:
-    """Return what describes a row, NaN for what is undefined, as in the rest of the file."""
+    """Return the statistics of a row, NaN where undefined, as in the rest of the file."""
     if described is None:
         return {"groups": 0, **dict.fromkeys(_STATISTICS, math.nan)}
     numbers = {name: getattr(described, name) for name in _STATISTICS}

@@ -1,4 +1,4 @@
-"""Reads segmentations with their spacing, and checks that two of them lie on one grid."""
+"""Reads segmentations with their spacing, and checks that two of them lie on the same grid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NIFTI_ENDINGS = (".nii.gz", ".nii")
 _ITK_ENDINGS = (*_NIFTI_ENDINGS, ".nrrd", ".mha", ".gipl")
 _TIFF_ENDINGS = (".tif", ".tiff")
 _PICTURE_ENDINGS = (".png", ".bmp")
-# Headers are rounded to 32 bits, quaternions worse; whoever shifts an image shifts it by more.
+# Headers are rounded to 32 bits, quaternions more coarsely; any real shift of an image is larger.
 _SPACING_TOLERANCE = 1e-3
 _ORIGIN_TOLERANCE_VOX = 0.1
 _DIRECTION_TOLERANCE = 1e-2
@@ -31,7 +31,7 @@ class Segmentation:
         spacing_mm: of the axes, in the array's order; 1 where the format has no spacing.
         origin_mm: of the first voxel, (x, y, z), or empty where the format has none.
         direction: cosines, row by row, or empty.
-        spacing_is_known: whether the spacing was written anywhere.
+        spacing_is_known: whether the spacing was stored anywhere.
     """
 
     labels: np.ndarray
@@ -42,12 +42,12 @@ class Segmentation:
 
 
 def read_segmentation(path: Path) -> Segmentation:
-    """Read a label image of any format that nnU-Net reads.
+    """Read a label image in any format that nnU-Net reads.
 
-    The spacing of .tif comes from the .json beside it, as nnU-Net writes it.
+    The spacing of a .tif is read from the .json beside it, which nnU-Net writes.
 
     Raises:
-        CommandError: if the file is not whole, cannot be read, or is no label image.
+        CommandError: if the file is incomplete, cannot be read, or is not a label image.
     """
     name = path.name.lower()
     check_whole(path)
@@ -74,7 +74,7 @@ def read_segmentation(path: Path) -> Segmentation:
 def with_shared_spacing(
     reference: Segmentation, prediction: Segmentation
 ) -> tuple[Segmentation, Segmentation]:
-    """Give an image that does not know its spacing that of the other.
+    """Give an image without known spacing that of the other image.
 
     nnU-Net writes a .tif's spacing beside its predictions, but not into gt_segmentations.
     """
@@ -88,7 +88,7 @@ def with_shared_spacing(
 
 
 def check_same_grid(case: str, reference: Segmentation, prediction: Segmentation) -> None:
-    """Check that two images have one shape, spacing, origin and direction.
+    """Check that two images have the same shape, spacing, origin and direction.
 
     Raises:
         CommandError: if they differ by more than the rounding of headers.
@@ -128,7 +128,7 @@ def _read_with_itk(path: Path) -> Segmentation:
     try:
         image = SimpleITK.ReadImage(str(path))
     except RuntimeError:
-        # ITK takes no sheared axes. nnU-Net then reads with nibabel, and so do we.
+        # ITK refuses sheared axes. nnU-Net then reads with nibabel, and so do we.
         segmentation = _read_with_nibabel(path) if is_nifti else None
         if segmentation is None:
             raise
@@ -147,7 +147,7 @@ def _read_with_itk(path: Path) -> Segmentation:
 
 
 def _read_with_nibabel(path: Path) -> Segmentation | None:
-    """Read as nnU-Net's NibabelIO does, with ITK's directions of axes; None if it does not."""
+    """Read as nnU-Net's NibabelIO does, with ITK's axis directions; None if it cannot read it."""
     import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import SpatialImage
@@ -158,7 +158,7 @@ def _read_with_nibabel(path: Path) -> Segmentation | None:
         return None
     if not isinstance(image, SpatialImage) or len(image.shape) != 3:
         return None
-    # nibabel counts towards right and front, ITK towards left and back.
+    # nibabel's axes point to the right and the front, ITK's to the left and the back.
     affine = np.diag((-1.0, -1.0, 1.0, 1.0)) @ image.affine
     return Segmentation(
         np.asanyarray(image.dataobj).T,
@@ -169,7 +169,7 @@ def _read_with_nibabel(path: Path) -> Segmentation | None:
 
 
 def _check_finite(path: Path) -> None:
-    """Look for NaN and infinity in a NIfTI of floats, as ITK reads them as 0."""
+    """Check a NIfTI of floats for NaN and infinity, which ITK would read as 0."""
     import nibabel
     from nibabel.spatialimages import SpatialImage
 
@@ -185,7 +185,7 @@ def _read_picture(path: Path) -> Segmentation:
 
         labels = imread(path)
     else:
-        # scikit-image takes a stack of three slices for a colour image.
+        # scikit-image mistakes a stack of three slices for a colour image.
         from tifffile import imread
 
         labels = imread(path)
@@ -203,10 +203,10 @@ def _read_picture(path: Path) -> Segmentation:
 
 
 def whole_numbers(labels: np.ndarray, path: Path) -> np.ndarray:
-    """Return the labels as integers of at most 32 bits, whatever the file's type of number.
+    """Return the labels as integers of at most 32 bits, whatever the file's data type.
 
     Raises:
-        CommandError: if they hold fractions, NaN, or labels that are below 0 or too large.
+        CommandError: if the values include fractions, NaN, or labels below 0 or too large.
     """
     if labels.dtype.kind == "f":
         whole = np.isfinite(labels).all() and np.array_equal(np.rint(labels), labels)
@@ -216,12 +216,12 @@ def whole_numbers(labels: np.ndarray, path: Path) -> np.ndarray:
         raise CommandError(f"{path} holds {labels.dtype}; a segmentation holds whole labels")
     if labels.size and labels.min() < 0:
         raise CommandError(f"{path} holds the label {labels.min():.0f}; labels start at 0")
-    # Compared as Python's integer, as a float of 32 bits holds no such limit.
+    # Compared as a Python integer, because a 32-bit float cannot represent the limit.
     if labels.size and int(labels.max()) > LARGEST_LABEL:
         raise CommandError(
             f"{path} holds the label {labels.max():.0f}; the largest possible is {LARGEST_LABEL}"
         )
-    # Few types, of which every two make integers again; of int64 and uint64 numpy makes floats.
+    # Few types, any two of which combine to integers; numpy combines int64 and uint64 to floats.
     kept = {"bool": np.uint8, "uint8": np.uint8, "uint16": np.uint16}
     return labels.astype(kept.get(labels.dtype.name, np.int32), copy=False)
 

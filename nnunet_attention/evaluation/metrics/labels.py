@@ -1,4 +1,4 @@
-"""Knows which labels and regions of a data set are evaluated, and their names."""
+"""Determines which labels and regions of a data set are evaluated, and their names."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class LabelScheme:
     """Holds the foreground of a data set, as nnU-Net evaluates it.
 
     Attributes:
-        names: of labels, or of regions where the data set has any, in nnU-Net's order.
-        ignore_label: what is left unannotated; None if everything is annotated.
+        names: names of labels, or of regions if the data set has any, in nnU-Net's order.
+        ignore_label: label of unannotated voxels; None if everything is annotated.
         file_ending: of images and segmentations.
     """
 
@@ -26,7 +26,7 @@ class LabelScheme:
     file_ending: str
 
     def label(self, name: str) -> Label:
-        """Return the label that has a name, or a key in summary.json.
+        """Return the label with the given name, or the given key in summary.json.
 
         Raises:
             CommandError: if there is none.
@@ -47,11 +47,11 @@ class LabelScheme:
 
     @classmethod
     def of_content(cls, content: Mapping, where: str) -> LabelScheme:
-        """Take the labels from what a dataset.json says.
+        """Take the labels from the content of a dataset.json.
 
         Args:
             content: as `read_dataset_json` returns it.
-            where: it was found, for messages.
+            where: where it was found, for messages.
 
         Raises:
             CommandError: if there is nothing to evaluate.
@@ -93,8 +93,8 @@ def find_label_scheme(ground_truth_dir: Path, prediction_dir: Path) -> LabelSche
     """Read the dataset.json of a folder of predictions, or of their references.
 
     Args:
-        ground_truth_dir: looked at second, and the folder above it third.
-        prediction_dir: looked at first.
+        ground_truth_dir: searched second, and the folder above it third.
+        prediction_dir: searched first.
 
     Raises:
         CommandError: if there is none, or it is damaged.
@@ -106,14 +106,14 @@ def find_label_scheme(ground_truth_dir: Path, prediction_dir: Path) -> LabelSche
 def label_names(dataset: str, folders: Iterable[Path]) -> dict[str, str]:
     """Return the names of labels and regions by their key in summary.json.
 
-    They are those of the first dataset.json that there is.
+    The names are those in the first dataset.json found.
 
     Args:
         dataset: full name.
-        folders: each is looked at for dataset.json and for DATASET/dataset.json.
+        folders: each is searched for dataset.json and for DATASET/dataset.json.
 
     Returns:
-        E.g. {"1": "liver", "(1, 2)": "whole tumour"}; empty where there is no dataset.json.
+        E.g. {"1": "liver", "(1, 2)": "whole tumour"}; empty if there is no dataset.json.
     """
     for folder in folders:
         for path in (Path(folder, DATASET_JSON), Path(folder, dataset, DATASET_JSON)):
@@ -134,7 +134,7 @@ def tolerances_mm(
         by_label: by name or key.
 
     Raises:
-        CommandError: if there is no such label.
+        CommandError: if `by_label` has an unknown label.
     """
     special = {scheme.label(name): tolerance for name, tolerance in by_label.items()}
     return {label: special.get(label, default_mm) for label in scheme.names}

@@ -8,7 +8,7 @@ from nnunet_attention.nnunet.summary_json import Label
 
 
 def label_mask(segmentation: np.ndarray, label: Label) -> np.ndarray:
-    """Tell where a segmentation has a label, or any label of a region."""
+    """Return the mask of a label, or of all labels of a region."""
     if isinstance(label, tuple):
         return np.isin(segmentation, label)
     return segmentation == label
@@ -18,7 +18,7 @@ def bounding_box(mask: np.ndarray) -> tuple[slice, ...] | None:
     """Return the smallest box that holds a mask; None if the mask is empty."""
     box: list[slice] = []
     for axis in range(mask.ndim):
-        # Each axis is looked for in what the axes before it have left.
+        # Each axis is searched only within the bounds of the axes before it.
         rest = mask[tuple(box)]
         others = tuple(other for other in range(mask.ndim) if other != axis)
         filled = np.flatnonzero(rest.any(axis=others))

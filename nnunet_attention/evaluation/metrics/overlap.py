@@ -1,4 +1,4 @@
-"""Computes the metrics that follow from how many voxels reference and prediction share."""
+"""Computes the metrics that follow from the voxels that reference and prediction share."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import numpy as np
 from nnunet_attention.evaluation.metrics.masks import bounding_box
 from nnunet_attention.nnunet.summary_json import Label
 
-# A pair of labels is counted as one number, which must fit into 64 bits.
+# A pair of labels is encoded as one number, which must fit into 64 bits.
 LARGEST_LABEL = 2**31 - 1
-# Voxels that are counted at a time, so that a large image needs little more memory than its own.
+# Voxels that are counted at a time, so that a large image needs little extra memory.
 _VOXELS_AT_ONCE = 2**22
-# Up to here a table of all pairs of labels is counted in one pass.
+# Up to this size, a table of all pairs of labels is counted in one pass.
 _LARGEST_TABLE = 2**20
 
 
 @dataclass(frozen=True)
 class OverlapCounts:
-    """Holds how a prediction's voxels of a label agree with the reference's.
+    """Holds the counts by which a prediction agrees with the reference on a label.
 
     Attributes:
         true_positive: voxels of both.
-        false_positive: of the prediction only.
-        false_negative: of the reference only.
-        true_negative: of neither.
+        false_positive: voxels of the prediction only.
+        false_negative: voxels of the reference only.
+        true_negative: voxels of neither.
     """
 
     true_positive: int
@@ -52,12 +52,12 @@ def overlap_counts(
     labels: Iterable[Label],
     ignore_label: int | None = None,
 ) -> dict[Label, OverlapCounts]:
-    """Count voxels of each label or region.
+    """Count the voxels of each label or region.
 
     Args:
         reference: labels, whole numbers from 0.
         prediction: labels, of the reference's shape.
-        labels: which to count.
+        labels: the labels to count.
         ignore_label: voxels where the reference has this label are not counted at all.
     """
     return counts_of_labels(pairs_of_labels(reference, prediction, ignore_label), labels)
@@ -93,7 +93,7 @@ def pairs_of_labels(
     for start in range(0, reference_inside.size, _VOXELS_AT_ONCE):
         part = slice(start, start + _VOXELS_AT_ONCE)
         codes = reference_inside[part].astype(np.int64) * columns
-        # Of int64 and uint64 numpy would make floats.
+        # numpy would combine int64 and uint64 to floats.
         codes += prediction_inside[part].astype(np.int64)
         if (highest[0] + 1) * columns <= _LARGEST_TABLE:
             numbers = np.bincount(codes)
@@ -110,7 +110,7 @@ def pairs_of_labels(
 def counts_of_labels(
     pairs: Mapping[tuple[int, int], int], labels: Iterable[Label]
 ) -> dict[Label, OverlapCounts]:
-    """Do what `overlap_counts` does, from what `pairs_of_labels` counted."""
+    """Return the same as `overlap_counts`, from the counts of `pairs_of_labels`."""
     counts = {}
     for label in labels:
         members = label if isinstance(label, tuple) else (label,)
@@ -127,7 +127,7 @@ def counts_of_labels(
 
 
 def mask_overlap(reference: np.ndarray, prediction: np.ndarray) -> OverlapCounts:
-    """Count voxels of two masks."""
+    """Count the voxels of two masks."""
     return overlap_counts(np.asarray(reference, bool), np.asarray(prediction, bool), [1])[1]
 
 

@@ -4,7 +4,7 @@ The surface of a mask M is
 
     S(M) = {p in M: a face neighbour of p is not in M},
 
-with 4 neighbours in 2-D and 6 in 3-D, and nothing outside the image in M. The distance of a voxel p
+with 4 neighbours in 2-D and 6 in 3-D; nothing outside the image is in M. The distance of a voxel p
 to a surface S is d(p, S) = min over q in S of |p - q|, between voxel centres, in mm. Axes of length
 1 have no neighbours and are left out: a single slice is a 2-D image.
 """
@@ -23,9 +23,9 @@ from nnunet_attention.evaluation.metrics.masks import bounding_box
 
 # Relative; a distance that equals the tolerance but for rounding to 32 bits lies within it.
 _ROUNDING = 1e-6
-# A point costs a tree about as much time as this many voxels cost a distance transform; measured.
+# As measured, a point takes a tree about as long as this many voxels take a distance transform.
 _VOXELS_PER_POINT = 20
-# How far a tree looks, in the finest spacing.
+# How far a tree searches, in multiples of the finest spacing.
 _NEAR_VOX = 16
 
 
@@ -47,7 +47,7 @@ class SurfaceDistances:
 def surface_distances(
     reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]
 ) -> SurfaceDistances:
-    """Measure the distances from each surface to the other, exact and Euclidean.
+    """Measure the exact Euclidean distances from each surface to the other.
 
     Args:
         reference: mask, (z, y, x) or (y, x).
@@ -70,7 +70,7 @@ def surface_distances(
     ]
     shape, spacing = zip(*wide, strict=True) if wide else ((1,), (1.0,))
     reference, prediction = reference.reshape(shape), prediction.reshape(shape)
-    # Both surfaces lie within this box, and their distances do not depend on what is outside.
+    # Both surfaces lie within this box, and their distances do not depend on voxels outside it.
     box = bounding_box(reference | prediction)
     if box is None:
         nothing = np.zeros(0, dtype=np.float32)
@@ -95,7 +95,7 @@ def average_symmetric_surface_distance(distances: SurfaceDistances) -> float:
 
 
 def hausdorff_distance(distances: SurfaceDistances, percentile: float = 95) -> float:
-    """Return HD95 in mm: the larger of both directions' percentiles, linearly interpolated.
+    """Return HD95 in mm: the larger of the two directions' percentiles, linearly interpolated.
 
     NaN if both masks are empty, infinite if one is.
     """
@@ -109,7 +109,7 @@ def hausdorff_distance(distances: SurfaceDistances, percentile: float = 95) -> f
 
 
 def normalised_surface_dice(distances: SurfaceDistances, tolerance_mm: float) -> float:
-    """Return the share of both surfaces' voxels, pooled, within the tolerance of the other.
+    """Return the pooled share of both surfaces' voxels within the tolerance of the other surface.
 
     NaN if both masks are empty, 0 if one is.
     """
@@ -134,18 +134,18 @@ def _surface(mask: np.ndarray) -> np.ndarray:
         along, of_mask = np.moveaxis(interior, axis, 0), np.moveaxis(mask, axis, 0)
         along[1:] &= of_mask[:-1]
         along[:-1] &= of_mask[1:]
-        # Beyond the first and the last there is background.
+        # Outside the image, before the first voxel and after the last, is background.
         along[0] = False
         along[-1] = False
     return mask & ~interior
 
 
 def _distances(origin: np.ndarray, target: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Measure from each voxel of one surface to the nearest of another.
+    """Measure the distance from each voxel of one surface to the nearest voxel of another.
 
     Surfaces are thin and mostly close, so looking up neighbours in a tree is several times as fast
-    as transforming the whole box. Where a surface fills much of the box, and for what lies far off,
-    where trees are slow, there is the transform. Both are exact.
+    as transforming the whole box. The distance transform is used where trees are slow: if a surface
+    fills much of the box, and for distant voxels. Both are exact.
     """
     if not target.any():
         return np.full(np.count_nonzero(origin), np.inf, dtype=np.float32)
@@ -161,7 +161,7 @@ def _distances(origin: np.ndarray, target: np.ndarray, spacing: Sequence[float])
         distances[apart] = near
         apart = apart[np.isinf(near)]
     if apart.size:
-        # Of a line, edt takes the spacing as a number.
+        # For a line, edt takes the spacing as a number.
         anisotropy = spacing if len(spacing) > 1 else spacing[0]
         distances[apart] = edt.edt(~target, anisotropy=anisotropy)[origin][apart]
     return distances

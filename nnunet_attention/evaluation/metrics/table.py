@@ -1,4 +1,4 @@
-"""Defines the one long table of results, a row for a case, a label and a metric."""
+"""Defines the long table of all results, with a row per case, label and metric."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pandas as pd
 
 from nnunet_attention.errors import CommandError
 
-# The tolerance is that of normalised surface Dice; NaN where it is not known, and for the other
-# metrics. It stands in each row, for pandas forgets what is noted at a table as a whole.
+# The tolerance is that of normalised surface Dice; NaN if it is not known, and for the other
+# metrics. It is stored in each row, because pandas does not keep attributes of a whole table.
 COLUMNS = (
     "dataset",
     "configuration",
@@ -24,7 +24,7 @@ COLUMNS = (
     "tolerance_mm",
 )
 REPEAT = "repeat"
-"""Column of further trainings of a model, numbered from 0; only where there are any."""
+"""Column with the number of a model's training, from 0; only if there are several trainings."""
 _TEXTS = ("dataset", "configuration", "model", "case", "label", "metric")
 
 
@@ -52,7 +52,7 @@ def empty_frame() -> pd.DataFrame:
 
 
 def concatenate(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return one table of several, in their order; an empty one of none."""
+    """Concatenate tables in their order; return an empty table if there are none."""
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled, ignore_index=True) if filled else empty_frame()
 
@@ -61,10 +61,10 @@ def recorded_tolerances(frame: pd.DataFrame) -> dict[str, dict[str, float | None
     """Return the tolerance of normalised surface Dice in mm, by data set and label.
 
     Args:
-        frame: with the columns of `COLUMNS`; without that of tolerances none is known.
+        frame: with the columns of `COLUMNS`; without the column of tolerances none is known.
 
     Raises:
-        CommandError: if results of a data set were computed with different ones.
+        CommandError: if a data set's results were computed with different tolerances.
     """
     rows = frame[frame["metric"] == "nsd"]
     if "tolerance_mm" not in rows:

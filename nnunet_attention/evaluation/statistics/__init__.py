@@ -1,1 +1,1 @@
-"""Compares models by what was measured on the same cases."""
+"""Compares models by their results on the same cases."""

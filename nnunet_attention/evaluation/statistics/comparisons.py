@@ -14,10 +14,10 @@ from nnunet_attention.evaluation.statistics.resampling import resampled_means
 CONFIDENCE = 0.95
 INTERVAL_RESAMPLES = 9999
 Interval = Callable[[np.ndarray, int | Sequence[int], int], tuple[np.ndarray, np.ndarray]]
-"""Takes values, seed and resamples as `bootstrap_interval` does; gives both ends for each row."""
+"""Takes values, seed and resamples like `bootstrap_interval`; returns both ends for each row."""
 
 
-# The largest sample of which scipy's `wilcoxon` tries all signs where there are ties.
+# The largest sample for which scipy's `wilcoxon` tries all signs if there are ties.
 _MOST_PERMUTED = 13
 
 
@@ -55,7 +55,7 @@ class Comparison:
         zeros: cases without a difference; the test leaves them out.
         wins: cases where the first model is better.
         losses: cases where the second is better.
-        mean_difference: over all cases, zeros too.
+        mean_difference: over all cases, including zeros.
         low: lower end of the mean difference's confidence interval; None for one case.
         high: upper end.
         p_value: two-sided, of the Wilcoxon signed-rank test; 1 where no case differs.
@@ -74,7 +74,7 @@ class Comparison:
     effect_size: float
 
     def turned(self) -> Comparison:
-        """Return the same with the second model first."""
+        """Return the same comparison with the second model first."""
         return Comparison(
             n=self.n,
             zeros=self.zeros,
@@ -95,11 +95,12 @@ def summarise_and_compare(
     resamples: int = INTERVAL_RESAMPLES,
     interval: Interval | None = None,
 ) -> tuple[list[Summary], dict[tuple[int, int], Comparison]]:
-    """Describe each model, and compare each two case by case.
+    """Describe each model, and compare each pair of models case by case.
 
-    The test is Wilcoxon's signed-rank test, two-sided. Cases without a difference are left out, as
-    Wilcoxon did. Of what is left the distribution is exact up to 50 cases where no two differences
-    are of the same size, and up to 13 cases in any event; else it is normal, corrected for ties.
+    The test is the two-sided Wilcoxon signed-rank test. Cases without a difference are left out, as
+    Wilcoxon did. For the remaining cases the distribution is exact up to 50 cases if no two
+    differences are of the same size, and up to 13 cases in any event; otherwise it is normal,
+    corrected for ties.
 
     Args:
         values: (models, cases), all defined.
@@ -162,9 +163,9 @@ def bootstrap_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the bias-corrected and accelerated (BCa) bootstrap interval of each row's mean.
 
-    As `scipy.stats.bootstrap` has it, but all rows share the resamples and cost one product of
-    matrices. Where all values of a row are equal the interval is that value; with a single case it
-    is NaN.
+    The interval is that of `scipy.stats.bootstrap`, but all rows share the resamples and take a
+    single matrix product. If all values of a row are equal, the interval is that value; with a
+    single case it is NaN.
 
     Args:
         values: (rows, cases), all defined.
@@ -197,7 +198,7 @@ def bootstrap_interval(
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Adjust p-values for all of them being read (Holm's step-down method).
+    """Adjust p-values for multiple testing by Holm's step-down method.
 
     References:
         Holm: A simple sequentially rejective multiple test procedure. 1979,
@@ -230,12 +231,12 @@ def _comparison(
 
 
 def _wilcoxon(differing: np.ndarray) -> float:
-    """Return the two-sided p-value of the signed-rank test of differences, none of them zero."""
+    """Return the two-sided p-value of the signed-rank test of nonzero differences."""
     ranks = stats.rankdata(np.abs(differing))
     if len(differing) > _MOST_PERMUTED or len(np.unique(ranks)) == len(ranks):
         return float(stats.wilcoxon(differing).pvalue)
-    # What scipy's `wilcoxon` does where there are ties, but it ranks anew for every permutation,
-    # and takes seconds. Other signs leave the ranks as they are.
+    # This is what scipy's `wilcoxon` does if there are ties, but it ranks anew for every
+    # permutation, which takes seconds. A change of signs does not change the ranks.
     result = stats.permutation_test(
         (differing,),
         lambda signed, axis: (ranks * (signed > 0)).sum(axis),
@@ -246,7 +247,7 @@ def _wilcoxon(differing: np.ndarray) -> float:
 
 
 def _rank_biserial(gains: np.ndarray) -> float:
-    """Return (sum of ranks of gains - of losses) / sum of all ranks; zeros are left out."""
+    """Return (rank sum of gains - rank sum of losses) / sum of all ranks, without zeros."""
     if len(gains) == 0:
         return 0.0
     ranks = stats.rankdata(np.abs(gains))

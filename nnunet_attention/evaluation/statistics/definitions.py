@@ -1,4 +1,4 @@
-"""Defines the policies: what counts where a metric is undefined."""
+"""Defines the policies: which value counts where a metric is undefined."""
 
 POLICIES: dict[str, str] = {
     "nnunet": (

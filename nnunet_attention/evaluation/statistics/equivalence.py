@@ -1,4 +1,4 @@
-"""What a difference of two models shows beyond a p-value: equivalence, power, false claims.
+"""Assesses a difference of two models beyond its p-value: equivalence, power, false claims.
 
 References:
     Schuirmann: A comparison of the two one-sided tests procedure and the power approach. 1987,
@@ -18,11 +18,11 @@ from nnunet_attention.evaluation.statistics.estimates import Components, Estimat
 
 LEVEL = 0.05
 POWER = 0.8
-# From models that have nothing in common to those that err on the same cases: two nnU-Nets on the
-# ten data sets of the Decathlon lie between 0.79 and 0.99.
+# From models that have nothing in common to models that err on the same cases; correlations of two
+# nnU-Nets on the ten data sets of the Decathlon lie between 0.79 and 0.99.
 CORRELATIONS = (0.0, 0.8, 0.95)
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
-# More units or trainings than this are as good as none.
+# If more units or trainings than this are needed, no number counts as enough.
 _MOST = 10_000_000
 
 
@@ -32,8 +32,8 @@ class Equivalence:
 
     Attributes:
         margin: differences smaller than this do not matter.
-        p_lower: one-sided, small where the difference lies above -margin.
-        p_upper: one-sided, small where it lies below the margin.
+        p_lower: one-sided, small if the difference lies above -margin.
+        p_upper: one-sided, small if it lies below the margin.
         low: lower end of the interval whose inclusion in the margin is the test (90 % at 5 %).
         high: upper end.
     """
@@ -46,12 +46,12 @@ class Equivalence:
 
     @property
     def p_value(self) -> float:
-        """The larger of the two; equivalent where it is small."""
+        """The larger of the two p-values; the models are equivalent if it is small."""
         return max(self.p_lower, self.p_upper)
 
     @property
     def smallest_margin(self) -> float:
-        """The margin from which on the models would be called equivalent."""
+        """The smallest margin with which the models would be called equivalent."""
         return max(abs(self.low), abs(self.high))
 
 
@@ -67,7 +67,7 @@ def equivalence(difference: Estimate, margin: float, level: float = LEVEL) -> Eq
 
 
 def non_inferiority(difference: Estimate, margin: float, higher_is_better: bool = True) -> float:
-    """Return the one-sided p-value, small where the first model is not worse by the margin.
+    """Return the one-sided p-value, small if the first model is not worse by the margin.
 
     Args:
         difference: first minus second model.
@@ -88,16 +88,17 @@ def verdict(
     level: float = LEVEL,
     p_value: float | None = None,
 ) -> Verdict:
-    """Say of the first model whether it is better, worse, equivalent, or undecided.
+    """Return whether the first model is better, worse, equivalent, or undecided.
 
-    Equivalence comes first: a difference that is certain and too small to matter is equivalent.
+    Equivalence takes precedence: a significant difference that is too small to matter is
+    equivalent.
 
     Args:
         difference: first minus second model.
-        margin: that does not matter; without one no models are equivalent.
+        margin: differences smaller than this do not matter; without it no models are equivalent.
         higher_is_better: of the metric.
         level: of both tests.
-        p_value: of the difference, where it is not the estimate's own (adjusted, another test).
+        p_value: of the difference, if it is not the estimate's own (adjusted, or of another test).
     """
     if margin is not None and equivalence(difference, margin, level).p_value < level:
         return "equivalent"
@@ -113,7 +114,7 @@ def power(difference: float, planned: Estimate, level: float = LEVEL) -> float:
     over its standard error.
 
     Args:
-        difference: that is true.
+        difference: the true difference.
         planned: its standard error and degrees of freedom.
         level: of the test.
     """
@@ -122,7 +123,7 @@ def power(difference: float, planned: Estimate, level: float = LEVEL) -> float:
     freedom, away = planned.degrees_of_freedom, abs(difference) / planned.standard_error
     critical = planned.quantile(1 - level / 2)
     wrong_side = float(special.nctdtr(freedom, away, -critical))
-    # scipy gives NaN for some of the probabilities that are as good as 0.
+    # scipy returns NaN for some probabilities that are practically 0.
     return float(1 - special.nctdtr(freedom, away, critical)) + (
         0 if isnan(wrong_side) else wrong_side
     )
@@ -131,7 +132,7 @@ def power(difference: float, planned: Estimate, level: float = LEVEL) -> float:
 def detectable_difference(
     planned: Estimate, level: float = LEVEL, wanted_power: float = POWER
 ) -> float:
-    """Return the smallest true difference that the comparison finds with the wanted power."""
+    """Return the smallest true difference that the comparison detects with the wanted power."""
     if planned.standard_error == 0:
         return 0.0
     unit = Estimate(0.0, 1.0, planned.degrees_of_freedom)
@@ -153,7 +154,7 @@ def units_needed(
 
     Args:
         components: of the difference's variance.
-        difference: that is to be found.
+        difference: the difference to be detected.
         repeats: trainings of each fold.
         level: of the test.
         wanted_power: of the test.
@@ -174,7 +175,7 @@ def repeats_needed(
 
     Args:
         components: of the difference's variance.
-        difference: that is to be found.
+        difference: the difference to be detected.
         units: groups, or cases.
         level: of the test.
         wanted_power: of the test.
@@ -200,9 +201,9 @@ def false_claim_probability(
 
     where t_{n-1} is the cumulative t distribution, A the model with the better mean, and r_AB the
     correlation of the models over cases ("model congruence"). It is the posterior probability of
-    a normal difference whose mean and log standard deviation have flat priors; from the values
-    themselves it is the one-sided p-value of the paired t test. It knows one training of each
-    model only.
+    a normal difference whose mean and log standard deviation have flat priors; computed from the
+    values themselves, it is the one-sided p-value of the paired t test. It accounts for a single
+    training of each model only.
 
     Args:
         mean: m, over cases.
@@ -236,12 +237,12 @@ def false_claim_probability(
 
 @dataclass(frozen=True)
 class FalseClaims:
-    """The probability of a false claim where the models' correlation over cases is not known.
+    """The probability of a false claim if the models' correlation over cases is not known.
 
     Attributes:
         by_correlation: probability, see `false_claim_probability`, at each of `CORRELATIONS`.
-        needed_correlation: at which the probability is at the level, and above which it is below
-            it; -1 where it is below at any correlation, None where it is at none.
+        needed_correlation: the correlation above which the probability is below the level; -1 if it
+            is below the level at any correlation, None if it is at none.
     """
 
     by_correlation: tuple[float, ...]
@@ -251,7 +252,7 @@ class FalseClaims:
 def false_claims(
     mean: float, other_mean: float, sd: float, other_sd: float, n: int, level: float = LEVEL
 ) -> FalseClaims:
-    """Say how likely a claim is false of which mean, SD and n are known, as of published rows.
+    """Return how likely a claim is false if only mean, SD and n are known, as in published tables.
 
     The correlation that a claim needs follows from the equation of `false_claim_probability`:
 
@@ -265,7 +266,7 @@ def false_claims(
         sd: over cases.
         other_sd: of the other model.
         n: cases, the same for both, at least two.
-        level: that the probability is to be below.
+        level: level that the probability must stay below.
 
     Raises:
         ValueError: if a number is impossible.
@@ -280,9 +281,10 @@ def false_claims(
 
 
 def false_claim_probability_of(difference: Estimate) -> float:
-    """Return the same for a difference whose standard error is known, trainings included.
+    """Return the probability of a false claim for a difference with a known standard error.
 
-    Whichever model has the better mean is the one claimed to be better.
+    The standard error may account for several trainings. The model with the better mean is the one
+    that is claimed to be better.
     """
     return min(difference.below(0), difference.above(0))
 
@@ -307,7 +309,7 @@ def _fewest(
 
 
 def _needed(difference: float, sd: float, other_sd: float, n: int, level: float) -> float | None:
-    # Of the differences between the models over cases.
+    # The highest variance of the differences over cases at which the claim still holds.
     highest_variance = n * (difference / float(special.stdtrit(n - 1, 1 - level))) ** 2
     if sd == 0 or other_sd == 0:
         return -1.0 if sd**2 + other_sd**2 < highest_variance else None

@@ -1,7 +1,7 @@
-"""A mean with its standard error and degrees of freedom, and what follows from the three.
+"""Holds a mean with its standard error and degrees of freedom, and the inferences from them.
 
-The t distribution is that of `scipy.special`, whose functions take a hundredth of the time that
-those of `scipy.stats` take for a single number.
+The t distribution is that of `scipy.special`, whose functions take a hundredth of the time of those
+of `scipy.stats` for a single number.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from nnunet_attention.evaluation.statistics.comparisons import CONFIDENCE
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, or a mean difference, whose chance is that of a t distribution.
+    """A mean, or a mean difference, whose uncertainty follows a t distribution.
 
     Attributes:
-        mean: what was estimated.
+        mean: the estimated mean.
         standard_error: of the mean.
         degrees_of_freedom: of its t distribution; need not be whole.
     """
@@ -37,15 +37,15 @@ class Estimate:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, that the mean is 0."""
+        """The two-sided p-value of the hypothesis that the mean is 0."""
         return min(1.0, 2 * min(self.below(0), self.above(0)))
 
     def above(self, bound: float) -> float:
-        """Return the one-sided p-value that supports a mean above the bound when it is small."""
+        """Return the one-sided p-value, small if the data support a mean above the bound."""
         return float(special.stdtr(self.degrees_of_freedom, -self._distance(bound)))
 
     def below(self, bound: float) -> float:
-        """Return the one-sided p-value that supports a mean below the bound when it is small."""
+        """Return the one-sided p-value, small if the data support a mean below the bound."""
         return float(special.stdtr(self.degrees_of_freedom, self._distance(bound)))
 
     def turned(self) -> Estimate:
@@ -60,19 +60,20 @@ class Estimate:
         difference = self.mean - bound
         if self.standard_error > 0:
             return difference / self.standard_error
-        # Without any spread the mean is certain; on the bound itself nothing is shown.
+        # Without any spread the mean is certain; a mean on the bound itself supports neither side.
         return 0.0 if difference == 0 else inf * difference
 
 
 @dataclass(frozen=True)
 class Components:
-    """The variances of which that of a mean consists: `unit / G + training / R + rest / (G R)`.
+    """The components of a mean's variance, `unit / G + training / R + rest / (G R)`.
 
     Attributes:
-        unit: between cases, or groups, whatever the training; 0 where its estimate is below.
-        training: between repeats, whatever the cases; likewise.
-        rest: of a case in a training.
-        folds: independent trainings in each repeat, of both models where they are unpaired.
+        unit: variance between cases, or groups, common to all trainings; 0 if its estimate is
+            negative.
+        training: variance between repeats, common to all cases; likewise.
+        rest: variance of a case in a training.
+        folds: independent trainings in each repeat, of both models if they are unpaired.
     """
 
     unit: float
@@ -81,10 +82,10 @@ class Components:
     folds: int = 1
 
     def planned(self, units: int, repeats: int = 1) -> Estimate | None:
-        """Return what an estimate from so many units and repeats would rest on, with mean 0.
+        """Return the expected estimate, with mean 0, from that many units and repeats.
 
-        None where it could not be tested: one unit, or a single training of each fold although
-        trainings differ.
+        Return None if it could not be tested: with one unit, or with a single training of each fold
+        although trainings differ.
         """
         trains = self.training > 0 or self.rest > 0
         if units < 2 or (trains and repeats < 2):
@@ -101,7 +102,7 @@ class Components:
 def satterthwaite(terms: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the sum of independent estimates of variance, and its degrees of freedom.
 
-    `(sum s)^2 / sum(s^2 / d)`; where all estimates are 0, those of the first.
+    The latter are `(sum s)^2 / sum(s^2 / d)`; if all estimates are 0, those of the first.
 
     Args:
         terms: estimates and their degrees of freedom; an estimate may be subtracted.
@@ -116,10 +117,10 @@ def satterthwaite(terms: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def over_units(values: np.ndarray) -> Estimate | None:
-    """Estimate a mean over cases, or groups, drawn at random; None for fewer than two.
+    """Estimate a mean over randomly drawn cases, or groups; return None for fewer than two.
 
     Args:
-        values: (units,), all defined; for groups their means, for a comparison the differences.
+        values: (units,), all defined; means for groups, differences for a comparison.
     """
     values = np.asarray(values, dtype=float)
     if values.size < 2:

@@ -1,4 +1,4 @@
-"""Groups of cases, such as the images of one patient: reading, averaging, drawing."""
+"""Handles groups of cases, such as the images of one patient: reading, averaging, drawing."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ CasesByDataset = Mapping[str, Collection[str]]
 GroupsByDataset = Mapping[str, Mapping[str, str]]
 GroupsReader = Callable[[CasesByDataset], GroupsByDataset]
 """Given the cases of each data set, returns the group of each by data set and case."""
-# What ends a name after its stem: a token behind a separator, or letters behind a number.
+# The end of a name after its stem: a token after a separator, or letters after a number.
 _SEPARATED = r"[-_. ]+[A-Za-z0-9]+"
 _NUMBERED = r"[-_. ]+[A-Za-z]+[0-9]+"
 _ATTACHED = r"[A-Za-z]+[0-9]*"
-# From the usual to the rare; a stem ends in a number, which tells patients and not data sets apart.
+# From common to rare; a stem ends in a number, which identifies patients rather than data sets.
 _LIKELY_PATTERNS = (
     rf"^(.*[0-9]){_SEPARATED}$",
     rf"^(.*[0-9]){_NUMBERED}{_SEPARATED}$",
@@ -45,14 +45,14 @@ _FEWEST_GROUPS = 3
 
 @dataclass(frozen=True)
 class LikelyGroups:
-    """What the names of cases give away about groups that nobody named.
+    """The groups that the names of cases suggest if the user gave none.
 
     Attributes:
         pattern: regular expression whose first group is the stem.
-        cases: cases in all.
-        groups: stems among them.
-        stem: of an example.
-        examples: two cases of that stem.
+        cases: number of all cases.
+        groups: number of stems among them.
+        stem: an example.
+        examples: two cases with that stem.
     """
 
     pattern: str
@@ -63,7 +63,7 @@ class LikelyGroups:
 
     @property
     def note(self) -> str:
-        """What to tell the user."""
+        """A note for the user."""
         return (
             f"names of cases look grouped: {self.cases} cases have {self.groups} stems (such as "
             f"{self.stem} of {self.examples[0]} and {self.examples[1]}), and are counted as "
@@ -77,15 +77,15 @@ def read_groups(path: Path, cases: Collection[str], others: bool = False) -> dic
 
     Args:
         path: the file; further columns are not read.
-        cases: that need a group.
-        others: whether the file may name further cases, for cases that are a part of a data set.
+        cases: the cases that need a group.
+        others: whether the file may name further cases, if the cases are part of a data set.
 
     Returns:
         Groups by case, in the order of `cases`.
 
     Raises:
-        CommandError: if the file cannot be read or lacks a column, a name is empty, a case is named
-            twice, has no group or is not among `cases`, or all cases are in one group.
+        CommandError: if the file cannot be read or lacks a column; a name is empty; a case is named
+            twice, has no group or is not among `cases`; or all cases are in one group.
     """
     option = f"--groups {path}"
     table = _read_table(option, path)
@@ -99,13 +99,13 @@ def read_groups_by_dataset(
 ) -> dict[str, dict[str, str]]:
     """Read the groups of several data sets from one CSV file.
 
-    Without a column dataset each row is for all data sets that have the case. With it, a row is for
-    the data set that it names, in full or by its number, so that data sets may have cases of the
-    same names; rows of data sets that are not asked for are passed over.
+    Without a column `dataset`, each row applies to all data sets that have the case. With it, a row
+    applies to the data set that it names, in full or by number, so that data sets may have cases
+    with the same names; rows of data sets that are not requested are ignored.
 
     Args:
         path: the file, with the columns case and group.
-        cases: that need a group, by the full name of their data set.
+        cases: the cases that need a group, by the full name of their data set.
         others: see `read_groups`.
 
     Returns:
@@ -179,17 +179,17 @@ def groups_by_pattern_and_dataset(pattern: str, cases: CasesByDataset) -> dict[s
         cases: by data set.
 
     Raises:
-        CommandError: see `groups_by_pattern`; in each data set there must be two groups.
+        CommandError: see `groups_by_pattern`; each data set must have at least two groups.
     """
     return {name: groups_by_pattern(pattern, of_dataset) for name, of_dataset in cases.items()}
 
 
 def looks_grouped(case_names: Iterable[str]) -> LikelyGroups | None:
-    """Tell whether names have a common stem with a varying end; None where they do not.
+    """Find groups of names that share a stem and differ in their end; return None without any.
 
-    A stem ends in a number, is shared by some cases and not by all, and there are more stems than
-    cases to a stem: `patient001_frame01` and `patient001_frame12`, but neither `hippocampus_001`
-    nor `site2_001` of three sites.
+    A stem ends in a number, is shared by some cases and not by all, and there are at least as many
+    stems as cases per stem: `patient001_frame01` and `patient001_frame12`, but neither
+    `hippocampus_001` nor `site2_001` of three sites.
     """
     names = sorted(set(case_names))
     if not names:
@@ -214,7 +214,7 @@ def looks_grouped(case_names: Iterable[str]) -> LikelyGroups | None:
 def group_table(table: pd.DataFrame, groups: Mapping[str, str]) -> pd.DataFrame:
     """Return the mean over the cases of each group, (groups, models), in the order of names.
 
-    As in `policies.common_cases` a case counts only where it is defined for all models; a group
+    As in `policies.common_cases`, a case counts only if it is defined for all models; a group
     without such a case is left out.
 
     Args:
@@ -249,7 +249,7 @@ def group_means(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 def summarise_groups(
     values: np.ndarray, groups: Sequence[str], seed: int | Sequence[int]
 ) -> list[Summary | None]:
-    """Describe each row over groups, each of which counts by the mean of its defined cases.
+    """Summarise each row over groups, each represented by the mean of its defined cases.
 
     Args:
         values: (rows, cases); NaN where undefined, so that rows may have different groups.
@@ -279,12 +279,13 @@ def group_interval(
     resamples: int = INTERVAL_RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bootstrap interval of each row's mean over groups, right for few groups too.
+    """Return the bootstrap interval of each row's mean over groups, accurate for few groups too.
 
-    As `comparisons.bootstrap_interval` (BCa), whose distances from the mean are stretched by
-    `t / z sqrt(G / (G - 1))`, the quantiles of the t distribution with G - 1 degrees of freedom and
-    of the normal one: without it, intervals over 25 patients hold the truth in 93 % instead of
-    95 %. Patients are fewer than images, so that it matters here.
+    The interval is that of `comparisons.bootstrap_interval` (BCa), with its distances from the mean
+    stretched by `t / z sqrt(G / (G - 1))`, where t and z are the quantiles of the t distribution
+    with G - 1 degrees of freedom and of the normal one. Without it, intervals over 25 patients
+    cover the true mean with 93 % instead of 95 % probability. This matters here, as there are fewer
+    patients than images.
 
     Args:
         means: (rows, groups), all defined.
@@ -309,21 +310,21 @@ def group_interval(
 def draw_group_counts(
     numbers: np.ndarray, resamples: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Draw groups with replacement and count how often each case comes along with its group.
+    """Draw groups with replacement and count how often each case is drawn with its group.
 
-    As `resampling.draw_counts`, (resamples, cases), but a row sums to the number of cases only
-    where all groups have the same size: means over cases divide by the row's sum.
+    The result is that of `resampling.draw_counts`, (resamples, cases), but a row sums to the number
+    of cases only if all groups have the same size, so means over cases divide by the row's sum.
 
     Args:
         numbers: (cases,), of the groups, from 0; none may be skipped.
-        resamples: how often as many groups are drawn as there are.
+        resamples: number of resamples, each of as many groups as there are.
         generator: of the drawing.
     """
     return draw_counts(int(numbers.max()) + 1, resamples, generator)[:, numbers]
 
 
 def _read_table(option: str, path: Path) -> pd.DataFrame:
-    """Read a file of groups, whose names are stripped of blanks; its index counts from the heading.
+    """Read a file of groups, with names stripped of blanks and rows numbered after the heading.
 
     Raises:
         CommandError: if it cannot be read, lacks a column, or a name is empty.
@@ -354,7 +355,7 @@ def _looked_up(option: str, known: Mapping[str, str], cases: Collection[str]) ->
 
 
 def _names(text: str, dataset: str) -> bool:
-    """Tell whether a text is the name of a data set or its number."""
+    """Tell whether a text is the name or the number of a data set."""
     return text == dataset or bool(names_with_number([dataset], text))
 
 

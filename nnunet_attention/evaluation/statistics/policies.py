@@ -1,4 +1,4 @@
-"""Decides what counts where a metric is undefined, and which cases all models share."""
+"""Decides which value counts where a metric is undefined, and which cases all models share."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _PAIR = ["dataset", "label", "metric"]
 def apply_policy(
     frame: pd.DataFrame, policy: str = DEFAULT_POLICY, missing_distance_mm: float | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give undefined values a meaning, or leave them out; afterwards every value is defined.
+    """Replace undefined values, or leave them out; afterwards every value is defined.
 
-    What remains undefined under each policy, and is left out: precision without any prediction,
-    recall and relative volume difference without a reference, distances to an empty mask.
+    Some values remain undefined under every policy and are left out: precision without any
+    prediction, recall and relative volume difference without a reference, distances to an empty
+    mask.
 
     Args:
         frame: with the columns of `COLUMNS`; unchanged.
         policy: one of `POLICIES`.
-        missing_distance_mm: what ASSD and HD95 are where just one mask is empty, e.g. the diagonal
+        missing_distance_mm: value of ASSD and HD95 where just one mask is empty, e.g. the diagonal
             of the images; None: these cases are left out.
 
     Returns:
@@ -80,8 +81,8 @@ def apply_policy(
 def common_cases(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Keep the cases that every model has, for each data set, label and metric.
 
-    Models are paired by the names of cases, never by their position. A model is a pair of model and
-    configuration. One without any row for a data set and metric is not asked for there.
+    Models are paired by the names of cases, never by their position. A model here is a pair of
+    model and configuration. A model without any row for a data set and metric is ignored there.
 
     Args:
         frame: after `apply_policy`; rows whose value is NaN count as absent. Unchanged.

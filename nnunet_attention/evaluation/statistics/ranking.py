@@ -1,4 +1,4 @@
-"""Ranks models, tells how stable the ranks are, and joins them over data sets.
+"""Ranks models, measures how stable the ranks are, and combines them over data sets.
 
 References:
     Wiesenfarth et al.: Methods and open-source toolkit for analyzing and visualizing challenge
@@ -22,19 +22,19 @@ from nnunet_attention.evaluation.statistics.resampling import draw_counts
 
 RANK_RESAMPLES = 1000
 TEST_LEVEL = 0.05
-# Scores that differ by rounding only share a rank.
+# Scores that differ only by rounding share a rank.
 _DECIMALS = 12
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Orders models by one method; rank 1 is best, equals share the smallest rank.
+    """Orders models by one method; rank 1 is best, and ties share the smallest rank.
 
     Attributes:
-        scores: what is ranked, by model: the mean, the mean rank, or the share of the other models
-            that are significantly worse.
+        scores: the ranked values, by model: the mean, the mean rank, or the share of the other
+            models that are significantly worse.
         ranks: by model.
-        bootstrap_ranks: (resamples, models), of resampled cases.
+        bootstrap_ranks: (resamples, models), ranks on resampled cases.
     """
 
     scores: np.ndarray
@@ -50,7 +50,7 @@ class Ranking:
         )
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
-        """Return lowest and highest rank by model, at most (1 - confidence) / 2 beyond either."""
+        """Return lowest and highest rank by model; at most (1 - confidence) / 2 lie beyond each."""
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
         low, high = np.quantile(self.bootstrap_ranks, tails, axis=0, method="inverted_cdf")
         return low.astype(int), high.astype(int)
@@ -58,16 +58,16 @@ class Ranking:
 
 @dataclass(frozen=True)
 class CriticalDifference:
-    """Holds what Nemenyi's test says of the mean ranks of several models.
+    """Holds the result of Nemenyi's test on the mean ranks of several models.
 
     Attributes:
-        blocks: data sets, or cases, in each of which the models were ranked.
-        mean_ranks: by model; equals share the middle of their ranks.
+        blocks: number of data sets, or cases, in each of which the models were ranked.
+        mean_ranks: by model; ties share the mean of their ranks.
         difference: mean ranks further apart than this differ significantly.
-        friedman_p_value: that all models are alike; None for two models, where Nemenyi's test
-            itself is the sign test.
-        cliques: groups of models, by index and from best to worst, that do not differ; only those
-            that are part of no other.
+        friedman_p_value: of the hypothesis that all models are equal; None for two models, for
+            which Nemenyi's test itself is the sign test.
+        cliques: groups of models, by index and from best to worst, that do not differ
+            significantly; only groups that are not part of another one.
     """
 
     blocks: int
@@ -88,8 +88,9 @@ def rank_cases(
     - `mean`: by the mean over cases (challengeR: mean then rank).
     - `mean_rank`: in each case, then by the mean of these ranks (challengeR: rank then mean).
     - `test`: by how many others are significantly worse, as in the Medical Segmentation Decathlon
-      (challengeR: test then rank): Wilcoxon's signed-rank test, one-sided, normal with continuity
-      correction, level 5 %, not corrected for the number of models.
+      (challengeR: test then rank): the one-sided Wilcoxon signed-rank test by the normal
+      approximation with continuity correction, at the 5 % level, uncorrected for the number of
+      models.
 
     Args:
         values: (models, cases), all defined.
@@ -100,7 +101,8 @@ def rank_cases(
     n = values.shape[1]
     goodness = (values if higher_is_better else -values).astype(float)
     drawn = draw_counts(n, resamples, np.random.default_rng(seed))
-    # The cases as they are, then the resamples: how often each case counts, (1 + resamples, cases).
+    # How often each case counts in the original sample, then in the resamples:
+    # (1 + resamples, cases).
     counts = np.concatenate([np.ones((1, n)), drawn])
     case_ranks = smallest_ranks(goodness.T).T
     scores = {
@@ -121,12 +123,12 @@ def rank_cases(
 def consensus(rankings: Sequence[Ranking]) -> Ranking:
     """Rank models by the mean of their ranks in several data sets.
 
-    That ranking is nearest to all of them in the sum of squared rank differences (challengeR's
-    Euclidean consensus), and how the Medical Segmentation Decathlon joins its tasks. Each
+    This ranking is nearest to all of them in the sum of squared rank differences (challengeR's
+    Euclidean consensus), and is how the Medical Segmentation Decathlon combines its tasks. Each
     resample of the cases of all data sets gives one resampled consensus.
 
     Args:
-        rankings: one a data set, of the same models and by the same method.
+        rankings: one per data set, of the same models and by the same method.
     """
     scores = np.mean([ranking.ranks for ranking in rankings], axis=0)
     resampled = np.mean([ranking.bootstrap_ranks for ranking in rankings], axis=0)
@@ -163,7 +165,7 @@ def critical_difference(goodness: np.ndarray, level: float = TEST_LEVEL) -> Crit
 
 
 def smallest_ranks(goodness: np.ndarray) -> np.ndarray:
-    """Rank along the last axis, 1 for the highest; equals share the smallest rank."""
+    """Rank along the last axis, 1 for the highest; ties share the smallest rank."""
     return stats.rankdata(-np.round(goodness, _DECIMALS), method="min", axis=-1).astype(int)
 
 
@@ -182,8 +184,8 @@ def _one_sided_wilcoxon(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return p-values of the signed-rank test that differences lie above, and below, zero.
 
-    Normal with continuity correction, zeros left out, for many resamples at once: the sizes are
-    sorted once, and a case drawn c times is a tie of c.
+    The test uses the normal approximation with continuity correction, leaves out zeros, and handles
+    many resamples at once: the sizes are sorted once, and a case drawn c times is a tie of c.
 
     Args:
         differences: (cases,).
@@ -195,7 +197,7 @@ def _one_sided_wilcoxon(
     order = np.flatnonzero(differs)[np.abs(differences[differs]).argsort(kind="stable")]
     starts = np.unique(np.abs(differences[order]), return_index=True)[1]
     drawn = counts[:, order]
-    # How often each distinct size occurs in a resample, and how often above zero.
+    # How often each distinct size occurs in a resample, and how often with a positive sign.
     tied = np.add.reduceat(drawn, starts, axis=1)
     above = np.add.reduceat(drawn * (differences[order] > 0), starts, axis=1)
     upto = tied.cumsum(axis=1)

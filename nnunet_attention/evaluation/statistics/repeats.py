@@ -1,18 +1,18 @@
-"""Several trainings of each model: means, spreads, tests and intervals over trainings and cases.
+"""Computes means, spreads, tests and intervals over several trainings of each model, and cases.
 
-A cross-validation trains once for each fold, and a repeat of it once more for each. The value of
-case i in repeat r is `mu + c_i + t_rf + e_ri`: c_i belongs to the case (or group), t_rf to the
+A cross-validation trains once for each fold, and each repeat trains every fold once more. The value
+of case i in repeat r is `mu + c_i + t_rf + e_ri`: c_i belongs to the case (or group), t_rf to the
 training of the case's fold f in that repeat, e_ri to both. The variance of the mean is estimated
 without bias by
 
     sum_f w_f^2 A_f / R  +  B / G  -  E / (G R)
 
 with A_f the variance of fold f's means between its R trainings, w_f the fold's share in the mean, B
-the variance of the G groups' means over the repeats, and E the mean square of what the means of
-repeats and groups leave. Degrees of freedom are Satterthwaite's. Where chance makes the sum smaller
-than the first or the second term alone, the largest of the three is taken.
+the variance of the G groups' means over the repeats, and E the residual mean square after the means
+of repeats and groups. Degrees of freedom are Satterthwaite's. If by chance the sum is smaller than
+the first or the second term alone, the largest of the three is taken.
 
-The chance of which cases train together is no part of it: all repeats have the same split.
+The random choice of the split is not included: all repeats have the same split.
 
 References:
     Searle, Casella, McCulloch: Variance components. 1992,
@@ -41,16 +41,16 @@ class Repeated:
     """A model's mean over repeats, or the difference of two models' means.
 
     Attributes:
-        estimate: mean with its standard error over trainings and groups; the test is its p-value.
+        estimate: mean with its standard error over trainings and groups; its p-value is the test's.
         repeats: trainings of each fold; of both models for a difference of unpaired trainings.
         units: groups, or cases where there are no groups.
         cases: cases.
-        training_means: mean, or difference, of each repeat; none where trainings are unpaired.
-        training_sd: standard deviation between the repeats' means; for unpaired trainings root
+        training_means: mean, or difference, of each repeat; empty if trainings are unpaired.
+        training_sd: standard deviation between the repeats' means; for unpaired trainings the root
             of the sum of both models' variances.
         unit_sd: standard deviation between the units' means over repeats.
         paired: whether trainings were paired; None for a single model.
-        low: lower end of the two-level bootstrap interval; None where it was not asked for.
+        low: lower end of the two-level bootstrap interval; None if it was not requested.
         high: upper end.
         components: of the variance, for planning.
     """
@@ -80,12 +80,12 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the cases of a comparison belong.
+    """The folds and groups that the cases of a comparison belong to.
 
     Attributes:
-        folds: (cases,), numbers from 0, none skipped, of the training that predicted a case; None
-            where one training predicted all of them.
-        groups: (cases,), numbers from 0, none skipped; None where each case is its own.
+        folds: (cases,), number of the training that predicted each case, from 0, none skipped; None
+            if one training predicted all of them.
+        groups: (cases,), numbers from 0, none skipped; None if each case is its own group.
     """
 
     folds: np.ndarray | None = None
@@ -121,8 +121,8 @@ def compare_repeats(
 ) -> Repeated | None:
     """Compare two models, first minus second, over trainings and cases.
 
-    Cases are always paired; trainings are where both models were trained with the same seeds. None
-    if a model has fewer than two trainings, or there are fewer than two units.
+    Cases are always paired; trainings are paired if both models were trained with the same seeds.
+    Return None if a model has fewer than two trainings, or there are fewer than two units.
 
     Args:
         first: (repeats, cases), all defined.
@@ -145,7 +145,7 @@ def compare_repeats(
 def paired_repeats(
     first: Sequence[int | None], second: Sequence[int | None]
 ) -> list[tuple[int, int]] | None:
-    """Return the places of equal seeds in both; None unless both have the same, known seeds."""
+    """Return the indices of equal seeds in both; None unless both have the same, known seeds."""
     if None in first or set(first) != set(second) or not first:
         return None
     if len(set(first)) < len(first) or len(set(second)) < len(second):
@@ -177,7 +177,7 @@ class _Trainings:
         self.fold_shares = np.bincount(folds, weights=shares)
         in_fold = np.zeros((self.cases, len(self.fold_shares)))
         in_fold[np.arange(self.cases), folds] = shares
-        # What each training adds to the mean, (repeats, folds).
+        # The contribution of each training to the mean, (repeats, folds).
         self.parts = self.values @ in_fold
 
     def training_terms(self) -> list[tuple[float, float]]:
@@ -240,7 +240,7 @@ def _variance(
     unit: tuple[float, float],
     rests: list[tuple[float, float]],
 ) -> tuple[float, float]:
-    """Return the variance of a mean and its degrees of freedom, see the head of the module."""
+    """Return the variance of a mean and its degrees of freedom, see the module's docstring."""
     negative = [(-square, freedom) for square, freedom in rests]
     candidates = [satterthwaite([*trainings, unit, *negative]), satterthwaite(trainings), unit]
     return max(candidates, key=lambda candidate: candidate[0])
@@ -258,11 +258,11 @@ def _bootstrap(
 ) -> tuple[float, float]:
     """Draw trainings within folds, and groups, independently; return the interval's ends.
 
-    Of R trainings R - 1 are drawn, which makes the variance of few right (Rao and Wu 1988,
-    https://doi.org/10.1080/01621459.1988.10478591). Deviations of groups are shrunk by what
-    trainings brought into them, as in Davison and Hinkley, Bootstrap methods, 1997, section 3.8.
-    Percentiles are stretched by the t distribution's quantile over the normal one, without which
-    intervals of few trainings are too short (Hesterberg 2015,
+    Of R trainings R - 1 are drawn, which makes the variance correct for few trainings (Rao and Wu
+    1988, https://doi.org/10.1080/01621459.1988.10478591). The deviations of groups are shrunk by
+    the part that trainings contribute, as in Davison and Hinkley, Bootstrap methods, 1997, section
+    3.8. Percentiles are stretched by the ratio of the t distribution's quantile to the normal one,
+    without which intervals over few trainings are too short (Hesterberg 2015,
     https://doi.org/10.1080/00031305.2015.1089789).
     """
     if estimate.standard_error == 0:

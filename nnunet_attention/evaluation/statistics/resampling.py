@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Resamples times cases held in memory: small enough for the cache, large enough for few calls.
+# Number of resamples times cases held in memory: small enough for the cache, and large enough to
+# keep the number of calls low.
 _DRAWS_AT_A_TIME = 500_000
 
 

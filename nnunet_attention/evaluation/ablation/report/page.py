@@ -1,4 +1,4 @@
-"""Fills the page's template with tables, curves and words."""
+"""Fills the page's template with tables, curves and text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def report_page(ablation: Ablation) -> str:
     """Return the text of ablation.html."""
     return filled_page(
         "nnunet_attention.evaluation.ablation.report",
-        # Nothing on the page moves.
+        # No script: the page is static.
         None,
         title="Ablation of the attention gates",
         subtitle=escape(_subtitle(ablation)),
@@ -66,7 +66,7 @@ def _curves(ablation: Ablation) -> str:
 
 
 def _overall(ablation: Ablation):
-    """Return the means of the first label of each gate, which is that of all where there are."""
+    """Return the means of each gate's first label, the mean of labels if there are several."""
     assert ablation.curves is not None, "asked for curves only"
     means = ablation.curves.means
     return means[means["label"] == means.groupby("gate")["label"].transform("first")]

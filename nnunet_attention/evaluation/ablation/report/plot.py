@@ -1,4 +1,4 @@
-"""Draws deletion and insertion curves as SVG, which a page holds and scales."""
+"""Draws deletion and insertion curves as SVG, to be embedded in a page and scaled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from nnunet_attention.evaluation.ablation.curves import ORDERS
 from nnunet_attention.evaluation.leaderboard.tables import MINUS
 
-# Okabe and Ito's colours; dashes tell lines apart on paper too.
+# Okabe and Ito's colours; dashes distinguish the lines in black and white, too.
 _STYLES = {
     "attention": ("#0072B2", ""),
     "random": ("#5d6978", "6 4"),
@@ -19,12 +19,12 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 420, 280, 48, 40, 30, 20
 
 
 def curve_plot(means: pd.DataFrame, title: str, metric: str) -> str:
-    """Return an SVG of one line for each order.
+    """Return an SVG with one line for each order.
 
     Args:
-        means: with the columns order, share and value, of one gate, direction and label.
-        title: above the plot.
-        metric: at the vertical axis.
+        means: values of one gate, direction and label, with the columns order, share and value.
+        title: shown above the plot.
+        metric: label of the vertical axis.
     """
     low, high = float(means["value"].min()), float(means["value"].max())
     room = (high - low) * 0.05 or 0.01

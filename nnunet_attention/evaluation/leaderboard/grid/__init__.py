@@ -1,4 +1,4 @@
-"""Holds tables as grids of cells, which each format draws in one way of its own."""
+"""Holds tables as grids of cells, which each output format draws in its own way."""
 
 from nnunet_attention.evaluation.leaderboard.grid.cells import DASH, PLUS_MINUS, Cell, Grid
 from nnunet_attention.evaluation.leaderboard.grid.html import html_table

@@ -1,4 +1,4 @@
-"""Defines the grid: what a table says, before anybody draws it."""
+"""Defines the grid: the content of a table, independent of how it is drawn."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 DASH = "\N{EN DASH}"
-"""Stands where there is nothing to say."""
+"""The text of a cell without a value."""
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Holds what stands in one place of a table.
+    """Holds the content of one cell of a table.
 
     Attributes:
         text: a name or a number.
-        spread: what follows a plus-minus sign; empty where there is none.
+        spread: the number after a plus-minus sign; empty if there is none.
         bold: whether the text is emphasised, as the best or as significantly better.
         mark: stars of significance.
     """
@@ -32,15 +32,15 @@ class Grid:
     """Holds a table.
 
     Attributes:
-        title: of the table.
-        heading: of the columns.
-        rows: each as wide as the heading.
+        title: title of the table.
+        heading: headings of the columns.
+        rows: each as long as the heading.
         names: how many of the first columns are names, set flush left; numbers follow.
         groups: indices of the rows that begin a group.
         notes: sentences below the table.
-        kept: how many of the first columns stand side by side even where there is no room for all
+        kept: how many of the first columns stay side by side even if there is no room for all
             columns; see `folded`.
-        folded_heading: of the two columns that then take the place of the others.
+        folded_heading: headings of the two columns that then replace the others.
     """
 
     title: str
@@ -65,8 +65,8 @@ class Grid:
         """Make a grid of plain texts, without groups.
 
         Args:
-            title: of the table.
-            heading: of the columns.
+            title: title of the table.
+            heading: headings of the columns.
             rows: texts.
             names: how many of the first columns are names; these are kept.
             notes: sentences below the table.
@@ -98,9 +98,9 @@ class Grid:
         return [[row[place] for row in self.rows] for place in range(len(self.heading))]
 
     def folded(self) -> Grid:
-        """Return a narrower grid, in which each cell of the columns not kept has a line of its own.
+        """Return a narrower grid, in which each cell of the columns not kept has its own line.
 
-        The columns that are kept say what they say once, in the first of these lines.
+        The cells of the kept columns appear once, in the first of these lines.
         """
         kept = self.kept
         blanks = (Cell(""),) * kept

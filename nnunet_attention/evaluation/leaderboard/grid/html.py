@@ -7,16 +7,16 @@ from html import escape
 
 from nnunet_attention.evaluation.leaderboard.grid.cells import PLUS_MINUS, Cell, Grid
 
-# Of what may be broken anywhere, as a page's style has it; of headings only the long ones are.
+# The class of texts that the page's style may break anywhere; of headings only long ones have it.
 _NAME, _LONG = ' class="name"', 14
-# So many that paper takes them only with smaller letters.
+# With more columns than this, a table fits on paper only in a smaller font.
 _MANY_COLUMNS = 10
-# As in AttentionUNetTrainer_250epochs, and not after nn; nothing in an escaped character looks so.
+# Breaks names like AttentionUNetTrainer_250epochs, but not after nn; no HTML escape matches.
 _WORD_OF_NAME_ENDS = re.compile(r"(?<=[A-Za-z0-9][a-z0-9]{2})(?=[A-Z])|(?<=_)(?=.)")
 
 
 def html_table(grid: Grid) -> str:
-    """Return a table that can be scrolled sideways, without its title and notes."""
+    """Return a table that scrolls sideways, without its title and notes."""
     head = "".join(
         f'<th scope="col"{_NAME if len(name) > _LONG else ""}>{breakable(name)}</th>'
         for name in grid.heading
@@ -37,7 +37,7 @@ def html_table(grid: Grid) -> str:
 
 
 def html_cell(cell: Cell) -> str:
-    """Return what stands in a cell."""
+    """Return the content of a cell."""
     text = breakable(cell.text)
     if cell.bold:
         text = f"<strong>{text}</strong>"
@@ -47,5 +47,5 @@ def html_cell(cell: Cell) -> str:
 
 
 def breakable(text: str) -> str:
-    """Return text that may be broken where a word of a compound name ends."""
+    """Return text with line-break opportunities between the words of compound names."""
     return _WORD_OF_NAME_ENDS.sub("<wbr>", escape(text))

@@ -1,4 +1,4 @@
-"""Draws grids as LaTeX tables, which need the package booktabs."""
+"""Draws grids as LaTeX tables, which need the booktabs package."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 
 def escaped(text: str) -> str:
-    """Return text that LaTeX prints as it is."""
+    """Escape text so that LaTeX prints it literally."""
     return _PATTERN.sub(lambda match: _SPECIAL[match[0]], " ".join(text.split()))
 
 
@@ -39,14 +39,14 @@ def latex_table(
     heading: str | None = None,
     between_groups: str = "\\midrule\n",
 ) -> str:
-    """Return a float with a table; title and notes are the caption's business.
+    """Return a float with a table; title and notes are left to the caption.
 
     Args:
         grid: the table.
         caption: in LaTeX.
-        label: to refer to.
-        heading: lines in LaTeX that take the place of the grid's own heading.
-        between_groups: a line in LaTeX.
+        label: for references.
+        heading: lines of LaTeX that replace the grid's own heading.
+        between_groups: a line of LaTeX.
     """
     lines = [latex_line(map(escaped, grid.heading)) if heading is None else heading]
     lines.append("\\midrule\n")
@@ -69,7 +69,7 @@ def latex_table(
 
 
 def latex_line(cells: Iterable[str]) -> str:
-    """Return a line of a table, of cells in LaTeX."""
+    """Return a line of a table from cells in LaTeX."""
     return f"{' & '.join(cells)} \\\\\n"
 
 
@@ -81,7 +81,7 @@ def _cell(cell: Cell, mark_width: int, is_number: bool) -> str:
     if cell.spread:
         text += f" \\pm {cell.spread}"
     if mark_width:
-        # As wide as the column's widest mark, so that the numbers stand in line.
+        # Pad to the column's widest mark, so that the numbers line up.
         missing = "*" * (mark_width - len(cell.mark))
         phantom = f"\\phantom{{{missing}}}" if missing else ""
         text += f"^{{{cell.mark}{phantom}}}"

@@ -10,7 +10,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&$])")
 
 
 def escaped(text: str) -> str:
-    """Return text that Markdown shows as it is."""
+    """Escape text so that Markdown shows it literally."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
@@ -19,7 +19,7 @@ def markdown_table(grid: Grid, bold_groups: bool = False) -> str:
 
     Args:
         grid: the table.
-        bold_groups: whether the first name of each group is bold, for Markdown has no lines between
+        bold_groups: whether the first name of each group is bold, as Markdown has no lines between
             rows.
     """
     rules = ["---" if place < grid.names else "---:" for place in range(len(grid.heading))]

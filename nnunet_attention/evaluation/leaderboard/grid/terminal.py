@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-# The least room for a heading's word, and for a column of names.
+# The minimum width for a word of a heading, and for a column of names.
 _WORD, _NAME = 10, 12
 
 
 def print_grid(grid: Grid, console: Console) -> None:
-    """Print a grid as wide as the terminal allows, and its notes."""
+    """Print a grid within the width of the terminal, and its notes."""
     console.print(rich_table(grid, console.width))
     for note in grid.notes:
         console.print(note, style="dim", highlight=False, markup=False)
 
 
 def rich_table(grid: Grid, width: int, compact: bool = False) -> Table:
-    """Return a table that breaks no number, and names only where it must.
+    """Return a table that breaks no number, and names only if necessary.
 
-    Where the columns find no room side by side, the grid is folded.
+    If the columns do not fit side by side, the grid is folded.
 
     Args:
-        grid: whose texts are shown as they are, without markup.
-        width: of the terminal.
+        grid: the grid, whose texts are shown literally, without markup.
+        width: width of the terminal.
         compact: whether the table has no lines between its columns, which takes less room.
     """
     from rich.box import HEAVY_HEAD, SIMPLE
@@ -40,7 +40,7 @@ def rich_table(grid: Grid, width: int, compact: bool = False) -> Table:
     numbers = set(range(grid.names, len(grid.heading)))
     widths = _widths(grid, numbers, width, compact)
     if widths is None and len(grid.heading) > grid.kept + 1:
-        # The column before the last has become one of names.
+        # In the folded grid the last column but one holds names.
         numbers = {*range(grid.names, grid.kept), grid.kept + 1}
         grid = grid.folded()
         widths = _widths(grid, numbers, width, compact)
@@ -54,11 +54,11 @@ def rich_table(grid: Grid, width: int, compact: bool = False) -> Table:
         collapse_padding=compact,
     )
     for place, name in enumerate(grid.heading):
-        # Numbers are padded below: rich would cut off the blanks in place of a mark.
+        # Numbers are padded below: rich would strip the blanks that stand in for a mark.
         justify: JustifyMethod = "right" if place in numbers else "left"
         width_of_column = widths[place]
         if compact and place == 0 and width_of_column is not None:
-            # Rich forgets the blank before the first column where it collapses padding.
+            # When it collapses padding, rich does not allow for the blank before the first column.
             width_of_column += 1
         table.add_column(Text(name, justify=justify), overflow="fold", width=width_of_column)
     marks = grid.mark_widths
@@ -83,7 +83,7 @@ def _text(cell: Cell, mark_width: int, width: int) -> Text:
 
 def _after(cell: Cell, mark_width: int) -> str:
     spread = f" {PLUS_MINUS} {cell.spread}" if cell.spread else ""
-    # Padded, so that the numbers stand in line.
+    # Padded, so that the numbers line up.
     return spread + cell.mark.ljust(mark_width)
 
 
@@ -93,19 +93,19 @@ def _widths(
     """Return the widths of columns whose numbers must not be broken.
 
     Args:
-        grid: whose heading may be broken, as columns of names may.
-        numbers: the columns.
-        width: of the terminal.
+        grid: the grid; its heading and its columns of names may be broken.
+        numbers: indices of the columns of numbers.
+        width: width of the terminal.
         compact: see `rich_table`.
 
     Returns:
-        None for a column that may be broken. None at all if there is no room for whole numbers and
-        a little of each other column.
+        The widths, None for a column that may be broken; or None if there is no room for unbroken
+        numbers and the minimum width of every other column.
     """
     columns = range(len(grid.heading))
     longest = _longest(grid)
     natural = [max(longest[n], len(grid.heading[n])) for n in columns]
-    # Between columns there are a line and two blanks, or two blanks.
+    # Columns are separated by a line and two blanks, or by two blanks.
     room = width - (2 * len(columns) + 2 if compact else 3 * len(columns) + 1)
     if sum(natural) <= room:
         return list(natural)

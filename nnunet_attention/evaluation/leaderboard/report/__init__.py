@@ -1,4 +1,4 @@
-"""Writes the leaderboard as one HTML file that needs nothing else, not even a network."""
+"""Writes the leaderboard as one self-contained HTML file that works offline."""
 
 from nnunet_attention.evaluation.leaderboard.report.page import report_page
 

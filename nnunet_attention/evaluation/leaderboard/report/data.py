@@ -1,4 +1,4 @@
-"""Gathers what the page's script draws from."""
+"""Gathers the data that the page's script draws."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnunet_attention.evaluation.leaderboard.records import critical_record
 from nnunet_attention.evaluation.leaderboard.tables import count_text
 from nnunet_attention.evaluation.metrics.definitions import METRICS
 
-# A screen shows no more, and every digit makes the page larger.
+# More decimals would not be visible, and every digit makes the page larger.
 _DECIMALS = 4
 
 
@@ -105,7 +105,7 @@ def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:
                 "low": pair.comparison.low,
                 "high": pair.comparison.high,
                 "p": pair.adjusted_p_value,
-                # Whether it is shown as significant, if it is.
+                # Whether a significant difference may be shown as such.
                 "marked": board.settings.marks or pair.repeated is not None,
                 "n": count_text(board, row),
                 **_details(pair),
@@ -123,7 +123,7 @@ def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:
 
 
 def _details(pair: Pair) -> dict:
-    """Return what a pair has to say of trainings and margin; nothing where it has not."""
+    """Return a pair's results over trainings and against the margin, if it has any."""
     details: dict = {}
     if pair.repeated is not None and pair.repeated.training_means:
         details["trainings"] = list(pair.repeated.training_means)

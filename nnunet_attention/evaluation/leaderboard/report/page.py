@@ -1,4 +1,4 @@
-"""Fills the page's template with tables, words, data, style and script."""
+"""Fills the page's template with tables, text, data, style and script."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _subtitle(board: Leaderboard) -> str:
 
 
 def _findings(board: Leaderboard) -> str:
-    """Say what to know first, a sentence each."""
+    """Return the main findings, one sentence each."""
     metric = board.settings.metrics[0]
     title = METRICS[metric].title
     overall = [row for row in board.rows_of(metric) if row.is_overall]
@@ -159,7 +159,7 @@ def _result(board: Leaderboard, row: Row, model: str) -> str:
     mean = Cell(value_text(summary.mean, row.metric), sd, entry.best, shown_mark)
     p_value = _p_against_best(row, model)
     ranks = " / ".join(str(entry.standings[method].rank) for method in RANKING_METHODS)
-    # Each with the number by which it is sorted, where it is no name.
+    # Each cell that is not a name has the number by which it is sorted.
     columns: list[tuple[str, Cell, float | None]] = [
         ("dataset", Cell(board.short_name(row.dataset)), None),
         ("label", Cell(row.label), None),
@@ -198,7 +198,7 @@ def _p_against_best(row: Row, model: str) -> float | None:
 
 
 def _by_metric(board: Leaderboard, table: Callable[[Leaderboard, str], Grid]) -> str:
-    """Return a table for each metric, of which the page shows the chosen one."""
+    """Return a table for each metric; the page shows that of the chosen metric."""
     parts = []
     for metric in board.settings.metrics:
         grid = table(board, metric)
