@@ -1,8 +1,8 @@
 """Builds the package and ships the start-up file by which nnU-Net finds our trainers.
 
-The metadata stands in pyproject.toml. What cannot be said there: `trainers/` and `plans/` are
-packaged below `nnunet_attention`, and one line of Python goes into site-packages as a `.pth` file,
-in normal and in editable installs.
+The metadata is in pyproject.toml. This file does what cannot be declared there: it packages
+`trainers/` and `plans/` below `nnunet_attention`, and installs one line of Python into
+site-packages as a `.pth` file, in normal and in editable installs.
 """
 
 from pathlib import Path
@@ -65,7 +65,7 @@ class EditableWithStartUpFile(editable_wheel):
         return _StrategyWithStartUpFile(super()._select_strategy(*args, **kwargs))
 
 
-# Guarded: nnU-Net's trainer search imports every module of the folders that it is pointed at.
+# Guarded, as nnU-Net's trainer search imports every module in the folders that it searches.
 if __name__ == "__main__":
     setup(
         packages=[

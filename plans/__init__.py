@@ -1,6 +1,6 @@
-"""Plans the attention U-Net, with planners of its own or by conversion of existing plans.
+"""Plans the attention U-Net, with its own planners or by converting existing plans.
 
-nnU-Net looks for planners in its own folder only: `nnunet-attention plan` hands it these.
+nnU-Net looks for planners in its own folder only, so `nnunet-attention plan` passes it ours.
 """
 
 from nnunet_attention.nnunet.datasets import dataset_folder, dataset_name, needs_preprocessing

@@ -24,11 +24,12 @@ def gated_architecture(
     """Return the `architecture` of a configuration with the gated network in place of the plain.
 
     Args:
-        architecture: has `network_class_name`, `arch_kwargs` and `_kw_requires_import`; unchanged.
+        architecture: with `network_class_name`, `arch_kwargs` and `_kw_requires_import`; it is not
+            changed.
         gate_full_resolution: an option of the network, written into `arch_kwargs`.
         output_transform: likewise.
         gate_start: likewise; None writes nothing and leaves the choice to the network, so that
-            plans without it stay what they are.
+            plans without this option stay as they are.
 
     Raises:
         UnsupportedNetworkError: if there is no attention U-Net for this network.

@@ -1,4 +1,4 @@
-"""Gives the networks of existing plans gates and leaves all else as it is."""
+"""Adds gates to the networks of existing plans and leaves everything else as it is."""
 
 import copy
 from collections.abc import Mapping
@@ -22,18 +22,18 @@ def converted_plans(
     output_transform: bool = False,
     gate_start: str | None = None,
 ) -> dict:
-    """Copy plans under another name and give the networks gates.
+    """Copy plans under another name and add gates to the networks.
 
-    Patch, batch, spacing and preprocessed data stay those of `plans`, so that a difference between
-    models trained with the two is the gates'. Configurations that inherit their network inherit
-    the gated one.
+    Patch, batch, spacing and preprocessed data stay those of `plans`, so that any difference
+    between models trained with the two is due to the gates. Configurations that inherit their
+    network inherit the gated one.
 
-    Options: see `gated_architecture`.
+    For the options, see `gated_architecture`.
 
     Raises:
         UnsupportedNetworkError: if there is no attention U-Net for a network of the plans.
-        CommandError: if the plans name what must not be imported.
-        ValueError: if a network has no skip connection to gate, or the gates no such start.
+        CommandError: if the plans name anything that must not be imported.
+        ValueError: if a network has no skip connection to gate, or `gate_start` is unknown.
     """
     converted = {**copy.deepcopy(dict(plans)), "plans_name": plans_name}
     for configuration in converted["configurations"].values():
@@ -47,7 +47,7 @@ def converted_plans(
     manager = PlansManager(converted)
     for name in converted["configurations"]:
         check_plans(converted, name)
-        # Built once, so that plans of which no network can be made are not written.
+        # Built once, so that plans are not written if no network can be built from them.
         with torch.device("meta"):
             build_attention_network(manager.get_configuration(name), 1, 2)
     return converted
@@ -65,7 +65,7 @@ def convert_plans(
     """Convert a plans file of a data set.
 
     Args:
-        folder: the data set's, in nnUNet_preprocessed.
+        folder: the data set's folder in nnUNet_preprocessed.
         source: the name of the plans to convert.
         target: the name of the plans to write.
         gate_full_resolution: see `gated_architecture`.

@@ -1,4 +1,4 @@
-"""Plans a data set as the images and the network of pretrained weights were planned."""
+"""Plans a data set with the preprocessing and the network of pretrained weights."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -27,13 +27,13 @@ from nnunet_attention.weights.upgrade import quiet
 
 PRETRAINED, DATASET = "pretrained", "dataset"
 LIKE_PLANS = "AttentionPretrainedPlans"
-# No planner's name: the memory is then estimated as for nnU-Net's default for the network.
+# Not the name of a planner: memory is then estimated as for nnU-Net's default for the network.
 _PLANNER = "AttentionPlanLike"
-# That of nnssl's trainings, and nnU-Net's smallest.
+# The batch size of nnssl's trainings, and nnU-Net's smallest.
 _BATCH = 2
 _CT = "CTNormalization"
 _Z_SCORE = "ZScoreNormalization"
-# What preprocessed data depend on.
+# The entries on which preprocessed data depend.
 _OF_CONFIGURATION = (
     *("preprocessor_name", "spacing", "normalization_schemes", "use_mask_for_norm"),
     *("resampling_fn_data", "resampling_fn_data_kwargs"),
@@ -45,13 +45,13 @@ _INTENSITIES = "foreground_intensity_properties_per_channel"
 
 @dataclass(frozen=True)
 class PlannedLike:
-    """Holds what was planned.
+    """Holds the result of planning.
 
     Attributes:
-        path: of the plans file.
-        configuration: the plans' one configuration.
-        adaptation: what a training will take of the weights.
-        notes: sentences on what could not be as the source has it.
+        path: the path of the plans file.
+        configuration: the plans' only configuration.
+        adaptation: which of the weights a training will use.
+        notes: sentences on what could not be planned as for the source.
     """
 
     path: Path
@@ -70,18 +70,18 @@ def plan_like(
     num_processes: int = 8,
     gate_full_resolution: bool = False,
 ) -> PlannedLike:
-    """Write plans with gates whose data, network and patch are those of pretrained weights.
+    """Write plans with gates with the preprocessing, network and patch of pretrained weights.
 
-    Data that other plans of the data set have preprocessed in the same way are shared.
+    Data that other plans of the data set preprocess in the same way are shared.
 
     Args:
         name: DatasetXXX_Name, in nnUNet_raw.
         source: the weights.
         spacing: `PRETRAINED` for the source's, `DATASET` for that of nnU-Net's plans for the data
-            set, or one in mm in the order of the plans' axes.
-        patch_size: in voxels; None for the source's.
-        plans_name: None for `LIKE_PLANS`.
-        num_processes: for the fingerprint.
+            set, or a spacing in mm in the order of the plans' axes.
+        patch_size: the patch in voxels; None for the source's.
+        plans_name: the name of the plans; None for `LIKE_PLANS`.
+        num_processes: the number of processes for the fingerprint.
         gate_full_resolution: see `gated_architecture`. Gates start as identity in any case.
 
     Raises:
@@ -90,7 +90,7 @@ def plan_like(
     """
     plans_name = plans_name or LIKE_PLANS
     check_plans_name(plans_name)
-    # Planned anew, and not read: whatever plans lie there may have been edited.
+    # Planned anew and not read, as existing plans may have been edited.
     base, _ = plan_dataset(name, _UnsavedPlanner, num_processes=num_processes)
     folder = dataset_folder(name)
     dataset_json = read_dataset_json(folder / DATASET_JSON, channels=True)
@@ -180,14 +180,14 @@ def _spacing(
 
 
 def _architecture(source: PretrainedSource, gate_full_resolution: bool) -> dict:
-    """Give the source's network gates; a gated one keeps a gate at the highest resolution."""
+    """Add gates to the source's network; a gate at the highest resolution is kept."""
     arguments = source.architecture["arch_kwargs"]
     architecture = gated_architecture(
         source.plain_architecture,
         gate_full_resolution=gate_full_resolution
         or bool(arguments.get("gate_full_resolution", False)),
     )
-    # Left to the trainer, as in plans of nnU-Net's.
+    # Left to the trainer, as in nnU-Net's plans.
     architecture["arch_kwargs"].pop("deep_supervision", None)
     return architecture
 
@@ -219,10 +219,10 @@ def _check_patch(configuration: Mapping) -> None:
 
 
 def _normalisation(source: PretrainedSource, channels: int, stock: Mapping) -> dict:
-    """Return how the source's images were normalised, its channels repeated where there are more.
+    """Return the source's normalisation, repeated if the data set has more channels.
 
     Raises:
-        CommandError: if the source does not say.
+        CommandError: if the source does not tell it.
     """
     settings = source.settings
     if not settings.normalization_schemes:
@@ -248,9 +248,9 @@ def _of_channels(intensities: Mapping, channels: int) -> dict:
 
 
 def _is_prepared_as(configuration: Mapping, stock: Mapping) -> bool:
-    """Tell whether data are made as nnU-Net's development branch makes those it names by spacing.
+    """Tell whether data match those that nnU-Net's development branch names by their spacing.
 
-    It takes nnU-Net's plans for the data set, with another spacing and z-scores.
+    The branch uses nnU-Net's plans for the data set, with another spacing and z-scores.
     """
     return configuration["use_mask_for_norm"] == stock["use_mask_for_norm"] and all(
         scheme == _Z_SCORE for scheme in configuration["normalization_schemes"]
@@ -258,12 +258,12 @@ def _is_prepared_as(configuration: Mapping, stock: Mapping) -> bool:
 
 
 def _data_identifier(folder: Path, plans: Mapping, name: str, *, as_stock: bool) -> str:
-    """Name the folder of preprocessed data: that of other plans whose data are made alike.
+    """Name the folder of preprocessed data, shared with other plans of the same preprocessing.
 
     Args:
-        folder: the data set's, in nnUNet_preprocessed.
+        folder: the data set's folder in nnUNet_preprocessed.
         plans: the new plans.
-        name: of their configuration.
+        name: the name of their configuration.
         as_stock: see `_is_prepared_as`.
     """
     wanted = _preparation(plans, plans["configurations"][name])
@@ -279,7 +279,7 @@ def _data_identifier(folder: Path, plans: Mapping, name: str, *, as_stock: bool)
     spacing = plans["configurations"][name]["spacing"]
     rounded = all(step == round(step, 2) for step in spacing)
     if as_stock and rounded and len(spacing) == 3:
-        # The development branch's name; what lies there without plans was made for it.
+        # The development branch's name; data there that no plans name were made by it.
         identifier = "Spacing__{:.2f}_{:.2f}_{:.2f}___Norm__".format(*spacing) + "_".join(
             "Z" for _ in plans["configurations"][name]["normalization_schemes"]
         )
@@ -294,11 +294,11 @@ def _data_identifier(folder: Path, plans: Mapping, name: str, *, as_stock: bool)
 
 
 def _preparations(path: Path) -> list[tuple[str, dict]]:
-    """Return the folders of data that a plans file names, and how they are made."""
+    """Return the data folders that a plans file names, and how their data are preprocessed."""
     plans = whole_plans(path) or {"configurations": {}}
     found = []
     for name in plans["configurations"]:
-        # Damaged plans, of whatever kind, share nothing; old ones come with warnings.
+        # Damaged plans of any kind share nothing; old plans cause warnings.
         with suppress(Exception), quiet():
             configuration = PlansManager(plans).get_configuration(name).configuration
             found.append((configuration["data_identifier"], _preparation(plans, configuration)))

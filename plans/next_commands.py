@@ -1,4 +1,4 @@
-"""Tells which commands of nnU-Net come after planning."""
+"""Lists the nnU-Net commands that come after planning."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from nnunet_attention.nnunet.plans import read_plans
 
 @dataclass(frozen=True)
 class NextCommands:
-    """Holds what is to be run after planning, and what need not be.
+    """Holds the commands to run after planning, and the data that are ready.
 
     Attributes:
-        preprocessing: the command that makes the missing data; None if all are there.
-        preprocessed: the identifiers of the data that are there, sorted.
+        preprocessing: the command that makes the missing data; None if none are missing.
+        preprocessed: the identifiers of the existing data, sorted.
         trainings: a command for the first fold of each configuration.
     """
 
@@ -28,10 +28,10 @@ class NextCommands:
 
 
 def next_commands(folder: Path, plans_name: str, configurations: Sequence[str]) -> NextCommands:
-    """Find out what is to be done with plans.
+    """Return the commands to run next with given plans.
 
     Args:
-        folder: the data set's, in nnUNet_preprocessed.
+        folder: the data set's folder in nnUNet_preprocessed.
         plans_name: the name of the plans.
         configurations: the configurations to be trained.
 
@@ -55,6 +55,6 @@ def next_commands(folder: Path, plans_name: str, configurations: Sequence[str]) 
     return NextCommands(
         (*preprocess, *missing.values()) if missing else None,
         tuple(sorted(identifiers - set(missing))),
-        # With nnUNetTrainer too it is the attention U-Net: the plans name it.
+        # Even the default nnUNetTrainer trains the attention U-Net, as the plans name it.
         tuple(("nnUNetv2_train", number, name, "0", "-p", plans_name) for name in configurations),
     )

@@ -1,4 +1,4 @@
-"""Has nnU-Net's experiment planners plan the attention U-Net."""
+"""Makes nnU-Net's experiment planners plan the attention U-Net."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,23 +22,23 @@ from nnunet_attention.plans.architecture import GateOptions, gated_architecture
 
 
 class _GatedNetworks(ExperimentPlanner):
-    """Puts gates into the networks of the planner that follows in the method resolution order.
+    """Adds gates to the networks of the planner that follows in the method resolution order.
 
     The rule for patch and batch is nnU-Net's, with its own reference values: the patch shrinks
     until the smallest batch fits into the memory target, then the batch grows to the nearest whole
     number. As the gates are counted, a patch that only just fits without them may become smaller;
-    where patch and batch fit with gates too, they are the stock planner's.
+    if patch and batch fit with gates too, they are the stock planner's.
 
     Args:
         dataset_name_or_id: see nnU-Net.
-        gpu_memory_target_in_gb: None for that of the stock planner.
+        gpu_memory_target_in_gb: the memory target; None for the stock planner's.
         preprocessor_name: see nnU-Net.
-        plans_name: None for the planner's own.
+        plans_name: the name of the plans; None for the planner's own.
         overwrite_target_spacing: see nnU-Net.
         suppress_transpose: see nnU-Net.
         gate_full_resolution: an option of the network, written into the plans.
         output_transform: likewise.
-        gate_start: likewise; None for the network's default, which is not written.
+        gate_start: likewise; None for the network's default, which is not written into the plans.
     """
 
     default_plans_name: str
@@ -74,10 +74,11 @@ class _GatedNetworks(ExperimentPlanner):
         }
 
     def generate_data_identifier(self, configuration_name: str) -> str:
-        """Name the preprocessed data: the stock data where preprocessing is the same.
+        """Name the preprocessed data: the stock data if the preprocessing is the same.
 
-        It is for 2d and 3d_fullres. The spacing of 3d_lowres follows from the patch, and the patch
-        from the network, so those data are the plans' own, as with nnU-Net's residual presets.
+        It is the same for 2d and 3d_fullres. The spacing of 3d_lowres follows from the patch, and
+        the patch from the network, so its data are the plans' own, as in nnU-Net's residual
+        presets.
         """
         as_stock = (
             configuration_name in ("2d", "3d_fullres")
@@ -96,15 +97,15 @@ class _GatedNetworks(ExperimentPlanner):
         arch_kwargs: dict,
         arch_kwargs_req_import: Sequence[str],
     ):
-        """Measure the gated network as nnU-Net does: the values in the feature maps of a case.
+        """Estimate the gated network's size as nnU-Net does: the values in a case's feature maps.
 
-        No static method as in nnU-Net, which calls it on the planner, since the gates' options
-        count.
+        Unlike in nnU-Net this is not a static method, as it needs the gates' options; nnU-Net calls
+        it on the planner.
         """
         gated = gated_architecture(
             {"network_class_name": arch_class_name, "arch_kwargs": arch_kwargs}, **self.gate_options
         )
-        # Sizes are all that is wanted: on the meta device there are no weights to allocate.
+        # Only sizes are needed, and on the meta device no weights are allocated.
         with torch.device("meta"), planning_in_this_process():
             return super().static_estimate_VRAM_usage(
                 patch_size,
@@ -116,7 +117,7 @@ class _GatedNetworks(ExperimentPlanner):
             )
 
     def get_plans_for_configuration(self, *args, **kwargs) -> dict:
-        """Plan one configuration; it names the gated network by its import path."""
+        """Plan one configuration, which names the gated network by its import path."""
         plan = super().get_plans_for_configuration(*args, **kwargs)
         return {
             **plan,
@@ -124,7 +125,7 @@ class _GatedNetworks(ExperimentPlanner):
         }
 
     def save_plans(self, plans: dict) -> None:
-        """Write the plans file; configurations added to an existing one are kept.
+        """Write the plans file; configurations added to an existing file are kept.
 
         Raises:
             CommandError: if there is a plans file with other content.

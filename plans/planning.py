@@ -1,4 +1,4 @@
-"""Writes plans with gates for a data set: with a planner of ours, or by conversion."""
+"""Writes plans with gates for a data set, with one of our planners or by conversion."""
 
 import contextlib
 import sys
@@ -36,15 +36,15 @@ def plan_dataset(
     output_transform: bool = False,
     gate_start: str | None = None,
 ) -> tuple[dict, str]:
-    """Plan a data set; extract its fingerprint first if there is none.
+    """Plan a data set, after extracting its fingerprint if there is none.
 
-    nnU-Net prints while it plans: that goes to stderr.
+    nnU-Net's output during planning goes to stderr.
 
     Args:
         name: DatasetXXX_Name, in nnUNet_raw.
         planner_class: one of `PLANNERS`.
-        gpu_memory_target_gb: None for the planner's own.
-        plans_name: None for the planner's own.
+        gpu_memory_target_gb: the memory target; None for the planner's own.
+        plans_name: the name of the plans; None for the planner's own.
         num_processes: the number of processes for the fingerprint.
         gate_full_resolution: see `gated_architecture`.
         output_transform: likewise.
@@ -99,11 +99,11 @@ def plan_or_convert(
     Args:
         name: DatasetXXX_Name.
         source: the name of the plans to convert; None plans anew.
-        planner: the name of one of our planners; None for the default. Conversion ignores it, and
-            the two options that follow.
+        planner: the name of one of our planners; None for the default. Conversion ignores it,
+            `gpu_memory_target_gb` and `num_processes`.
         gpu_memory_target_gb: see `plan_dataset`.
         num_processes: see `plan_dataset`.
-        plans_name: the name of the plans to write; None for the planner's, or that of the
+        plans_name: the name of the plans to write; None for the default name of the planner or the
             conversion.
         gate_full_resolution: see `gated_architecture`.
         output_transform: likewise.
@@ -113,7 +113,8 @@ def plan_or_convert(
         The path of the plans file.
 
     Raises:
-        CommandError: see `plan_dataset` and `convert_plans`; or if nnU-Net does not allow the name.
+        CommandError: see `plan_dataset` and `convert_plans`; also if nnU-Net does not allow the
+            name.
     """
     for given in (plans_name, source):
         if given is not None:
@@ -140,7 +141,7 @@ def plan_or_convert(
 
 
 def check_plans_name(name: str) -> None:
-    """Refuse a name of plans that nnU-Net does not allow.
+    """Check that nnU-Net allows a name of plans.
 
     Raises:
         CommandError: with an example.

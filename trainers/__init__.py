@@ -1,6 +1,6 @@
-"""Trainers for `nnUNetv2_train -tr`; every name in `__all__` is found by nnU-Net.
+"""Trainers for `nnUNetv2_train -tr`; nnU-Net finds every name in `__all__`.
 
-The names are written into checkpoints and results folders: they stay.
+The names are written into checkpoints and results folders, so they must not change.
 """
 
 from nnunet_attention.trainers.attention import (

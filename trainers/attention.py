@@ -21,11 +21,11 @@ from nnunet_attention.trainers.tracking import TracksGates
 
 
 class AttentionUNetTrainer(TracksGates, FoundationTrainer):
-    """Trains the plans' U-Net with attention gates; all else is stock nnU-Net.
+    """Trains the plans' U-Net with attention gates; everything else is stock nnU-Net.
 
-    With the environment variable `nnUNet_attention_epochs` set, such as to 3,6,10,60,150, the
+    If the environment variable `nnUNet_attention_epochs` is set, for example to 3,6,10,60,150, the
     coefficients on fixed patches are recorded after those epochs, for `nnunet-attention evolution`.
-    Where nnU-Net logs to Weights & Biases (nnUNet_wandb_enabled=1), it shows the gates' means too.
+    If nnU-Net logs to Weights & Biases (nnUNet_wandb_enabled=1), the gates' means are logged too.
     """
 
     @staticmethod
@@ -50,7 +50,7 @@ class AttentionUNetTrainer(TracksGates, FoundationTrainer):
         return without_views(network)
 
     def on_train_start(self) -> None:
-        """Start as nnU-Net does, after a look at what is to be recorded: an error is best made now.
+        """Start as nnU-Net does, after checking early which epochs are to be recorded.
 
         Raises:
             CommandError: if nnUNet_attention_epochs is malformed.
@@ -59,13 +59,13 @@ class AttentionUNetTrainer(TracksGates, FoundationTrainer):
         super().on_train_start()
 
     def on_epoch_end(self) -> None:
-        """End as nnU-Net does, and record the coefficients if this epoch is asked for."""
+        """End as nnU-Net does, and record the coefficients if this epoch is to be recorded."""
         super().on_epoch_end()
         if self.local_rank == 0 and self.current_epoch in epochs_to_record():
             try:
                 self.print_to_log_file("attention maps:", record_epoch(self))
             except OSError as error:
-                # A full disk must not end a training for a picture's sake.
+                # A full disk must not end a training just because of an attention map.
                 self.print_to_log_file(f"attention maps could not be recorded: {error}")
 
 

@@ -42,29 +42,29 @@ if TYPE_CHECKING:  # the class that it is mixed into
 else:
     _Trainer = object
 
-# As nnU-Net's development branch fine-tunes from nnssl's checkpoints: a tenth of nnU-Net's rate,
-# reached in a twentieth of 1000 epochs.
+# nnU-Net's development branch fine-tunes from nnssl's checkpoints in this way: with a tenth of
+# nnU-Net's rate, reached after a twentieth of 1000 epochs.
 INITIAL_RATE = 1e-3
 WARM_UP_SHARE = 20
 
 
 def warm_up_epochs(epochs: int) -> int:
-    """Return how many epochs the rate rises: a twentieth, and two at least where there are two."""
+    """Return how many epochs the rate rises: a twentieth, at least two and at most all."""
     return min(epochs, max(2, math.ceil(epochs / WARM_UP_SHARE)))
 
 
 class WarmUpLRScheduler(PolyLRScheduler):
-    """Lets the learning rate rise linearly, and then fall as nnU-Net's does.
+    """Raises the learning rate linearly, and then lowers it as nnU-Net does.
 
-    The rate depends on the epoch alone, so that a training goes on where it was interrupted.
+    The rate depends on the epoch alone, so that a resumed training continues with the right one.
 
     Args:
         optimizer: the optimizer. Its first group of parameters is trained from the beginning; all
             further groups wait for the end of `head_start`.
         initial_lr: the highest rate.
-        max_steps: epochs in all.
-        head_start: epochs in which the first group alone is trained; it rises in these, and then
-            all groups rise together.
+        max_steps: the total number of epochs.
+        head_start: the number of epochs in which only the first group is trained; its rate rises in
+            these, and then the rates of all groups rise together.
     """
 
     def __init__(self, optimizer, initial_lr: float, max_steps: int, head_start: int = 0):
@@ -75,7 +75,7 @@ class WarmUpLRScheduler(PolyLRScheduler):
         super().__init__(optimizer, initial_lr, rest)
 
     def step(self, current_step=None) -> None:
-        """Set the rates of an epoch; without one, of the epoch after the last."""
+        """Set the rates of an epoch; if none is given, of the one after the previous call's."""
         if current_step is None or current_step == -1:
             current_step = self.ctr
             self.ctr += 1
@@ -94,17 +94,18 @@ class WarmUpLRScheduler(PolyLRScheduler):
 
 
 class _Finetuning(_Trainer):
-    """Starts from pretrained weights, slowly; mixed into a trainer.
+    """Starts from pretrained weights, with a rising learning rate; mixed into a trainer.
 
     The weights are those that the plans name (`pretrain_info`, which `nnunet-attention plan --like`
-    writes), or those of `nnUNetv2_train -pretrained_weights`, which come after them. Without either
-    nothing is trained. The learning rate rises linearly to 0.001, in a twentieth of the epochs, and
-    then falls as nnU-Net's does. Deep supervision is on unless the plans' `arch_kwargs` say no.
+    writes), or those of `nnUNetv2_train -pretrained_weights`, which are loaded later and win.
+    Without either nothing is trained. The learning rate rises linearly to 0.001, in a twentieth of
+    the epochs, and then falls as nnU-Net's does. Deep supervision is on unless the plans'
+    `arch_kwargs` turn it off.
     """
 
-    # Whether the encoder waits until decoder and gates have risen.
+    # Whether the encoder waits until the learning rate of decoder and gates has risen.
     decoder_first = False
-    # The trainer of the same network that needs no weights.
+    # The trainer of the same network that needs no pretrained weights, for the error message.
     from_scratch = "AttentionUNetTrainer"
     _was_loaded = False
     _continues = False
@@ -126,14 +127,14 @@ class _Finetuning(_Trainer):
 
     @property
     def head_start(self) -> int:
-        """The number of epochs in which the encoder waits, half of all at most."""
+        """The number of epochs in which the encoder waits, at most half of all."""
         waits = min(warm_up_epochs(self.num_epochs), self.num_epochs // 2)
         return waits if self.decoder_first else 0
 
     def initialize(self) -> None:
-        """Initialise as nnU-Net does, and take the weights that the plans name.
+        """Initialise as nnU-Net does, and load the weights that the plans name.
 
-        If their file is not there, those of `-pretrained_weights` may still come.
+        If their file does not exist, those of `-pretrained_weights` may still be loaded later.
 
         Raises:
             CommandError: if the weights cannot be read, or do not fit.
@@ -150,7 +151,7 @@ class _Finetuning(_Trainer):
         self._bare_network().register_load_state_dict_post_hook(self._note_loading)
 
     def configure_optimizers(self) -> tuple:
-        """Return nnU-Net's optimizer, and the rates of fine-tuning."""
+        """Return nnU-Net's optimizer, and the scheduler of fine-tuning."""
         optimizer, _ = super().configure_optimizers()
         if self.decoder_first:
             encoder = {id(parameter) for parameter in self._bare_network().encoder.parameters()}
@@ -164,15 +165,15 @@ class _Finetuning(_Trainer):
         return optimizer, scheduler
 
     def load_checkpoint(self, *checkpoint, **named) -> None:
-        """Go on as nnU-Net does; the weights that the plans name are not needed any more.
+        """Resume as nnU-Net does; the weights that the plans name are then no longer needed.
 
-        Its parameter has two names, in releases and in the development branch.
+        nnU-Net's parameter has different names in releases and in the development branch.
         """
         self._continues = True
         super().load_checkpoint(*checkpoint, **named)
 
     def on_train_start(self) -> None:
-        """Start as nnU-Net does, and say what is to be cited.
+        """Start as nnU-Net does, and log the works to cite.
 
         Raises:
             CommandError: if no pretrained weights were loaded.
@@ -196,7 +197,7 @@ class _Finetuning(_Trainer):
             self.print_to_log_file(line, add_timestamp=False)
 
     def on_train_epoch_start(self) -> None:
-        """Start as nnU-Net does; where the encoder has waited, its momentum begins anew."""
+        """Start as nnU-Net does; once the encoder has waited, its momentum is reset."""
         super().on_train_epoch_start()
         if self.decoder_first and self.current_epoch == self.head_start:
             for group in self.optimizer.param_groups[1:]:
@@ -246,7 +247,7 @@ class AttentionUNetFinetuneTrainer(_Finetuning, AttentionUNetTrainer):
 
 
 class AttentionUNetFinetuneTrainer_decoderFirst(AttentionUNetFinetuneTrainer):
-    """Trains decoder and gates alone for the first twentieth of the epochs, and then all."""
+    """Trains decoder and gates alone for the first twentieth of the epochs, then everything."""
 
     decoder_first = True
 
@@ -254,7 +255,7 @@ class AttentionUNetFinetuneTrainer_decoderFirst(AttentionUNetFinetuneTrainer):
 class PlainUNetFinetuneTrainer(_Finetuning, FoundationTrainer):
     """Trains the plans' U-Net without gates from the same weights, as the control.
 
-    With plans that name the attention U-Net, it is the network that has no gates.
+    If the plans name the attention U-Net, its plain counterpart is trained.
     """
 
     from_scratch = "nnUNetTrainer with plans that name no gates"

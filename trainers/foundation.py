@@ -1,4 +1,4 @@
-"""What all our trainers do on top of nnU-Net's, whatever network they train."""
+"""The common base of our trainers: what they add to nnU-Net's, whatever network they train."""
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
@@ -14,9 +14,9 @@ from nnunet_attention.trainers.validation import ContinuesValidation
 class FoundationTrainer(
     KeepsFreedMemory, MixedPrecisionOnCPU, Seedable, ContinuesValidation, nnUNetTrainer
 ):
-    """Trains as nnU-Net does, with what all our trainers have; nnU-Net does not find it."""
+    """Trains as nnU-Net does, with the common additions of our trainers; not found by nnU-Net."""
 
 
 def bare_network(network: nn.Module) -> nn.Module:
-    """Return a network as it was before it was compiled and distributed, as nnU-Net does both."""
+    """Return a network as it was before nnU-Net compiled and distributed it."""
     return uncompiled(network.module if isinstance(network, DistributedDataParallel) else network)

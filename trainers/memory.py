@@ -1,4 +1,4 @@
-"""Lets our trainers keep memory on a CPU."""
+"""Lets our trainers keep freed memory on a CPU."""
 
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,12 @@ else:
 class KeepsFreedMemory(_Trainer):
     """Keeps freed memory with the process on a CPU; mixed into a trainer.
 
-    docs/performance.md has what that gains: a quarter of the time with nnU-Net's Hippocampus plan,
-    for a fifth more memory. NNUNET_ATTENTION_KEEP_MEMORY=0 switches it off.
+    According to docs/performance.md this saves a quarter of the time with nnU-Net's Hippocampus
+    plan, for a fifth more memory. NNUNET_ATTENTION_KEEP_MEMORY=0 switches it off.
     """
 
     def on_train_start(self) -> None:
-        """Start as nnU-Net does; its worker processes, which start there, are left as they are."""
+        """Start as nnU-Net does, then keep freed memory; worker processes are not affected."""
         super().on_train_start()
         if self.device.type == "cpu" and keep_freed_memory():
             self.print_to_log_file("Freed memory is kept; NNUNET_ATTENTION_KEEP_MEMORY=0 stops it")

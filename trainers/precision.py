@@ -27,12 +27,12 @@ else:
 class MixedPrecisionOnCPU(_Trainer):
     """Trains in bfloat16 on a CPU with NNUNET_ATTENTION_CPU_BF16=1; mixed into a trainer.
 
-    As nnU-Net does with float16 on a GPU, convolutions take and give 16 bits. Norms compute their
-    statistics, and the loss, the optimiser and the checkpoints have everything, in 32. bfloat16
-    has the range of 32 bits, so that no gradient needs scaling. Without the variable nothing
-    changes, but a training that has been in bfloat16 goes on in it. One that was begun in 32 bits
-    and is gone on with under the variable is in bfloat16 from there on. The final validation is in
-    32 bits, as prediction on a CPU is.
+    As in nnU-Net with float16 on a GPU, the inputs and outputs of convolutions have 16 bits. The
+    statistics of norms, the loss, the optimiser and the checkpoints stay in 32 bits. bfloat16 has
+    the range of 32 bits, so that no gradient needs scaling. Without the variable nothing changes,
+    except that a training that was in bfloat16 is resumed in bfloat16. A training begun in 32 bits
+    and resumed with the variable is in bfloat16 from there on. The final validation is in 32 bits,
+    as is prediction on a CPU.
     """
 
     _bfloat16: bool = False
@@ -46,7 +46,7 @@ class MixedPrecisionOnCPU(_Trainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 as in nnUNetTrainer
     ):
-        # First: what is refused must leave no folder.
+        # Checked first, as a refused training must leave no folder.
         if bfloat16_from(os.environ.get(VARIABLE)):
             if device.type == "cpu":
                 _require_bfloat16(f"{VARIABLE}=1 cannot be had", "; unset it to train in 32 bits")
@@ -54,10 +54,10 @@ class MixedPrecisionOnCPU(_Trainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
 
     def run_training(self) -> None:
-        """Train as nnU-Net does, in bfloat16 if that is wanted or the training has been in it.
+        """Train as nnU-Net does, in bfloat16 if requested or if the resumed training was in it.
 
         Raises:
-            CommandError: if that is bfloat16 and the processor has no instructions for it.
+            CommandError: if bfloat16 is to be used and the processor has no instructions for it.
         """
         if self.device.type == "cpu":
             self._settle_precision()
@@ -66,12 +66,12 @@ class MixedPrecisionOnCPU(_Trainer):
         super().run_training()
 
     def train_step(self, batch: dict) -> dict:
-        """Step as nnU-Net does, with the network in the precision that is wanted."""
+        """Train on a batch as nnU-Net does, with the network in the chosen precision."""
         with self._precision():
             return super().train_step(batch)
 
     def validation_step(self, batch: dict) -> dict:
-        """Validate a batch as nnU-Net does, with the network in the precision that is wanted."""
+        """Validate a batch as nnU-Net does, with the network in the chosen precision."""
         with self._precision():
             return super().validation_step(batch)
 
@@ -80,14 +80,14 @@ class MixedPrecisionOnCPU(_Trainer):
         if not (self._bfloat16 and self.device.type == "cpu"):
             yield
             return
-        # Only the network: around all of the step it would be around loss and backward pass too.
+        # Only the network: autocast around the whole step would cover loss and backward pass too.
         with _in_bfloat16(self.network):
             yield
 
     def _settle_precision(self) -> None:
-        """Find out in which precision to train, and write it beside the checkpoints."""
+        """Determine the precision of the training, and record it beside the checkpoints."""
         fold, epoch = Path(self.output_folder), self.current_epoch
-        # Only a checkpoint brings an epoch along; what lies there otherwise is another training's.
+        # In epoch 0 no checkpoint was loaded, and a record in the folder is another training's.
         since = read_bfloat16_since(fold) if epoch else None
         if since is not None:
             _require_bfloat16(
@@ -112,7 +112,7 @@ def _require_bfloat16(what: str, remedy: str) -> None:
 
 @contextmanager
 def _in_bfloat16(network: nn.Module) -> Iterator[None]:
-    """Let a network compute in bfloat16 inside the block and give out 32 bits."""
+    """Let a network compute in bfloat16 and return 32 bits inside the `with` block."""
     in_32_bits = network.forward
 
     def forward(*arguments, **named_arguments):
@@ -120,7 +120,7 @@ def _in_bfloat16(network: nn.Module) -> Iterator[None]:
             output = in_32_bits(*arguments, **named_arguments)
         return _to_float32(output)
 
-    # An attribute of the object, which goes before the method of its class.
+    # An attribute of the object takes precedence over the method of its class.
     network.forward = forward
     try:
         yield
@@ -129,10 +129,10 @@ def _in_bfloat16(network: nn.Module) -> Iterator[None]:
 
 
 def _to_float32(output: Any) -> Any:
-    """Return what a network gives out in 32 bits: a tensor, or tuples and lists of them.
+    """Convert a network's output to 32 bits: a tensor, or tuples and lists of tensors.
 
-    Deep supervision has a list of logits; where gates are supervised, a tuple of the logits and the
-    coefficients is given out.
+    With deep supervision the output is a list of logits; if gates are supervised, it is a tuple of
+    the logits and the coefficients.
     """
     if isinstance(output, Tensor):
         return output.float()

@@ -25,24 +25,25 @@ else:
 
 
 class Seedable(_Trainer):
-    """Seeds a training with NNUNET_ATTENTION_SEED; mixed into a trainer, and without it nothing.
+    """Seeds a training with NNUNET_ATTENTION_SEED, if it is set; mixed into a trainer.
 
-    `random`, NumPy and torch with its GPUs are seeded before the network gets its initial weights
-    and, anew, at the start of every epoch; each worker of data augmentation once, with a seed of
-    its own. Weights that plain, wide and attention U-Net share in name and shape begin alike, and
-    all see the same batches. The seed is written beside the checkpoints, and a training that is
-    gone on with keeps it.
+    `random`, NumPy and torch, including its GPUs, are seeded before the network gets its initial
+    weights and again at the start of every epoch. Each worker of data augmentation is seeded once,
+    with its own seed. Weights that plain, wide and attention U-Net share in name and shape start
+    with the same values, and all three networks see the same batches. The seed is written beside
+    the checkpoints, and a resumed training keeps it.
 
-    Repeatable to the last bit, on a CPU with the same number of threads and the same versions:
+    On a CPU, with the same number of threads and the same versions, results are repeatable to the
+    last bit as follows:
 
-    - with `nnUNet_n_proc_DA=0` everything, also after an interruption;
-    - with `nnUNet_n_proc_DA=1` a training that is not interrupted: the worker runs ahead of the
-      epochs, and nobody knows how far;
-    - with more workers the initial weights alone. nnU-Net takes batches from whichever worker is
+    - with `nnUNet_n_proc_DA=0`, everything, also after an interruption;
+    - with `nnUNet_n_proc_DA=1`, a training that is not interrupted: the worker runs ahead of the
+      epochs, by an unknown number of batches;
+    - with more workers, only the initial weights. nnU-Net takes batches from whichever worker is
       first, so that their order, though not what each worker draws, differs from run to run.
 
     On a GPU sums differ as well: nnU-Net lets cuDNN choose its fastest algorithms, which are not
-    deterministic. Each GPU of several draws batches of its own.
+    deterministic. With several GPUs, each draws its own batches.
     """
 
     _seed: int | None = None
@@ -56,7 +57,7 @@ class Seedable(_Trainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 as in nnUNetTrainer
     ):
-        # First: a bad seed must leave no folder. Without one nothing is added to the trainer.
+        # Checked first, as a bad seed must leave no folder. Without a seed nothing is set.
         seed = seed_from(os.environ.get(VARIABLE))
         if seed is not None:
             self._seed = seed
@@ -72,35 +73,35 @@ class Seedable(_Trainer):
         """Train as nnU-Net does, with the seed that the training was begun with.
 
         Raises:
-            CommandError: if that is not the one asked for.
+            CommandError: if another seed is set now.
         """
         self._settle_seed()
         super().run_training()
 
     def get_dataloaders(self) -> tuple:
-        """Load as nnU-Net does; its workers, which it does not seed, begin anew with seeds."""
+        """Load as nnU-Net does, and restart its workers, which it does not seed, with seeds."""
         loaders = super().get_dataloaders()
         if self._seed is not None:
             for place, loader in enumerate(loaders):
                 if isinstance(loader, NonDetMultiThreadedAugmenter):
                     numbers = (self._seed, self.current_epoch, self.local_rank)
-                    # The key keeps them apart from the numbers of weights and epochs.
+                    # The spawn key keeps them distinct from the seeds of weights and epochs.
                     sequence = np.random.SeedSequence(numbers, spawn_key=(place,))
                     loader.seeds = sequence.generate_state(loader.num_processes).tolist()
                     loader.restart()
         return loaders
 
     def on_epoch_start(self) -> None:
-        """Start as nnU-Net does; the epoch's batches are drawn from its own seed."""
+        """Start as nnU-Net does, and seed the epoch's random numbers."""
         if self._seed is not None:
-            # One more than the epoch: 0 could repeat the numbers of the initial weights.
+            # One more than the epoch, as 0 could repeat the random numbers of the initial weights.
             _seed_everything(self._seed, self.current_epoch + 1, self.local_rank)
         super().on_epoch_start()
 
     def _settle_seed(self) -> None:
-        """Find out with which seed to train, and write it beside the checkpoints."""
+        """Determine the seed of the training, and record it beside the checkpoints."""
         fold, epoch = Path(self.output_folder), self.current_epoch
-        # Only a checkpoint brings an epoch along; what lies there otherwise is another training's.
+        # In epoch 0 no checkpoint was loaded, and a record in the folder is another training's.
         before = read_seed(fold) if epoch else None
         check_same_seed(fold, before, self._seed)
         if before is not None:
@@ -115,10 +116,10 @@ class Seedable(_Trainer):
 
 
 def _seed_everything(*numbers: int) -> None:
-    """Seed the global states, from which nnU-Net and its augmentation draw."""
+    """Seed the global generators, from which nnU-Net and its augmentation draw."""
     # One 32-bit number out of several, so that neighbouring seeds and epochs share no stream.
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     random.seed(seed)
     np.random.seed(seed)
-    # Of all GPUs too.
+    # This seeds all GPUs too.
     torch.manual_seed(seed)

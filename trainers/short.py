@@ -1,4 +1,4 @@
-"""Trainers of a few short epochs, to try a pipeline out on a CPU."""
+"""Trainers of a few short epochs, to try out a pipeline on a CPU."""
 
 import os
 
@@ -8,7 +8,7 @@ from nnunet_attention.trainers.attention import AttentionUNetTrainer
 from nnunet_attention.trainers.foundation import FoundationTrainer
 
 SCHEDULE_VARIABLE = "NNUNET_ATTENTION_SHORT_SCHEDULE"
-# Epochs, training iterations an epoch, validation iterations an epoch.
+# Epochs, training iterations per epoch, validation iterations per epoch.
 DEFAULT_SCHEDULE = (10, 25, 5)
 
 
@@ -39,8 +39,8 @@ def _schedule_message(text: str) -> str:
 class nnUNetTrainer_short(FoundationTrainer):
     """Trains stock nnU-Net for a few short epochs.
 
-    The length stands in the environment variable NNUNET_ATTENTION_SHORT_SCHEDULE (default
-    `10,25,5`: epochs, iterations an epoch, validation iterations an epoch). Every epoch is saved.
+    The environment variable NNUNET_ATTENTION_SHORT_SCHEDULE sets the length (default `10,25,5`:
+    epochs, iterations per epoch, validation iterations per epoch). Every epoch is saved.
     """
 
     # The signature must be nnUNetTrainer's: it stores the arguments by the names found here.

@@ -1,4 +1,4 @@
-"""The attention U-Net whose gates are taught where the foreground is."""
+"""Trainers of the attention U-Net whose gates are supervised with the foreground."""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from nnunet_attention.trainers.foundation import bare_network
 from nnunet_attention.trainers.short import AttentionUNetTrainer_short
 
 SUPERVISION_VARIABLE = "NNUNET_ATTENTION_SUPERVISION"
-# Weight of the gates' loss at the start; border of the foreground, in voxels of a gate's grid.
+# The initial weight of the gates' loss; the border of the foreground, in voxels of a gate's grid.
 DEFAULT_SUPERVISION = (0.5, 1)
 
 
@@ -31,7 +31,8 @@ def supervision(text: str | None) -> tuple[float, int]:
     """Read `WEIGHT` or `WEIGHT,BORDER`; None and "" give the default, 0.5,1.
 
     Raises:
-        CommandError: if the weight is no number from 0 to 100 or the border none from 0 to 16.
+        CommandError: if the weight is not a number from 0 to 100, or the border not a whole number
+            from 0 to 16.
     """
     if not text:
         return DEFAULT_SUPERVISION
@@ -40,7 +41,7 @@ def supervision(text: str | None) -> tuple[float, int]:
         weight, border = float(weight_text), int(border_text) if comma else DEFAULT_SUPERVISION[1]
     except ValueError:
         weight, border = -1.0, -1
-    # nan fails as well.
+    # Written so that nan is refused too.
     if not (0 <= weight <= 100 and 0 <= border <= 16):
         raise CommandError(
             f"{SUPERVISION_VARIABLE}={text!r} must be WEIGHT or WEIGHT,BORDER, such as 0.5,1: a "
@@ -50,25 +51,26 @@ def supervision(text: str | None) -> tuple[float, int]:
 
 
 def supervision_weight(first: float, epoch: int, number_of_epochs: int) -> float:
-    """Return the weight in an epoch: falling along a line, it is 0 from half of the training on."""
+    """Return an epoch's weight, which falls linearly to 0 over the first half of the training."""
     return max(0.0, first * (1 - 2 * epoch / number_of_epochs))
 
 
 class AttentionUNetSupervisedTrainer(AttentionUNetTrainer):
     """Trains the attention U-Net with a loss on its gates' coefficients as well.
 
-    In the first half of the training every gate is asked to be open on the foreground (all labels
+    In the first half of the training every gate is trained to be open on the foreground (all labels
     but background, or the union of the regions) with a border around it, and shut elsewhere; the
-    weight of that falls to 0. Prediction, plans and checkpoints are AttentionUNetTrainer's.
+    weight of this loss falls to 0. Prediction, plans and checkpoints are those of
+    AttentionUNetTrainer.
 
-    The environment variable NNUNET_ATTENTION_SUPERVISION sets the weight at the start and the
-    border, in voxels of a gate's grid (default 0.5,1). With weight 0 this is AttentionUNetTrainer.
+    The environment variable NNUNET_ATTENTION_SUPERVISION sets the initial weight and the border, in
+    voxels of a gate's grid (default 0.5,1). With weight 0 this is AttentionUNetTrainer.
     """
 
     loss: SupervisedGatesLoss
 
     def _build_loss(self) -> nn.Module:
-        """Build nnU-Net's loss, to which the gates' is added.
+        """Build nnU-Net's loss, with the gates' loss added.
 
         Raises:
             CommandError: if NNUNET_ATTENTION_SUPERVISION is malformed.
@@ -93,7 +95,7 @@ class AttentionUNetSupervisedTrainer(AttentionUNetTrainer):
             self.print_to_log_file(f"Weight of the gates' loss: {weight:.4g}, border: {border}")
 
     def on_train_epoch_end(self, train_outputs: Sequence[dict]) -> None:
-        """End as nnU-Net does; the gates' loss is stated in the log."""
+        """End as nnU-Net does, and log the gates' loss."""
         super().on_train_epoch_end(train_outputs)
         gates_loss = self.loss.take_mean()
         if gates_loss is not None:

@@ -16,22 +16,23 @@ else:
 
 
 class TracksGates(_Trainer):
-    """Logs each gate's mean coefficient in every epoch, where a tracker is on; mixed in.
+    """Logs each gate's mean coefficient in every epoch if a tracker is on; mixed into a trainer.
 
-    The mean is that of the first validation batch, in one more pass of the bare network: a compiled
-    one does not tell its coefficients. nnU-Net's local logger knows its own keys only and stops its
-    progress.png at the shortest list, so nothing is logged there: checkpoints stay nnU-Net's.
+    The mean is that of the first validation batch, from an extra pass of the bare network, as a
+    compiled one does not return its coefficients. nnU-Net's local logger knows its own keys only
+    and cuts its progress.png at the shortest list, so nothing is logged there: checkpoints stay
+    nnU-Net's.
     """
 
     _gate_means: Sequence[float] | None = None
 
     def on_validation_epoch_start(self) -> None:
-        """Start as nnU-Net does; the means are those of the batch that comes first."""
+        """Start as nnU-Net does, and reset the means; the epoch's first batch will set them."""
         super().on_validation_epoch_start()
         self._gate_means = None
 
     def validation_step(self, batch: dict) -> dict:
-        """Validate a batch as nnU-Net does, and take the gates' means in an epoch's first one."""
+        """Validate a batch as nnU-Net does, and compute the gates' means for an epoch's first."""
         if self._gate_means is None and self.local_rank == 0 and self._trackers():
             on_gpu = self.device.type == "cuda"
             with torch.autocast("cuda") if on_gpu else nullcontext():
@@ -47,5 +48,5 @@ class TracksGates(_Trainer):
                 tracker.log(f"attention/gate_{number}", mean, self.current_epoch)
 
     def _trackers(self) -> list:
-        """Return nnU-Net's loggers besides its local one; none in a version that has no such."""
+        """Return nnU-Net's loggers besides its local one; an empty list in versions without any."""
         return getattr(self.logger, "loggers", [])

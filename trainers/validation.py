@@ -1,4 +1,4 @@
-"""Lets our trainers go on with a validation that was interrupted."""
+"""Lets our trainers resume an interrupted validation."""
 
 from typing import TYPE_CHECKING
 
@@ -11,24 +11,24 @@ else:
 
 
 class ContinuesValidation(_Trainer):
-    """Leaves out of the validation cases that are named as predicted; mixed into a trainer.
+    """Skips cases in the validation that are listed as predicted already; mixed into a trainer.
 
-    `nnunet-attention crossval` names them. The summary is of all cases that are in the folder.
+    `nnunet-attention crossval` lists them. The summary covers all cases in the folder.
     """
 
     _kept_cases: frozenset[str] = frozenset()
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """Validate as nnU-Net does, on the cases that are left."""
+        """Validate as nnU-Net does, on the remaining cases."""
         self._kept_cases = kept_cases()
         try:
-            # nnU-Net's trainer is next in line.
+            # The next class in the method resolution order is nnU-Net's trainer.
             super().perform_actual_validation(save_probabilities)
         finally:
             self._kept_cases = frozenset()
 
     def do_split(self) -> tuple[list[str], list[str]]:
-        """Split as nnU-Net does; amid a validation, leave out the cases that are kept."""
+        """Split as nnU-Net does; during a validation, leave out the cases that are kept."""
         train, validated = super().do_split()
         left = [case for case in validated if case not in self._kept_cases]
         if len(left) < len(validated):

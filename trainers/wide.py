@@ -1,6 +1,6 @@
 """The capacity-matched baseline: the plain U-Net with the attention U-Net's number of parameters.
 
-One trainer serves both kinds of plans: where they name the residual encoder, that is widened.
+One trainer serves both kinds of plans: if they name the residual encoder U-Net, it is widened.
 """
 
 from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (
@@ -28,9 +28,9 @@ from nnunet_attention.trainers.short import nnUNetTrainer_short
 
 
 class WideUNetTrainer(FoundationTrainer):
-    """Trains the plans' U-Net without gates, widened until it has as many parameters as with them.
+    """Trains the plans' U-Net without gates, widened until it has as many parameters as with gates.
 
-    With plans that name the attention U-Net, that one, with its options, is matched.
+    If the plans name the attention U-Net, its size, with its options, is matched.
     """
 
     @staticmethod
@@ -55,7 +55,7 @@ class WideUNetTrainer(FoundationTrainer):
         return without_views(network)
 
     def on_train_start(self) -> None:
-        """Start as nnU-Net does; a size that is not the attention U-Net's is stated in the log."""
+        """Start as nnU-Net does, and log a size that differs from the attention U-Net's."""
         super().on_train_start()
         mismatch = wide_mismatch(
             self.configuration_manager,

@@ -1,4 +1,4 @@
-"""Chooses what runs a network: torch, OpenVINO or onnxruntime, and with how many bits."""
+"""Chooses the engine that runs a network (torch, OpenVINO or onnxruntime) and its precision."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ _BITS = {F32: "32 bits", BF16: "bfloat16", F16: "16 bits"}
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """Tells what is to run a network on a CPU.
+    """Tells which engine is to run a network on a CPU.
 
     Attributes:
         engine: one of ENGINES; None for the fastest that is installed.
         precision: one of PRECISIONS.
-        cache: the folder in which exported networks are kept; None for a folder of the model's.
+        cache: the folder for exported networks; None for one inside the model's folder.
     """
 
     engine: str | None = None
@@ -36,7 +36,7 @@ class EngineChoice:
 
 
 def chosen_engine(choice: EngineChoice) -> str:
-    """Return the engine that is meant, or the fastest one that can do it.
+    """Return the engine that was asked for, or else the fastest one that has the precision.
 
     Raises:
         CommandError: if it is not installed, or it or the processor lacks the precision.
@@ -71,12 +71,12 @@ def chosen_engine(choice: EngineChoice) -> str:
 
 
 def described(engine: str, precision: str) -> str:
-    """Say in words what runs a network."""
+    """Describe in words the engine and precision that run a network."""
     return f"{engine}, in {_BITS[precision]}"
 
 
 def is_installed(engine: str) -> bool:
-    """Tell whether an engine, and what exports networks for it, can be imported."""
+    """Tell whether an engine, and the packages that export networks for it, can be imported."""
     needed = () if engine == TORCH else (engine, "onnx", "onnxscript")
     return all(find_spec(name) is not None for name in needed)
 
@@ -100,7 +100,7 @@ def _precisions_of(engine: str) -> tuple[str, ...]:
 
 
 def _of_torch() -> tuple[str, ...]:
-    # Without such instructions it would be slower than in 32 bits.
+    # Without bfloat16 instructions it would be slower than in 32 bits.
     return (F32, BF16) if why_no_bfloat16() is None else (F32,)
 
 
@@ -111,7 +111,7 @@ def _of_openvino() -> tuple[str, ...]:
 
 
 def _of_onnxruntime() -> tuple[str, ...]:
-    # Its convolutions on a CPU know nothing but 32 bits.
+    # Its convolutions on a CPU support 32 bits only.
     return (F32,)
 
 

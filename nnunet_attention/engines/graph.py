@@ -1,4 +1,4 @@
-"""Writes a network as an ONNX file, if asked with what its attention gates give out."""
+"""Writes a network as an ONNX file, on request with its attention gates' maps as outputs."""
 
 import math
 import warnings
@@ -17,7 +17,7 @@ from nnunet_attention.recorder import attention_gates, map_names, record_attenti
 
 INPUT_NAME = "image"
 LOGITS_NAME = "logits"
-# The first that has all that nnU-Net's networks are made of.
+# The first opset with all operators of nnU-Net's networks.
 OPSET = 20
 AXES = ("z", "y", "x")
 # The free dimension of a graph's inputs.
@@ -25,7 +25,7 @@ BATCH = "batch"
 
 _NEEDED = ("onnx", "onnxscript")
 INSTALL = 'pip install "nnunet-attention[engines]"'
-# A protobuf file ends at 2 GiB; some of it is not weights.
+# A protobuf file is limited to 2 GiB, not all of which is weights.
 _LARGEST_BYTES = 2_000_000_000
 
 
@@ -41,10 +41,10 @@ def output_names(
     Args:
         network: the network that is exported.
         coefficients: whether the coefficients are outputs: `gate_0`, the coarsest, and so on.
-        features: whether `skip_0` and `gated_0` are too, see `record_attention`.
+        features: whether `skip_0` and `gated_0` and so on are too, see `record_attention`.
 
     Raises:
-        NoAttentionGatesError: if maps are asked of a network without gates.
+        NoAttentionGatesError: if maps are requested of a network without gates.
     """
     if not (coefficients or features):
         return [LOGITS_NAME]
@@ -61,18 +61,18 @@ def export_network(
     features: bool = False,
     dynamic_patch: bool = False,
 ) -> list[str]:
-    """Write a network as an ONNX file that computes what it computes in evaluation.
+    """Write a network as an ONNX file that computes what the network does in evaluation mode.
 
     The file's input is `image`, (B, C, *patch), float32; its first output is `logits`. B is free.
 
     Args:
         network: a network without deep supervision; it is left as it was.
-        path: the file; it is there whole or not at all, and replaces what was there.
+        path: the file; it is written whole or not at all, and replaces an earlier one.
         input_channels: C.
         patch_size: *patch, two or three axes.
         coefficients: whether the gates' coefficients, each on the grid of its skip, are outputs.
         features: whether the means of the skips before and after their gates are outputs too.
-        dynamic_patch: whether to leave the axes of the patch free, too; they must then be
+        dynamic_patch: whether to leave the axes of the patch free, too; their sizes must then be
             multiples of `patch_divisors`, and `patch_size` is only an example.
 
     Returns:
@@ -80,11 +80,11 @@ def export_network(
 
     Raises:
         NotExportableError: if torch cannot trace it, or it is too large for one file.
-        CommandError: if onnx or onnxscript are not installed.
-        NoAttentionGatesError: if maps are asked of a network without gates.
+        CommandError: if onnx or onnxscript is not installed.
+        NoAttentionGatesError: if maps are requested of a network without gates.
     """
     names = output_names(network, coefficients, features)
-    # Of a batch or an axis of one torch would take for granted that it always is one.
+    # From a batch or an axis of size 1, torch would conclude that its size is always 1.
     free = {0: torch.export.Dim(BATCH, min=1)}
     if dynamic_patch:
         divisors = patch_divisors(network)
@@ -108,20 +108,20 @@ def write_graph(
     network: nn.Module,
     free: dict[str, dict] | None = None,
 ) -> None:
-    """Write what a module computes in evaluation as an ONNX file.
+    """Write a module in evaluation mode as an ONNX file.
 
     Args:
-        module: given the inputs in their order, it returns the outputs in a tuple.
-        path: the file; it is there whole or not at all, and replaces what was there.
-        shapes: of the inputs, by name.
+        module: takes the inputs in their order and returns the outputs in a tuple.
+        path: the file; it is written whole or not at all, and replaces an earlier one.
+        shapes: the shapes of the inputs, by name.
         outputs: the names of the outputs.
-        network: whose module, or of whose layers it is.
-        free: of the inputs, which are then the module's arguments of that name, the dimensions that
-            are left free; None: there are none.
+        network: the network that the module, or its layers, belongs to.
+        free: the free dimensions of each input, by the name of the module's argument; None for no
+            free dimensions.
 
     Raises:
         NotExportableError: if torch cannot trace it, or it is too large for one file.
-        CommandError: if onnx or onnxscript are not installed.
+        CommandError: if onnx or onnxscript is not installed.
     """
     require_exporter()
     size = sum(p.numel() * p.element_size() for p in module.parameters())
@@ -132,11 +132,11 @@ def write_graph(
         )
     with _evaluated(module) as traced:
         try:
-            # Not in inference mode, in which prediction may be, and tracing may not.
+            # Prediction may run in inference mode, but tracing must not.
             with torch.inference_mode(False), warnings.catch_warnings():
                 device = _device_of(network)
                 inputs = tuple(torch.zeros(*shape, device=device) for shape in shapes.values())
-                # torch's exporter and onnxscript warn about their own insides.
+                # torch's exporter and onnxscript warn about their own internals.
                 warnings.simplefilter("ignore")
                 program = torch.onnx.export(
                     traced,
@@ -148,7 +148,7 @@ def write_graph(
                     output_names=list(outputs),
                     verbose=False,
                 )
-        except Exception as error:  # of what a network does, anything can be what torch cannot
+        except Exception as error:  # tracing can fail in any way, depending on the network
             raise NotExportableError(
                 f"the network {type(network).__name__} cannot be written as ONNX: {_reason(error)}"
             ) from error
@@ -158,17 +158,17 @@ def write_graph(
 
 
 def require_exporter() -> None:
-    """Raise a CommandError if what torch needs to write ONNX is not installed."""
+    """Raise a CommandError if a package that torch needs to write ONNX is not installed."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise CommandError(f"{' and '.join(missing)} not installed, to write ONNX; {INSTALL}")
 
 
 def patch_divisors(network: nn.Module) -> list[int]:
-    """Return what each axis of a patch must be a multiple of, as the encoder strides over it.
+    """Return the number that each axis of a patch must be a multiple of, given the strides.
 
     Raises:
-        NotExportableError: if the network does not tell its strides.
+        NotExportableError: if the network has no `encoder.strides`.
     """
     strides = getattr(getattr(network, "encoder", None), "strides", None)
     if strides is None:
@@ -183,10 +183,10 @@ def patch_divisors(network: nn.Module) -> list[int]:
 def outputs_of_torch(
     network: nn.Module, image: Tensor, names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Compute with torch, in evaluation, what a network's graph gives out.
+    """Compute the outputs of a network's graph with torch, in evaluation mode.
 
     Args:
-        network: the network, which is left in evaluation.
+        network: the network, which is left in evaluation mode.
         image: (B, C, *S).
         names: see `output_names`.
     """
@@ -195,7 +195,7 @@ def outputs_of_torch(
 
 
 class _Outputs(nn.Module):
-    """Returns logits, and what the gates gave out, in the order of `names`."""
+    """Returns the logits and the gates' maps, in the order of `names`."""
 
     def __init__(self, network: nn.Module, names: Sequence[str]):
         super().__init__()
@@ -213,7 +213,7 @@ class _Outputs(nn.Module):
 
 @contextmanager
 def _evaluated(module: nn.Module) -> Iterator[nn.Module]:
-    """Set a module to evaluation, and each part of it back."""
+    """Set a module to evaluation mode, and restore the mode of each part afterwards."""
     learning = [part for part in module.modules() if part.training]
     try:
         yield module.eval()
@@ -227,7 +227,7 @@ def _device_of(network: nn.Module) -> torch.device:
 
 
 def _reason(error: Exception) -> str:
-    """Return torch's reason in one line; its exporter wraps it into advice of a page."""
+    """Return torch's reason in one line; its exporter wraps it in a page of advice."""
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
     first = str(error).strip().partition("\n")[0]

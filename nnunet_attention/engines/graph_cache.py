@@ -1,4 +1,4 @@
-"""Keeps networks that were written as ONNX, so that each is written once."""
+"""Keeps networks that were exported to ONNX, so that each is exported only once."""
 
 import glob
 import hashlib
@@ -18,11 +18,11 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.files import disk_error, read_json, remove, write_json
 from nnunet_attention.versions import versions_of
 
-# Beside the folds in a model's folder.
+# This folder lies beside the folds in a model's folder.
 CACHE_FOLDER = "engines"
-# What decides how torch writes a network.
+# The packages that determine how torch writes a network.
 _WRITERS = ("torch", "onnx", "onnxscript", "dynamic-network-architectures")
-# Functions that gates call, and that say what a graph gives out; layers do not name them.
+# Modules whose functions gates call or determine a graph's outputs; no layer's class is in them.
 _CALLED = (products, recorder, graph, parts)
 _DIGITS = 16
 _CHUNK_BYTES = 2**24
@@ -30,14 +30,14 @@ _CHUNK_BYTES = 2**24
 
 @dataclass(frozen=True)
 class GraphKey:
-    """Tells what a graph was made from; graphs with an equal key compute the same.
+    """Tells what a graph was made from; graphs with equal keys compute the same.
 
     Attributes:
         weights: a digest of the weights.
         network: a digest of the layers and of the source of their classes.
         shape: (C, *patch).
         outputs: the names of the outputs.
-        inputs: the names of the inputs, by which parts of a network differ.
+        inputs: the names of the inputs, which distinguish the parts of a network.
     """
 
     weights: str
@@ -47,7 +47,7 @@ class GraphKey:
     inputs: tuple[str, ...] = (INPUT_NAME,)
 
     def content(self) -> dict:
-        """Return all that must be equal, versions too."""
+        """Return everything that must be equal, including versions."""
         return {
             "weights": self.weights,
             "network": self.network,
@@ -65,7 +65,7 @@ def graph_key(
     outputs: Iterable[str],
     inputs: Iterable[str] = (INPUT_NAME,),
 ) -> GraphKey:
-    """Return the key of a network with the weights that it has now.
+    """Return the key of a network with its current weights.
 
     Args:
         network: the network.
@@ -81,7 +81,7 @@ class GraphCache:
     """Keeps graphs in a folder.
 
     A graph NAME.DIGITS.onnx lies beside NAME.DIGITS.json, which holds its key, its check sum, and
-    with which engines it was found to compute what torch does. What is damaged is written anew.
+    how much each engine was found to differ from torch. Damaged files are written anew.
 
     Args:
         folder: the folder; it need not exist.
@@ -91,11 +91,11 @@ class GraphCache:
         self.folder = folder
 
     def graph(self, name: str, key: GraphKey, write: Callable[[Path], object]) -> Path:
-        """Return the path of a graph, which is written if it is not there as it was written.
+        """Return the path of a graph, which is written if it is absent, outdated or damaged.
 
         Args:
-            name: what it is of; other graphs of the same name are deleted when it is written.
-            key: what it is made from.
+            name: the graph's name; other graphs of the same name are deleted when it is written.
+            key: the key of what it is made from.
             write: a function that writes a file whole or not at all.
 
         Raises:
@@ -107,7 +107,7 @@ class GraphCache:
             return path
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # Without its record a file counts for nothing.
+            # A file without its record is not used.
             self._record_path(path).unlink(missing_ok=True)
             write(path)
             write_json(self._record_path(path), {"key": key.content(), "sha256": _digest_of(path)})
@@ -125,12 +125,12 @@ class GraphCache:
                 remove(other)
 
     def differences(self, path: Path) -> dict[str, float]:
-        """Return how much the engines that were tried with a graph differ from torch, by name."""
+        """Return how much the engines tried with a graph differ from torch, by engine."""
         found = self._record(path).get("differences")
         return found if isinstance(found, dict) else {}
 
     def note_difference(self, path: Path, engine: str, difference: float) -> None:
-        """Write down how much an engine differs from torch."""
+        """Record how much an engine differs from torch."""
         record = self._record(path)
         differences = {**self.differences(path), engine: difference}
         write_json(self._record_path(path), {**record, "differences": differences})
@@ -146,7 +146,7 @@ class GraphCache:
     def _record(self, path: Path) -> dict:
         try:
             return read_json(self._record_path(path))
-        except CommandError:  # absent or damaged, which is the same here
+        except CommandError:  # absent or damaged, which makes no difference here
             return {}
 
 
@@ -168,13 +168,13 @@ def _digest_of_weights(network: nn.Module) -> str:
         for name, tensor in values:
             tensor = tensor.detach().cpu().contiguous()
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            # Not numpy(), which knows no bfloat16.
+            # numpy() alone does not support bfloat16.
             digest.update(tensor.view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def _digest_of_code(network: nn.Module) -> str:
-    """Digest the layers, the files of those that are not torch's own, and what these call."""
+    """Digest the layers, the source files of those not torch's own, and the modules they call."""
     digest = hashlib.sha256(repr(network).encode())
     classes = {type(module) for module in network.modules()}
     sources = {

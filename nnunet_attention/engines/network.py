@@ -33,31 +33,31 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.recorder import AttentionRecord
 from nnunet_attention.versions import versions_of
 
-# Largest difference from torch's logits, as a share of their scale. In 16 bits only nonsense is
-# told apart.
+# Largest difference from torch's logits, as a share of their scale. In 16 bits this only detects
+# nonsense.
 _TOLERANCES = {F32: 1e-3}
 _TOLERANCE_IN_16_BITS = 0.2
 _FOLD = "fold"
 
 
 class DifferentResultsError(CommandError):
-    """An engine computes something else than torch."""
+    """An engine's results differ from torch's."""
 
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """Tells what is to be run, and what of it is wanted.
+    """Tells which engine is to run a network, and which outputs are wanted.
 
     Attributes:
         choice: the engine.
-        shape: of an image, (C, *patch).
-        folder: where graphs are kept.
+        shape: the shape of an image, (C, *patch).
+        folder: the folder in which graphs are kept.
         names: a name for each fold's graph in that folder.
         coefficients: whether the gates' coefficients are wanted.
-        features: whether the means of the skips before and after their gates are.
+        features: whether the means of the skips before and after their gates are wanted.
         replaces: whether coefficients are to be replaced, for which encoder and decoder run apart;
-            coefficients are then given out, features are not.
-        tell: a function that is told in a line what is done.
+            coefficients are then returned, features are not.
+        tell: a function that receives progress messages of one line.
     """
 
     choice: EngineChoice
@@ -71,14 +71,14 @@ class EngineRequest:
 
 
 class EngineNetwork(nn.Module):
-    """Runs one of several sessions, a fold each, as nnU-Net's predictor runs a network.
+    """Runs one of several sessions, one per fold, in place of a network in nnU-Net's predictor.
 
-    nnU-Net hands each fold's weights to `load_state_dict`; `fold_states` are what it is given here
-    in their place.
+    nnU-Net hands each fold's weights to `load_state_dict`; here it is given `fold_states` in their
+    place.
 
     Args:
-        sessions: one of each fold.
-        engine: what the sessions are of.
+        sessions: one for each fold.
+        engine: the name of the engine that runs them.
     """
 
     def __init__(self, sessions: Sequence[Session], engine: str):
@@ -90,11 +90,11 @@ class EngineNetwork(nn.Module):
 
     @property
     def fold_states(self) -> list[dict[str, int]]:
-        """What `load_state_dict` takes: one for each fold."""
+        """The arguments for `load_state_dict`, one for each fold."""
         return [{_FOLD: number} for number in range(len(self._sessions))]
 
     def load_state_dict(self, state_dict: Mapping, *arguments, **options):
-        """Change to another fold."""
+        """Switch to another fold."""
         chosen = self._sessions[state_dict[_FOLD]]
         if chosen is not self._session:
             self._session.rest()
@@ -111,10 +111,10 @@ class EngineNetwork(nn.Module):
         return logits
 
     def run(self, images: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Segment several images, each (1, C, *patch), faster than one after the other."""
+        """Segment several images, each (1, C, *patch), faster than one by one."""
         arrays = [np.ascontiguousarray(image.numpy()) for image in images]
         for outputs in self._session.run([{INPUT_NAME: array} for array in arrays]):
-            # Copied: an engine goes on using its memory.
+            # Copied, as an engine reuses its memory.
             logits, *maps = [torch.from_numpy(output.copy()) for output in outputs]
             if self._record is not None:
                 self._record.passes.append(
@@ -127,7 +127,7 @@ class EngineNetwork(nn.Module):
 
         Args:
             image: (1, C, *patch).
-            variants: what is replaced; the request has to have asked for it.
+            variants: the replacements of each; requires a request with `replaces`.
         """
         assert isinstance(self._session, PartsSession), "the request tells that they are replaced"
         array = np.ascontiguousarray(image.numpy())
@@ -135,12 +135,12 @@ class EngineNetwork(nn.Module):
             yield torch.from_numpy(logits.copy())
 
     def rest(self) -> None:
-        """Give back the memory of a pass, until the network is run again."""
+        """Release the memory of a pass, until the network is run again."""
         self._session.rest()
 
     @contextmanager
     def recorded(self):
-        """Give an AttentionRecord of what the gates give out inside the `with` block."""
+        """Yield an AttentionRecord of the gates' outputs inside the `with` block."""
         self._record = record = AttentionRecord()
         try:
             yield record
@@ -152,7 +152,7 @@ class BFloat16Network(nn.Module):
     """Runs a network in torch's mixed precision on a CPU.
 
     Args:
-        network: the network; weights are loaded into it.
+        network: the network, into which weights are loaded.
     """
 
     def __init__(self, network: nn.Module):
@@ -164,28 +164,28 @@ class BFloat16Network(nn.Module):
         return self.network.load_state_dict(state_dict, *arguments, **options)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment an image; the logits have 32 bits."""
+        """Segment an image; the logits are float32."""
         with self.mixed():
             return self.network(image).float()
 
     @staticmethod
     def mixed() -> torch.autocast:
-        """Have torch compute in mixed precision in a `with` block."""
+        """Make torch compute in mixed precision inside a `with` block."""
         return torch.autocast("cpu", torch.bfloat16)
 
 
 def put_on_engine(
     network: nn.Module, weights: Sequence[Mapping[str, Tensor]], request: EngineRequest
 ) -> tuple[nn.Module, list]:
-    """Return what runs a network, and what nnU-Net's predictor loads into it for each fold.
+    """Return the module that runs a network, and what nnU-Net loads into it for each fold.
 
-    A network that cannot be exported, or that an engine computes otherwise than torch, is left to
-    torch, and that is told.
+    If a network cannot be exported, or an engine's results differ from torch's, torch runs the
+    network, and `request.tell` gets a message.
 
     Args:
         network: a network on the CPU, without deep supervision; its weights change.
-        weights: those of each fold.
-        request: the engine, and what is wanted of it.
+        weights: the weights of each fold.
+        request: the engine, and which outputs are wanted.
 
     Raises:
         CommandError: see `chosen_engine`; or if a graph cannot be kept.
@@ -228,14 +228,14 @@ def _sessions(
 
 
 class _Graphs:
-    """Gives sessions of a network with the weights that it has; what they need is written once."""
+    """Makes sessions of a network with its current weights; each graph is written only once."""
 
     def __init__(self, engine: str, network: nn.Module, request: EngineRequest):
         self.cache = GraphCache(request.folder)
         self._engine, self._network, self._request = engine, network, request
 
     def whole(self, name: str) -> tuple[Session, Path]:
-        """Return a session of the network, and its graph."""
+        """Return a session of the network, and the path of its graph."""
         request = self._request
         outputs = "features" if request.features else "gates" if request.coefficients else "logits"
         wanted = {"coefficients": request.coefficients, "features": request.features}
@@ -249,7 +249,7 @@ class _Graphs:
         )
 
     def in_parts(self, name: str, parts: NetworkParts) -> tuple[Session, Path]:
-        """Return a session of encoder and decoder, and the decoder's graph."""
+        """Return a session of encoder and decoder, and the path of the decoder's graph."""
         encoder, _ = self._session(
             f"{name}-encoder", parts.encoder_shapes, parts.encoder_outputs, parts.write_encoder
         )
@@ -288,7 +288,7 @@ def _compare_once(
     """Compare an engine with torch, the first time that it runs a graph.
 
     Raises:
-        DifferentResultsError: if their logits are not the same.
+        DifferentResultsError: if their outputs differ by more than the tolerance.
     """
     precision = request.choice.precision
     version = versions_of(engine)[engine]
@@ -303,17 +303,17 @@ def _compare_once(
             for outputs in session.run([{INPUT_NAME: image.numpy()}])
         )
         if isinstance(session, PartsSession) and parts is not None:
-            # Also with coefficients that are not the gates' own.
+            # Compare with replaced coefficients too.
             halved = dict.fromkeys(range(parts.gate_count), Replaced(0.5))
             expected.append((LOGITS_NAME, parts.logits(image, halved).numpy()))
             found += [out[0].copy() for out in session.run_replaced(image.numpy(), [halved])]
-        # Another fold comes next, or may be the first to be used.
+        # Another fold is compared next, and any fold may be the first to predict.
         session.rest()
         shares = [
             _share_of_scale(output, values, name)
             for output, (name, values) in zip(found, expected, strict=True)
         ]
-        # Of NaN, unlike max, numpy makes NaN.
+        # Unlike max, np.max propagates NaN.
         difference = float(np.max(shares))
         if math.isfinite(difference):
             cache.note_difference(path, title, difference)
@@ -326,6 +326,6 @@ def _compare_once(
 
 
 def _share_of_scale(found: np.ndarray, expected: np.ndarray, name: str) -> float:
-    # Coefficients lie between 0 and 1, however small those of an image are.
+    # The scale of coefficients is 1, however small those of an image are.
     scale = 1.0 if name.startswith("gate_") else float(np.abs(expected).max())
     return float(np.abs(found - expected).max()) / (scale or 1.0)

@@ -1,11 +1,11 @@
-"""Runs encoder and decoder apart, so that a decoder goes on from one encoder pass many times.
+"""Runs encoder and decoder apart, so that one encoder pass serves many decoder passes.
 
-Each gate of the decoder has two inputs, with which it passes on something else than it would::
+Each gate of the decoder has two further inputs that change the coefficients that it passes on::
 
     passed on = factor * (keep * own + (1 - keep))
 
-That is exact for its own coefficients (keep 1, factor 1), those times a mask (keep 1) and other
-values in their place (keep 0).
+This is exact for the gate's own coefficients (keep 1, factor 1), for their product with a mask
+(keep 1) and for other values in their place (keep 0).
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ from nnunet_attention.recorder import attention_gates, map_names
 
 
 class Replaced(NamedTuple):
-    """What takes the place of one gate's coefficients.
+    """The replacement for one gate's coefficients.
 
     Attributes:
         values: a number, or (1, 1, *S) on the grid of the gate's skip connection.
-        multiplies: whether the gate's own coefficients are multiplied with it, instead of replaced.
+        multiplies: whether the gate's own coefficients are multiplied by the values instead of
+            replaced.
     """
 
     values: float | Tensor
@@ -45,25 +46,26 @@ class Replaced(NamedTuple):
 
 
 Replacements = Mapping[int, Replaced]
-"""By the number of the gate; the others' coefficients stay."""
+"""Replacements by the number of the gate; the other gates keep their coefficients."""
 
 
 class NetworkParts:
-    """Writes encoder and decoder of a network as graphs of their own, and says what they take.
+    """Writes encoder and decoder of a network as separate graphs, and describes their inputs.
 
     Args:
         network: made of an encoder and an AttentionDecoder, without deep supervision.
-        shape: of an image, (C, *patch).
+        shape: the shape of an image, (C, *patch).
 
     Attributes:
-        encoder_shapes: of the encoder's inputs, by name.
-        decoder_shapes: of the decoder's: features, highest resolution first, then for each gate
-            `keep_0` and `factor_0`.
-        encoder_outputs: names of the features.
-        decoder_outputs: `logits`, then the gates' own coefficients.
+        encoder_shapes: the shapes of the encoder's inputs, by name.
+        decoder_shapes: those of the decoder's inputs: the features, highest resolution first, then
+            `keep_0` and `factor_0` and so on for each gate.
+        encoder_outputs: the names of the features.
+        decoder_outputs: the names of the outputs: `logits`, then the gates' own coefficients.
 
     Raises:
-        NotExportableError: if the network is not made of them.
+        NotExportableError: if the network is not made of an encoder and an AttentionDecoder that
+            holds all gates.
     """
 
     def __init__(self, network: nn.Module, shape: Sequence[int]):
@@ -100,7 +102,7 @@ class NetworkParts:
 
     @torch.inference_mode()
     def logits(self, image: Tensor, replacements: Replacements) -> Tensor:
-        """Return what torch computes with some coefficients replaced."""
+        """Return torch's logits with some coefficients replaced."""
         inputs = _gate_inputs(self.decoder_shapes, replacements)
         arrays = [torch.from_numpy(array) for array in inputs.values()]
         return _Decoder(self._decoder)(*self._encoder(image), *arrays)[0]
@@ -109,12 +111,12 @@ class NetworkParts:
 class PartsSession(Session):
     """Runs an encoder, and for each of its results a decoder, once or several times.
 
-    As a session it takes images, and gives the decoder's outputs.
+    As a session it takes images, and yields the decoder's outputs.
 
     Args:
-        encoder: of `write_encoder`.
-        decoder: of `write_decoder`.
-        parts: of the network that both are of.
+        encoder: a session of the graph of `write_encoder`.
+        decoder: a session of the graph of `write_decoder`.
+        parts: the network that both belong to.
     """
 
     def __init__(self, encoder: Session, decoder: Session, parts: NetworkParts):
@@ -122,7 +124,7 @@ class PartsSession(Session):
         self.output_names = decoder.output_names
 
     def run(self, passes: Sequence[Inputs]) -> Iterator[list[np.ndarray]]:
-        """Give the outputs of each image, with the gates' own coefficients."""
+        """Yield the outputs for each image, with the gates' own coefficients."""
         own = _gate_inputs(self._parts.decoder_shapes, {})
         # The features of all mirrored images would take much memory.
         for start in range(0, len(passes), MOST_AT_A_TIME):
@@ -133,19 +135,19 @@ class PartsSession(Session):
     def run_replaced(
         self, image: np.ndarray, variants: Sequence[Replacements]
     ) -> Iterator[list[np.ndarray]]:
-        """Give the outputs with each of some replacements, after one pass of the encoder."""
+        """Yield the outputs for each of the variants, after a single pass of the encoder."""
         (features,) = [self._named(found) for found in self._encoder.run([{INPUT_NAME: image}])]
         shapes = self._parts.decoder_shapes
         passes = [{**features, **_gate_inputs(shapes, variant)} for variant in variants]
         yield from self._decoder.run(passes)
 
     def rest(self) -> None:
-        """Give back the memory of a pass."""
+        """Release the memory of a pass."""
         self._encoder.rest()
         self._decoder.rest()
 
     def _named(self, features: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        # Copied: an engine goes on using its memory.
+        # Copied, as an engine reuses its memory.
         copies = (of_level.copy() for of_level in features)
         return dict(zip(self._parts.encoder_outputs, copies, strict=True))
 
@@ -177,7 +179,7 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """Returns logits, and the gates' own coefficients, of what a decoder's graph is given."""
+    """Computes logits and the gates' own coefficients from the inputs of a decoder's graph."""
 
     def __init__(self, decoder: AttentionDecoder):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Imports OpenVINO without its telemetry, and starts it once."""
+"""Imports OpenVINO without its telemetry, and starts it only once."""
 
 import sys
 from functools import cache
@@ -14,17 +14,17 @@ _TELEMETRY = "openvino_telemetry"
 
 
 def import_openvino() -> ModuleType:
-    """Import OpenVINO, which otherwise reports each import over the network, unless one opted out.
+    """Import OpenVINO without the telemetry that reports each import unless the user has opted out.
 
-    Where its telemetry cannot be imported, OpenVINO has a stub for it. Who imported OpenVINO before
-    is left with what that did.
+    OpenVINO uses a stub if its telemetry cannot be imported. If OpenVINO or its telemetry was
+    imported before, nothing changes.
 
     Raises:
         CommandError: if it cannot be imported, as parts of it or of the system are missing.
     """
     absent = "openvino" not in sys.modules and _TELEMETRY not in sys.modules
     if absent:
-        # This stops an import of it.
+        # This makes importing the telemetry fail.
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
         import openvino
@@ -43,9 +43,10 @@ def import_openvino() -> ModuleType:
 def openvino_core() -> "Core":
     """Return OpenVINO's core, the same for the whole process.
 
-    Where a processor has AMX, each core gives its thread another stack for signals, and puts the
-    one from before back when it goes. Of two, the older gone first, what is put back no longer
-    exists: the next signal, such as that of Ctrl-C, ends the process with a segmentation fault.
+    On a processor with AMX, each core gives its thread a new stack for signals, and restores the
+    previous one when it is destroyed. If the older of two cores goes first, the younger one
+    restores a stack that no longer exists: the next signal, such as that of Ctrl-C, ends the
+    process with a segmentation fault.
 
     Raises:
         CommandError: see `import_openvino`.

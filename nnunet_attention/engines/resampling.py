@@ -1,9 +1,9 @@
-"""Resamples images and logits in torch, on any device, to what nnU-Net's own functions give.
+"""Resamples images and logits in torch, on any device, with the results of nnU-Net's functions.
 
-Those interpolate with splines, voxel by voxel, on the CPU. A spline's values along an axis are
-sums of the image's, the same for each line of voxels: a product with a matrix, which is read off
-nnU-Net's function once for each pair of sizes. Matrix products are what processors and GPUs are
-fastest at.
+nnU-Net interpolates with splines, voxel by voxel, on the CPU. A spline's values along an axis are
+weighted sums of the image's values, with the same weights for each line of voxels. Resampling is
+thus a product with a matrix, which is read off nnU-Net's function once for each pair of sizes.
+Processors and GPUs are fastest at matrix products.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,13 +26,13 @@ from scipy.ndimage import map_coordinates
 from skimage.transform import resize
 from torch import Tensor
 
-# What resamples: nnU-Net's functions, or those below on the device of the network.
+# Resampling is done by nnU-Net's functions, or by those below on the device of the network.
 NNUNET, DEVICE = RESAMPLINGS = ("nnunet", "device")
-# The only function that nnU-Net's planners name, and the one that is repeated here.
+# The only function that nnU-Net's planners name, and the only one reproduced here.
 _REPEATED = resample_data_or_seg_to_shape.__name__
-# A spline's weights fall to a quarter with each voxel; what is less adds nothing to 32 bits.
+# A spline's weights fall to a quarter with each voxel; smaller ones do not matter in 32 bits.
 _NOTHING = 1e-9
-# Rows of a matrix that are computed together, from the columns that they need.
+# The number of rows of a matrix that are computed together, from the columns that they need.
 _ROWS = 64
 
 Shape = Sequence[int] | np.ndarray
@@ -40,14 +40,14 @@ Spacing = Sequence[float] | np.ndarray
 
 
 class DeviceConfiguration(ConfigurationManager):
-    """A configuration of which images and logits are resampled on a device, for prediction.
+    """A configuration whose images and logits are resampled on a device, for prediction.
 
-    Handed to nnU-Net's preprocessor and exporting functions in the place of their own, it changes
-    nothing but who resamples. Plans that name another function than nnU-Net's default keep it.
+    Given to nnU-Net's preprocessor and export functions in place of nnU-Net's configuration, it
+    changes only the resampling. If plans name another function than nnU-Net's default, it is kept.
 
     Args:
         configuration: nnU-Net's; it is left as it is.
-        device: where to compute.
+        device: the device to compute on.
     """
 
     def __init__(self, configuration: ConfigurationManager, device: torch.device):
@@ -66,10 +66,10 @@ class DeviceConfiguration(ConfigurationManager):
 
     @property
     def resampling_fn_seg(self) -> Callable:
-        """The function that resamples what comes with an image.
+        """The function that resamples segmentations that accompany an image.
 
-        But for a cascade that is a mask of which nobody reads the result, so that it takes the
-        nearest voxel.
+        Except in a cascade this is a mask whose resampled values are never used, so the nearest
+        voxel will do.
         """
         if self.previous_stage_name is not None:
             return super().resampling_fn_seg
@@ -83,7 +83,7 @@ class DeviceConfiguration(ConfigurationManager):
 
 
 class _ToLabels(DeviceConfiguration):
-    """A configuration whose logits become labels where they are resampled."""
+    """A configuration whose logits become labels as they are resampled."""
 
     def __init__(self, configuration: DeviceConfiguration, labels: LabelManager):
         super().__init__(configuration, configuration.device)
@@ -99,7 +99,7 @@ class _ToLabels(DeviceConfiguration):
 
 
 class _AlreadyLabels:
-    """Stands in for a label manager where there is nothing to be done any more."""
+    """Stands in for a label manager when the logits are labels already."""
 
     def __init__(self, labels: LabelManager):
         self.foreground_labels = labels.foreground_labels
@@ -117,15 +117,15 @@ def segmentation_in_image_space(
 ) -> np.ndarray:
     """Do what nnU-Net's `convert_predicted_logits_to_segmentation_with_correct_shape` does.
 
-    The logits are resampled class by class on the device and become labels there, so that at no
-    time all classes are held in the image's size.
+    The logits are resampled class by class on the device and become labels there, so that the
+    classes are never all held at the image's size.
 
     Args:
         logits: (classes, *S), on any device.
         plans_manager: the model's.
         configuration: the model's, with the device.
         label_manager: the model's.
-        properties: what nnU-Net's preprocessor has noted of the image.
+        properties: the image's properties from nnU-Net's preprocessor.
 
     Returns:
         The labels, (Z, Y, X), in the image's space.
@@ -159,16 +159,17 @@ def resample(
 
     Args:
         data: (C, *S), three axes.
-        new_shape: the size wanted.
-        current_spacing: of `data`; it decides whether an axis is resampled on its own.
-        new_spacing: of the result; likewise.
+        new_shape: the wanted size.
+        current_spacing: the spacing of `data`; it decides whether an axis is resampled separately.
+        new_spacing: the spacing of the result; likewise.
         is_seg: whether `data` are labels, which are left to nnU-Net's function.
-        order: of the spline, 0 to 3.
-        order_z: of the spline along an axis that is resampled on its own.
-        force_separate_z: whether the axis of coarsest spacing is; None: if it is much coarser.
-        separate_z_anisotropy_threshold: how much is "much".
-        device: where to compute.
-        labels: what turns logits into labels; None leaves them as they are.
+        order: the order of the spline, 0 to 3.
+        order_z: the order of the spline along an axis that is resampled separately.
+        force_separate_z: whether the axis of coarsest spacing is resampled separately; None: if it
+            is much coarser.
+        separate_z_anisotropy_threshold: the ratio of spacings that counts as "much coarser".
+        device: the device to compute on.
+        labels: the label manager that turns logits into labels; None leaves them as they are.
 
     Returns:
         (C, *new_shape) in the type of `data`, or with `labels` (*new_shape).
@@ -187,7 +188,7 @@ def resample(
         _channel, new_shape=target, order=order, order_z=order_z, axis=axis if separate else None
     )
     with _full_precision():
-        # In the end nnU-Net rounds to the type of `data`, 16 bits for logits.
+        # nnU-Net finally rounds to the type of `data`, 16 bits for logits.
         each = (
             resampled(channel.to(device, torch.float32)).to(channels.dtype) for channel in channels
         )
@@ -204,7 +205,7 @@ def resample(
 def nearest(
     data: np.ndarray, new_shape: Shape, current_spacing: Spacing, new_spacing: Spacing
 ) -> np.ndarray:
-    """Take the nearest voxels; the spacings, which nnU-Net gives, change nothing."""
+    """Take the nearest voxels; the spacings, which nnU-Net passes, are ignored."""
     for axis, (old, new) in enumerate(zip(data.shape[1:], new_shape, strict=True), start=1):
         places = (np.arange(new) + 0.5) * (old / new)
         data = data.take(np.minimum(places.astype(int), old - 1), axis)
@@ -224,7 +225,7 @@ def _labels_of(
     highest = next(logits).float()
     for label, of_label in enumerate(logits, start=1):
         logit = of_label.float()
-        # Of equal ones the first counts.
+        # If logits are equal, the first label wins.
         segmentation[logit > highest] = label
         torch.maximum(highest, logit, out=highest)
     return segmentation
@@ -233,7 +234,7 @@ def _labels_of(
 def _channel(
     channel: Tensor, *, new_shape: tuple[int, ...], order: int, order_z: int, axis: int | None
 ) -> Tensor:
-    """Resample (*S); with `axis` its planes first, then along it."""
+    """Resample (*S); with `axis`, first the planes across it, then along it."""
     if tuple(channel.shape) == new_shape:
         return channel
     between = list(new_shape)
@@ -241,11 +242,11 @@ def _channel(
         between[axis] = channel.shape[axis]
     result = channel
     axes = [a for a in range(channel.ndim) if channel.shape[a] != between[a]]
-    # What shrinks most comes first and leaves the others less to do.
+    # The axis that shrinks most comes first, which leaves less to do for the others.
     for a in sorted(axes, key=lambda a: between[a] / channel.shape[a]):
         result = _along(result, a, _matrix(channel.shape[a], between[a], order))
     if order > 1:
-        # Splines overshoot: skimage's limits are those of what it is given, a plane or the volume.
+        # Splines overshoot: skimage clips to the limits of its input, a plane or the volume.
         of_what = [a for a in range(channel.ndim) if a != axis]
         result = result.clamp(channel.amin(of_what, True), channel.amax(of_what, True))
     if axis is not None and channel.shape[axis] != new_shape[axis]:
@@ -271,7 +272,7 @@ def _along(tensor: Tensor, axis: int, blocks: "tuple[_Block, ...]") -> Tensor:
 
 
 class _Block:
-    """Some rows of a matrix, without the columns in which they have nothing."""
+    """Some rows of a matrix, without the outer columns in which they are all 0."""
 
     def __init__(self, matrix: np.ndarray, first_row: int):
         self.first_row = first_row
@@ -287,13 +288,12 @@ def _matrix(old: int, new: int, order: int, alone: bool = False) -> tuple[_Block
     """Read off the matrix with which nnU-Net resamples lines of voxels.
 
     Args:
-        old: voxels of a line.
-        new: voxels wanted.
-        order: of the spline.
-        alone: whether along an axis that is resampled on its own, for which nnU-Net has another
-            function.
+        old: the number of voxels in a line.
+        new: the wanted number of voxels.
+        order: the order of the spline.
+        alone: whether the axis is resampled separately, for which nnU-Net has another function.
     """
-    # Of a plane that has a single 1 in each line, a column for each voxel of a line.
+    # Resampling a plane with a single 1 in each line gives one column per voxel of a line.
     unit = np.eye(old)
     if alone:
         places = old / new * (np.arange(new) + 0.5) - 0.5
@@ -301,14 +301,14 @@ def _matrix(old: int, new: int, order: int, alone: bool = False) -> tuple[_Block
         matrix = map_coordinates(unit, np.stack(grid), order=order, mode="nearest")
     else:
         matrix = resize(unit, (new, old), order, mode="edge", anti_aliasing=False, clip=False)
-    # Also because 32 bits hold numbers below 1e-38 only at a tenth of the speed.
+    # This also avoids denormals, numbers below 1e-38, which are ten times slower in 32 bits.
     matrix[np.abs(matrix) < _NOTHING] = 0
     return tuple(_Block(matrix, row) for row in range(0, new, _ROWS))
 
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """Keep products of 32 bits from being rounded, which a process may have allowed."""
+    """Keep torch from rounding in 32-bit products, even if the process has allowed that."""
     before = torch.get_float32_matmul_precision()
     if before == "highest":
         yield

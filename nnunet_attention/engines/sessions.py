@@ -1,4 +1,4 @@
-"""Runs a network's ONNX file, with OpenVINO or onnxruntime, on some inputs at a time."""
+"""Runs a network's ONNX file, with OpenVINO or onnxruntime, on several inputs at a time."""
 
 import os
 from abc import ABC, abstractmethod
@@ -14,19 +14,19 @@ from nnunet_attention.engines.quiet_openvino import openvino_core
 from nnunet_attention.errors import CommandError, last_line
 
 _OPENVINO_TYPES = {F32: "f32", BF16: "bf16", F16: "f16"}
-# More would each need the memory of a pass; two keep the cores busy where layers are small.
+# Each pass needs its own memory; two are enough to keep the cores busy where layers are small.
 MOST_AT_A_TIME = 2
 
 Inputs = Mapping[str, np.ndarray]
-"""What one pass is given, float32, by the names of the graph's inputs."""
+"""The inputs of one pass, float32, by the names of the graph's inputs."""
 
 
 class Session(ABC):
     """Runs one network.
 
     Args:
-        path: its ONNX file, of `write_graph`.
-        shapes: of the inputs by name; of an image, (1, C, *patch).
+        path: its ONNX file, from `write_graph`.
+        shapes: the shapes of the inputs, by name; of an image, (1, C, *patch).
         precision: one of PRECISIONS.
     """
 
@@ -37,17 +37,17 @@ class Session(ABC):
 
     @abstractmethod
     def run(self, passes: Sequence[Inputs]) -> Iterator[list[np.ndarray]]:
-        """Give the outputs of each pass, in order.
+        """Yield the outputs of each pass, in order.
 
         Args:
-            passes: the inputs of each.
+            passes: the inputs of each pass.
 
         Yields:
-            Arrays in the order of `output_names`; they hold until the next ones are asked for.
+            Arrays in the order of `output_names`; they are valid until the next ones are requested.
         """
 
     def rest(self) -> None:  # noqa: B027 - an engine that holds nothing has nothing to do
-        """Give back the memory of a pass, until the network is run again."""
+        """Release the memory of a pass, until the network is run again."""
 
 
 class OpenVINOSession(Session):
@@ -57,7 +57,7 @@ class OpenVINOSession(Session):
         core = openvino_core()
         with _described(path, OPENVINO):
             model = core.read_model(path)
-            # A fixed batch, for which it plans ahead.
+            # With fixed shapes, batch included, OpenVINO can plan ahead.
             model.reshape({name: list(shape) for name, shape in shapes.items()})
             self._model = core.compile_model(
                 model,
@@ -71,7 +71,7 @@ class OpenVINOSession(Session):
         self._requests: list = []
 
     def run(self, passes: Sequence[Inputs]) -> Iterator[list[np.ndarray]]:
-        """Give the outputs of each pass, while the next one is under way."""
+        """Yield the outputs of each pass, while the next one is running."""
         while len(self._requests) < min(len(passes), MOST_AT_A_TIME):
             self._requests.append(self._model.create_infer_request())
         requests = self._requests[: len(passes)]
@@ -86,12 +86,12 @@ class OpenVINOSession(Session):
                 if following < len(passes):
                     request.start_async(dict(passes[following]), share_inputs=True)
         finally:
-            # Where somebody stops in between, inputs go on being read.
+            # If the caller stops early, running requests still read their inputs.
             for request in requests:
                 request.wait()
 
     def rest(self) -> None:
-        """Give back the memory of a pass."""
+        """Release the memory of a pass."""
         self._requests = []
         self._model.release_memory()
 
@@ -103,12 +103,12 @@ class OnnxRuntimeSession(Session):
         import onnxruntime
 
         assert precision == F32, "chosen_engine offers nothing else"
-        # On Windows it would report what it runs.
+        # On Windows onnxruntime would otherwise send telemetry.
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
-        # Its own default counts the processors of the machine, not those that we may use.
+        # The default counts the processors of the machine, not those that this process may use.
         options.intra_op_num_threads = processors()
-        # Only what is wrong: it warns of each thing that it does not know about the machine.
+        # Errors only: onnxruntime warns about everything that it cannot detect on the machine.
         options.log_severity_level = 3
         for batch in {shape[0] for shape in shapes.values()}:
             options.add_free_dimension_override_by_name(BATCH, batch)
@@ -119,7 +119,7 @@ class OnnxRuntimeSession(Session):
         self.output_names = tuple(output.name for output in self._session.get_outputs())
 
     def run(self, passes: Sequence[Inputs]) -> Iterator[list[np.ndarray]]:
-        """Give the outputs of each pass; one after the other."""
+        """Yield the outputs of each pass, one after the other."""
         for inputs in passes:
             yield self._session.run(None, inputs)
 
@@ -137,8 +137,8 @@ def processors() -> int:
 
 @contextmanager
 def _described(path: Path, engine: str) -> Iterator[None]:
-    """Have whatever an engine says of a file be one line."""
+    """Turn any error of an engine about a file into a CommandError of one line."""
     try:
         yield
-    except Exception as error:  # each has its own kinds, and files from elsewhere fail in any way
+    except Exception as error:  # engines have their own errors, and files can fail in any way
         raise CommandError(f"{path}: {engine} cannot run it: {last_line(error)}") from error

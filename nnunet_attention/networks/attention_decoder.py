@@ -18,21 +18,22 @@ from nnunet_attention.networks.gate_start import (
 class AttentionDecoder(UNetDecoder):
     """A plain decoder's layers, under their plain names, with gates added as `gates`.
 
-    `gates[s]` stands before decoder stage s, counted like nnU-Net's stages from the bottleneck up.
+    `gates[s]` stands before decoder stage s; stages are counted as in nnU-Net, from the bottleneck
+    up.
 
     Attributes:
-        coefficients_in_training: give out the coefficients in training mode also where they are
-            not asked for, for a loss on them; a compiled or distributed network takes no argument.
+        coefficients_in_training: in training mode, always return the coefficients, for a loss on
+            them: `return_coefficients` cannot be passed to a compiled or distributed network.
 
     Args:
         plain: the decoder whose layers are taken over; do not use it afterwards.
         gate_full_resolution: gate the skip of the highest resolution too. The paper does not.
         output_transform: see `AttentionGate`.
         gate_start: `identity`, `open` or `he`, see `start_gates`. With `identity`, and without
-            output transform, the decoder computes what `plain` did.
+            an output transform, the decoder computes what `plain` did.
 
     Raises:
-        ValueError: if there is no skip connection to gate, or no such start.
+        ValueError: if there is no skip connection to gate, or `gate_start` is unknown.
     """
 
     def __init__(
@@ -60,8 +61,8 @@ class AttentionDecoder(UNetDecoder):
                 f"(gate_full_resolution={gate_full_resolution}); {remedy}"
             )
         encoder = self.encoder
-        # torch's own initialisation of the gates draws random numbers; drawn aside, they leave
-        # nnU-Net's initialisation, which follows, the numbers that the plain network gets.
+        # torch's own initialisation of the gates draws random numbers. With the generator forked,
+        # nnU-Net's initialisation, which follows, draws the same numbers as for the plain network.
         with torch.random.fork_rng(devices=[]):
             self.gates = nn.ModuleList(
                 AttentionGate(
@@ -78,11 +79,11 @@ class AttentionDecoder(UNetDecoder):
         self.start_gates()
 
     def start_gates(self) -> None:
-        """Set the gates' initial values; once, after an initialisation of all layers."""
+        """Set the gates' initial values; call it once, after all layers have been initialised."""
         start_gates(self.iter_gates(), self.stages, self.gate_start)
 
     def iter_gates(self) -> Iterator[AttentionGate]:
-        """Go through the gates, the coarsest first."""
+        """Iterate over the gates, coarsest first."""
         for gate in self.gates:
             assert isinstance(gate, AttentionGate)
             yield gate
@@ -90,7 +91,7 @@ class AttentionDecoder(UNetDecoder):
     def forward(self, skips: Sequence[Tensor], return_coefficients: bool = False):
         """Decode the encoder's features.
 
-        The loop stands here because UNetDecoder's has no place where a gate could be called.
+        The loop is repeated here because UNetDecoder's own offers no place to call a gate.
 
         Shape:
             - skips: the encoder's outputs, highest resolution first, the bottleneck last
@@ -111,7 +112,7 @@ class AttentionDecoder(UNetDecoder):
                 del coefficients
             else:
                 feature = torch.cat((upsampled, skip), 1)
-            # Held through the stage's convolutions they would raise the peak memory.
+            # Keeping them through the stage's convolutions would raise the peak memory.
             del upsampled, skip
             feature = self.stages[s](feature)
             if self.deep_supervision or s == last:
@@ -136,7 +137,7 @@ class AttentionDecoder(UNetDecoder):
 
 
 def encoder_and_decoder(network: nn.Module) -> tuple[nn.Module, AttentionDecoder] | None:
-    """Return what a network is made of; None where it is not an encoder and an AttentionDecoder."""
+    """Return a network's encoder and AttentionDecoder, or None if it does not consist of these."""
     encoder, decoder = getattr(network, "encoder", None), getattr(network, "decoder", None)
     if isinstance(encoder, nn.Module) and isinstance(decoder, AttentionDecoder):
         return encoder, decoder
@@ -144,11 +145,11 @@ def encoder_and_decoder(network: nn.Module) -> tuple[nn.Module, AttentionDecoder
 
 
 def take_over_layers(decoder: UNetDecoder, plain: UNetDecoder) -> None:
-    """Make `decoder`, whose own `__init__` has not run, a module with the layers of `plain`.
+    """Turn `decoder`, whose own `__init__` has not run, into a module with the layers of `plain`.
 
     UNetDecoder.__init__ would build all layers a second time. Its order of registration is kept,
-    and what comes on top, such as gates, comes last: nnU-Net initialises in this order, so that one
-    seed gives the plain keys the plain network's initial values.
+    and additions, such as gates, come last: nnU-Net initialises in this order, so that with the
+    same seed the plain keys get the plain network's initial values.
     """
     nn.Module.__init__(decoder)
     decoder.deep_supervision = plain.deep_supervision

@@ -37,10 +37,9 @@ class _GatedSkips(_UNet):
 
     @classmethod
     def initialize(cls, module: nn.Module) -> None:
-        """Initialise one layer as nnU-Net does, and then, with the decoder, the gates' start.
+        """Initialise one layer as nnU-Net does; for the decoder, then set the gates' start too.
 
-        For `network.apply(network.initialize)`, which comes to a module after all that it is made
-        of.
+        For `network.apply(network.initialize)`, which visits a module after all its submodules.
         """
         super().initialize(module)
         if isinstance(module, AttentionDecoder):
@@ -62,19 +61,19 @@ class AttentionUNet(_GatedSkips, PlainConvUNet):
     """nnU-Net's PlainConvUNet with attention gates on its skip connections.
 
     Its state dict holds every key of the plain network, in the plain shapes, and
-    `decoder.gates.*`. With one seed the plain keys start with the plain network's values; only
-    where a gated skip comes in does the start `identity` double them.
+    `decoder.gates.*`. With the same seed the plain keys start with the plain network's values,
+    except that the start `identity` doubles the weights that a gated skip is multiplied by.
 
     Args:
         *args: the arguments of PlainConvUNet.
         gate_full_resolution: gate the skip of the highest resolution too. The paper does not.
-        output_transform: 1x1x1 convolution and normalisation after the product, as the authors'
-            code has and the paper's figure has not.
-        gate_start: the gates' initial values. `identity`: every coefficient starts as 0.5 and the
+        output_transform: add a 1x1x1 convolution and a normalisation after the product; they are
+            in the authors' code but not in the paper's figure.
+        gate_start: the gates' initial values. `identity`: every coefficient starts at 0.5 and the
             next convolution makes up for it, so that the network computes what the plain one with
-            the same seed computes; with `output_transform`, whose normalisation cannot keep a
-            function, the coefficients start as 0.5 and nothing makes up for it. `open`: every
-            coefficient starts as 0.9526. `he`: as nnU-Net initialises any convolution.
+            the same seed computes; with `output_transform`, whose normalisation cannot preserve
+            the function, the coefficients start at 0.5 and nothing makes up for it. `open`: every
+            coefficient starts at 0.9526. `he`: as nnU-Net initialises any convolution.
         **kwargs: the named arguments of PlainConvUNet.
 
     Examples:
@@ -89,5 +88,5 @@ class AttentionUNet(_GatedSkips, PlainConvUNet):
 class AttentionResidualEncoderUNet(_GatedSkips, ResidualEncoderUNet):
     """nnU-Net's ResidualEncoderUNet with attention gates on its skip connections.
 
-    Options and state dict as in `AttentionUNet`.
+    Options and state dict are as in `AttentionUNet`.
     """

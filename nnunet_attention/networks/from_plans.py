@@ -1,4 +1,4 @@
-"""Leads from the network that nnU-Net's plans name to its gated counterpart."""
+"""Finds and builds the gated counterpart of the network that nnU-Net's plans name."""
 
 from importlib.util import find_spec
 
@@ -11,7 +11,7 @@ from nnunet_attention.networks.attention_unet import AttentionResidualEncoderUNe
 from nnunet_attention.networks.trusted_plans import build_named_network, network_class
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 
-# The paths on the right are written into plans and stay importable for good.
+# The paths on the right are written into plans and must always stay importable.
 _GATED_PATH_OF = {
     PlainConvUNet: "nnunet_attention.networks.AttentionUNet",
     ResidualEncoderUNet: "nnunet_attention.networks.AttentionResidualEncoderUNet",
@@ -25,14 +25,14 @@ class UnsupportedNetworkError(CommandError, ValueError):
 
 
 def attention_class_path(network_class_name: str) -> str:
-    """Import path of the gated counterpart of a network named in plans.
+    """Return the import path of the gated counterpart of a network named in plans.
 
     Args:
-        network_class_name: the plans' `network_class_name`; that of a gated network is its own.
+        network_class_name: the plans' `network_class_name`; a gated network is its own counterpart.
 
     Raises:
-        UnsupportedNetworkError: if it is another network than nnU-Net's PlainConvUNet or
-            ResidualEncoderUNet; it is not imported.
+        UnsupportedNetworkError: if it is not nnU-Net's PlainConvUNet or ResidualEncoderUNet, or the
+            gated form of one; it is not imported.
     """
     plain: type[nn.Module] | None
     try:
@@ -50,7 +50,7 @@ def attention_class_path(network_class_name: str) -> str:
 
 
 def _by_last_name(path: str) -> type[nn.Module] | None:
-    """Find the network of a class that has moved to another package; None if it is no such one."""
+    """Return the network class that has moved to another package, or None if none matches."""
     try:
         if find_spec(path.partition(".")[0]) is not None:
             return None
@@ -69,14 +69,14 @@ def build_attention_network(
 
     Args:
         configuration: from `PlansManager(plans).get_configuration(name)`; its network may be plain
-            or gated already, then with its options.
+            or already gated, in which case its options are kept.
         num_input_channels: image channels, plus those of the previous stage in a cascade.
         num_output_channels: segmentation heads.
         deep_supervision: whether to return the logits of all resolutions.
 
     Raises:
         UnsupportedNetworkError: see `attention_class_path`.
-        CommandError: if the plans name a layer that is none; see `check_plans`.
+        CommandError: if the plans name as a layer something that is not one; see `check_plans`.
     """
     return build_named_network(
         attention_class_path(configuration.network_arch_class_name),

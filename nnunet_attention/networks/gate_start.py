@@ -1,9 +1,9 @@
-"""The values that attention gates start with, so that at first they let everything through.
+"""Sets the initial values of attention gates, so that at first they let everything through.
 
 "Gating parameters are initialised so that attention gates pass through feature vectors at all
 spatial locations" (Oktay et al. 2018, section 2.2, https://arxiv.org/abs/1804.03999). The
-initialisation that nnU-Net gives every convolution does not do so: it leaves coefficients anywhere
-between 0.2 and 0.8, level by level, as the seed has it.
+initialisation that nnU-Net gives every convolution does not achieve this: depending on the seed,
+it leaves each level's coefficients anywhere between 0.2 and 0.8.
 """
 
 from collections.abc import Iterable
@@ -26,10 +26,10 @@ DEFAULT_GATE_START = "identity"
 
 
 def check_gate_start(start: str) -> None:
-    """Refuse what is not the name of a start.
+    """Check that a start is one of `GATE_STARTS`.
 
     Raises:
-        ValueError: if there is no such start.
+        ValueError: if it is not.
     """
     if start not in GATE_STARTS:
         raise ValueError(f"gate_start is {start!r}; choose one of {', '.join(GATE_STARTS)}")
@@ -40,23 +40,23 @@ def start_gates(gates: Iterable[AttentionGate], stages: Iterable[nn.Module], sta
     """Set the initial values of gates and of the convolutions that their skips go into.
 
     - `identity`: psi's weight and bias are 0, so that every coefficient is 0.5, and the weights
-      with which the next convolution meets the gated skip are divided by 0.5. The network computes
-      what it would without gates. A gate with an output transform, whose normalisation cannot keep
-      a function, gets psi's values only.
+      that the next convolution applies to the gated skip are divided by 0.5. The network computes
+      what it would without gates. A gate with an output transform, whose normalisation cannot
+      preserve the function, gets psi's values only.
     - `open`: psi's weight is 0 and its bias 3, so that every coefficient is 0.9526.
-    - `he`: nothing is changed; the layers' own initialisation holds.
+    - `he`: nothing is changed; the layers' own initialisation is kept.
 
-    With the first two, the first step of a training moves psi alone; from the second on theta
+    With the first two, the first training step changes psi alone; from the second step on theta
     and phi have a gradient too. No random numbers are drawn.
 
     Args:
         gates: changed in place.
         stages: the decoder stages that the gates stand before, in the same order; more may follow.
-            They have just been initialised, or loaded from a plain network.
+            They must just have been initialised, or loaded from a plain network.
         start: one of `GATE_STARTS`.
 
     Raises:
-        ValueError: if there is no such start.
+        ValueError: if `start` is unknown.
     """
     check_gate_start(start)
     if start == "he":
@@ -66,7 +66,7 @@ def start_gates(gates: Iterable[AttentionGate], stages: Iterable[nn.Module], sta
         assert gate.psi.bias is not None, "gates are built with it"
         gate.psi.bias.fill_(OPEN_BIAS if start == "open" else IDENTITY_BIAS)
         if start == "identity" and gate.output_transform is None:
-            # The stage's input is (upsampled, skip). Its weight has several names in the state
-            # dict, but is one tensor.
+            # The stage's input is (upsampled, skip). The convolution's weight has several names in
+            # the state dict, but is one tensor.
             weight = stage.get_parameter("convs.0.conv.weight")
             weight[:, -gate.skip_channels :].div_(IDENTITY_COEFFICIENT)

@@ -8,34 +8,34 @@ from torch.nn import functional
 
 _POOLING = {2: functional.adaptive_max_pool2d, 3: functional.adaptive_max_pool3d}
 _DILATION = {2: functional.max_pool2d, 3: functional.max_pool3d}
-# The least that a logarithm is taken of. In half precision coefficients next to 0 and 1 are rounded
-# to them, and the loss of such a gate would be infinite.
+# The smallest argument of a logarithm. In half precision, coefficients close to 0 and 1 are rounded
+# to 0 and 1, and the loss of such a gate would be infinite.
 _LEAST = 1e-3
 
 
 class SupervisedGatesLoss(nn.Module):
     """Adds a loss on the gates' coefficients to a segmentation loss.
 
-    The network gives out `(prediction, coefficients)` where its decoder's
-    `coefficients_in_training` is set, and `prediction` alone otherwise, as in validation; for that,
-    and with a weight of 0, this is the segmentation loss and nothing else.
+    The network returns `(prediction, coefficients)` if its decoder's `coefficients_in_training` is
+    set, and otherwise, as in validation, `prediction` alone. For `prediction` alone, and with a
+    weight of 0, this is just the segmentation loss.
 
     Args:
-        segmentation_loss: nnU-Net's, called with a prediction and its target.
+        segmentation_loss: nnU-Net's loss, called with a prediction and its target.
         border: see `foreground_on_grid`.
         over_batch: balance foreground and background over the batch (nnU-Net's `batch_dice`)
             rather than in each image.
         regions: whether targets have a channel for each region rather than one of labels.
-        ignore_label: the label that is not to be learned from, or None; with regions, the last
-            channel marks it.
+        ignore_label: the label to exclude from training, or None; with regions, the last channel
+            marks it.
 
     Attributes:
-        weight: what the mean of the gates' losses is multiplied by.
+        weight: the factor on the mean of the gates' losses.
 
     References:
         Wang et al., Automatic Segmentation of Vestibular Schwannoma from T2-Weighted MRI by Deep
         Spatial Attention with Hardness-Weighted Loss, MICCAI 2019, pp. 264-272, supervise attention
-        maps by the segmentation. The balance, the border and the weight that falls are ours.
+        maps by the segmentation. The balancing, the border and the decaying weight are ours.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SupervisedGatesLoss(nn.Module):
         self._gates_losses: list[Tensor] = []
 
     def forward(self, output, target) -> Tensor:
-        """Compute the loss of what the network gave out.
+        """Compute the loss of the network's output.
 
         Shape:
             - output: logits (B, num_classes, *S) or, with deep supervision, a list of them; or a
@@ -86,7 +86,7 @@ class SupervisedGatesLoss(nn.Module):
         return loss + self.weight * gates_loss
 
     def take_mean(self) -> float | None:
-        """Return the gates' mean loss since this was last asked; None if there was none."""
+        """Return the gates' mean loss since the last call, or None if there was none."""
         losses, self._gates_losses = self._gates_losses, []
         return torch.stack(losses).mean().item() if losses else None
 
@@ -105,21 +105,21 @@ class SupervisedGatesLoss(nn.Module):
 def foreground_on_grid(
     foreground: Tensor, ignored: Tensor | None, grid: Sequence[int], border: int
 ) -> tuple[Tensor, Tensor]:
-    """Bring the foreground to a gate's grid.
+    """Pool the foreground to a gate's grid.
 
-    A voxel of the grid is foreground where any voxel of its window is, and where another within
-    `border` voxels along every axis is: what a boundary is told by lies on both sides of it.
-    Ignored voxels may be anything, so that what they, with their border, alone could make
+    A grid voxel is foreground if any voxel of its window is, or if a grid voxel within `border`
+    voxels of it along every axis is: the evidence for a boundary lies on both sides of it. Ignored
+    voxels may be anything, so a grid voxel that only they, with their border, could make
     foreground is unknown.
 
     Args:
         foreground: (B, 1, *S), boolean.
-        ignored: (B, 1, *S), boolean, or None for nothing.
+        ignored: (B, 1, *S), boolean, or None if no voxel is ignored.
         grid: *G, at most S along every axis.
         border: in voxels of the grid; 0 for none.
 
     Returns:
-        Inside and outside, (B, 1, *G) of 0 and 1 in 32 bits; unknown voxels are 0 in both.
+        The masks inside and outside, (B, 1, *G) of 0 and 1, float32; unknown voxels are 0 in both.
     """
 
     def spread(mask: Tensor) -> Tensor:
@@ -138,18 +138,18 @@ def foreground_on_grid(
 def balanced_cross_entropy(
     coefficients: Tensor, inside: Tensor, outside: Tensor, *, over_batch: bool = False
 ) -> Tensor:
-    """Compare coefficients with 1 inside and 0 outside; both sides count alike.
+    """Compare coefficients with 1 inside and 0 outside; both sides have equal weight.
 
-    The mean of -log(alpha) inside and the mean of -log(1 - alpha) outside, half of each; a side
-    that has no voxel counts nothing. What a logarithm is taken of is mapped from [0, 1] to
-    [0.001, 1] before. Computed in 32 bits, also under autocast.
+    The loss is half the mean of -log(alpha) inside plus half the mean of -log(1 - alpha) outside;
+    a side without voxels contributes 0. Before the logarithm, its argument is mapped from [0, 1]
+    to [0.001, 1]. The loss is computed in float32, also under autocast.
 
     Args:
         coefficients: alpha, (B, 1, *G), in [0, 1].
         inside: (B, 1, *G) of 0 and 1.
-        outside: likewise; where both are 0, nothing is asked for.
-        over_batch: take the means over the batch rather than over each image, whose results are
-            then averaged.
+        outside: likewise; where both are 0, the coefficients do not affect the loss.
+        over_batch: take the means over the whole batch rather than over each image; otherwise the
+            images' results are averaged.
     """
     alpha = coefficients.float()
     axes = tuple(range(0 if over_batch else 1, alpha.ndim))

@@ -1,24 +1,24 @@
-"""Checks the numbers in plans, of which some damaged ones would fill the memory."""
+"""Checks the numbers in plans, as damaged ones could exhaust the memory."""
 
 import math
 from collections.abc import Iterator, Mapping
 
 from nnunet_attention.errors import CommandError
 
-# Larger numbers, of a damaged file, would fill the memory or take hours before they are refused:
-# of stages, blocks and convolutions, and of channels and all else.
+# Larger numbers, as in a damaged file, would exhaust the memory or take hours to fail. The first
+# limit is for stages, blocks and convolutions, the second for channels and everything else.
 _MOST_LAYERS, _MOST_CHANNELS = 128, 2**16
 
 
 def check_axes(plans: Mapping, configuration: Mapping) -> None:
-    """Check that axes are turned into axes, and that patch and strides have as many.
+    """Check that transposes are orders of the axes, and that patch, strides and kernels fit.
 
     Args:
         plans: content of plans.json.
         configuration: one of its configurations, complete.
 
     Raises:
-        CommandError: naming the entry that is malformed.
+        CommandError: naming the malformed entry.
     """
     for name in ("transpose_forward", "transpose_backward"):
         axes = plans.get(name, [0, 1, 2])
@@ -52,10 +52,10 @@ def check_axes(plans: Mapping, configuration: Mapping) -> None:
 
 
 def check_sizes(arguments: Mapping) -> None:
-    """Check that no number among a network's arguments is larger than any network is.
+    """Check that no number among a network's arguments is larger than any real network's.
 
     Raises:
-        CommandError: naming the first that is.
+        CommandError: naming the first number that is too large.
     """
     for name, value in arguments.items():
         for number in _numbers(value):
@@ -74,7 +74,7 @@ def _are_whole(values: object, least: int) -> bool:
 
 
 def _numbers(value: object) -> Iterator[float]:
-    """Go through all numbers in lists of lists."""
+    """Iterate over all numbers in nested lists."""
     if isinstance(value, (list, tuple)):
         for entry in value:
             yield from _numbers(entry)

@@ -1,4 +1,4 @@
-"""Finds what names in plans stand for, and imports only what is nnU-Net's, torch's or ours."""
+"""Resolves names in plans, and imports only classes and functions of nnU-Net, torch and ours."""
 
 import pydoc
 from contextlib import redirect_stdout
@@ -21,18 +21,18 @@ _LAYER_PACKAGES = ("torch.nn.", "dynamic_network_architectures.")
 def network_class(path: str) -> type[nn.Module]:
     """Import the network that plans name, from dynamic-network-architectures or this package.
 
-    Where the class has moved within its package, it is found by its last name, as nnU-Net does.
+    A class that has moved within its package is found by the last part of its path, as in nnU-Net.
 
     Args:
         path: the plans' `network_class_name`.
 
     Raises:
-        CommandError: if it is the name of anything else, which is then not imported.
+        CommandError: if it names anything else, which is then not imported.
     """
     if _is_below(path, _NETWORK_PACKAGES):
         network = _located(path, _NETWORK_PACKAGES)
         if network is None:
-            # Where nnU-Net's networks are today.
+            # The module that holds nnU-Net's networks today.
             network = _located(f"{_ARCHITECTURES}unet.{path.split('.')[-1]}", _NETWORK_PACKAGES)
         if _is_network_part(network, _NETWORK_PACKAGES):
             return network
@@ -51,7 +51,7 @@ def check_layer(name: str, path: object) -> None:
         path: its value.
 
     Raises:
-        CommandError: if it is the name of anything else, which is then not imported.
+        CommandError: if it names anything else, which is then not imported.
     """
     if not _is_network_part(_located(path, _LAYER_PACKAGES), _LAYER_PACKAGES):
         raise CommandError(
@@ -62,12 +62,12 @@ def check_layer(name: str, path: object) -> None:
 
 
 def check_is_of_nnunet(name: str, value: object, package: str) -> None:
-    """Check that an entry of plans names a class or function in a package of nnU-Net's.
+    """Check that an entry of plans names a class or function in one of nnU-Net's packages.
 
     Args:
         name: the entry's name.
-        value: the bare name that it has.
-        package: below nnunetv2, where nnU-Net looks for it.
+        value: the entry's value, a bare name.
+        package: the package below nnunetv2 in which nnU-Net looks for it.
 
     Raises:
         CommandError: if nnU-Net would find nothing, or something from elsewhere.
@@ -90,7 +90,7 @@ def check_is_of_nnunet(name: str, value: object, package: str) -> None:
 
 
 def _located(path: object, packages: tuple[str, ...]) -> object:
-    """Import what a path below one of the packages names; None elsewhere, without importing."""
+    """Import the object at a path below one of the packages; return None for any other path."""
     try:
         return pydoc.locate(path) if _is_below(path, packages) else None
     except pydoc.ErrorDuringImport:
@@ -98,7 +98,8 @@ def _located(path: object, packages: tuple[str, ...]) -> object:
 
 
 def _is_network_part(found: object, packages: tuple[str, ...]) -> TypeGuard[type[nn.Module]]:
-    # Its home is asked too: attributes of allowed modules lead anywhere, `torch.nn.init.torch.jit`.
+    # Its `__module__` is checked too, as attributes of allowed modules lead anywhere, such as
+    # `torch.nn.init.torch.jit`.
     return (
         isinstance(found, type)
         and issubclass(found, nn.Module)

@@ -1,6 +1,6 @@
-"""Builds networks from plans of unknown origin, whose names could run any code, after checks.
+"""Checks plans of unknown origin, whose names could run any code, and builds networks from them.
 
-nnU-Net imports what plans name and calls it with arguments from the plans: unchecked,
+nnU-Net imports the objects that plans name and calls them with arguments from the plans: unchecked,
 `"nonlin": "os.system"` would run a command.
 """
 
@@ -22,7 +22,7 @@ from nnunet_attention.networks.trusted_names import (
 )
 from nnunet_attention.nnunet.dataset_json import check_dataset_json
 
-# What else in plans is looked up in a folder of nnU-Net's by its bare name, and called.
+# Other entries of plans that nnU-Net looks up by their bare name in one of its folders, and calls.
 _OF_PLANS = {"image_reader_writer": "imageio", "label_manager": "utilities.label_handling"}
 _OF_CONFIGURATION = {
     "preprocessor_name": "preprocessing",
@@ -31,7 +31,7 @@ _OF_CONFIGURATION = {
     "resampling_fn_seg": "preprocessing.resampling",
     "resampling_fn_probabilities": "preprocessing.resampling",
 }
-# Become names of folders and files.
+# These become names of folders and files.
 _NAMES_OF_PLANS = ("dataset_name", "plans_name")
 
 BuildNetwork = Callable[[PlansManager, ConfigurationManager, int, int], nn.Module]
@@ -41,9 +41,9 @@ def check_plans(plans: Mapping, configuration_name: str) -> None:
     """Check every name in one configuration of plans that nnU-Net would import or call.
 
     Raises:
-        CommandError: if a name is not that of a network or layer of torch,
-            dynamic-network-architectures or this package, or of a class of nnU-Net's, or if the
-            plans are malformed.
+        CommandError: if a name is neither that of a network or layer of torch,
+            dynamic-network-architectures or this package, nor of an nnU-Net class or function, or
+            if the plans are malformed.
     """
     with _as_command_error(f"the plans' configuration {configuration_name!r} cannot be read"):
         configuration = PlansManager(dict(plans)).get_configuration(configuration_name)
@@ -96,11 +96,11 @@ def build_named_network(
 
     Args:
         path: the network's import path.
-        arguments: what the network is built with.
+        arguments: the keyword arguments that the network is built with.
         imported: the names of those arguments that are import paths.
-        num_input_channels: the channels that come in.
-        num_output_channels: the channels that come out.
-        initialize: False leaves the weights as torch's layers have them.
+        num_input_channels: the input channels.
+        num_output_channels: the output channels.
+        initialize: False leaves the weights as torch initialises its layers.
         deep_supervision: whether to return the logits of all resolutions.
 
     Raises:
@@ -123,17 +123,17 @@ def build_named_network(
 def build_from_plans(
     plans: Mapping, configuration_name: str, dataset_json: Mapping, build: BuildNetwork
 ) -> nn.Module:
-    """Build a network from plans of unknown origin, whatever trainer builds it.
+    """Build a network from plans of unknown origin, with any trainer's function.
 
     Args:
         plans: content of plans.json; not changed.
         configuration_name: the configuration, such as 3d_fullres.
         dataset_json: the data set's description.
-        build: a trainer's `build_network_architecture`, for one; it is given its own managers, as
-            some trainers edit them.
+        build: for example a trainer's `build_network_architecture`; it gets its own plans and
+            configuration managers, as some trainers edit them.
 
     Raises:
-        CommandError: see `check_plans`, or if no network can be built.
+        CommandError: see `check_plans`; also if no network can be built.
     """
     check_plans(plans, configuration_name)
     with building(configuration_name):
@@ -149,7 +149,7 @@ def network_channels(
     """Return the input and output channels of a configuration's network.
 
     Raises:
-        CommandError: if dataset.json does not say.
+        CommandError: if dataset.json does not tell them.
     """
     check_dataset_json(dataset_json, "dataset.json", channels=True, ending=False)
     return (
@@ -159,7 +159,7 @@ def network_channels(
 
 
 def building(configuration_name: str) -> AbstractContextManager[None]:
-    """Return a context in which whatever malformed plans raise becomes one line."""
+    """Return a context that turns any error from malformed plans into a one-line CommandError."""
     return _as_command_error(
         f"no network can be built from the plans' configuration {configuration_name}"
     )

@@ -21,10 +21,10 @@ _PLAIN_PATH_OF = {
         "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
     ),
 }
-# The arguments that the gated networks have and the plain ones have not.
+# The arguments that only the gated networks have.
 GATE_OPTIONS = ("gate_full_resolution", "output_transform", "gate_start")
 
-# Of the gated network's parameters.
+# As a share of the gated network's parameters.
 WIDE_TOLERANCE = 0.01
 
 
@@ -48,8 +48,9 @@ def build_plain_network(
         num_input_channels: image channels, plus those of the previous stage in a cascade.
         num_output_channels: segmentation heads.
         deep_supervision: whether to return the logits of all resolutions.
-        features_per_stage: other channels than the plans' own.
-        initialize: False leaves the weights as torch's layers have them; it is five times faster.
+        features_per_stage: channels per stage to use instead of those in the plans.
+        initialize: False leaves the weights as torch initialises its layers, which is five times
+            faster.
 
     Raises:
         UnsupportedNetworkError: see `attention_class_path`.
@@ -81,7 +82,7 @@ def build_wide_network(
 ) -> nn.Module:
     """Build and initialise the plain network, widened to the size of the gated one.
 
-    Arguments and errors as for `build_attention_network`; the channels are those of
+    Arguments and errors are as for `build_attention_network`; the channels are those of
     `wide_features_per_stage`.
     """
     return build_plain_network(
@@ -96,10 +97,10 @@ def build_wide_network(
 def wide_features_per_stage(
     configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int
 ) -> tuple[int, ...]:
-    """Return the channels per stage that give the plain network the parameters of the gated one.
+    """Return the channels per stage that give the plain network as many parameters as the gated.
 
     All stages are widened in proportion. Stages of equal width stay equal, as a residual encoder
-    has a projection wherever the width changes. The result depends on nothing but the arguments:
+    has a projection wherever the width changes. The result depends only on the arguments, so that
     training and prediction build the same network.
 
     Raises:
@@ -111,9 +112,9 @@ def wide_features_per_stage(
 def wide_mismatch(
     configuration: ConfigurationManager, num_input_channels: int, num_output_channels: int
 ) -> float:
-    """Tell how many more parameters the wide network has, as a share of the gated one's.
+    """Return how many more parameters the wide network has, as a share of the gated one's.
 
-    Beyond `WIDE_TOLERANCE` only in small networks, where one channel is a large step.
+    The result exceeds `WIDE_TOLERANCE` only in small networks, where one channel is a large step.
 
     Raises:
         UnsupportedNetworkError: see `attention_class_path`.
@@ -123,7 +124,7 @@ def wide_mismatch(
 
 
 def wide_mismatch_in_words(mismatch: float) -> str:
-    """Tell people, who expect two networks of one size, how far off it is; see `wide_mismatch`."""
+    """Return a sentence for users, who expect networks of equal size, on the `wide_mismatch`."""
     return (
         f"the wide U-Net has {abs(mismatch):.1%} {'more' if mismatch > 0 else 'fewer'} parameters "
         f"than the attention U-Net: these plans' channels allow no size within {WIDE_TOLERANCE:.0%}"
@@ -131,7 +132,7 @@ def wide_mismatch_in_words(mismatch: float) -> str:
 
 
 class _Match(NamedTuple):
-    """The channels per stage, the parameters that they give, and those that were wanted."""
+    """The channels per stage, the number of parameters that they give, and the wanted number."""
 
     features: tuple[int, ...]
     parameters: int
@@ -168,16 +169,17 @@ def _matching_features(
 def nearest_features(
     target: int, features: Sequence[int], parameters: Callable[[Sequence[int]], int]
 ) -> tuple[int, ...]:
-    """Widen `features` in proportion until `parameters(features)` is next to `target`.
+    """Widen `features` in proportion until `parameters(features)` is closest to `target`.
 
-    One channel more in the widest stages, the others in proportion, is a step; the step nearest to
-    the target is taken. Then each width, the widest first, gets one channel more where that comes
-    nearer.
+    A step adds one channel to the widest stages, and to the others in proportion; the step closest
+    to the target is taken. Then each width, the widest first, gets one more channel if this comes
+    closer.
 
     Args:
-        target: parameters wanted, at least those of `features`.
+        target: the wanted number of parameters, at least that of `features`.
         features: channels per stage to begin with.
-        parameters: the size of the network with these features; grows with each of them.
+        parameters: returns a network's number of parameters for these features; it must grow with
+            each of them.
     """
     widest = max(features)
 
@@ -186,10 +188,10 @@ def nearest_features(
         return parameters(candidate) - target
 
     def widened(extra: int) -> tuple[int, ...]:
-        # Whole numbers, rounded half up: no platform's floats decide over a width.
+        # In whole numbers, rounded half up, so that no width depends on a platform's floats.
         return tuple((2 * width * (widest + extra) + widest) // (2 * widest) for width in features)
 
-    # Parameters grow about with the square of the width: a first guess that is seldom far off.
+    # Parameters grow roughly with the square of the width, so this first guess is seldom far off.
     extra = int(widest * (sqrt(target / parameters(features)) - 1))
     while extra > 0 and error(widened(extra)) > 0:
         extra -= 1
@@ -203,5 +205,5 @@ def nearest_features(
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Count the numbers in all parameters, each tensor once."""
+    """Count the elements of all parameters, each tensor once."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -1,4 +1,4 @@
-"""Models that travel: networks in ONNX with all that another program must know to use them."""
+"""Portable models: networks in ONNX with everything that another program needs to use them."""
 
 from nnunet_attention.portable.exporting import ExportOptions, export_model
 

@@ -18,11 +18,11 @@ from nnunet_attention.versions import versions_of
 FORMAT_VERSION = 1
 # nnU-Net's defaults for prediction.
 STEP, GAUSSIAN_SIGMA = 0.5, 1 / 8
-# What of the training data's intensities a normalization reads.
+# The statistics of the training data's intensities that a normalization reads.
 _INTENSITIES = {
     "CTNormalization": ("mean", "std", "percentile_00_5", "percentile_99_5"),
 }
-# What resampling's arguments may be.
+# The allowed types of resampling's arguments.
 _KINDS: dict[str, tuple[type, ...]] = {
     "order": (int,),
     "order_z": (int,),
@@ -32,19 +32,19 @@ _DISTRIBUTIONS = ("nnunetv2", "torch", "onnx", "onnxscript", "onnxruntime")
 
 
 def describe_model(model: TrainedModel) -> dict[str, Any]:
-    """Say all that a program must know to segment as nnU-Net does, but for the networks' files.
+    """Describe everything that a program needs to segment as nnU-Net does, except the networks.
 
-    The schema of what it returns is model.schema.json, beside this module.
+    The schema of the result is model.schema.json, beside this module.
 
     Args:
         model: the trained model.
 
     Raises:
-        CommandError: if plans or data set lack something.
+        CommandError: if entries of the plans or of dataset.json are missing or malformed.
     """
     try:
         content = _described(model)
-        # Names go into texts that people read.
+        # Names must be encodable, as they are written into texts for people.
         json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
     except CommandError:
         raise
@@ -105,7 +105,7 @@ def _channels(model: TrainedModel) -> list[dict[str, Any]]:
             f"the data set has {len(names)} channels, and the plans normalize {len(schemes)} and "
             f"have a mask or none for {len(masks)}; plans and data set belong to different models"
         )
-    # The numbers stand in the plans as text.
+    # The channel numbers are strings in the plans.
     numbers = sorted(names, key=int)
     return [
         {"name": names[number], "normalization": _normalization(model, number, scheme, mask)}
@@ -122,7 +122,7 @@ def _normalization(model: TrainedModel, channel: str, scheme: str, mask: bool) -
 
 
 def _resampling(configuration: ConfigurationManager, name: str) -> dict[str, Any]:
-    """Say how something is resampled, with nnU-Net's defaults where the plans are silent."""
+    """Describe a resampling, with nnU-Net's defaults for arguments that the plans leave out."""
     function = configuration.configuration[name]
     given = configuration.configuration[f"{name}_kwargs"]
     if not isinstance(given, dict):
@@ -146,7 +146,7 @@ def _labels(labels: dict[str, Any]) -> dict[str, int | list[int]]:
 
 
 def _regions(labels: LabelManager) -> list[dict[str, Any]]:
-    """List the regions in the order of the outputs, in which later ones are drawn over earlier."""
+    """List the regions in the order of the outputs; later ones are drawn over earlier ones."""
     regions: Sequence = labels.foreground_regions
     order = labels.regions_class_order
     assert order is not None, "nnU-Net requires it of regions"

@@ -41,20 +41,20 @@ PRECISIONS = ("f32", "f16")
 
 _NETWORK = re.compile(r"fold_[^.]+\.(onnx|pt2)")
 _PATCHES, _SEED = 2, 0
-# Of the largest logit. What is computed in another order differs by 1e-5 or so.
+# As a share of the largest logit. Another order of computation makes a difference of about 1e-5.
 _TOLERANCES = {"f32": 1e-3, "f16": 5e-2}
-# Sums over whole patches, which 16 bits would not hold.
+# Sums over whole patches do not fit into 16 bits.
 _KEPT_IN_32_BITS = ["InstanceNormalization", "ReduceMean", "Resize"]
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is written of a model.
+    """Options for the export of a model.
 
     Attributes:
         coefficients: whether the attention gates' coefficients are outputs too.
-        precision: of the weights, f32 or f16.
-        dynamic_patch: whether the network takes patches of other sizes too.
+        precision: the weights' precision, f32 or f16.
+        dynamic_patch: whether the network accepts patches of other sizes too.
         program: whether a .pt2 file for torch.export.load is written beside each ONNX file; it
             returns logits only, and takes patches of the plans' size only.
     """
@@ -77,23 +77,23 @@ def export_model(
 ) -> dict:
     """Write each fold's network as ONNX, model.json, its schema, a program and a README.
 
-    Each network is run by onnxruntime, and compared with torch, before the folder is there.
+    Each network is run by onnxruntime, and compared with torch, before the folder appears.
 
     Args:
         source: the model's folder, `TRAINER__PLANS__CONFIGURATION`.
         target: the folder to write.
         folds: one fold or several; None for all that have the checkpoint.
         checkpoint: the checkpoint's name in each fold's folder.
-        options: what is written.
-        overwrite: whether an earlier export is replaced, unless it holds other files too.
+        options: the options of the export.
+        overwrite: whether to replace an earlier export; one that holds other files is an error.
         on_fold: called with each fold's name before it is written.
 
     Returns:
-        What model.json holds.
+        The content of model.json.
 
     Raises:
         CommandError: if the model cannot be loaded or written, the target is not free, or
-            onnxruntime computes something else than torch. Nothing is written then.
+            onnxruntime's results differ from torch's. In this case nothing is written.
     """
     source, target = Path(source), Path(target)
     if options.precision not in PRECISIONS:
@@ -135,7 +135,7 @@ def _require_engines() -> None:
 
 
 def _require_free(target: Path, overwrite: bool) -> None:
-    """Raise a CommandError where something lies in the way that is not to be replaced."""
+    """Raise a CommandError if the target holds something that must not be replaced."""
     if target.is_dir() and not any(target.iterdir()):
         return
     if not os.path.lexists(target):
@@ -161,7 +161,7 @@ def _require_free(target: Path, overwrite: bool) -> None:
 
 
 def _is_exported(name: str) -> bool:
-    """Tell whether a file of this name is one of an export's, or Python's of its program."""
+    """Tell whether a name is that of an exported file, or of Python's cache of the program."""
     return (
         name in (MODEL_JSON, SCHEMA, PROGRAM, README, "__pycache__")
         or _NETWORK.fullmatch(name) is not None
@@ -169,7 +169,7 @@ def _is_exported(name: str) -> bool:
 
 
 def _tensors(model: TrainedModel, options: ExportOptions) -> dict:
-    """Describe input and outputs, with the grids that they have for the plans' patch."""
+    """Describe input and outputs, with their grids for the plans' patch."""
     network, patch = model.network, tuple(model.configuration_manager.patch_size)
     names = output_names(network, options.coefficients)
     image = torch.zeros(1, model.input_channels, *patch)
@@ -197,7 +197,7 @@ def _tensor(name: str, shape: Sequence[int]) -> dict:
 
 
 def _written_network(model: TrainedModel, fold: str, folder: Path, options: ExportOptions) -> dict:
-    """Write the network, with the weights that it has now, and compare it with torch."""
+    """Write the network with its current weights, and compare it with torch."""
     network, patch = model.network, tuple(model.configuration_manager.patch_size)
     path = folder / f"fold_{fold}.onnx"
     names = export_network(
@@ -235,12 +235,12 @@ def _written_network(model: TrainedModel, fold: str, folder: Path, options: Expo
 
 
 def _halve(path: Path) -> None:
-    """Have a file's weights, and what is computed with them, in 16 bits."""
+    """Convert a file's weights, and the computations with them, to 16 bits."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with warnings.catch_warnings():
-        # It tells of each weight that is too small for 16 bits; all are compared afterwards.
+        # It warns of each weight that is too small for 16 bits; outputs are compared afterwards.
         warnings.simplefilter("ignore")
         model = convert_float_to_float16(
             onnx.load(path), keep_io_types=True, op_block_list=_KEPT_IN_32_BITS
@@ -254,14 +254,14 @@ def _compared(
     """Compare with torch on random patches; return each largest difference and the largest logit.
 
     Args:
-        network: in torch.
+        network: the network in torch.
         path: the ONNX file.
         shape: (C, *S) of a patch.
-        names: the outputs.
+        names: the names of the outputs.
     """
     import onnxruntime
 
-    # On Windows it would report what it runs.
+    # On Windows onnxruntime would otherwise send telemetry.
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -275,17 +275,17 @@ def _compared(
         largest = max(largest, float(np.abs(expected[LOGITS_NAME]).max()))
         for name, output in zip(names, found, strict=True):
             difference = np.abs(output - expected[name]).max()
-            # Of 0 and NaN Python's max would return 0.
+            # Unlike Python's max, np.maximum propagates NaN.
             differences[name] = float(np.maximum(differences[name], difference))
     return differences, largest
 
 
 def _write_program(network: nn.Module, path: Path, shape: Sequence[int]) -> None:
-    """Write what torch.export.load reads: logits for any number of patches."""
-    # Of a batch of one torch would take for granted that it always is one.
+    """Write a file for torch.export.load that computes logits for any number of patches."""
+    # From a batch of size 1, torch would conclude that its size is always 1.
     image = torch.zeros(2, *shape)
     with warnings.catch_warnings():
-        # torch's exporter warns about its own insides.
+        # torch's exporter warns about its own internals.
         warnings.simplefilter("ignore")
         program = torch.export.export(
             network.eval(), (image,), dynamic_shapes=({0: torch.export.Dim("batch")},)

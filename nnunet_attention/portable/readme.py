@@ -16,10 +16,10 @@ _SPLINES = {0: "to the nearest voxel", 1: "linearly", 3: "with cubic splines"}
 
 
 def readme_of(content: Mapping, program: str) -> str:
-    """Say in Markdown what the model is, and how to segment with it.
+    """Return Markdown that says what the model is, and how to segment with it.
 
     Args:
-        content: what model.json holds.
+        content: the content of model.json.
         program: the text of segment.py.
     """
     return "\n".join(
@@ -53,7 +53,7 @@ def _head(content: Mapping) -> Iterator[str]:
 
 
 def _cell(name: str) -> str:
-    """Return a name as it can stand in a table."""
+    """Return a name in a form that fits into a Markdown table."""
     return " ".join(name.split()).replace("|", "\\|")
 
 
@@ -137,7 +137,7 @@ def _patch(content: Mapping) -> list[str]:
 
 
 def _steps(content: Mapping) -> Iterator[str]:
-    """List what happens from image to segmentation, for a program in another language."""
+    """List the steps from image to segmentation, for a program in another language."""
     patch = " x ".join(map(str, content["patch_size"]))
     spacing = " x ".join(f"{size:g}" for size in content["spacing_mm"])
     of_slices = " within each slice" if len(content["spacing_mm"]) == 2 else ""

@@ -1,6 +1,6 @@
 """Segments a case with the networks in this folder, as nnU-Net would.
 
-It needs numpy, SimpleITK and onnxruntime, and reads all that it must know from model.json:
+It needs numpy, SimpleITK and onnxruntime, and reads everything else from model.json:
 
     python segment.py SEGMENTATION IMAGE [IMAGE ...]
 
@@ -52,12 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def last_line(error: Exception) -> str:
-    """Return the line in which SimpleITK and onnxruntime say what is wrong."""
+    """Return the line in which SimpleITK or onnxruntime says what is wrong."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def check_target(path: Path, images: list[Path]) -> None:
-    """Refuse, before minutes are spent, a segmentation that cannot be written, or not there."""
+    """Check, before minutes are spent, that the segmentation can be written there."""
     if not path.resolve().parent.is_dir():
         raise ValueError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.resolve() in [image.resolve() for image in images]:
@@ -65,7 +65,7 @@ def check_target(path: Path, images: list[Path]) -> None:
 
 
 def check(model: dict) -> None:
-    """Refuse a model that this program would not segment as nnU-Net does."""
+    """Refuse a model with which this program would not segment as nnU-Net does."""
     if model["format_version"] != 1:
         raise ValueError(f"model.json has the format {model['format_version']}, not 1")
     if model["previous_stage"]:
@@ -91,20 +91,20 @@ def load_networks(folder: Path, model: dict, folds: list[str] | None) -> list:
 
 def load_network(path: Path) -> onnxruntime.InferenceSession:
     """Load the network in a file."""
-    # On Windows it would report to its makers.
+    # On Windows onnxruntime would otherwise send telemetry.
     onnxruntime.disable_telemetry_events()
     try:
         return onnxruntime.InferenceSession(
             str(path), providers=onnxruntime.get_available_providers()
         )
-    except Exception as error:  # onnxruntime has kinds of its own
+    except Exception as error:  # onnxruntime has its own types of errors
         raise ValueError(f"{path} cannot be run: {last_line(error)}") from error
 
 
 def segment(
     image: np.ndarray, spacing: list[float], model: dict, networks: list, axes: list[int]
 ) -> np.ndarray:
-    """Turn an image (C, Z, Y, X) of a spacing in mm into labels (Z, Y, X)."""
+    """Turn an image (C, Z, Y, X) with a spacing in mm into labels (Z, Y, X)."""
     forward = model["transpose_forward"]
     image = image.transpose(0, *(1 + axis for axis in forward))
     spacing = [spacing[axis] for axis in forward]
@@ -113,7 +113,7 @@ def segment(
     present = (image != 0).any(0)
     box = bounding_box(present)
     image = normalize(image[channels_in(box)], present, box, model)
-    # A 2d configuration says nothing of the distance between slices, and leaves it as it is.
+    # A 2d configuration has no spacing between slices, and leaves it as it is.
     wanted = [*spacing[: 3 - len(model["spacing_mm"])], *model["spacing_mm"]]
     shape = image.shape[1:]
     network_shape = [
@@ -135,7 +135,7 @@ def segment(
 READERS = {
     "SimpleITKIO": "",
     "NibabelIO": "",
-    # These turn images so that their axes point to the right, to the front and up.
+    # These reorient images so that their axes point to the right, to the front and up.
     "SimpleITKIOWithReorient": "RAS",
     "NibabelIOWithReorient": "RAS",
     "NaturalImage2DIO": "",
@@ -188,7 +188,7 @@ def write(path: Path, labels: np.ndarray, geometry: tuple[SimpleITK.Image, str])
     image.CopyInformation(reference)
     if turned_back:
         image = SimpleITK.DICOMOrient(image, turned_back)
-    # Under another name first: what is interrupted leaves no half an image.
+    # Under another name first, so that an interruption leaves no partial image.
     beside = path.with_name(f"unfinished_{os.getpid()}_{path.name}")
     try:
         SimpleITK.WriteImage(image, str(beside), useCompression=True)
@@ -201,12 +201,12 @@ def write(path: Path, labels: np.ndarray, geometry: tuple[SimpleITK.Image, str])
 
 
 def channels_in(box: tuple[slice, ...]) -> tuple[slice, ...]:
-    """Return what cuts a box out of all channels."""
+    """Return the index that cuts a box out of all channels."""
     return (slice(None), *box)
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Return slices around all that is true; the whole image where nothing is."""
+    """Return slices around all true voxels; the whole image if there are none."""
     if not mask.any():
         return (slice(None),) * mask.ndim
     extents = []
@@ -237,13 +237,13 @@ def z_score(channel: np.ndarray, mask: np.ndarray, _: dict) -> np.ndarray:
 
 
 def computed_tomography(channel: np.ndarray, _: np.ndarray, intensities: dict) -> np.ndarray:
-    """Clip to, and scale by, the intensities of the training data's foreground."""
+    """Clip to the training data's foreground intensities, and normalize with them."""
     limits = intensities["percentile_00_5"], intensities["percentile_99_5"]
     return (channel.clip(*limits) - intensities["mean"]) / max(intensities["std"], 1e-8)
 
 
 def to_unit_range(channel: np.ndarray, _: np.ndarray, __: dict) -> np.ndarray:
-    """Bring all values between 0 and 1."""
+    """Scale all values to the range from 0 to 1."""
     shifted = channel - channel.min()
     return shifted / max(shifted.max(), 1e-8)
 
@@ -270,7 +270,7 @@ def resample(
         if number != axis and old != new:
             result = along(result, number, spline(old, new, rules["order"]))
     if rules["order"] > 1 and result.shape != volume.shape:
-        # Splines overshoot; limits are those of the volume, or of each slice.
+        # Splines overshoot, so clip to the limits of the volume, or of each slice.
         of_what = tuple(number for number in range(volume.ndim) if number != axis)
         result = result.clip(volume.min(of_what, keepdims=True), volume.max(of_what, keepdims=True))
     if axis is not None and volume.shape[axis] != shape[axis]:
@@ -298,7 +298,7 @@ def along(volume: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=32)
 def spline(old: int, new: int, order: int) -> np.ndarray:
     """Return the matrix (new, old) that resamples a line with a spline of order 0, 1 or 3."""
-    margin = 12  # beyond its ends a line goes on with its last voxel
+    margin = 12  # beyond its ends a line is extended with its last voxel
     places = (np.arange(new) + 0.5) * (old / new) - 0.5
     knots = np.arange(-margin, old + margin)
     extended = np.eye(old)[knots.clip(0, old - 1)]
@@ -308,7 +308,7 @@ def spline(old: int, new: int, order: int) -> np.ndarray:
     if order == 1:
         weights = (1 - distance).clip(0)
     elif order == 3:
-        # Coefficients whose spline goes through the voxels.
+        # Solve for the coefficients whose spline goes through the voxels.
         count = len(knots)
         through = (4 * np.eye(count) + np.eye(count, k=1) + np.eye(count, k=-1)) / 6
         through[0, 1] = through[-1, -2] = 2 / 6
@@ -324,7 +324,7 @@ def spline(old: int, new: int, order: int) -> np.ndarray:
 
 
 def predict(image: np.ndarray, model: dict, networks: list, axes: list[int]) -> np.ndarray:
-    """Return the mean logits (classes, Z, Y, X) of the networks for an image (C, Z, Y, X)."""
+    """Return the networks' mean logits (classes, Z, Y, X) for an image (C, Z, Y, X)."""
     if len(model["patch_size"]) == 2:
         slices = [slide(image[:, z], model, networks, axes) for z in range(image.shape[1])]
         return np.stack(slices, 1)
@@ -332,7 +332,7 @@ def predict(image: np.ndarray, model: dict, networks: list, axes: list[int]) -> 
 
 
 def slide(image: np.ndarray, model: dict, networks: list, axes: list[int]) -> np.ndarray:
-    """Predict patch by patch (C, *S), those in the middle of a patch counting most."""
+    """Predict an image (C, *S) patch by patch, weighting the middle of each patch most."""
     patch = model["patch_size"]
     lacking = [max(0, size - have) for size, have in zip(patch, image.shape[1:], strict=True)]
     inside = tuple(
@@ -370,7 +370,7 @@ def run(patch: np.ndarray, networks: list, axes: list[int]) -> np.ndarray:
 
 
 def steps(size: int, width: int, step: float) -> list[int]:
-    """Return where patches of a width begin along an axis of a size."""
+    """Return the starts of patches of a given width along an axis of a given size."""
     count = int(np.ceil((size - width) / (width * step))) + 1
     return [int(np.round(at)) for at in np.linspace(0, size - width, count)]
 
@@ -381,14 +381,14 @@ def importance(patch: list[int], sigma: float) -> np.ndarray:
     for axis, size in enumerate(patch):
         line = np.exp(-(((np.arange(size) - size // 2) / (sigma * size)) ** 2) / 2)
         gaussian = gaussian * np.expand_dims(line, [a for a in range(len(patch)) if a != axis])
-    # In 16 bits, as nnU-Net has it: what is too small for them counts as the smallest that is not.
+    # In 16 bits, as in nnU-Net: values that underflow are set to the smallest that does not.
     weights = (10 * gaussian).astype(np.float16)
     weights[weights == 0] = weights[weights > 0].min()
     return weights.astype(np.float32)
 
 
 def labels_of(logits: Iterator[np.ndarray], model: dict) -> np.ndarray:
-    """Turn logits, one class after the other so that not all are held at once, into labels."""
+    """Turn logits into labels, one class after the other, so that not all are held at once."""
     if model["regions"]:
         # Regions lie within each other: later ones are drawn over earlier ones.
         labels = np.zeros(1, np.uint16)

@@ -1,1 +1,1 @@
-"""Prediction as nnU-Net does it, checked beforehand, with a network that any engine runs."""
+"""Prediction as nnU-Net does it, with prior checks and with any engine to run the network."""

@@ -1,4 +1,4 @@
-"""Exports predicted cases while the network goes on, in processes or in a thread."""
+"""Exports predicted cases in processes or in a thread, while the network predicts the next."""
 
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -21,13 +21,13 @@ _MOST_WAITING = 2
 
 
 class Exporters:
-    """Runs exports in a `with` block, at its end waits for all, and raises the first error.
+    """Runs exports in a `with` block, waits for all at its end, and raises the first error.
 
-    What was submitted before an error is exported all the same, but not after an interruption.
+    Cases submitted before an error are still exported; after an interruption they are not.
 
     Args:
-        processes: how many at a time; 0 exports in this process.
-        beside: whether that is done in a thread, while the next case is predicted.
+        processes: the number of processes; 0 exports in this process.
+        beside: whether this process exports in a thread, while the next case is predicted.
     """
 
     def __init__(self, processes: int, beside: bool = False):
@@ -37,7 +37,7 @@ class Exporters:
             # A forked process must not touch CUDA.
             self._pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
         elif beside:
-            # One under way, and one that waits.
+            # One is running, and one waits.
             self._pool, self._most_under_way = ThreadPoolExecutor(1), 2
         self._under_way: dict[Future, str] = {}
 

@@ -1,4 +1,4 @@
-"""Predicts a folder of images as nnU-Net does, after a look at all that is given."""
+"""Predicts a folder of images as nnU-Net does, after checking all inputs."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -18,31 +18,31 @@ from nnunet_attention.prediction.trained_model import Folds
 
 @dataclass(frozen=True, kw_only=True)
 class FolderPrediction:
-    """Says what is predicted, with which model, and how.
+    """Says which images are predicted, with which model, and how.
 
     Attributes:
-        images: the folder of CASE_0000 and so on.
+        images: the folder of the images, CASE_0000 and so on.
         output: the folder for the segmentations.
         model_folder: the folder `TRAINER__PLANS__CONFIGURATION`.
         folds: the folds to average; None for all that have the checkpoint.
         checkpoint: the checkpoint's name in each fold's folder.
         previous_stage: the folder of the previous stage's segmentations, for a cascade.
         device: one of cuda, cpu and mps.
-        engine: what runs the network on a CPU.
-        resampling: what resamples images and logits, see CasePredictor.
+        engine: the engine that runs the network on a CPU.
+        resampling: how images and logits are resampled, see CasePredictor.
         step_size: the step from one patch to the next, as a share of the patch.
         mirroring: whether to average over mirrored images.
         stitch_on_device: whether to stitch on the device; False stitches in main memory.
         save_probabilities: whether to write nnU-Net's probabilities too.
-        keep_complete: whether to keep complete cases, and go on with the others.
-        preprocessing_processes: how many preprocess; 0 for this one.
-        export_processes: how many export; 0 for this one.
-        number_of_parts: how many parts the cases are shared among.
+        keep_complete: whether to keep complete cases, and predict only the others.
+        preprocessing_processes: the number of processes that preprocess; 0 for this process.
+        export_processes: the number of processes that export; 0 for this process.
+        number_of_parts: the number of parts that the cases are split into.
         part: the part to predict, counted from 0.
-        progress_bars: whether to show nnU-Net's.
+        progress_bars: whether to show nnU-Net's progress bars.
         verbose: whether to show more of nnU-Net's messages.
-        on_progress: a function that is told how many cases are predicted, and of how many.
-        tell: a function that is told in a line what runs the network.
+        on_progress: called with the number of cases predicted so far, and their total.
+        tell: called with one line on what runs the network.
     """
 
     images: Path
@@ -69,11 +69,11 @@ class FolderPrediction:
     tell: Callable[[str], None] = lambda line: None
 
     def label_folders(self) -> dict[str, Path | None]:
-        """Return by flag the folders that must hold a label image of every case."""
+        """Return, by flag, the folders that must hold a label image of every case."""
         return {"-prev_stage_predictions": self.previous_stage}
 
     def check_options(self, predictor: CasePredictor) -> None:
-        """Refuse, with a CommandError, what would change nothing or fits another model."""
+        """Refuse, with a CommandError, options without effect or for another kind of model."""
 
 
 def predict_folder(
@@ -82,12 +82,12 @@ def predict_folder(
     """Predict all images of a folder, and write their segmentations.
 
     Args:
-        prediction: what and how.
-        kind: the predictor.
-        **options: what else it is given.
+        prediction: the images, the model and the options.
+        kind: the predictor's class.
+        **options: further arguments for the predictor.
 
     Raises:
-        CommandError: if anything is missing or does not fit, mostly before the first case.
+        CommandError: if anything is missing or does not fit; mostly before the first case.
     """
     _check_folders(prediction)
     predictor = kind(
@@ -130,10 +130,10 @@ def predict_folder(
 
 
 def prepared_device(name: str) -> torch.device:
-    """Return a device, with torch's threads as nnUNetv2_predict sets them for it.
+    """Return a device, and set torch's number of threads as nnUNetv2_predict does for it.
 
     Raises:
-        CommandError: if it is not there.
+        CommandError: if the device is not available.
     """
     if name == "cuda":
         if not torch.cuda.is_available():
@@ -166,7 +166,7 @@ def _check_folders(prediction: FolderPrediction) -> None:
 
 
 def _check_cases(prediction: FolderPrediction, predictor: CasePredictor) -> None:
-    """Find out before the first prediction what would end a later one."""
+    """Check before the first prediction for errors that would end a later one."""
     ending = predictor.dataset_json["file_ending"]
     cases = named_cases(prediction.images, ending, predictor.image_channels, predictor.reader)
     predictor.check_previous_stage(prediction.previous_stage)

@@ -1,4 +1,4 @@
-"""Checks that a folder's images are named as nnU-Net wants them, CASE_0000 and so on."""
+"""Checks that a folder's images are named as nnU-Net requires, CASE_0000 and so on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,16 +8,16 @@ from nnunet_attention.prediction.inputs import header_of
 
 
 def named_cases(folder: Path, ending: str, channels: int, reader: str) -> list[str]:
-    """Return the cases in a folder, each of which has all channels that a model takes.
+    """Return the cases in a folder, after checking that each has all channels of the model.
 
     Args:
         folder: the folder of the images.
-        ending: the ending of the data set's files.
-        channels: how many the model takes.
-        reader: the name of nnU-Net's reader, as plans have it.
+        ending: the file ending of the data set.
+        channels: the number of channels that the model takes.
+        reader: the name of nnU-Net's reader, as in plans.
 
     Raises:
-        CommandError: naming the first file or case that is not as it must be.
+        CommandError: naming the first file or case that is not as required.
     """
     paths = sorted(path for path in folder.iterdir() if path.name.endswith(ending))
     names = [path.name for path in paths]
@@ -31,7 +31,7 @@ def named_cases(folder: Path, ending: str, channels: int, reader: str) -> list[s
         )
     absent = [path.name for path in paths if not path.is_file()]
     if absent:
-        # nnU-Net would pass over it.
+        # nnU-Net would skip it.
         raise CommandError(
             f"-i {folder}: {absent[0]} is a folder, or a link to a file that is not there; put the "
             "image in its place, or remove it"
@@ -57,7 +57,7 @@ def check_label_images(flag: str, folder: Path, cases: Sequence[str], ending: st
         flag: the command's flag, for the message.
         folder: the folder of the label images.
         cases: the names of the cases.
-        ending: the ending of the data set's files.
+        ending: the file ending of the data set.
 
     Raises:
         CommandError: if one is missing.

@@ -1,6 +1,6 @@
-"""Looks at the files of all cases before the first is predicted, so that an error names its case.
+"""Checks the files of all cases before the first is predicted, so that an error names its case.
 
-What nnU-Net's workers cannot read ends there, and its message is about memory.
+A file that nnU-Net's workers cannot read ends them, and the resulting message is about memory.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from nnunet_attention.errors import CommandError, last_line
 from nnunet_attention.whole_files import check_whole
 
-# Unpacking, which takes nearly all the time, lets other threads work.
+# Decompression, which takes nearly all the time, lets other threads run.
 _THREADS = 8
 
 
@@ -23,7 +23,7 @@ class CaseFiles:
 
     Attributes:
         case: the case's name.
-        images: one file a channel, or one that holds several.
+        images: one file per channel, or one file with several channels.
         labels: label images, of the previous stage or to be shown, on the grid of the images.
     """
 
@@ -34,12 +34,12 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class Header:
-    """Holds what a file tells before its voxels are read.
+    """Holds what is known of a file before its voxels are read.
 
     Attributes:
-        channels: how many nnU-Net makes of the file.
+        channels: the number of channels that nnU-Net reads from the file.
         shape: the sizes of the axes, in the file's order.
-        spacing_mm: the spacing of the axes; empty where the format has none.
+        spacing_mm: the spacing of the axes; empty if the format has none.
     """
 
     channels: int
@@ -48,15 +48,15 @@ class Header:
 
 
 def check_cases(cases: Sequence[CaseFiles], channels: int, reader: str) -> None:
-    """Check that all files are whole, and those of a case fit the model and each other.
+    """Check that all files are whole, and that those of a case fit the model and each other.
 
     Args:
         cases: the cases to be predicted.
-        channels: how many the model takes.
-        reader: the name of nnU-Net's reader, as plans have it.
+        channels: the number of channels that the model takes.
+        reader: the name of nnU-Net's reader, as in plans.
 
     Raises:
-        CommandError: for the first case that cannot be read.
+        CommandError: for the first case that cannot be read or does not fit.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         for _ in pool.map(lambda case: _check_case(case, channels, reader), cases):
@@ -64,10 +64,10 @@ def check_cases(cases: Sequence[CaseFiles], channels: int, reader: str) -> None:
 
 
 def header_of(path: Path, reader: str) -> Header | None:
-    """Read what a reader of nnU-Net's makes of a file; None for a reader that is not known.
+    """Read a file's header as one of nnU-Net's readers does; return None for an unknown reader.
 
     Raises:
-        CommandError: if the file is not whole, or nnU-Net would not read it, or misread it.
+        CommandError: if the file is not whole, or nnU-Net would fail to read it or misread it.
     """
     check_whole(path)
     if reader not in _READERS:

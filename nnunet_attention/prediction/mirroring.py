@@ -1,14 +1,14 @@
-"""Tells along which axes nnU-Net mirrors a patch, in its order."""
+"""Lists the axes along which nnU-Net mirrors a patch, in nnU-Net's order."""
 
 from collections.abc import Sequence
 from itertools import combinations
 
 
 def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return the axes of (B, C, *G) along which each of nnU-Net's passes is flipped, in its order.
+    """Return the axes of (B, C, *G) that are flipped in each of nnU-Net's passes, in order.
 
     Args:
-        axes: along which it mirrors, counted in G.
+        axes: the axes of mirroring, counted in G.
     """
     return [
         tuple(axis + 2 for axis in flip)

@@ -1,4 +1,4 @@
-"""Predicts as nnU-Net does, with checks before the first case and a network run by any engine."""
+"""Predicts as nnU-Net does, with checks before the first case and with any engine."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,22 +44,22 @@ from nnunet_attention.prediction.trained_model import Folds, TrainedModel, load_
 
 
 class PredictionError(CommandError):
-    """A network cannot segment an image, or makes NaN of it."""
+    """A network cannot segment an image, or its logits are NaN."""
 
 
 class CasePredictor(nnUNetPredictor):
     """Predicts as nnUNetPredictor does.
 
-    Nothing that a checkpoint holds is executed, all files are looked at before the first case is
-    predicted, and what is written is whole. On a CPU the network may be run by an engine.
+    No content of a checkpoint is executed, all files are checked before the first case is
+    predicted, and files are written whole or not at all. On a CPU an engine may run the network.
 
     Args:
         *arguments: the arguments of nnUNetPredictor.
-        engine: what runs the network of a model's folder on a CPU; by default torch.
-        resampling: by which images and logits of a model's folder are resampled: NNUNET's
-            functions, or to the same results in torch on the predictor's DEVICE.
-        on_progress: a function that is told how many cases of files are done, and of how many.
-        tell: a function that is told in a line what runs the network.
+        engine: the engine that runs the network of a model folder on a CPU; torch by default.
+        resampling: how images and logits are resampled for a model folder: NNUNET for nnU-Net's
+            functions, or DEVICE for the same results in torch on the predictor's device.
+        on_progress: called with the number of cases predicted from files so far, and their total.
+        tell: called with one line on what runs the network.
         **named_arguments: the named arguments of nnUNetPredictor.
 
     Examples:
@@ -68,7 +68,7 @@ class CasePredictor(nnUNetPredictor):
         >>> predictor.predict_from_files(images_folder, output_folder)
     """
 
-    # Whether threads preprocess and export beside the network where no processes do.
+    # Whether, without worker processes, threads preprocess and export while the network runs.
     overlaps = True
     # Whether coefficients of gates are replaced, for which an engine runs parts of the network.
     replaces = False
@@ -100,7 +100,7 @@ class CasePredictor(nnUNetPredictor):
         use_folds: Folds,
         checkpoint_name: str = FINAL,
     ):
-        """Load the model as nnU-Net does, but execute nothing that the checkpoints hold.
+        """Load the model as nnU-Net does, without executing any content of the checkpoints.
 
         Args:
             model_training_output_dir: the folder `TRAINER__PLANS__CONFIGURATION`.
@@ -108,8 +108,8 @@ class CasePredictor(nnUNetPredictor):
             checkpoint_name: the checkpoint's name in each fold's folder.
 
         Raises:
-            CommandError: if folder, fold or checkpoint is missing or damaged, or the engine is not
-                there.
+            CommandError: if folder, fold or checkpoint is missing or damaged, or the engine cannot
+                be used.
         """
         if self.device.type == "cpu":
             chosen_engine(self.engine)
@@ -147,7 +147,7 @@ class CasePredictor(nnUNetPredictor):
         return model
 
     def predict_logits_from_preprocessed_data(self, data: Tensor) -> Tensor:
-        """Predict as nnU-Net does; the first time, the engine is made ready.
+        """Predict as nnU-Net does, after preparing the engine at the first call.
 
         Raises:
             PredictionError: if the logits cannot be computed, or are NaN.
@@ -155,9 +155,9 @@ class CasePredictor(nnUNetPredictor):
         self.make_ready()
         try:
             logits = super().predict_logits_from_preprocessed_data(data)
-        except RuntimeError as error:  # torch's for want of memory, nnU-Net's of infinite logits
+        except RuntimeError as error:  # torch's for lack of memory, nnU-Net's for infinite logits
             raise PredictionError(f"cannot be predicted: {last_line(error)}") from error
-        # NaN is the maximum of what holds it.
+        # A maximum propagates NaN.
         if torch.isnan(logits.amax()):
             # nnU-Net would write background.
             raise PredictionError(
@@ -167,7 +167,7 @@ class CasePredictor(nnUNetPredictor):
         return logits
 
     def make_ready(self) -> None:
-        """Have the engine run the network from now on, if one is asked for.
+        """Make the engine, if one was requested, run the network from now on.
 
         Raises:
             CommandError: see `put_on_engine`.
@@ -175,7 +175,7 @@ class CasePredictor(nnUNetPredictor):
         request, self._engine_request = self._engine_request, None
         if request is not None:
             network = self.network
-            # What torch.compile made is for torch alone.
+            # A compiled network can be run by torch only.
             if request.choice != EngineChoice(TORCH):
                 network = uncompiled(network)
             self.network, self.list_of_parameters = put_on_engine(
@@ -184,12 +184,12 @@ class CasePredictor(nnUNetPredictor):
 
     @property
     def runs_on(self) -> str:
-        """Tell what runs the network."""
+        """The name of the engine that runs the network."""
         return self.network.engine if isinstance(self.network, EngineNetwork) else TORCH
 
     @property
     def _maps_of_gates(self) -> tuple[bool, bool]:
-        """Whether coefficients, and the features before and after the gates, are wanted."""
+        """Whether the gates' coefficients and the features before and after them are wanted."""
         return False, False
 
     def predict_from_files_sequential(
@@ -200,7 +200,7 @@ class CasePredictor(nnUNetPredictor):
         overwrite: bool = True,
         folder_with_segs_from_prev_stage: str | None = None,
     ):
-        """Predict as nnU-Net does, everything in this process."""
+        """Predict as nnU-Net does, with everything in this process."""
         return self.predict_from_files(
             list_of_lists_or_source_folder,
             output_folder_or_list_of_truncated_output_files,
@@ -219,14 +219,14 @@ class CasePredictor(nnUNetPredictor):
     ) -> list:
         """Predict preprocessed cases: dictionaries with `data`, `ofile` and `data_properties`.
 
-        What is predicted is exported in processes of their own; with 0 of them in this one.
+        Predictions are exported in separate processes, or in this one if their number is 0.
 
         Returns:
-            For a case without `ofile` what is predicted, for the others None.
+            The prediction for each case without `ofile`, None for the others.
 
         Raises:
-            CommandError: if an image or what the network makes of it holds NaN, or a case cannot
-                be predicted or exported; the others under way are exported first.
+            CommandError: if an image holds NaN or infinity, its logits are NaN, or a case cannot be
+                predicted or exported; cases already submitted are exported first.
         """
         results: list = []
         with Exporters(num_processes_segmentation_export, self.overlaps) as exporters:
@@ -248,9 +248,10 @@ class CasePredictor(nnUNetPredictor):
         return results
 
     def _predict_case(self, case: dict, save_probabilities: bool, exporters: Exporters) -> Any:
-        """Predict a case, and submit it or return what is predicted.
+        """Predict a case, and submit or return its prediction.
 
-        What is held here ends with the case: held longer, it would raise the peak memory.
+        This is a function so that its arrays are freed after each case, which keeps the peak memory
+        low.
         """
         properties = case["data_properties"]
         logits = self.predict_logits_from_preprocessed_data(case["data"]).cpu().numpy()
@@ -279,7 +280,8 @@ class CasePredictor(nnUNetPredictor):
         axes = self.allowed_mirroring_axes if self.use_mirroring else None
         if not isinstance(self.network, EngineNetwork) or not axes:
             return super()._internal_maybe_mirror_and_predict(x)
-        # All passes at once: the engine runs several at a time. Summed in nnU-Net's order.
+        # All passes at once, as the engine runs several at a time. They are summed in nnU-Net's
+        # order.
         flips = mirrorings(axes)
         passes = self.network.run([torch.flip(x, flip) for flip in flips])
         prediction = next(passes)
@@ -298,7 +300,7 @@ class CasePredictor(nnUNetPredictor):
         num_parts: int = 1,
         save_probabilities: bool = False,
     ):
-        # nnU-Net's own look for what is complete knows no maps.
+        # nnU-Net's own search for complete cases does not know of maps, so overwrite is True.
         lists = super()._manage_input_and_output_lists(
             list_of_lists_or_source_folder,
             output_folder_or_list_of_truncated_output_files,
@@ -345,14 +347,14 @@ class CasePredictor(nnUNetPredictor):
 
     @property
     def _shown_labels(self) -> Path | None:
-        """A folder of label images that are looked at too."""
+        """A folder of label images that are checked too."""
         return None
 
     def check_previous_stage(self, folder: Path | None) -> None:
-        """Check that a cascade's second stage has its first one's segmentations, and only it.
+        """Check that a cascade's second stage, and no other model, gets the first's segmentations.
 
         Raises:
-            CommandError: if it has not, or if another model is given some.
+            CommandError: if the second stage lacks them, or another model is given some.
         """
         stage = self.configuration_manager.previous_stage_name
         if stage is not None and folder is None:
@@ -368,17 +370,17 @@ class CasePredictor(nnUNetPredictor):
 
     @property
     def checksums(self) -> list[int]:
-        """Tell the weights of each fold from others by a number."""
+        """A checksum of each fold's weights."""
         return [_checksum(weights) for weights in self.list_of_parameters]
 
     @property
     def image_channels(self) -> int:
-        """Tell how many channels an image has."""
+        """The number of channels of an image."""
         return len(channel_names(self.dataset_json))
 
     @property
     def reader(self) -> str:
-        """Tell the name of nnU-Net's reader of images."""
+        """The name of nnU-Net's image reader."""
         return self.plans_manager.plans["image_reader_writer"]
 
     def _internal_get_data_iterator_from_lists_of_filenames(
@@ -421,7 +423,7 @@ def uncompiled(network: nn.Module) -> nn.Module:
 
 
 def _cache_folder(choice: EngineChoice, model_folder: Path, model: TrainedModel) -> Path:
-    """Return where a model's graphs are kept: of a cache of several models, a folder of its own."""
+    """Return the folder for a model's graphs; in a cache of several models each has its own."""
     if choice.cache is None:
         beside = model_folder / CACHE_FOLDER
         try:
@@ -435,5 +437,5 @@ def _cache_folder(choice: EngineChoice, model_folder: Path, model: TrainedModel)
     else:
         require_writable(choice.cache, "--cache")
         choice_of_user = choice.cache
-    # Of `-m .` too.
+    # Absolute, so that `-m .` has a name too.
     return choice_of_user / model.plans_manager.dataset_name / model_folder.absolute().name

@@ -1,4 +1,4 @@
-"""Goes through the cases that nnU-Net preprocesses, and names those that it cannot."""
+"""Iterates over the cases that nnU-Net preprocesses, and names a case that fails."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +9,12 @@ from nnunet_attention.errors import CommandError, last_line
 def named_by_case(
     preprocessed: Iterator[dict], image_files: Sequence[Sequence[str]], remedy: str | None = None
 ) -> Iterator[dict]:
-    """Name the case with an error that nnU-Net has in reading or preprocessing it.
+    """Yield preprocessed cases; if reading or preprocessing fails, raise an error that names one.
 
     Args:
         preprocessed: the cases, in order.
         image_files: the files of each case.
-        remedy: what is said instead of the error's own text, which tells of memory only.
+        remedy: the message instead of the error's own text, which is only about memory.
     """
     for images in image_files:
         try:
@@ -24,12 +24,12 @@ def named_by_case(
                 f"{images[0]}: cannot be read or preprocessed: {remedy or last_line(error)}"
             ) from error
         yield case
-    # At its end nnU-Net waits for its processes.
+    # Exhausted, so that nnU-Net waits for its processes.
     yield from preprocessed
 
 
 def one_ahead(cases: Iterator[dict]) -> Iterator[dict]:
-    """Go through the cases while a thread of its own prepares the next one."""
+    """Iterate over the cases while a separate thread prepares the next one."""
     end: dict = {}
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, cases, end)

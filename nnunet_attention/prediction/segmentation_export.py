@@ -1,4 +1,4 @@
-"""Brings one predicted case to disk as nnU-Net does, whole or not at all."""
+"""Writes one predicted case to disk as nnU-Net does, whole or not at all."""
 
 import os
 import shutil
@@ -22,14 +22,14 @@ def is_predicted(output: Path, file_ending: str, save_probabilities: bool = Fals
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationExport:
-    """One case on its way to disk; may go to another process.
+    """Exports one predicted case to disk, possibly in another process.
 
     Everything is written into a hidden folder beside the target, and then renamed, the segmentation
-    last: whoever sees it has it all.
+    last: once it exists, all files do.
 
     Attributes:
         output: path of the segmentation without ending.
-        properties: what nnU-Net's preprocessor noted.
+        properties: the image's properties from nnU-Net's preprocessor.
         plans_manager: the model's plans.
         configuration_manager: the model's configuration; with a DeviceConfiguration logits become
             labels class by class where no probabilities are wanted.
@@ -60,10 +60,10 @@ class SegmentationExport:
         """Export the case.
 
         Raises:
-            CommandError: if a file cannot be written; nothing of the case is left then.
+            CommandError: if a file cannot be written; partial files are then removed.
         """
         try:
-            # What an interrupted run left.
+            # Remove the files of an interrupted run.
             shutil.rmtree(self._unfinished, ignore_errors=True)
             self._unfinished.mkdir(parents=True)
             self._write_segmentation(logits, self._unfinished)

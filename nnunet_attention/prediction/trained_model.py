@@ -1,4 +1,4 @@
-"""Loads the model in a folder of nnU-Net's without executing what its files hold."""
+"""Loads the model in one of nnU-Net's folders without executing its files' content."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ Folds = Sequence[int | str] | str | int | None
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network and what nnU-Net's predictor wants to know of it.
+    """A network and what nnU-Net's predictor needs to know about it.
 
     Attributes:
         network: the network, with the first fold's weights.
@@ -47,7 +47,7 @@ class TrainedModel:
         mirroring_axes: the axes along which its trainer allows mirroring; None for none.
         folds: the names of the folds.
         configuration_name: the configuration, such as 3d_fullres.
-        input_channels: how many the network takes, in a cascade the previous stage's too.
+        input_channels: the network's input channels, in a cascade including the previous stage's.
     """
 
     network: nn.Module
@@ -71,7 +71,7 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
         checkpoint_name: the checkpoint's name in each fold's folder.
 
     Raises:
-        CommandError: if folder, fold or checkpoint is missing or damaged, or a fold named twice.
+        CommandError: if folder, fold or checkpoint is missing or damaged, or a fold is named twice.
     """
     if not folder.is_dir():
         raise CommandError(
@@ -101,7 +101,7 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
         input_channels, _ = network_channels(plans_manager, configuration_manager, dataset_json)
         for fold, fold_weights in zip(names, weights, strict=True):
             load_weights(network, fold_weights, f"the network of the plans (fold {fold})")
-        # The first fold's, as nnU-Net leaves it.
+        # As in nnU-Net, the network ends up with the first fold's weights.
         network.load_state_dict(weights[0])
     except CommandError as error:
         raise CommandError(f"{folder}: {error}") from error
@@ -120,7 +120,7 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
 
 
 def _mirroring_axes(value: Any, number_of_axes: int) -> tuple[int, ...] | None:
-    """Return the axes that a checkpoint holds; None for none, with which nnU-Net fails.
+    """Return a checkpoint's mirroring axes; None if empty, as nnU-Net fails with an empty list.
 
     Raises:
         CommandError: if they are not axes of the patch.
@@ -146,7 +146,7 @@ def trained_model_folder(
     trainer: str = "AttentionUNetTrainer",
     plans: str = STOCK_PLANS,
 ) -> Path:
-    """Return the folder in nnUNet_results of what was trained; it need not exist.
+    """Return the folder of a trained model in nnUNet_results; it need not exist.
 
     Args:
         dataset: the data set, by number or name.
@@ -164,7 +164,11 @@ def trained_model_folder(
 
 
 def _folds_to_use(folder: Path, requested: Folds, checkpoint_name: str) -> list[str]:
-    """Raise a CommandError if a requested fold is missing, with those there are, or repeated."""
+    """Return the names of the folds to use.
+
+    Raises:
+        CommandError: if a requested fold is repeated, or missing, with those that exist.
+    """
     present = [name for name, fold in fold_folders(folder) if (fold / checkpoint_name).is_file()]
     if requested is None:
         folds = [fold for fold in present if fold != ALL]

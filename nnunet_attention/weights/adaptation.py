@@ -1,16 +1,16 @@
 """Fits the weights of one network to another, tensor by tensor, and says what became of each.
 
-A tensor is taken as it is where name and shape agree. It is adapted where a rule keeps what its
-layer answers:
+A tensor is taken as it is where name and shape agree. It is adapted where a rule preserves the
+output of its layer:
 
-- A kernel of 1 in place of a longer one gets its sum along that axis: what the layer does to an
-  image that is constant along it (borders aside, where nnU-Net pads with zeros).
-- A longer kernel gets zeros around the one that is there.
-- More image channels repeat those that are there, each divided by how often it is repeated: the
-  answer to repeated images stays. Fewer channels are sums: the answer to repeated images stays too.
+- A kernel of size 1 in place of a longer one gets that one's sum along the axis: the layer's
+  response to an image that is constant along it (borders aside, where nnU-Net pads with zeros).
+- A longer kernel gets zeros around the source's.
+- More image channels repeat the source's, each divided by how often it is repeated; fewer channels
+  are sums of the source's. Both preserve the response to repeated images.
 - Channels for the segmentations of a cascade's first stage begin with 0.
 
-All else starts as new, a layer as a whole: norm and bias of a convolution that is new are new.
+Everything else starts as new, whole layers at a time: norm and bias of a new convolution are new.
 """
 
 import math
@@ -41,10 +41,10 @@ class TensorOutcome:
     """Tells what became of a tensor.
 
     Attributes:
-        name: in the network, or of those left away, in the source.
+        name: its name in the network or, if it is left away, in the source.
         shape: likewise.
         outcome: `TAKEN`, `ADAPTED`, `NEW` or `LEFT`.
-        reason: why, where it was not simply taken; a phrase.
+        reason: a phrase that says why, if it was not simply taken.
     """
 
     name: str
@@ -59,8 +59,9 @@ class Adaptation:
 
     Attributes:
         weights: by the names of the network's tensors, each tensor once, in the source's dtype.
-        outcomes: of every tensor of the network, then of those of the source that are left away.
-        notes: sentences on what differs between the networks without showing in a tensor.
+        outcomes: one for every tensor of the network, then one for each of the source's that is
+            left away.
+        notes: sentences on differences between the networks that show in no tensor.
     """
 
     weights: dict[str, Tensor]
@@ -78,7 +79,7 @@ class Adaptation:
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether every tensor of source and network is in its place, gates aside."""
+        """Tell whether all tensors of source and network were taken as they are, gates aside."""
         return all(
             outcome.outcome == TAKEN
             for outcome in self.outcomes
@@ -89,18 +90,19 @@ class Adaptation:
 def adapt(
     source: PretrainedSource, network: nn.Module, image_channels: int, *, heads: bool = True
 ) -> Adaptation:
-    """Find out what of the source's weights a network can start with.
+    """Find which of the source's weights a network can start with.
 
     Args:
         source: the weights.
-        network: plain or gated; only names and shapes are looked at, so that it may be on the meta
+        network: plain or gated; only names and shapes are used, so that it may be on the meta
             device.
-        image_channels: the network's; what comes in beyond them are a cascade's segmentations.
-        heads: False leaves the layers that make the logits as they are, as nnU-Net does.
+        image_channels: the network's image channels; its further input channels are a cascade's
+            segmentations.
+        heads: False leaves the segmentation layers as they are, as nnU-Net does.
 
     Raises:
-        CommandError: if one of them is 2-D and the other 3-D, or weights that are taken are no
-            floats or not finite.
+        CommandError: if source and network differ in dimensions (2-D, 3-D), or if weights that are
+            used are not floats or not finite.
     """
     encoder: Any = network.encoder
     first_name = f"{_ENCODER}{next(iter(dict(encoder.named_parameters())))}"
@@ -149,16 +151,16 @@ def adapt(
 
 
 def load_adapted(network: nn.Module, adaptation: Adaptation) -> None:
-    """Put the weights into a network that has just been initialised; gates start as identity.
+    """Load the weights into a network that has just been initialised; gates start as identity.
 
-    A gated network then computes what the plain network with the same plain start would compute.
+    A gated network then computes what a plain network with the same plain weights would compute.
 
     Args:
-        network: that `adapt` was asked about; changed in place.
-        adaptation: what `adapt` returned.
+        network: the one that `adapt` was given, or one of the same shape; changed in place.
+        adaptation: the result of `adapt`.
 
     Raises:
-        CommandError: if the gates have an output transform, which cannot start so.
+        CommandError: if the gates have an output transform, which cannot start as identity.
     """
     state = {
         name: value.detach().clone()
@@ -182,7 +184,7 @@ def load_adapted(network: nn.Module, adaptation: Adaptation) -> None:
 
 
 def _undo_gate_start(decoder: AttentionDecoder, state: dict[str, Tensor]) -> None:
-    """Take back, in a state dict, what `start_gates` has done to the plain network's weights."""
+    """Undo, in a state dict, the changes of `start_gates` to the plain network's weights."""
     if decoder.gate_start != "identity":
         return
     for number, gate in enumerate(decoder.iter_gates()):
@@ -193,9 +195,9 @@ def _undo_gate_start(decoder: AttentionDecoder, state: dict[str, Tensor]) -> Non
 
 
 class _Match(NamedTuple):
-    """Holds the source's tensor for one of the network's and where it stood, or why there is none.
+    """Holds the source's tensor for one of the network's and its origin, or why there is none.
 
-    `origin` is empty where it has the same name.
+    `origin` is empty if the tensor has the same name in the source.
     """
 
     tensor: Tensor | None
@@ -215,7 +217,7 @@ class _Matching:
         self.used: set[str] = set()
 
     def find(self, name: str, aliases: Sequence[str]) -> _Match:
-        """Return the tensor, or why there is none."""
+        """Return the source's tensor for a name, or why there is none."""
         if name.startswith(_GATES):
             return _Match(None, why_not="gates start as identity")
         if name.startswith(_DECODER) and self._source.decoder_left:
@@ -232,12 +234,12 @@ class _Matching:
         return _Match(None, why_not=self._why_absent(name))
 
     def leave_decoder(self, why: str) -> None:
-        """Count the source's decoder among what is left away, for a reason."""
+        """Count the source's decoder among the tensors left away, for the given reason."""
         self.used = {name for name in self.used if not name.startswith(_DECODER)}
         self._decoder_left = self._decoder_left or why
 
     def left(self) -> Iterator[TensorOutcome]:
-        """Go through the tensors of the source that nothing was made of, each once."""
+        """Iterate over the source's unused tensors, each once."""
         weights = self._source.weights
         for name, value in weights.items():
             if name in self.used or _is_alias(name, weights):
@@ -250,7 +252,10 @@ class _Matching:
             yield TensorOutcome(name, tuple(value.shape), LEFT, reason)
 
     def _place(self, name: str) -> str | None:
-        """Name the source's tensor at the same resolution; decoders count from the bottleneck."""
+        """Return the name in the source at the same resolution; decoders count from the bottleneck.
+
+        None means that the source has no such stage.
+        """
         found = _STAGE_OF_DECODER.match(name)
         if found is None or self._source_stages == 0:
             return name
@@ -274,7 +279,7 @@ class _Matching:
 
 
 class _Channels:
-    """Says how image channels and segmentations of a first convolution go over."""
+    """Fits a first convolution's channels for images and for a cascade's segmentations."""
 
     def __init__(
         self, source: PretrainedSource, weight: Tensor, image_channels: int, shape: Sequence[int]
@@ -291,7 +296,7 @@ class _Channels:
         self.previous = shape[1] - image_channels
 
     def fit(self, weight: Tensor) -> tuple[Tensor, list[str]]:
-        """Return the weight for the network's channels, and what was done to it."""
+        """Return the weight for the network's channels, and phrases on what was done to it."""
         there, here = self.source_images, self.images
         images, told = weight[:, :there], []
         if here > there:
@@ -319,7 +324,7 @@ class _Channels:
 def _fitted(
     value: Tensor, shape: tuple[int, ...], channels: _Channels | None, *, transposed: bool
 ) -> tuple[Tensor | None, str]:
-    """Return the tensor in another shape and what was done; None and why if there is no rule."""
+    """Return the tensor in another shape and what was done, or None and why if no rule applies."""
     if channels is None and tuple(value.shape) == shape:
         return value, ""
     differs = f"it is {_by(shape)}, in the source {_by(value.shape)}"
@@ -338,7 +343,7 @@ def _fitted(
             value = value.sum(axis, keepdim=True)
         elif here > there and here % 2 == there % 2 == 1:
             margin = (here - there) // 2
-            # From the last axis on, two numbers an axis.
+            # Two numbers per axis, beginning with the last axis.
             padding = [0] * (2 * (value.ndim - 1 - axis)) + [margin, margin]
             value = nn.functional.pad(value, padding)
         else:
@@ -349,7 +354,7 @@ def _fitted(
 
 
 def _unique_tensors(network: nn.Module) -> Iterator[tuple[str, tuple[Tensor, list[str]]]]:
-    """Go through a network's tensors, each under the first of its names, with the others."""
+    """Iterate over a network's tensors: the first name of each, the tensor and its other names."""
     names: dict[int, list[str]] = {}
     tensors: dict[int, Tensor] = {}
     for name, tensor in network.state_dict(keep_vars=True).items():
@@ -360,7 +365,7 @@ def _unique_tensors(network: nn.Module) -> Iterator[tuple[str, tuple[Tensor, lis
 
 
 def _is_alias(name: str, weights: Mapping[str, Tensor]) -> bool:
-    """Tell second names of a tensor in nnU-Net's state dicts."""
+    """Tell whether a name is a tensor's second name in nnU-Net's state dicts."""
     if name.startswith("decoder.encoder."):
         return name.removeprefix(_DECODER) in weights
     return (
@@ -405,7 +410,7 @@ def _check_finite(source: PretrainedSource, weights: Mapping[str, Tensor]) -> No
 
 
 def _notes(source: PretrainedSource, network: nn.Module) -> Iterator[str]:
-    """Tell what no tensor shows: strides, the layers without weights, and another start."""
+    """Describe differences that show in no tensor: strides, layers without weights, gate start."""
     encoder: Any = network.encoder
     arguments = source.plain_architecture["arch_kwargs"]
     steps = [[int(step) for step in row] for row in encoder.strides]

@@ -1,4 +1,4 @@
-"""Makes tables of what became of each tensor when weights were fitted to another network."""
+"""Makes tables that show what became of each tensor when weights were fitted to another network."""
 
 import math
 import re
@@ -24,7 +24,7 @@ def tensor_table(adaptation: Adaptation) -> Grid:
 
 
 def part_table(adaptation: Adaptation) -> Grid:
-    """Return a table with a row for every part of the network: how many numbers, and from where."""
+    """Return a table with a row for each part of the network: how many numbers are from where."""
     outcomes = (TAKEN, ADAPTED, NEW, LEFT)
     sizes: dict[str, dict[str, int]] = {}
     for outcome in adaptation.outcomes:

@@ -1,4 +1,4 @@
-"""Reads nnU-Net checkpoints without executing what they hold, and writes them whole or not."""
+"""Reads nnU-Net checkpoints without executing their content, and writes them atomically."""
 
 import pickle
 import re
@@ -17,14 +17,15 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.files import written_beside
 from nnunet_attention.nnunet.pretraining import ADAPTATION_PLAN
 
-# In spite of weights_only=True a crafted file executes code up to 2.5.1 (CVE-2025-32434), and
-# writes where it should not in memory up to 2.9 (CVE-2026-24747).
+# In spite of weights_only=True a crafted file can execute code in torch up to 2.5.1
+# (CVE-2025-32434), and corrupt memory up to 2.9 (CVE-2026-24747).
 _FIRST_SAFE_TORCH = Version("2.10")
 _ARCHIVE_START, _PICKLE_START = b"PK\x03\x04", b"\x80"
 _INIT_ARGUMENTS: dict[str, type] = {"plans": dict, "configuration": str, "dataset_json": dict}
-# Of distributed networks, which nnUNetTrainer.load_checkpoint drops, and of compiled ones.
+# The first is of distributed networks, and nnUNetTrainer.load_checkpoint drops it too; the second
+# is of compiled networks.
 _PREFIXES = ("module.", "_orig_mod.")
-# Those that layers compute with. Batch normalisation counts batches in whole numbers beside them.
+# The types that layers compute with. Batch normalisation also counts batches, in whole numbers.
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COUNTER = "num_batches_tracked"
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
@@ -36,10 +37,10 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], described: s
     Args:
         network: changed in place.
         weights: names to tensors.
-        described: what the network is, for the message.
+        described: a phrase for the network, for the message.
 
     Raises:
-        CommandError: if names, shapes or kinds of the tensors are others.
+        CommandError: if the tensors differ in names, shapes or kinds.
     """
     try:
         network.load_state_dict(weights)
@@ -61,10 +62,10 @@ def load_checkpoint(path: str | Path) -> dict:
     Returns:
         What nnUNetTrainer.save_checkpoint wrote. `network_weights` (names to tensors),
         `trainer_name`, and in `init_args` the entries `plans`, `configuration` and `dataset_json`
-        are there and of the right type; the contents of the plans are not judged.
+        are present and of the right type; the content of the plans is not checked.
 
     Raises:
-        CommandError: if the file is not there, is truncated, holds anything else, or lacks one of
+        CommandError: if the file does not exist, is truncated, holds anything else, or lacks one of
             these entries.
     """
     path = Path(path)
@@ -74,12 +75,12 @@ def load_checkpoint(path: str | Path) -> dict:
 
 
 def load_safely(path: Path) -> dict:
-    """Load what `torch.save` has written onto the CPU, a dictionary; nothing in it is executed.
+    """Load a dictionary that `torch.save` wrote onto the CPU; nothing in the file is executed.
 
     Only tensors, plain Python values and numpy numbers are accepted.
 
     Raises:
-        CommandError: if the file is not there, is truncated or holds anything else.
+        CommandError: if the file does not exist, is truncated or holds anything else.
     """
     if not path.is_file():
         remedy = "it is a folder" if path.is_dir() else "there is no such file"
@@ -92,7 +93,7 @@ def load_safely(path: Path) -> dict:
         )
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_globals()):
-            # torch warns about unusual pickles before it refuses them; the refusal says enough.
+            # torch warns about unusual pickles before it refuses them; the error says enough.
             warnings.simplefilter("ignore")
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any way
@@ -106,7 +107,7 @@ def load_safely(path: Path) -> dict:
 
 
 def save_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
-    """Write a checkpoint beside `path` and then rename it, so that it is never half there.
+    """Write a checkpoint beside `path` and then rename it, so that no partial file is left there.
 
     Raises:
         CommandError: if it cannot be written.
@@ -120,15 +121,15 @@ def save_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
 
 
 def _numpy_globals() -> list:
-    """List what the unpickler must know to rebuild a number of numpy's."""
+    """List the types and functions that the unpickler needs to rebuild numpy numbers."""
     number_types = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
     required = [np.dtype, *number_types, *map(_scalar_of, ("numpy.core", "numpy._core"))]
-    # torch would take off its list afterwards what the caller had put there.
+    # Leave out those that the caller has allowed: torch would remove them from its list afterwards.
     return [name for name in required if name not in torch.serialization.get_safe_globals()]
 
 
 def _scalar_of(core: str):
-    """Wrap numpy's constructor of numbers under the name that numpy 1 or numpy 2 writes."""
+    """Wrap numpy's constructor of scalars under the name that numpy 1 or numpy 2 writes."""
     rebuild = np.float64(0).__reduce__()[0]
 
     def scalar(*arguments):
@@ -156,7 +157,7 @@ def _why_not_loaded(path: Path, error: Exception) -> str:
 
 
 def _what_is_wrong(path: Path, error: Exception) -> str:
-    """Say in words what torch tells by a number or the name of an error."""
+    """Say in words what torch reports only as a number or the name of an error."""
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -185,10 +186,10 @@ def _first_line(error: Exception) -> str:
 
 
 def check_entries(path: Path, checkpoint: Mapping) -> None:
-    """Check that a checkpoint has what `load_checkpoint` promises.
+    """Check that a checkpoint has the entries that `load_checkpoint` promises.
 
     Raises:
-        CommandError: naming the first entry that is missing or of another type.
+        CommandError: naming the entries that are missing, or the first of another type.
     """
     if ADAPTATION_PLAN in checkpoint:
         raise CommandError(
@@ -207,7 +208,7 @@ def check_entries(path: Path, checkpoint: Mapping) -> None:
 
 
 def without_prefixes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the prefixes that distributed and compiled networks leave before names."""
+    """Drop the prefixes that distributed and compiled networks put before names."""
     named = {}
     for name, value in weights.items():
         for prefix in _PREFIXES:
@@ -217,7 +218,7 @@ def without_prefixes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fault_of(name: str, value: Tensor) -> str | None:
-    """Return what is wrong with a tensor whose numbers no network can compute with, else None."""
+    """Return why no network can compute with a tensor, or None if one can."""
     if value.is_meta or value.layout != torch.strided:
         kind = "without numbers" if value.is_meta else f"stored as {value.layout}"
     elif value.dtype not in _FLOATS and not name.endswith(_COUNTER):
@@ -231,10 +232,10 @@ def fault_of(name: str, value: Tensor) -> str | None:
 
 
 def check_weights(path: Path, weights: object) -> None:
-    """Check that the weights of a checkpoint are tensors by name.
+    """Check that the weights of a checkpoint map names to tensors.
 
     Raises:
-        CommandError: if they are not, or there are none.
+        CommandError: if they do not, or if there are none.
     """
     _check_type(path, "network_weights", weights, dict)
     assert isinstance(weights, dict)

@@ -1,4 +1,4 @@
-"""Gives an attention network the weights of a plain one such that it computes the same."""
+"""Gives an attention network the weights of a plain one, so that both compute the same."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -13,7 +13,7 @@ from nnunet_attention.networks.gate_start import start_gates
 def start_from_plain(attention: nn.Module, plain_weights: Mapping[str, Tensor]) -> None:
     """Load a plain network's weights into its gated counterpart, which then computes the same.
 
-    theta and phi of the gates stay as they are; psi and the weights that meet a gated skip get the
+    theta and phi of the gates stay as they are; psi and the weights applied to a gated skip get the
     start `identity`, whatever start the network was built with.
 
     Args:
@@ -23,7 +23,7 @@ def start_from_plain(attention: nn.Module, plain_weights: Mapping[str, Tensor]) 
 
     Raises:
         ValueError: if names or shapes do not fit, or if the gates have an output transform, whose
-            normalisation cannot keep the function.
+            normalisation cannot preserve the function.
     """
     decoder = cast(AttentionDecoder, attention.decoder)
     if any(gate.output_transform is not None for gate in decoder.iter_gates()):

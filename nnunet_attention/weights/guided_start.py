@@ -29,7 +29,7 @@ def guided_start(
     least: float | None = None,
     on_adaptation: Callable[[Adaptation], None] | None = None,
 ) -> list[str]:
-    """Write the checkpoint that a training of given plans starts from; return lines on its use.
+    """Write a checkpoint from which a training with given plans can start; return lines on its use.
 
     Args:
         source: a checkpoint of nnU-Net or nnssl, or a model's folder, see `read_source`.
@@ -38,11 +38,11 @@ def guided_start(
         configuration: the plans' configuration.
         gated: False for the network without gates.
         least: see `check_share`.
-        on_adaptation: called with what fits, before it is refused or written.
+        on_adaptation: called with the adaptation, before it is refused or written.
 
     Raises:
-        CommandError: if source or plans cannot be used, or too little fits. Nothing is written
-            then.
+        CommandError: if source or plans cannot be used, or too little fits. In this case nothing is
+            written.
     """
     check_free(target)
     wanted = read_target(plans, configuration)

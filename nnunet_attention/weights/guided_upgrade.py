@@ -1,4 +1,4 @@
-"""Upgrades a checkpoint or a model's folder, and says how nnU-Net's commands use the result."""
+"""Upgrades a checkpoint or a model folder, and says how nnU-Net's commands use the result."""
 
 import shlex
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ def guided_upgrade(
     gate_full_resolution: bool = False,
     on_checkpoint: Callable[[Path], None] | None = None,
 ) -> list[str]:
-    """Upgrade what `source` is, and return lines for people on what was written and its use.
+    """Upgrade a checkpoint or model folder, and return lines on what was written and its use.
 
     Args:
         source: a plain checkpoint, or the folder of a plain model.
@@ -96,6 +96,6 @@ def _written(target: Path, difference: float) -> list[str]:
 
 
 def _folds_and_checkpoint(folds: Mapping[Path, str]) -> list[str]:
-    """Return the options of nnU-Net's prediction for checkpoints: the final ones if there are."""
+    """Return prediction options for the folds with final checkpoints, or else for the best ones."""
     final = [fold for path, fold in folds.items() if path.name == FINAL]
     return ["-f", *final] if final else ["-f", *folds.values(), "-chk", BEST]

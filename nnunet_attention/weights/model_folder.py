@@ -1,4 +1,4 @@
-"""Upgrades the whole folder that nnU-Net's training leaves of a model."""
+"""Upgrades a whole model folder, as nnU-Net's training writes it."""
 
 import shutil
 from collections.abc import Callable
@@ -27,9 +27,9 @@ _COPIED_IF_PRESENT = ("dataset_fingerprint.json",)
 class UpgradedModelFolder(NamedTuple):
     """Tells what was written into an upgraded model folder.
 
-    `checkpoints` maps paths in the folder, `fold_0/checkpoint_final.pth`, to the largest difference
-    of logits (see `UpgradedCheckpoint`), and `folds` to the name of the fold; `plans` is what its
-    plans.json holds.
+    `checkpoints` maps paths in the folder, such as `fold_0/checkpoint_final.pth`, to the largest
+    difference of logits (see `UpgradedCheckpoint`), and `folds` maps them to the name of the fold;
+    `plans` is the content of its plans.json.
     """
 
     plans: dict
@@ -47,19 +47,20 @@ def upgrade_model_folder(
 ) -> UpgradedModelFolder:
     """Write a model folder whose networks have gates and predict what `source` predicts.
 
-    Taken over are plans.json, dataset.json, and of every fold the final and the best checkpoint.
-    Logs, validation results and post-processing belong to the other model and stay behind.
+    plans.json, dataset.json, dataset_fingerprint.json and every fold's final and best checkpoint
+    are taken over. Logs, validation results and post-processing belong to the plain model and are
+    left out.
 
     Args:
-        source: a plain model's folder, `.../nnUNetTrainer__nnUNetPlans__3d_fullres`.
-        target: the new folder; it must not exist, or be empty.
+        source: a plain model's folder, such as `.../nnUNetTrainer__nnUNetPlans__3d_fullres`.
+        target: the new folder; it must be empty or not exist.
         gate_full_resolution: see `upgrade_checkpoint`; the new plans.json records it.
         on_checkpoint: called with the path of every checkpoint, relative to `source`, before it is
             upgraded.
 
     Raises:
         CommandError: if `source` is not a model folder, `target` is not free, or a checkpoint
-            cannot be upgraded. Nothing is written then.
+            cannot be upgraded. In this case nothing is written.
     """
     source, target = Path(source), Path(target)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):

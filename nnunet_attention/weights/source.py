@@ -41,27 +41,27 @@ from nnunet_attention.weights.upgrade import quiet
 
 NNUNET, NNSSL = "nnU-Net", "nnssl"
 PRETRAINED_FROM = "pretrained_from"
-"""Where a checkpoint that trainings start from says what it was made of."""
+"""The entry of a checkpoint to start from that says which weights it was made from."""
 _GATES = "decoder.gates."
 
 
 @dataclass(frozen=True)
 class PretrainedSource:
-    """Holds the weights that a training can start from, and what they were trained in.
+    """Holds the weights that a training can start from, and how they were trained.
 
     Attributes:
-        path: the checkpoint's.
+        path: the checkpoint's path.
         kind: `NNUNET` or `NNSSL`.
-        weights: named as in nnU-Net's networks as far as the encoder goes.
-        architecture: of the network, as in plans; checked, with a gated network's options.
-        image_channels: of the input.
-        previous_channels: of the input, for the segmentations of a cascade's first stage.
+        weights: by name; the encoder's names are those of nnU-Net's networks.
+        architecture: the network's, as in plans; checked, with a gated network's options.
+        image_channels: the input channels for images.
+        previous_channels: the input channels for the segmentations of a cascade's first stage.
         decoder_left: why the decoder cannot be taken over; empty if it can.
         settings: how the images were prepared.
-        configuration: nnU-Net's name of it; None for nnssl's.
-        trainer: the name of nnU-Net's trainer; None for nnssl's.
-        citations: what is to be cited.
-        pretraining: what nnssl says of it; None for nnU-Net's.
+        configuration: the name of nnU-Net's configuration; None for nnssl.
+        trainer: the name of nnU-Net's trainer; None for nnssl.
+        citations: the works to cite.
+        pretraining: nnssl's description of the pretraining; None for nnU-Net.
     """
 
     path: Path
@@ -88,7 +88,7 @@ class PretrainedSource:
         return self.plain_architecture["network_class_name"].endswith("ResidualEncoderUNet")
 
     def as_pretrain_info(self) -> dict:
-        """Return the entry of plans from which a training finds these weights."""
+        """Return the entry of plans by which a training finds these weights."""
         return pretrain_info(
             str(self.path.absolute()),
             self.path.stem,
@@ -101,7 +101,7 @@ class PretrainedSource:
 
 
 def without_gates(architecture: Mapping) -> dict:
-    """Return the `architecture` of plans with the plain network in place of the gated."""
+    """Return the `architecture` of plans with the plain network in place of the gated one."""
     path = attention_class_path(architecture["network_class_name"])
     return {
         **architecture,
@@ -115,21 +115,21 @@ def without_gates(architecture: Mapping) -> dict:
 
 
 def is_of_nnssl(checkpoint: Mapping) -> bool:
-    """Tell nnssl's checkpoints from nnU-Net's."""
+    """Tell whether a checkpoint is nnssl's rather than nnU-Net's."""
     return ADAPTATION_PLAN in checkpoint
 
 
 def read_source(path: Path, checkpoint: dict | None = None) -> PretrainedSource:
-    """Read a checkpoint, or that of a model's folder, and what it says of its network.
+    """Read a checkpoint, or that of a model folder, and its description of its network.
 
     Args:
-        path: of a checkpoint, or of a folder TRAINER__PLANS__CONFIGURATION; of its folds "all" is
-            taken if it is there, else the first.
-        checkpoint: its content, where it has been loaded already.
+        path: of a checkpoint, or of a folder TRAINER__PLANS__CONFIGURATION, of which fold_all is
+            used if it exists, else the first fold.
+        checkpoint: its content, if it has been loaded already.
 
     Raises:
-        CommandError: if it holds anything but weights, does not say what network they are of, or
-            the network is not one that can have gates.
+        CommandError: if it holds anything unsafe to load, does not say which network its weights
+            belong to, or this network cannot have gates.
     """
     if path.is_dir():
         path = checkpoint_in(path)
@@ -147,7 +147,7 @@ def read_source(path: Path, checkpoint: dict | None = None) -> PretrainedSource:
 
 
 def checkpoint_in(folder: Path) -> Path:
-    """Find the checkpoint of a model's folder that a training starts from.
+    """Find the checkpoint of a model folder that a training starts from.
 
     Raises:
         CommandError: if there is none.
@@ -196,12 +196,12 @@ def _of_nnssl(path: Path, checkpoint: Mapping) -> PretrainedSource:
 
 
 def _named_as_here(weights: Mapping[str, Tensor], pretraining: Pretraining) -> dict[str, Tensor]:
-    """Give the encoder's weights the names that nnU-Net's networks have for them."""
+    """Rename the encoder's weights as in nnU-Net's networks."""
     places = {
         f"{pretraining.key_to_stem}.": f"{KEY_TO_STEM}.",
         f"{pretraining.key_to_encoder}.": f"{KEY_TO_ENCODER}.",
     }
-    # The plain U-Net has its stem in the first of its stages.
+    # The plain U-Net's stem is part of its first stage.
     if pretraining.key_to_stem.startswith(f"{pretraining.key_to_encoder}."):
         del places[f"{pretraining.key_to_stem}."]
     named = {}
@@ -275,6 +275,6 @@ def _settings_of(plans: Mapping, configuration: Mapping) -> SourceSettings:
 
 
 def _part(content: Mapping, name: str) -> Mapping:
-    """Return what plans or a checkpoint say of an earlier pretraining."""
+    """Return the entry of plans or a checkpoint on an earlier pretraining, empty if absent."""
     part = content.get(name)
     return part if isinstance(part, Mapping) else {}

@@ -1,4 +1,4 @@
-"""Makes the checkpoint that a training of given plans can start from, of one of other plans."""
+"""Makes a checkpoint for a training with given plans to start from, from one of other plans."""
 
 import json
 from collections.abc import Mapping
@@ -32,14 +32,14 @@ GATED_TRAINER, PLAIN_TRAINER = "AttentionUNetFinetuneTrainer", "PlainUNetFinetun
 
 @dataclass(frozen=True)
 class PretrainedStart:
-    """Holds a network that is ready to be trained on, and how it came about.
+    """Holds a network that is ready to be trained further, and how it was made.
 
     Attributes:
         source: the weights that it starts from.
         adaptation: what became of each tensor.
-        network: of the plans, with these weights.
-        difference: the largest difference of its logits from the source's network on random input,
-            where both are the same but for gates; else None.
+        network: the network of the plans, with these weights.
+        difference: the largest difference between its logits and those of the source's network on
+            random input, if both are the same but for gates; else None.
     """
 
     source: PretrainedSource
@@ -53,7 +53,7 @@ class TargetPlans:
     """Holds the plans that a training will have.
 
     Attributes:
-        path: of the plans file.
+        path: the path of the plans file.
         plans: its content.
         configuration: the name of one of its configurations.
         dataset_json: the data set's description.
@@ -66,7 +66,7 @@ class TargetPlans:
 
     @property
     def image_channels(self) -> int:
-        """Count the channels of the images; a cascade has more."""
+        """Count the channels of the images; a cascade's network has further ones."""
         return len(channel_names(self.dataset_json))
 
 
@@ -87,8 +87,8 @@ def start_from(
 ) -> PretrainedStart:
     """Build the network of plans with the source's weights, as far as they fit.
 
-    What starts as new is initialised as nnU-Net does, from one seed: the network with gates and the
-    one without have the same plain weights, and compute the same.
+    All other weights are initialised as in nnU-Net, from a fixed seed: the networks with and
+    without gates have the same plain weights, and compute the same.
 
     Args:
         source: the weights.
@@ -96,7 +96,7 @@ def start_from(
         gated: whether to build the network with gates.
 
     Raises:
-        CommandError: if no network can be built, or see `adapt`.
+        CommandError: if no network can be built; also see `adapt`.
     """
     dtypes = [value.dtype for value in source.weights.values() if value.is_floating_point()]
     dtype = torch.float64 if torch.float64 in dtypes else torch.float32
@@ -118,10 +118,10 @@ def start_from(
 
 
 def adaptation_to(source: PretrainedSource, target: TargetPlans) -> Adaptation:
-    """Find out what the gated network of plans can start with, without building it.
+    """Find which weights the gated network of plans can start with, without allocating it.
 
     Raises:
-        CommandError: as `start_from`.
+        CommandError: see `start_from`.
     """
     with quiet(), torch.device("meta"):
         network = _built(target, gated=True)
@@ -132,12 +132,12 @@ def check_share(adaptation: Adaptation, source: PretrainedSource, least: float |
     """Refuse to start where too little of the encoder comes from the source.
 
     Args:
-        adaptation: what fits.
+        adaptation: what became of each tensor.
         source: the weights.
-        least: the least share of the encoder's numbers, 0 to 1; None for any above 0.
+        least: the smallest allowed share of the encoder's numbers, 0 to 1; None for any above 0.
 
     Raises:
-        CommandError: with the share, and where to look.
+        CommandError: with the share, and what to do.
     """
     share = adaptation.encoder_share
     if share == 0:
@@ -182,7 +182,7 @@ def _built(target: TargetPlans, gated: bool) -> nn.Module:
 
 
 def _difference(source: PretrainedSource, target: TargetPlans, network: nn.Module) -> float:
-    """Compare the network with the source's as that was trained."""
+    """Compare the network with the source's network, built as it was trained."""
     plain = {**_configuration(target), "architecture": source.plain_architecture}
     plans = {**target.plans, "configurations": {target.configuration: plain}}
     build = partial(build_as_trained, source.trainer or "")
@@ -198,7 +198,7 @@ def _same_architecture(source: PretrainedSource, target: TargetPlans) -> bool:
 
 
 def _configuration(target: TargetPlans) -> dict:
-    """Return the configuration with what it inherits, and the names that nnU-Net has today."""
+    """Return the configuration with inherited entries, under the names that nnU-Net uses today."""
     return PlansManager(target.plans).get_configuration(target.configuration).configuration
 
 

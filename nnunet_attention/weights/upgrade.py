@@ -1,4 +1,4 @@
-"""Makes an attention checkpoint of a plain nnU-Net checkpoint, such that it computes the same."""
+"""Makes an attention checkpoint from a plain nnU-Net checkpoint; both compute the same."""
 
 import contextlib
 import functools
@@ -34,8 +34,8 @@ from nnunet_attention.weights.checkpoint import (
 from nnunet_attention.weights.function_preserving import start_from_plain
 
 TRAINER_NAME = "AttentionUNetTrainer"
-# Of the largest logit. Only a guard: gates that start with 0.5 leave no difference at all, except
-# where the linear upsampling of 0.5 rounds.
+# As a share of the largest logit. Only a guard: gates that start at 0.5 make no difference at all,
+# except where the linear upsampling of 0.5 rounds.
 TOLERANCE = 1e-4
 SEED = 0
 
@@ -60,14 +60,14 @@ def upgrade_checkpoint(
     dataset_json: dict | None = None,
     gate_full_resolution: bool = False,
 ) -> UpgradedCheckpoint:
-    """Give the network of a checkpoint attention gates, and keep its function.
+    """Give the network of a checkpoint attention gates, and preserve its function.
 
-    All that nnU-Net's commands read is kept, but for the optimizer: its state starts afresh, in the
-    form that `AttentionUNetTrainer` loads, as the gates have no momentum yet. Continued training
-    (`--c`) and validation (`--val`) thus work, and go on from the checkpoint's epoch.
+    All entries that nnU-Net's commands read are kept, except for the optimizer: its state starts
+    afresh, in the form that `AttentionUNetTrainer` loads, as the gates have no momentum yet.
+    Resumed training (`--c`) and validation (`--val`) thus work, from the checkpoint's epoch on.
 
     Args:
-        checkpoint: what `load_checkpoint` gave; it is not changed.
+        checkpoint: the result of `load_checkpoint`; it is not changed.
         plans: plans to build the network from, instead of those in the checkpoint.
         dataset_json: the data set's description, likewise.
         gate_full_resolution: gate the skip of the highest resolution too. The plans in the returned
@@ -75,7 +75,7 @@ def upgrade_checkpoint(
 
     Raises:
         CommandError: if the network is not nnU-Net's PlainConvUNet or ResidualEncoderUNet, has
-            gates already, does not fit the plans, or if the function is not kept.
+            gates already, does not fit the plans, or if the function is not preserved.
     """
     weights = _plain_weights(checkpoint["network_weights"])
     init_arguments = checkpoint["init_args"]
@@ -86,7 +86,7 @@ def upgrade_checkpoint(
     dtype = functools.reduce(torch.promote_types, dtypes or {torch.float32})
 
     with quiet(), torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would seed the GPUs too, which are not put back.
+        # torch.manual_seed would also seed the GPUs, whose state is not restored.
         torch.random.default_generator.manual_seed(SEED)
         build = functools.partial(build_from_plans, plans, configuration_name, dataset_json)
         plain = build(functools.partial(build_as_trained, checkpoint["trainer_name"]))
@@ -123,8 +123,8 @@ def upgrade_checkpoint_file(
     """Read a plain checkpoint, and write the attention checkpoint that computes the same.
 
     Raises:
-        CommandError: if `target` exists or cannot be written, and as `load_checkpoint` and
-            `upgrade_checkpoint` do. Nothing is written then.
+        CommandError: if `target` exists or cannot be written; also see `load_checkpoint` and
+            `upgrade_checkpoint`. In this case nothing is written.
     """
     target = Path(target)
     check_free(target)
@@ -138,7 +138,7 @@ def upgrade_checkpoint_file(
 
 
 def check_free(target: Path) -> None:
-    """Refuse to write a checkpoint where there is one, or where none can be written.
+    """Check that a checkpoint can be written, and that none would be overwritten.
 
     Raises:
         CommandError: with the remedy.
@@ -188,19 +188,19 @@ def _plain_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def quiet():
-    """Hold back what nnU-Net prints and warns about while it looks for classes."""
+    """Suppress nnU-Net's output and warnings while it looks for classes."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def build_as_trained(trainer_name: str, manager, configuration, inputs: int, outputs: int):
-    """Build the network as the checkpoint's trainer does, which need not be what the plans name.
+    """Build the network as the checkpoint's trainer does, which may not be the one in the plans.
 
     Raises:
         UnsupportedNetworkError: if there is no attention U-Net for the plans' network.
     """
-    # Raises where the network is not one of those that have a gated counterpart.
+    # Raises if the network has no gated counterpart.
     attention_class_path(configuration.network_arch_class_name)
     trainer: type[nnUNetTrainer]
     try:
@@ -235,12 +235,12 @@ def _load(plain: nn.Module, weights: Mapping[str, Tensor], configuration_name: s
 
 
 def difference_of_logits(plain: nn.Module, attention: nn.Module) -> float:
-    """Return the largest difference of the two networks' logits on a small input.
+    """Return the largest difference between the two networks' logits on a small random input.
 
-    Leaves both networks in single precision or better.
+    Both networks are left in single precision or better.
 
     Raises:
-        CommandError: if it is more than rounding, or the logits are of other shapes.
+        CommandError: if the difference exceeds rounding, or the logits differ in shape.
     """
     encoder: Any = attention.encoder  # nnU-Net's networks have no types
     size = [2 * math.prod(steps) for steps in zip(*encoder.strides, strict=True)]
