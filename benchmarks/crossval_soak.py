@@ -1,7 +1,7 @@
 """Kills `nnunet-attention crossval` and its folds at random moments, many times over.
 
-nnU-Net's commands are replaced by fast ones that write in place and slowly. After each round all
-results must be there, no fold trained twice and no half written file read.
+nnU-Net's commands are replaced by fast stand-ins that write in place and slowly. After each round
+all results must be there; no fold may have been trained twice, and no half-written file read.
 
     python benchmarks/crossval_soak.py --rounds 25
 """

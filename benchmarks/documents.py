@@ -2,7 +2,7 @@
 
     python -m benchmarks.documents
 
-In a document, `<!-- NAME -->` and `<!-- end -->` stand around the table NAME.
+In a document, `<!-- NAME -->` and `<!-- end -->` enclose the table NAME.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nnunet_attention.files import write_text
 ROOT = Path(__file__).resolve().parents[1]
 _CPU = ROOT / "benchmarks" / "results" / "performance" / "cpu"
 _HIPPOCAMPUS = ROOT / "benchmarks" / "hippocampus" / "results" / "cpu"
-# Of `python -m benchmarks.gpu report`.
+# Written by `python -m benchmarks.gpu report`.
 GPU = ROOT / "benchmarks" / "results" / "gpu"
 OF_GPU = {
     "tests": GPU / "tests.md",
@@ -29,10 +29,10 @@ OF_GPU = {
     "trainings": GPU / "trainings.md",
     "failures": GPU / "failures.md",
 }
-# Of `python -m benchmarks.where_gates_help report`.
+# Written by `python -m benchmarks.where_gates_help report`.
 _GATES = ROOT / "benchmarks" / "where_gates_help" / "results" / "tables"
 _ENGINES = ROOT / "benchmarks" / "results" / "engines"
-# Document, name of the table, and the file that holds it; a file that is not there is left out.
+# Document, name of the table, and the file that holds it; missing files are left out.
 TABLES = (
     ("performance.md", "cpu table", _CPU / "table.md"),
     ("performance.md", "full plan table", _CPU.with_name("cpu_full") / "table.md"),
@@ -64,7 +64,7 @@ TABLES = (
 
 
 def filled(text: str, name: str, table: str) -> str:
-    """Put the table between its marks in the text, without a title of the table's own.
+    """Put the table between its marks in the text, without the table's own title.
 
     Raises:
         ValueError: if the text has no such marks, or has them twice.
@@ -79,7 +79,7 @@ def filled(text: str, name: str, table: str) -> str:
 
 def main(command_line: Sequence[str] | None = None) -> int:
     """Fill all documents."""
-    # It takes no arguments, and is to say so.
+    # It takes no arguments, and should say so.
     parser = argparse.ArgumentParser(prog="python -m benchmarks.documents", description=__doc__)
     parser.parse_args(command_line)
     for document, name, table in TABLES:

@@ -2,9 +2,10 @@
 
     python -m benchmarks.fuzz -n 2000 --seed 0 -o FILE.json
 
-After each input: nothing of the file was executed, the command ended well or in one line, and no
-file was changed or left half written. The exit code is 1 if anything else happened, and FILE.json
-tells what, by cause. `tests/fuzz/` holds the damages and the checks, and does a few in each test.
+After each input, nothing in the file may have been executed, the command must have succeeded or
+failed with a one-line message, and no file may have been changed or left half written. Otherwise
+the exit code is 1, and FILE.json says what happened, by cause. `tests/fuzz/` holds the damages and
+the checks, and each test runs a few of them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main(command_line: list[str] | None = None) -> int:
     parser.add_argument("-o", type=Path, dest="output", metavar="FILE.json")
     arguments = parser.parse_args(command_line)
     begin = time.monotonic()
-    # The commands' own output, and that of libraries, is caught; this stays with the terminal.
+    # Output of the commands and of libraries is captured; this copy still writes to the terminal.
     with os.fdopen(os.dup(2), "w") as terminal, tempfile.TemporaryDirectory() as root:
         fuzzer = Fuzzer(Path(root), arguments.seed)
         fuzzer.check_undamaged()

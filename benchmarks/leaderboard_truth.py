@@ -1,14 +1,15 @@
-"""How often a leaderboard is wrong, where the truth is known because it was simulated.
+"""Measures how often a leaderboard is wrong, on simulated data for which the truth is known.
 
 Two equal methods are compared again and again: how often is one of them marked as better? With one
-training each, by the leaderboard's test over cases; with three, by the test over trainings and
-cases. Then the coverage of intervals where each patient has two images, and the power at a
-difference that is there, against its closed form.
+training each, the leaderboard's test over cases decides; with three, its test over trainings and
+cases. It also measures the coverage of intervals where each patient has two images, and the power
+for a real difference, which is compared with its closed form.
 
-A case's value is the sum of the case's difficulty, which both methods share and which cancels, what
-a method makes of the case in every training, the effect of the training of its fold, and what
-remains of the case in this training. The case SD is that of all but the training's effect; the part
-that trainings share correlates them by .86 (.83 to .89 over seeds in our runs on Hippocampus).
+A case's value is a sum of four terms: the case's difficulty, which both methods share and which
+cancels; the method's effect on the case, the same in every training; the effect of the training of
+the case's fold; and the remainder for the case in this training. The case SD is that of all terms
+but the training's effect; the term that trainings share correlates them by .86 (.83 to .89 over
+seeds in our runs on Hippocampus).
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ _AT_A_TIME = 50
 
 @dataclass(frozen=True)
 class Scenario:
-    """Two methods on the same cases.
+    """Describes two methods on the same cases.
 
     Attributes:
-        training_sd: of the effect of one fold's training on all its cases.
-        cases: images.
-        of_method: share of the variance in which methods differ on a case that stays in each
-            training; 0 for a method that is compared with itself.
-        images_of_a_patient: cases of a patient, who has half of the variance between them.
+        training_sd: standard deviation of the effect of one fold's training on all its cases.
+        cases: number of images.
+        of_method: of the variance by which methods differ on a case, the share that is the same in
+            every training; 0 for a method that is compared with itself.
+        images_of_a_patient: cases per patient; half of their variance is the patient's.
     """
 
     training_sd: float
@@ -64,7 +65,7 @@ class Scenario:
 
     @property
     def layout(self) -> Layout:
-        """Where cases belong; patients are not torn by folds."""
+        """The folds and groups of the cases; no patient is split between folds."""
         patients = np.arange(self.cases) // self.images_of_a_patient
         count = self.cases // self.images_of_a_patient
         groups = None if self.images_of_a_patient == 1 else patients
@@ -72,7 +73,7 @@ class Scenario:
 
     @property
     def components(self) -> Components:
-        """The variances of the difference, for images that are patients."""
+        """The variances of the difference, for patients with one image each."""
         remaining = 2 * CASE_SD**2 * (1 - CORRELATION)
         return Components(
             unit=remaining * self.of_method,
@@ -108,12 +109,12 @@ SCENARIOS = tuple(
 
 
 def false_marks(scenario: Scenario, leaderboards: int, generator: np.random.Generator) -> dict:
-    """Count how often two equal methods are said to differ, by each rule."""
+    """Count how often each rule says that two equal methods differ."""
     one_training = several = paired = 0
     for _ in range(leaderboards):
         first, second = (scenario.method(generator) for _ in range(2))
         values = np.array([first[0], second[0]])
-        # The interval is not asked for, and its resamples do not change the test.
+        # The interval is not needed, and the number of its resamples does not change the test.
         _, comparisons = summarise_and_compare(values, True, 0, resamples=1)
         one_training += comparisons[0, 1].p_value < LEVEL
         several += _differ(first, second, scenario.layout)
@@ -131,7 +132,7 @@ def coverage(scenario: Scenario, leaderboards: int, generator: np.random.Generat
     """Count how often intervals hold the true difference where each patient has two images."""
     groups = np.arange(scenario.cases) // scenario.images_of_a_patient
     of_images = not_stretched = of_patients = of_both = 0
-    # Of a single training, and quick.
+    # These are of a single training, and quick.
     single = 2 * leaderboards
     for start in range(0, single, _AT_A_TIME):
         values = scenario.draw_cases(generator, min(_AT_A_TIME, single - start))
@@ -158,7 +159,7 @@ def coverage(scenario: Scenario, leaderboards: int, generator: np.random.Generat
 
 
 def powers(scenario: Scenario, leaderboards: int, generator: np.random.Generator) -> dict:
-    """Count how often the difference is found that has a power of 80 % by the closed form."""
+    """Count how often a difference is found whose power by the closed form is 80 %."""
     planned = scenario.components.planned(scenario.cases, REPEATS)
     difference = detectable_difference(planned)
     over_cases = Components(unit=2 * CASE_SD**2 * (1 - CORRELATION)).planned(scenario.cases)
@@ -237,7 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _begun(path: Path, settings: dict) -> dict:
-    """Return what an earlier run with the same settings has finished, to go on from there."""
+    """Return the finished results of an earlier run with the same settings, to resume it."""
     if path.exists():
         table = read_json(path)
         if table.get("settings") == settings:

@@ -1,4 +1,4 @@
-"""The kind of machine that measured something, and the versions it had."""
+"""Describes the kind of machine that made a measurement, and its software versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def machine(device: torch.device) -> dict:
-    """Describe the kind of processor or GPU, threads and versions; not which one of its kind."""
+    """Describe the kind of processor or GPU (not the individual machine), threads and versions."""
     kind = platform.processor() or platform.machine()
     if device.type == "cuda":
         kind = torch.cuda.get_device_name(device)
@@ -27,7 +27,7 @@ def machine(device: torch.device) -> dict:
 
 
 def told(record: dict) -> str:
-    """Tell in one line what machine it is."""
+    """Describe a machine's record in one line."""
     return (
         f"{record['kind']}, {record['threads']} threads; torch {record['torch']}, nnunetv2 "
         f"{record['nnunetv2']}, Python {record['python']}"

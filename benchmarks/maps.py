@@ -1,4 +1,4 @@
-"""What attention maps add to a prediction: time, and memory for a volume of 512 x 512 x 300 voxels.
+"""Measures what attention maps add to a prediction: time, and memory for 512 x 512 x 300 voxels.
 
     python benchmarks/maps.py time MODEL_FOLDER IMAGES [--rounds 3] [-f 0] [-o FILE.json]
     python benchmarks/maps.py memory [--shape 300 512 512] [-o FILE.json]
@@ -84,7 +84,7 @@ def measure_time(arguments: argparse.Namespace) -> dict:
 
 
 def processor_seconds_of_children() -> float:
-    """Sum what all ended children took, user and system: other work on a machine counts little."""
+    """Sum user and system time of all ended children; other work on a machine affects it little."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

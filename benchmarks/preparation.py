@@ -1,4 +1,4 @@
-"""Brings a folder of data to where nnU-Net's trainings begin: converted, planned, preprocessed."""
+"""Prepares a folder of data for nnU-Net's trainings: converts, plans and preprocesses it."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ BIN = Path(sys.executable).parent
 def bring_data(
     data: Path, raw: Path, variables: Mapping[str, str], log: Path, processes: int
 ) -> str:
-    """Make data a data set of nnU-Net, if it is not one yet.
+    """Convert data to a data set of nnU-Net, if it is not one yet.
 
     Args:
         data: a task folder of the Decathlon, which is converted, or a data set in nnU-Net's raw
             format, which is copied.
         raw: nnUNet_raw.
         variables: the environment of nnU-Net's command.
-        log: gets what the command says.
-        processes: of the conversion.
+        log: receives the command's output.
+        processes: number of processes of the conversion.
 
     Returns:
         The data set's name.
 
     Raises:
-        CommandError: if it cannot be converted.
+        CommandError: if the data cannot be converted.
     """
     if "file_ending" not in read_json(data / DATASET_JSON):
         return convert(data, raw, variables, log, processes)
-    # dataset.json last: it says that all is there.
+    # dataset.json is copied last: it marks the copy as complete.
     ignored = shutil.ignore_patterns(DATASET_JSON)
     shutil.copytree(data, raw / data.name, dirs_exist_ok=True, ignore=ignored)
     shutil.copy(data / DATASET_JSON, raw / data.name)
@@ -61,9 +61,9 @@ def plan_and_preprocess(
         dataset: full name.
         configuration: such as 3d_fullres.
         variables: the environment of nnU-Net's command; see `planning_environment`.
-        log: gets what the command says.
-        processes: of fingerprint and preprocessing.
-        options: further ones of nnUNetv2_plan_and_preprocess.
+        log: receives the command's output.
+        processes: number of processes of fingerprint extraction and preprocessing.
+        options: further options of nnUNetv2_plan_and_preprocess.
 
     Raises:
         CommandError: if the command fails.
@@ -78,16 +78,16 @@ def add_configuration(plans: Path, name: str, planned: str, **changes: object) -
     """Add a configuration that inherits from a planned one, as nnU-Net's manual has it.
 
     Args:
-        plans: the file; one that has the configuration stays as it is.
-        name: of the new configuration.
-        planned: the one it inherits from.
+        plans: the plans file; if it already has the configuration, it stays as it is.
+        name: name of the new configuration.
+        planned: the configuration that it inherits from.
         **changes: what differs, such as `batch_size`.
     """
     content = read_json(plans)
     if name in content["configurations"]:
         return
     content["configurations"][name] = {"inherits_from": planned, **changes}
-    # In the plans' own order.
+    # Keeps the plans' own order.
     write_text(plans, json.dumps(content, indent=4))
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.resampling
 
-Each kind of image and of logits is resampled by both in shuffled rounds, nnU-Net's logits up to
-their labels. Times are those of the processor, which a busy machine changes least, and medians.
+Both resample each kind of image and of logits in shuffled rounds; nnU-Net's logits are processed up
+to their labels. Times are medians of processor time, which other work on a machine affects least.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Kind:
-    """What is resampled: an image to the network's grid, or logits to the image's."""
+    """Describes what is resampled: an image to the network's grid, or logits to the image's."""
 
     name: str
     shape: tuple[int, int, int]
@@ -52,7 +52,7 @@ KINDS = (
 
 
 def main() -> None:
-    """Measure, and write a table and what it was made from."""
+    """Measure, and write a table and its data."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def measured(kind: Kind, rounds: int, seed: int) -> dict:
-    """Resample one kind by both, and compare what comes out."""
+    """Resample one kind in both ways, and compare the results."""
     generator = np.random.default_rng(seed)
     data = generator.normal(size=(kind.classes or 1, *kind.shape)).astype(np.float32)
     of_logits = kind.classes > 0
@@ -82,7 +82,7 @@ def measured(kind: Kind, rounds: int, seed: int) -> dict:
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     results = {}
-    # Once before, for the matrices; later images of equal sizes find them.
+    # Run once first to make the matrices, which later images of equal sizes reuse.
     ways["torch"]()
     for _ in range(rounds):
         for name in generator.permutation(list(ways)):

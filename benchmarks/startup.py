@@ -1,4 +1,4 @@
-"""What our start-up file adds to every start of Python, in milliseconds.
+"""Measures what our start-up file adds to every start of Python, in milliseconds.
 
     python benchmarks/startup.py [ROUNDS]
 
@@ -13,12 +13,12 @@ import subprocess
 import sys
 import time
 
-# Cumulative microseconds; they hold those of the package, which is imported within.
+# Cumulative microseconds, including those of the package, which is imported within.
 DOORWAY = re.compile(r"\|\s+(\d+) \|\s+nnunet_attention\.doorway$", re.MULTILINE)
 
 
 def start(prefix: tuple[str, ...] = (), **variables: str) -> tuple[float, str]:
-    """Milliseconds of one start, and what it wrote to stderr."""
+    """Return the milliseconds of one start, and what it wrote to stderr."""
     began = time.perf_counter()
     command = [sys.executable, *prefix, "-c", "pass"]
     done = subprocess.run(

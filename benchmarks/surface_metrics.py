@@ -1,4 +1,4 @@
-"""How long ASSD, HD95 and normalised surface Dice take, ours and MONAI's, on a liver-like pair.
+"""Times ASSD, HD95 and normalised surface Dice, ours and MONAI's, on a liver-like pair.
 
     python benchmarks/surface_metrics.py [ROUNDS] [OUT.json]
 
@@ -40,7 +40,7 @@ MONAI_OPTIONS = {"include_background": True, "spacing": SPACING_MM}
 
 
 def liver(seed: int) -> np.ndarray:
-    """Make a bumpy ellipsoid of the size of a liver, with bumps of its own for each seed."""
+    """Make a bumpy ellipsoid of the size of a liver; each seed gives different bumps."""
     shape, other = np.random.default_rng(0), np.random.default_rng(seed)
     coarse = tuple(length // 8 for length in SHAPE)
     bumps = ndimage.gaussian_filter(shape.standard_normal(coarse), 3)
@@ -87,7 +87,7 @@ def hd95_of_monai(reference: np.ndarray, prediction: np.ndarray) -> tuple[float,
 
 
 def tensors(*masks: np.ndarray) -> list[torch.Tensor]:
-    """Masks as MONAI wants them: (B, C, z, y, x)."""
+    """Return masks as MONAI expects them: (B, C, z, y, x)."""
     return [torch.from_numpy(mask)[None, None] for mask in masks]
 
 

@@ -1,4 +1,4 @@
-"""Writes numbers as the benchmarks' tables have them."""
+"""Formats numbers for the benchmarks' tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs one of the two: `time`, see commands.py, or `plans`, see plans.py."""
+"""Runs one of two benchmarks: `time`, see commands.py, or `plans`, see plans.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnunet_attention.files import read_json, write_json, write_text
 
 
 def main() -> None:
-    """Measure, and write a table and what it was made from."""
+    """Measure, and write a table and its data."""
     parser = argparse.ArgumentParser(description=__doc__)
     what = parser.add_subparsers(dest="what", required=True)
     timing = what.add_parser("time")
@@ -47,7 +47,7 @@ def main() -> None:
         rows: list[dict] = []
         path = arguments.output / "plans.json"
         known = read_json(path)["rows"] if path.is_file() else []
-        # Written after each one: it takes long, and goes on where it stopped.
+        # Written after each network: a run takes long, and resumes where it stopped.
         for row in plans.all_compared(arguments.folder, known):
             rows.append(row)
             text = plans.table(rows)

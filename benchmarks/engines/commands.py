@@ -3,8 +3,8 @@
     python -m benchmarks.engines time MODEL_FOLDER IMAGES [-f 0] [-l LABELS] [-o FOLDER]
 
 Each round runs all commands in an order of its own; nnU-Net's runs twice in a round, as a control:
-what differs there is noise. Before the first round each command runs once, so that files are in
-memory and networks exported. Leave the machine to it.
+any difference there is noise. Before the first round each command runs once, so that files are in
+memory and networks exported. Run nothing else on the machine.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def measured(
         folds: the folds.
         rounds: how often each command runs, besides the first time.
         labels: label images, for Dice; None for none.
-        seed: of the order in each round.
-        flags: what all commands get, such as --disable_tta.
+        seed: seed of the order in each round.
+        flags: options for all commands, such as --disable_tta.
     """
     common = ["-i", str(images), "-m", str(model_folder), "-f", *folds, "-device", "cpu"]
     common += ["--disable_progress_bar", *flags]
@@ -96,7 +96,7 @@ def outputs_of(folder: Path):
 
 
 def compare(reference: Path, predicted: Path, labels: Path | None) -> dict:
-    """Compare segmentations with the reference's, and if there are labels, their Dice."""
+    """Compare segmentations with those of the reference, and their Dice if there are labels."""
     differing = voxels = 0
     differences = []
     for path in sorted(reference.glob("*.nii.gz")):
@@ -114,7 +114,7 @@ def compare(reference: Path, predicted: Path, labels: Path | None) -> dict:
 
 
 def mean_dice(segmentation: np.ndarray, truth: np.ndarray) -> float:
-    """Return the mean of Dice over the labels of the truth."""
+    """Return the mean Dice over the labels of the truth."""
     values = []
     for label in np.unique(truth[truth > 0]):
         first, second = segmentation == label, truth == label
@@ -158,7 +158,7 @@ def _command(name: str) -> list[str]:
 
 
 def _run(command: list[str], arguments: list[str]) -> tuple[float, float]:
-    """Run a command, and return its seconds and the largest memory of it and its children."""
+    """Run a command; return its seconds and its peak memory, including that of its children."""
     with tempfile.TemporaryFile("w+") as errors:
         began = time.perf_counter()
         process = subprocess.Popen(
@@ -177,7 +177,7 @@ def _run(command: list[str], arguments: list[str]) -> tuple[float, float]:
 
 
 def _memory(pid: int) -> float:
-    """Sum the proportional sets of a process and its children, which share pages."""
+    """Sum the proportional set sizes of a process and its children, which share pages."""
     total = 0.0
     with suppress(psutil.Error):
         parent = psutil.Process(pid)

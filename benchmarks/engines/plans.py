@@ -2,9 +2,9 @@
 
     python -m benchmarks.engines plans FOLDER [-o FOLDER]
 
-FOLDER holds plans.json and dataset.json of data sets, at any depth. Networks have few channels and
-patches are cut to the smallest multiple of the strides that leaves two voxels at the bottleneck:
-kernels, strides, depths, channels in and classes or regions out are the plans' own.
+FOLDER holds plans.json and dataset.json of data sets, at any depth. Networks have few channels, and
+patches are cut to the smallest multiple of the strides that leaves two voxels at the bottleneck.
+Kernels, strides, depths, input channels and output classes or regions are the plans' own.
 """
 
 from __future__ import annotations
@@ -101,13 +101,13 @@ def compared(path: Path, configuration: str, kind: str, work: Path) -> dict:
 
 
 def all_compared(folder: Path, known: list[dict]) -> Iterator[dict]:
-    """Compare every configuration with gates, and then plain; skip what is known already."""
+    """Compare every configuration with gates, and then without; skip those that are known."""
     done = {_key(row, row["kind"]) for row in known}
     yield from known
     with tempfile.TemporaryDirectory() as work:
         for kind in _BUILDERS:
             for path, configuration in configurations(folder):
-                # Plans of several planners may have one name.
+                # Plans of several planners may share a name.
                 named = {
                     "plans": path.parent.relative_to(folder).as_posix(),
                     "configuration": configuration,

@@ -1,1 +1,1 @@
-"""Tests, tables and trainings on a GPU by one command that goes on where it stopped, offline."""
+"""Runs tests, tables and trainings on a GPU by one command, offline and resumable."""

@@ -1,13 +1,13 @@
-"""Tests, tables and trainings on a GPU: what is missing, the worthiest first, until time is up.
+"""Runs missing tests, tables and trainings on a GPU, the most valuable first, until time is up.
 
     python -m benchmarks.gpu run -w WORK [--data Task04_Hippocampus] [--minutes N]
     python -m benchmarks.gpu report -w WORK
     python -m benchmarks.gpu pack -o FOLDER [--data Task04_Hippocampus] [--python 3.12]
     python -m benchmarks.gpu install FOLDER -w WORK
 
-`run` works in WORK and goes on where it stopped, however it was stopped; at its end it reports.
-`report` puts what is there into the documents; of a CPU it writes WORK/report.md instead. `pack`
-gathers what a machine without network needs, and `install` uses it there.
+`run` works in WORK and resumes where it stopped, however it was stopped; at its end it reports.
+`report` puts the results into the documents; for a CPU it writes WORK/report.md instead. `pack`
+gathers everything that a machine without network needs, and `install` installs it there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 _TRAINING_MINUTES = 120.0
-# Of the minutes, for the report at their end.
+# Reserved, out of the given minutes, for the final report.
 _REPORT_SECONDS = 15.0
 _SHARE_OF_TIME_FOR_TRAININGS = 0.9
 

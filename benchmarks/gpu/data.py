@@ -2,7 +2,8 @@
 
     python -m benchmarks.gpu.data -w WORK [--data Task04_Hippocampus] -o FILE
 
-Without data, and on a CPU alone, a phantom of a few cases stands in, planned for little memory.
+If no data are given, and only on a CPU, a phantom of a few cases stands in, planned for little
+memory.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def main(command_line: list[str] | None = None) -> int:
 
 
 def installed(work: Work) -> str | None:
-    """Return the name of the preprocessed data set, which is put there when it is whole."""
+    """Return the name of the preprocessed data set, which is put there only once complete."""
     for folder in folders_of_datasets(work.preprocessed):
         if (folder / f"{STOCK_PLANS}.json").is_file():
             return folder.name

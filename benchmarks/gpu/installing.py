@@ -18,7 +18,7 @@ WHEELS, DATA = "wheels", "data"
 
 
 def add_install_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `install`."""
+    """Add the arguments of `install`."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="that `pack` wrote")
     parser.add_argument(
         *("-w", "--work"), type=Path, default=Path("gpu"), metavar="WORK",
@@ -45,7 +45,7 @@ def install(folder: Path, work: Path, pip_options: list[str]) -> int:
         )
     check_parts(folder, manifest)
     work.mkdir(parents=True, exist_ok=True)
-    # There, so that the data need only be renamed.
+    # Within `work`, so that the data need only be renamed.
     with tempfile.TemporaryDirectory(dir=work, prefix=".install-") as scratch:
         extract(folder, manifest, Path(scratch))
         wheels = sorted(map(str, Path(scratch, WHEELS).glob("*.whl")))
@@ -70,8 +70,8 @@ def _place(path: Path, work: Path) -> None:
 
 
 def _look_back(work: Path) -> None:
-    """Say what is still missing: what was said to be there when it was packed may not be."""
-    # Not in the repository, where builds leave metadata that are not of what is installed.
+    """Print what is still missing: packages that were expected when packing may be absent."""
+    # Not in the repository, where builds leave metadata of packages that are not installed.
     command = [sys.executable, "-c", _MISSING]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -84,7 +84,7 @@ def _look_back(work: Path) -> None:
         )
 
 
-# Of our requirements and of theirs. In a process of its own, which sees what was just installed.
+# Checks our requirements and theirs, in a process of its own, which sees what was just installed.
 _MISSING = """
 import json
 from importlib.metadata import PackageNotFoundError, requires, version

@@ -1,8 +1,8 @@
-"""Measures how many batches a second nnU-Net's data loading and augmentation give.
+"""Measures how many batches per second nnU-Net's data loading and augmentation give.
 
     python -m benchmarks.gpu.loading DATASET CONFIGURATION --workers 8 --device cuda -o FILE
 
-Nothing is trained. A step that takes less than a batch takes waits for it.
+Nothing is trained. A training step that is faster than the loading of a batch waits for the batch.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def main(command_line: list[str] | None = None) -> int:
 
 
 def in_advance(workers: int) -> int:
-    """Count the batches that nnU-Net's queues can hold, and those that its workers are at."""
+    """Count the batches that nnU-Net's queues can hold, and those that its workers are making."""
     return 2 * max(6, workers // 2) + 2 * workers
 
 
 def measured(loader: Iterator, batches: int, made: int, clock=time.perf_counter) -> dict:
-    """Measure batches a second once those that were made in advance are used up."""
+    """Measure batches per second once those that were made in advance are used up."""
     for _ in range(made):
         next(loader)
     seconds = []

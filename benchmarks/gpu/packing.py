@@ -1,4 +1,4 @@
-"""Gathers what a machine without network needs: wheels that it lacks, ours, and data."""
+"""Gathers what a machine without network needs: the wheels that it lacks, ours, and data."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _SOURCES = (
     "README.md",
     "LICENSE",
 )
-# Whose requirements would change the torch that is there.
+# Packages whose requirements would replace the installed torch.
 _WITHOUT_REQUIREMENTS = ("monai>=1.6",)
 _TOOLS = ("pytest>=8",)
 _NONE_FOUND = re.compile(r"No matching distribution found for ([^\s;]+)")
 _DEPENDS = re.compile(r"^ +\S+ \S+ depends on ([^;\n]+?)(?:;.*)?$", re.MULTILINE)
-# Of packages that come as sources only; nnU-Net brings a dozen.
+# The most packages to build because they come as sources only; nnU-Net brings a dozen.
 _MOST_BUILT = 40
 _OLDEST_GLIBC = 5
 _LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
@@ -95,13 +95,13 @@ def add_pack_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def this_platform() -> str:
-    """Return the newest platform that this machine's C library has."""
+    """Return the newest platform that this machine's C library supports."""
     minor = platform.libc_ver()[1].split(".")[1:] or ["17"]
     return f"manylinux_2_{minor[0]}_{platform.machine()}"
 
 
 def older_platforms(newest: str) -> tuple[str, ...]:
-    """All whose wheels run on a platform: pip takes each by its name only."""
+    """Return all platforms whose wheels run on this one: pip accepts each only by name."""
     match = re.fullmatch(r"manylinux_2_(\d+)_(\w+)", newest)
     if not match:
         return (newest,)
@@ -148,10 +148,10 @@ def pack(arguments: argparse.Namespace) -> int:
 
 
 def check_data(folder: Path) -> None:
-    """Refuse what `install` could not use.
+    """Refuse data that `install` could not use.
 
     Raises:
-        CommandError: if it is neither a task of the Decathlon nor preprocessed.
+        CommandError: if the folder is neither a task of the Decathlon nor preprocessed.
     """
     name = folder.resolve().name
     preprocessed = is_dataset_name(name) and (folder / f"{STOCK_PLANS}.json").is_file()
@@ -196,7 +196,7 @@ def _gather(
     without: Sequence[str],
     all_tests: bool,
 ) -> list[Path]:
-    """Gather the wheels of all that is needed and not there, ours among them."""
+    """Gather the wheels of everything that is needed and missing, including ours."""
     built, wheels = folder / "built", folder / WHEELS
     for each in (built, wheels):
         each.mkdir()
@@ -233,7 +233,7 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _our_wheel(folder: Path, built: Path) -> Path:
-    # Of a copy: building leaves files behind.
+    # Built from a copy, because building leaves files behind.
     sources = folder / "sources"
     sources.mkdir()
     for name in _SOURCES:
@@ -249,7 +249,7 @@ def _our_wheel(folder: Path, built: Path) -> Path:
 def _resolve(
     requirements: list[str], target: Target, constraints: Path, built: Path
 ) -> dict[str, str]:
-    """Return versions by name; build what comes as sources only, if that needs no compiler."""
+    """Return versions by name; build source-only packages, if that needs no compiler."""
     report = built.parent / "report.json"
     dry = ["install", "--dry-run", "--ignore-installed", "--target", built.parent / "nowhere"]
     dry += ["-c", constraints, "--find-links", built, *target.options]
@@ -259,7 +259,7 @@ def _resolve(
     tried: set[str] = set()
     while (result := _pip(*dry, "--report", report, *requirements, check=False)).returncode:
         said = result.stdout + result.stderr
-        # In a conflict, those without any wheel look as all others.
+        # In a conflict, packages without any wheel look like all others.
         absent = [
             requirement
             for requirement in dict.fromkeys(_absent(said))

@@ -1,4 +1,4 @@
-"""Files in one archive, cut into numbered parts that a manifest names with their check sums."""
+"""Puts files in one archive, cut into numbered parts that a manifest lists with checksums."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK = _MEBIBYTE
 
 
 class _Parts:
-    """A file to write to, which goes on in the next part where one is full."""
+    """A file to write to, which continues in the next part when one is full."""
 
     def __init__(self, folder: Path, part_bytes: int):
         self._folder, self._part_bytes = folder, part_bytes
@@ -73,10 +73,10 @@ def write_parts(
 
 
 def read_manifest(folder: Path) -> dict:
-    """Of a pack.
+    """Read the manifest of a pack.
 
     Raises:
-        CommandError: if there is none, or it is none of ours.
+        CommandError: if there is none, or it is not one of ours.
     """
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest.get("parts"), list):
@@ -85,7 +85,7 @@ def read_manifest(folder: Path) -> dict:
 
 
 def check_parts(folder: Path, manifest: Mapping) -> None:
-    """Compare sizes and check sums of all parts.
+    """Compare sizes and checksums of all parts.
 
     Raises:
         CommandError: naming every part that is missing or differs.
@@ -152,7 +152,7 @@ def _joined(folder: Path, manifest: Mapping) -> Iterator[_Joined]:
 
 
 def told_sizes(manifest: Mapping) -> str:
-    """Tell people what takes how much, the largest first."""
+    """Return a text with the sizes of the contents, the largest first."""
     sizes = sorted(manifest["sizes"].items(), key=lambda entry: (-entry[1], entry[0]))
     small = [size for _, size in sizes if size < _MEBIBYTE]
     lines = [f"  {name}: {size / _MEBIBYTE:.1f} MiB" for name, size in sizes if size >= _MEBIBYTE]

@@ -1,4 +1,4 @@
-"""Which machine this is, asked in a process of its own: this one shall hold no GPU memory."""
+"""Identifies the machine, in a process of its own, so that this one holds no GPU memory."""
 
 from __future__ import annotations
 

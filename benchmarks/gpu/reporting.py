@@ -1,4 +1,4 @@
-"""Turns what was measured into tables, for the documents or, of a CPU, for a report of its own."""
+"""Turns results into tables, for the documents or, from a CPU, for a separate report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FIRST = "hippocampus", "gates"
 
 
 def report(work: Work) -> int:
-    """Write what there is; the documents are for numbers of a GPU alone."""
+    """Write the available results; only numbers of a GPU go into the documents."""
     finished = work.finished()
     if not finished:
         print(f"{work.results} has no results; `run` measures", file=sys.stderr)
@@ -54,7 +54,7 @@ def report(work: Work) -> int:
 
 
 def all_tables(finished: Mapping[str, dict]) -> dict[str, str]:
-    """Return Markdown by title; leave out what was not measured, tell what failed."""
+    """Return Markdown by title; leave out what was not measured, and list what failed."""
     made = {
         "tests": tests_table(finished),
         "loading": loading_table(finished),
@@ -77,7 +77,7 @@ def _origin(records: list[dict]) -> str:
 
 
 def failures(finished: Mapping[str, dict]) -> str:
-    """List the stages that came to no result."""
+    """List the stages without a result."""
     lines = [
         f"- {name}: {record['reason']}" for name, record in finished.items() if not record["ok"]
     ]
@@ -118,7 +118,7 @@ def tests_table(finished: Mapping[str, dict]) -> str:
 
 
 def loading_table(finished: Mapping[str, dict]) -> str:
-    """Show batches a second by number of workers, beside the steps that a GPU takes."""
+    """Show batches per second by number of workers, beside the steps that a GPU takes."""
     records = _of(finished, "loading_")
     if not records:
         return ""
@@ -211,7 +211,7 @@ def _kernel(title: str, name: str, seconds: float, rate: float) -> str:
 
 
 def levers_table(finished: Mapping[str, dict]) -> str:
-    """As `benchmarks.performance.levers` prints it."""
+    """Return the table as `benchmarks.performance.levers` prints it."""
     parts = [
         f"{told(record['found']['machine'])}.\n\n{levers.table(record['found']['seconds'])}"
         for record in _of(finished, "levers")

@@ -1,4 +1,4 @@
-"""Does what is missing, stage by stage, until all is done or the time is up."""
+"""Runs the missing stages, one by one, until all are done or the time is up."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from nnunet_attention.jobs.process import LoggedProcess, last_lines, termination
 
 LIMIT_SECONDS = 480.0
 _POLL_SECONDS = 0.1
-# A command that is told to end may first bring a checkpoint to its end.
+# A command that is told to end may first finish writing a checkpoint.
 _STOP_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One command, and how its findings are read.
+    """Describes one command, and how its findings are read.
 
     Attributes:
-        name: of the result's file.
-        read: makes a result of the scratch folder, and raises where it is not all there; commands
-            write their findings whole, so that what is there need not be measured again.
-        command: name of an installed command and its arguments; none where reading is all.
-        variables: of the environment, beside those that are there.
-        expected_seconds: it is not begun when less time is left.
-        goes_on: it keeps what it has done when it is told to end, which takes it some seconds;
-            it may take longer than the limit, and `expected_seconds` is what it needs to get on.
+        name: the name of the result's file.
+        read: makes a result from the scratch folder, and raises if that is incomplete; commands
+            write each finding whole, so that existing ones need not be measured again.
+        command: name of an installed command and its arguments; none if reading is enough.
+        variables: environment variables, in addition to the existing ones.
+        expected_seconds: the stage is not begun if less time is left.
+        goes_on: whether the command keeps its progress when it is told to end, which takes some
+            seconds; it may take longer than the limit, and `expected_seconds` is the time that it
+            needs to make progress.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Stage:
     goes_on: bool = False
 
 
-# What a stage's `read` raises where its findings are not all there.
+# The errors that a stage's `read` raises if its findings are incomplete.
 _ABSENT = (OSError, CommandError, ParseError, KeyError, IndexError)
 
 
@@ -61,10 +62,10 @@ def run_stages(
 
     Args:
         work: the folder; one process at a time works in it.
-        stages: from the results so far to all stages, the worthiest first.
-        machine: goes into every result.
-        seconds_left: until everything has to be at its end.
-        say: told what is begun and how it ended.
+        stages: returns all stages, given the results so far, the most valuable first.
+        machine: its description, which goes into every result.
+        seconds_left: returns the seconds until everything must have ended.
+        say: called with a text when a stage begins and when it ends.
 
     Returns:
         Whether nothing is left to do.
@@ -95,7 +96,7 @@ def _fits(stage: Stage, seconds: float) -> bool:
 
 
 def _run(work: Work, stage: Stage, machine: Mapping, seconds_left, say) -> bool:
-    """Tell whether the stage came to an end, good or bad, before the time was up."""
+    """Run a stage, and tell whether it ended, good or bad, before the time was up."""
     scratch = work.scratch(stage.name)
     scratch.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -132,7 +133,7 @@ def _read(stage: Stage, scratch: Path) -> dict | None:
 
 
 def _do(work: Work, stage: Stage, began: float, seconds_left) -> str | None:
-    """Return how the command ended; None if it was stopped because the time was up."""
+    """Run the command, and return how it ended; None if it was stopped because time was up."""
     variables = {**os.environ, **stage.variables, STEP_VARIABLE: _mark(work)}
     process = LoggedProcess(stage.command, variables, work.log(stage.name))
     try:
@@ -149,7 +150,7 @@ def _do(work: Work, stage: Stage, began: float, seconds_left) -> str | None:
 
 
 def _ask_to_stop(process: LoggedProcess) -> None:
-    """Lets the command end in good order; its own children are its own to end."""
+    """Let the command end in good order; it has to end its own children itself."""
     with suppress(ProcessLookupError):
         os.kill(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + 0.8 * _STOP_SECONDS
@@ -162,6 +163,6 @@ def _mark(work: Work) -> str:
 
 
 def _end_what_was_left(work: Work) -> None:
-    """End the command of a run that was killed: two at a time would measure each other."""
+    """End the command of a run that was killed: two at a time would disturb each other's times."""
     if left := processes_of_steps().get(_mark(work)):
         end_processes(left)

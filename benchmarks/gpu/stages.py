@@ -1,4 +1,4 @@
-"""What is measured, the worthiest first: tests, data loading, tables, trainings."""
+"""Lists the stages, the most valuable first: tests, data loading, tables, trainings."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(sys.executable).name
 # The first is the baseline.
 MODELS = {"nnU-Net": "nnUNetTrainer_short", "Attention U-Net": "AttentionUNetTrainer_short"}
-# Networks that are held against the plain one at a time. Each has to be compiled, and a stage must
-# not take long; ratios are to the plain network of the same group.
+# Networks that are compared with the plain one in one stage. Each has to be compiled, and a stage
+# must not take long; ratios are to the plain network of the same group.
 GROUPS: dict[str, tuple[str, ...]] = {
     "gates": ("plain again (control)", "attention"),
     "baselines": ("attention, full resolution gated", "wide"),
@@ -38,25 +38,25 @@ CASES = ("hippocampus", "pancreas", "resenc")
 _FIRST_GROUP = "gates"
 _MOST_EPOCHS = 1000
 _EPOCHS_MEASURED = 2
-# Where it is not known what a command takes besides its epochs.
+# Used if the time that a command takes besides its epochs is not known.
 _USUAL_OVERHEAD_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is done.
+    """Defines how much is done.
 
     Attributes:
         device: cuda or cpu.
-        iterations: of training in an epoch.
-        validation_iterations: of the pseudo Dice in an epoch.
-        workers: numbers of processes that data loading is measured with.
-        batches: that are loaded.
-        rounds: of each timing.
+        iterations: training iterations in an epoch.
+        validation_iterations: iterations for the pseudo Dice in an epoch.
+        workers: numbers of processes with which data loading is measured.
+        batches: number of batches that are loaded.
+        rounds: rounds of each timing.
         tables: cases of the tables, each with its groups of networks.
-        seeds: of the trainings of fold 0.
-        folds: of the trainings with the first seed.
-        most_epochs: of a training.
+        seeds: seeds of the trainings of fold 0.
+        folds: folds of the trainings with the first seed.
+        most_epochs: the most epochs of a training.
     """
 
     device: str
@@ -84,7 +84,7 @@ def on_gpu(cpus: int) -> Settings:
 
 
 def reduced(cpus: int) -> Settings:
-    """Return settings that go the same way in minutes on a CPU; the numbers say nothing."""
+    """Return settings that run the same stages in minutes on a CPU; the numbers mean nothing."""
     tables = (("hippocampus", tuple(GROUPS)),)
     return Settings(
         *("cpu", 2, 1, (1, 2)[:cpus], 3, 2), tables, seeds=(0, 1), folds=(0,), most_epochs=2
@@ -98,14 +98,14 @@ def all_stages(
     training_seconds: float,
     data: Path | None = None,
 ) -> list[Stage]:
-    """List the stages, by what is known so far; leave out those that need missing or failed ones.
+    """List the stages, given the results so far, without those that need missing or failed ones.
 
     Args:
-        work: where.
-        settings: how much.
+        work: the folder of the run.
+        settings: how much is done.
         finished: results by the names of their stages.
         training_seconds: for the first two trainings together.
-        data: folder of the Decathlon, where preprocessed data are not there yet.
+        data: folder of the Decathlon, if there are no preprocessed data yet.
     """
     files = test_files(settings.device)
     tables = list(_tables(work, settings))
@@ -125,7 +125,7 @@ def all_stages(
 
 def test_files(device: str) -> list[Path]:
     """List the files with tests for a device, the networks' first: they matter to all others."""
-    # On a CPU the stand-ins.
+    # On a CPU, the tests that use stand-ins.
     mark = "from devices import" if device == "cuda" else "@each_device"
     marked = [
         path
@@ -329,10 +329,10 @@ def _epoch(
 def choose_epochs(
     finished: Mapping[str, dict], training_seconds: float, most: int = _MOST_EPOCHS
 ) -> dict:
-    """Choose as many as fit into the time for both models' first training, equal for both.
+    """Choose as many epochs, equal for both models, as fit in the time for their first trainings.
 
-    The first epoch compiles, so the last one tells how long an epoch takes; all else that a command
-    does, its validation too, is done once in a training.
+    The first epoch compiles, so the last one shows how long an epoch takes; everything else that a
+    command does, including validation, is done once per training.
     """
     seconds, overhead = {}, 0.0
     for model in MODELS:

@@ -1,4 +1,4 @@
-"""The folder that a run works in, and what it has found so far."""
+"""Manages the folder that a run works in, and its results so far."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnunet_attention.nnunet.folders import Folders
 
 @dataclass(frozen=True)
 class Work:
-    """Names all that lies in the folder.
+    """Names the contents of the folder.
 
     Attributes:
         root: the folder.
@@ -46,11 +46,11 @@ class Work:
         return Folders(self.root / "nnUNet_raw", self.preprocessed, results).variables
 
     def trained(self, seed: int) -> Path:
-        """Return the folder of one seed's results: nnU-Net's names know no seeds."""
+        """Return the folder of one seed's results: nnU-Net's names do not contain seeds."""
         return self.root / f"nnUNet_results_seed{seed}"
 
     def finished(self) -> dict[str, dict]:
-        """Read what each stage has found, by its name."""
+        """Read the result of each stage, by its name."""
         return {path.stem: read_json(path) for path in sorted(self.results.glob("*.json"))}
 
     def finish(self, stage: str, result: dict) -> None:

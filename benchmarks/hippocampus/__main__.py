@@ -1,14 +1,14 @@
-"""Trains stock nnU-Net and attention U-Nets on real data, and reports what came out.
+"""Trains stock nnU-Net and attention U-Nets on real data, and reports the results.
 
     python -m benchmarks.hippocampus train Task04_Hippocampus -w WORK [--schedule gpu] [--epochs 50]
     python -m benchmarks.hippocampus collect -w WORK [--schedule gpu] [--epochs 50]
     python -m benchmarks.hippocampus report [--schedule gpu]
 
-`train` converts, plans and trains with nnU-Net's commands in WORK, one run of a variant with a seed
-after the other; run again, it continues where it stopped, and leaves out what was collected
-before. `collect` takes summaries, logs and pictures into results/SCHEDULE beside this file,
-whatever is finished, and `report` makes the leaderboard, the figure and the tables from
-these, on any machine.
+`train` converts, plans and trains with nnU-Net's commands in WORK, one run (a variant with a seed)
+after the other; run again, it continues where it stopped, and leaves out runs that were collected
+before. `collect` copies the summaries, logs and pictures of all finished runs to results/SCHEDULE
+beside this file, and `report` makes the leaderboard, the figure and the tables from these, on any
+machine.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main(command_line: list[str] | None = None) -> int:
         runs = chosen_runs(schedule, arguments.variants, arguments.seeds)
         if not runs:
             parser.error("the schedule has no such runs")
-        # Trainings of another length are not among the results.
+        # The results hold no trainings of another length.
         is_own = arguments.epochs or arguments.folds or arguments.again
         collected = None if is_own else results
         return run(schedule, arguments.data, work, runs, arguments.processes, collected)

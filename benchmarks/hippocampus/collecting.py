@@ -1,4 +1,4 @@
-"""Takes from finished folds what a report needs, and no weights: summaries, progress, pictures."""
+"""Copies from finished folds what a report needs: summaries, progress and pictures, no weights."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from nnunet_attention.nnunet.model_folders import fold_folder, validation_summar
 from nnunet_attention.nnunet.splits import SPLITS_FILE
 from nnunet_attention.weights.checkpoint import load_checkpoint
 
-# What nnU-Net's log keeps of every epoch.
+# The values that nnU-Net's log keeps of every epoch.
 _LOGGED = ("train_losses", "val_losses", "mean_fg_dice", "ema_fg_dice", "lrs")
 
 _WIDTH = 1200
 
 
 def collect(schedule: Schedule, work: Path, results: Path) -> int:
-    """Add what is finished to results/VARIANT/seed_N/..., with the pictures of one model.
+    """Add finished folds to results/VARIANT/seed_N/..., with the pictures of one model.
 
-    On the machine of the run. What was collected before, of other runs, stays.
+    This runs on the machine of the training. Results of other runs, collected before, stay.
 
-    Ends the program, with nothing written, if a training was of another length.
+    The program ends, with nothing written, if a training was of another length.
     """
     logs = {run: _logs(schedule, trained_model(schedule, work, *run)) for run in schedule.runs}
     dataset_json = read_json(work / "nnUNet_raw" / schedule.dataset / DATASET_JSON)
     needed = {key: dataset_json[key] for key in ("labels", "file_ending")}
     labels = _made(results / "labels" / schedule.dataset)
     write_json(labels / DATASET_JSON, needed)
-    # The leaderboard's methods tell from it which split was used.
+    # From it, the leaderboard's methods section states which split was used.
     preprocessed = work / "nnUNet_preprocessed" / schedule.dataset
     shutil.copyfile(preprocessed / SPLITS_FILE, labels / SPLITS_FILE)
     known = results / "runs.json"
@@ -92,7 +92,7 @@ def _logs(schedule: Schedule, model: Path) -> dict[str, dict]:
 def _fold(model: Path, fold: str, log: dict, target: Path) -> dict:
     summary = read_json(validation_summary(fold_folder(model, fold)))
     for case in summary["metric_per_case"]:
-        # Folders of the machine that it was computed on tell nothing.
+        # Folders of the machine on which it was computed say nothing.
         for file in ("prediction_file", "reference_file"):
             case[file] = Path(case[file]).name
     path = validation_summary(fold_folder(target, fold))
@@ -161,7 +161,7 @@ def small_copy(picture: Path, target: Path, width: int = _WIDTH) -> None:
 
 
 def best_median_worst(summary: dict) -> dict[str, str]:
-    """Choose cases by their mean Dice over the labels; of an even number the lower median."""
+    """Choose cases by their mean Dice over the labels; with an even number, the lower median."""
     dice = {
         Path(case["prediction_file"]).name.partition(".")[0]: mean(
             values["Dice"] for values in case["metrics"].values()

@@ -1,4 +1,4 @@
-"""Leaderboard, figures and tables from the collected summaries."""
+"""Makes leaderboard, figures and tables from the collected summaries."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from nnunet_attention.nnunet.model_folders import validation_summaries
 
 # Margins of equivalence, in Dice. The smaller is the difference that the start `he` made.
 MARGINS = (0.005, 0.01)
-# Fixed before the runs: a start is only called not behind stock nnU-Net if the interval over seeds
-# and patients ends above this, and another start becomes the default if it is better by more.
+# Fixed before the runs: a start is called "not behind" stock nnU-Net only if the lower end of the
+# interval over seeds and patients is above this, and another start becomes the default if it is
+# better by more.
 NOT_BEHIND = -0.005
 BETTER_BY = 0.002
 SEEDS_TO_DECIDE = 3
@@ -96,7 +97,7 @@ def shown_runs(record: Mapping) -> dict[str, tuple[str, str]]:
     """List what the leaderboard compares: each variant's first seed; stock's second as control.
 
     Returns:
-        variant and seed by the name in tables.
+        Variant and seed, by the name in tables.
     """
     shown = {}
     for variant, definition in VARIANTS.items():
@@ -166,14 +167,14 @@ def starts_table(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
 
 
 def gains_of_open(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> list[float]:
-    """Return mean Dice with `open` minus `identity`, of each seed that both were trained with."""
+    """Return mean Dice with `open` minus `identity`, for each seed that both were trained with."""
     opened, identity = dice.get("open", {}), dice.get("identity", {})
     seeds = sorted(set(opened) & set(identity))
     return list(paired(opened, identity, seeds).mean(axis=1)) if seeds else []
 
 
 def verdicts(lower_ends: Mapping[str, tuple[int, float]], gains: Sequence[float]) -> list[str]:
-    """Write what the rules that were fixed before the runs say, a line each.
+    """Write the outcome of each rule that was fixed before the runs, a line each.
 
     Args:
         lower_ends: number of seeds, and the lower end of the interval of the difference to stock,
@@ -236,7 +237,7 @@ def draw(summaries: dict[str, list[dict]], labels: dict[str, int], path: Path) -
     """Draw the Dice of every case and label; a line joins the models' values of one case."""
     foreground = {name: str(value) for name, value in labels.items() if value}
     figure = new_figure(1.2 * len(foreground) * len(summaries), 4.2, layout="constrained")
-    # On paper, as a plot of numbers; the dark ground is for images.
+    # White, as for a plot of numbers in print; the dark background is for images.
     figure.set_facecolor("white")
     panels = figure.subplots(1, len(foreground), sharey=True, squeeze=False)[0]
     for panel, (name, value) in zip(panels, foreground.items(), strict=True):
@@ -319,7 +320,7 @@ def _text(value: float) -> str:
 
 
 def runs_table(record: dict) -> str:
-    """Show as Markdown what was run on which machine, and what each fold took."""
+    """Show as Markdown which runs ran on which machine, and how long each fold took."""
     schedule = schedule_of(record)
     batch = f"batch {schedule.batch_size}" if schedule.batch_size else "the plans' batch"
     lines = [

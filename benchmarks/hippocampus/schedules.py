@@ -1,4 +1,4 @@
-"""What is trained: variants of the network, and how long, on what, with which seeds."""
+"""Defines the trainings: variants of the network, length, device, data and seeds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _ATTENTION_TRAINER = "AttentionUNetTrainer_short"
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the networks that are compared.
+    """Describes one of the networks that are compared.
 
     Attributes:
-        name: in tables.
-        folder: of its results.
+        name: its name in tables.
+        folder: the folder of its results.
         trainer: nnU-Net's `-tr`.
         plans: nnU-Net's `-p`.
-        plan_options: of `nnunet-attention plan --from nnUNetPlans`, which makes these plans.
+        plan_options: options of `nnunet-attention plan --from nnUNetPlans`, which makes the plans.
     """
 
     name: str
@@ -76,18 +76,18 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """One run list.
+    """Describes one run list.
 
     Attributes:
-        name: of its folder of results.
+        name: the name of its folder of results.
         dataset: nnU-Net's name of the data set.
         device: cpu or cuda.
-        epochs: of every fold.
-        iterations: of training in an epoch.
-        validation_iterations: of the pseudo Dice in an epoch.
+        epochs: epochs of every fold.
+        iterations: training iterations in an epoch.
+        validation_iterations: iterations for the pseudo Dice in an epoch.
         batch_size: None for that of the plans.
-        folds: that are trained.
-        runs: (folder of the variant, seed), the most telling first.
+        folds: the folds that are trained.
+        runs: (folder of the variant, seed), the most informative first.
         planned: the configuration that nnU-Net plans.
         workers: processes of data augmentation; None for nnU-Net's own choice. With 0, a training
             on a CPU can be repeated exactly.
@@ -107,7 +107,7 @@ class Schedule:
 
     @property
     def configuration(self) -> str:
-        """The name in the plans; a smaller batch makes one of its own, which inherits all else."""
+        """The name in the plans; a smaller batch gets its own, which inherits everything else."""
         return self.planned + (f"_batch{self.batch_size}" if self.batch_size else "")
 
     @property
@@ -117,7 +117,7 @@ class Schedule:
         return tuple(sorted({1, 2, *parts} & set(range(1, self.epochs + 1))))
 
     def variables(self, seed: int) -> dict[str, str]:
-        """Return what a training's environment says of schedule and seed."""
+        """Return the environment variables that tell a training its schedule and seed."""
         variables = {
             "NNUNET_ATTENTION_SHORT_SCHEDULE": (
                 f"{self.epochs},{self.iterations},{self.validation_iterations}"
@@ -131,7 +131,7 @@ class Schedule:
         return variables
 
     def crossval_arguments(self, variant: Variant, processes: int) -> list[str]:
-        """Return the words after `nnunet-attention` that train one variant."""
+        """Return the arguments of `nnunet-attention` that train one variant."""
         return [
             *("crossval", "-d", self.dataset, "-c", self.configuration),
             *("-tr", variant.trainer, "-p", variant.plans, "-f", *self.folds),
@@ -144,7 +144,7 @@ def _each(seeds: range, *folders: str) -> tuple[tuple[str, int], ...]:
 
 
 _STARTS = ("stock", "identity", "open", "he")
-# The starts decide over the default; what else is gated, or follows the product, comes after them.
+# The starts decide the default; variants of what is gated, or follows the product, come after them.
 _ALL_RUNS = (
     *_each(range(3), *_STARTS),
     ("wide", 0),
@@ -164,7 +164,7 @@ CPU = Schedule(
     runs=_ALL_RUNS,
     workers=0,
 )
-# nnU-Net's epochs and batch. --epochs makes it as long as there is time for.
+# nnU-Net's epochs and batch. --epochs fits the length to the time available.
 GPU = Schedule(
     name="gpu",
     dataset="Dataset004_Hippocampus",

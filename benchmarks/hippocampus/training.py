@@ -1,4 +1,4 @@
-"""From a folder of data to finished folds, by nnU-Net's commands and `crossval`."""
+"""Trains from a folder of data to finished folds, with nnU-Net's commands and `crossval`."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def train(
     processes: int,
     results: Path | None = None,
 ) -> int:
-    """Do what is missing.
+    """Run the missing steps.
 
     Args:
         schedule: how it is trained.
         data: a task folder of the Decathlon, or a data set in nnU-Net's raw format.
-        work: the folder of everything that comes out.
-        runs: those of the schedule's that are wanted, in their order.
-        processes: of conversion and preprocessing.
-        results: what was collected before and need not be trained again; None for nothing.
+        work: the folder for all output.
+        runs: the wanted runs of the schedule, in their order.
+        processes: number of processes of conversion and preprocessing.
+        results: folder of collected runs, which need not be trained again; None for none.
 
     Returns:
-        the exit code of the command that failed, or 0.
+        The exit code of the command that failed, or 0.
     """
     for folder in folders(work).values():
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def train(
 
 
 def is_collected(schedule: Schedule, results: Path, variant: str, seed: int) -> bool:
-    """Tells whether every fold of a run is among the results."""
+    """Tell whether every fold of a run is among the results."""
     model = collected_model(schedule, results, variant, seed)
     return all(path.is_file() for path in validation_summaries(model, schedule.folds))
 
@@ -87,7 +87,7 @@ def folders(work: Path, seed: int = 0) -> dict[str, str]:
 
 
 def add_configuration(schedule: Schedule, plans: Path) -> None:
-    """Add a smaller batch, where the schedule asks for one."""
+    """Add a configuration with a smaller batch, if the schedule asks for one."""
     if schedule.batch_size is not None:
         preparation.add_configuration(
             plans, schedule.configuration, schedule.planned, batch_size=schedule.batch_size

@@ -1,1 +1,1 @@
-"""Speed and memory of attention gates beside stock nnU-Net and other attention U-Nets."""
+"""Compares attention gates in speed and memory with stock nnU-Net and other attention U-Nets."""

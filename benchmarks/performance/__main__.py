@@ -3,8 +3,8 @@
     python -m benchmarks.performance [--device cuda] [--cases hippocampus pancreas resenc] [-o DIR]
 
 On a CPU the plans are reduced to steps of a second or two; on a GPU they are nnU-Net's in full,
-with mixed precision and torch.compile as nnU-Net trains. Each case is written when it is done;
-started again, the command goes on with the others.
+with mixed precision and torch.compile as nnU-Net trains. Each case is written when it is done; a
+restarted command continues with the others.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "performance"
 
 
 def main(command_line: list[str] | None = None) -> int:
-    """Do all that is missing, then write the table."""
+    """Measure the missing cases, then write the table."""
     arguments = _arguments(command_line)
-    # What an earlier run has compiled would make the first step look quick.
+    # Code that an earlier run has compiled would make the first step look quick.
     os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
     import torch
 
@@ -59,7 +59,7 @@ def main(command_line: list[str] | None = None) -> int:
         names |= {variant.baseline for variant in variants if variant.name in names}
         variants = [variant for variant in variants if variant.name in names]
     words = sys.argv[1:] if command_line is None else command_line
-    # They change all times, so the table has to say them.
+    # They change all times, so the table has to show them.
     settings = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
     command = shlex.join([*settings, "python", "-m", "benchmarks.performance", *words])
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""What fresh memory costs a training on a CPU, and what a trainer of ours gains by keeping it.
+"""Measures what fresh memory costs a training on a CPU, and what our trainers gain by keeping it.
 
     python -m benchmarks.performance.allocator [--rounds 3] [--steps 3] [-o DIR]
 
-By default glibc takes large tensors from the kernel and gives them back each time, and the kernel
-fills every page with zeros again. Processes of their own, one for each setting, take steps on the
-Hippocampus plan in turn.
+By default glibc takes the memory of large tensors from the kernel and gives it back each time, and
+the kernel fills every page with zeros again. Separate processes, one for each setting, take steps
+on the Hippocampus plan in turn.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from nnunet_attention.files import write_json, write_text
 
 @dataclass(frozen=True)
 class Setting:
-    """What a process trains, and how it allocates.
+    """Describes what a process trains, and how it allocates.
 
     Attributes:
         network: name of the variant.
-        variables: of its environment.
-        keeps: freed memory, as our trainers do.
+        variables: its environment variables.
+        keeps: whether it keeps freed memory, as our trainers do.
     """
 
     network: str = PLAIN

@@ -1,4 +1,4 @@
-"""The networks' sizes: what nnU-Net plans for data sets of the Medical Segmentation Decathlon."""
+"""Defines the networks' sizes: nnU-Net's plans for the Medical Segmentation Decathlon."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NETWORKS = "dynamic_network_architectures.architectures.unet"
 
 @dataclass(frozen=True)
 class Case:
-    """One configuration: what goes in, what comes out, and nnU-Net's description of the network.
+    """Holds one configuration: input, output, and nnU-Net's description of the network.
 
     Attributes:
-        name: of the data set and the planner.
+        name: name of the data set and the planner.
         architecture: as in plans.json.
-        batch_size: cases of a training step.
+        batch_size: cases per training step.
         patch_size: in voxels, (z, y, x).
-        batch_dice: whether the loss takes the batch as one case.
+        batch_dice: whether the loss treats the batch as one case.
         planned: (batch size, patch size) of the plans, where they are reduced here.
     """
 
@@ -40,7 +40,7 @@ class Case:
 
     @property
     def configuration(self) -> ConfigurationManager:
-        """A copy of the configuration for the builders of networks, to be changed freely."""
+        """A copy of the configuration, which the builders of networks may change."""
         return ConfigurationManager({"architecture": copy.deepcopy(self.architecture)})
 
     @property
@@ -55,7 +55,7 @@ class Case:
 
     @property
     def sizes(self) -> list[tuple[int, ...]]:
-        """Of the features of the encoder's stages, (z, y, x), highest resolution first."""
+        """Sizes of the features of the encoder's stages, (z, y, x), highest resolution first."""
         sizes, size = [], self.patch_size
         for stride in self.strides:
             size = tuple(voxels // step for voxels, step in zip(size, stride, strict=True))
@@ -63,12 +63,12 @@ class Case:
         return sizes
 
     def reduced(self, batch_size: int, patch_size: tuple[int, int, int]) -> Case:
-        """Return the same network on less data, as a small machine needs it."""
+        """Return the same network on less data, for a small machine."""
         planned = self.planned or (self.batch_size, self.patch_size)
         return replace(self, batch_size=batch_size, patch_size=patch_size, planned=planned)
 
     def smallest(self) -> Case:
-        """Return the same network on the least that it takes: numbers then say nothing."""
+        """Return the same network on the least possible data; its numbers mean nothing."""
         steps = [prod(axis) for axis in zip(*self.strides, strict=True)]
         # Instance norm needs two voxels at the bottleneck.
         return self.reduced(1, (2 * steps[0], *steps[1:]))
@@ -87,7 +87,7 @@ class Case:
     def loss(self) -> nn.Module:
         """Build nnU-Net's loss with its weights: halved at each resolution, the last one left out.
 
-        Put together here, as nnU-Net's trainer makes it only for a data set on disk.
+        It is built here because nnU-Net's trainer makes it only for a data set on disk.
         """
         dice = {"batch_dice": self.batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}
         loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)

@@ -1,4 +1,4 @@
-"""Where a gate's time goes: its operations, forward and backward, by share."""
+"""Profiles where a gate's time goes: its operations, forward and backward, by share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _REPEATS = 5
 
 
 def operations(run: Callable[[], object], device: torch.device) -> list[tuple[str, float, float]]:
-    """List each operation's name, seconds a run and share of all, the longest first.
+    """List each operation's name, seconds per run and share of the total, the longest first.
 
-    On a GPU of each kernel and copy: the operations that launched them have the same time again.
+    On a GPU, it lists kernels and copies only, as the operations that launched them would count the
+    same time again.
     """
     activities = [ProfilerActivity.CPU]
     attribute = "self_cpu_time_total"

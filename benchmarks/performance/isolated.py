@@ -1,4 +1,4 @@
-"""The gates' own cost: gate and concatenation, less the concatenation, all levels together."""
+"""Measures the gates' own cost over all levels: gate and concatenation, minus concatenation."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from nnunet_attention.gates import AttentionGate
 
 @dataclass
 class Level:
-    """One level of the decoder on its own.
+    """Holds one level of the decoder on its own.
 
     Attributes:
         upsampled: output of the transposed convolution, (B, C, *S).
         skip: (B, C, *S).
         gating: (B, G, *S'), on the grid below.
-        gradient: of the joined features, (B, 2 C, *S).
-        stride: from the skip's grid to that of `gating`.
-        gate: ours.
-        full_resolution_gate: of most forks.
-        is_full_resolution: the paper has no gate there.
+        gradient: gradient of the joined features, (B, 2 C, *S).
+        stride: stride from the skip's grid to that of `gating`.
+        gate: our gate.
+        full_resolution_gate: the gate of most forks.
+        is_full_resolution: whether it is the highest level, where the paper has no gate.
     """
 
     upsampled: Tensor
@@ -81,7 +81,7 @@ def levels(case: Case, device: torch.device) -> list[Level]:
         stride = tuple(case.strides[stage + 1])
 
         def feature(count: int, size: tuple[int, ...]) -> Tensor:
-            # In mixed precision convolutions, and what follows them, give 16 bits.
+            # In mixed precision, convolutions and the layers after them give 16 bits.
             values = torch.randn(
                 case.batch_size, count, *size, device=device, dtype=feature_type(device)
             )
@@ -105,8 +105,8 @@ def levels(case: Case, device: torch.device) -> list[Level]:
 def training(levels: list[Level], join: Join, device: torch.device) -> Callable[[], object]:
     """Run all levels forward and backward, with the gradients of inputs and gates.
 
-    Skip and gating signal have another use each, as in the network: their gradients have to be
-    added to. It costs both sides the same, and comes first, so that its gradient comes last.
+    Skip and gating signal each have a second use, as in the network, so that gradients have to be
+    added up. That use costs both sides the same; it comes first, so that its gradient comes last.
     """
 
     def run() -> None:
@@ -151,7 +151,7 @@ def inference(
 
 
 def feature_type(device: torch.device) -> torch.dtype:
-    """Of the features between the layers."""
+    """Return the data type of the features between the layers."""
     return torch.float16 if device.type == "cuda" else torch.float32
 
 
@@ -160,12 +160,13 @@ def floor_bytes(case: Case, bytes_per_value: int) -> tuple[int, int]:
 
     Forward: one more read of each gated skip. The coefficients depend on all its channels, so they
     are known only after it has been read; the product can then be written where stock nnU-Net
-    copies the skip to, which reads it once too. What happens on the gating signal's grid, an eighth
-    of the voxels and fewer, is left out.
+    copies the skip to, which reads it once too. Work on the gating signal's grid, which has at most
+    an eighth of the voxels, is left out.
 
     Backward: the coefficients' gradient needs skip and incoming gradient, one read each, before the
     skip's gradient can be written; theta's weights need the skip again, once the query's gradient
-    is known. The skip's gradient is written where stock adds up its two uses. That makes three.
+    is known. The skip's gradient is written where stock nnU-Net adds up its two uses. That makes
+    three reads.
     """
     voxels = [prod(size) for size in case.sizes]
     gated = range(1, len(voxels) - 1)
@@ -174,7 +175,7 @@ def floor_bytes(case: Case, bytes_per_value: int) -> tuple[int, int]:
 
 
 def bandwidth(device: torch.device, seconds_of: Callable[[Callable[[], object]], float]) -> float:
-    """Measure the bytes a second of a large copy, bytes read and written counted."""
+    """Measure the bytes per second of a large copy, counting bytes read and written."""
     values = (1 << 29 if device.type == "cuda" else 1 << 26) // 4
     source = torch.randn(values, device=device)
     target = torch.empty_like(source)

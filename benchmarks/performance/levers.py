@@ -1,10 +1,11 @@
-"""Other ways to compute the same gates, timed against the one in use.
+"""Times other ways to compute the same gates against the one in use.
 
     python -m benchmarks.performance.levers [--device cuda] [--case hippocampus] [-o DIR]
 
-All levels of a decoder at once: gate and concatenation, less the concatenation; training with
-backward pass, validation of a batch without, inference of one patch. Before anything is timed,
-outputs and gradients of each way are compared with those of the gate in use.
+All levels of a decoder are timed at once: gate and concatenation, minus the concatenation. There is
+training, with the backward pass; validation of a batch, without it; and inference of one patch.
+Before anything is timed, outputs and gradients of each way are compared with those of the gate in
+use.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def main(command_line: list[str] | None = None) -> int:
     from nnunet_attention.files import write_json, write_text
 
     device = torch.device(arguments.device)
-    # No way has anything to say about the skip of full resolution, which would hide the others.
+    # The full-resolution skip is the same in all ways, and would hide their differences.
     levels = isolated.levels(FULL[arguments.case], device)[:-1]
     ways = {"plain": plain, IN_USE: gated, "in use again (control)": gated, **levers(device)}
     for name, join in ways.items():
@@ -157,7 +158,7 @@ def _product_first(gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating:
 def _upsampled_in_32_bits(
     gate: AttentionGate, upsampled: Tensor, skip: Tensor, gating: Tensor
 ) -> Tensor:
-    # Autocast leaves upsampling in the type that the convolutions give.
+    # Autocast leaves upsampling in the convolutions' output type.
     small = torch.sigmoid(gate.psi(torch.relu_(gate.theta(skip) + gate.phi(gating)))).float()
     coefficients = _upsampled(small, skip)
     return torch.cat((upsampled, coefficients.to(skip.dtype) * skip), 1)
@@ -197,7 +198,7 @@ def _gradient_of_small(of_gated: Tensor, skip: Tensor, small: Tensor) -> Tensor:
     """Return the gradient of the coefficients before they were upsampled."""
     buffer = torch.empty_like(skip[0])
     of_coefficients = torch.empty_like(skip[:, :1])
-    # Case by case, for the product to stay in the cache.
+    # Case by case, so that the product stays in the cache.
     for case in range(len(skip)):
         torch.mul(of_gated[case], skip[case], out=buffer)
         torch.sum(buffer, 0, keepdim=True, out=of_coefficients[case])

@@ -1,4 +1,4 @@
-"""All measurements of one case."""
+"""Runs all measurements of one case."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from benchmarks.performance.variants import ATTENTION, PLAIN, Variant
 from nnunet_attention.cost.saved import saved_activations
 from nnunet_attention.errors import CommandError
 
-# All networks are held at the same time: weights, gradients and momentum in 32 bits.
+# All networks are held in memory at the same time: weights, gradients and momentum in 32 bits.
 _BYTES_PER_PARAMETER = 12
-# For the activations of a step and all else that runs.
+# For the activations of a step and everything else that runs.
 _RESERVED_BYTES = 5 * 2**30
 
 
@@ -38,15 +38,15 @@ def measure_case(
 
     Args:
         case: plans and patch.
-        variants: networks, the plain one among them, baselines first; on a CPU, those for which
-            there is no memory are left out.
-        device: where.
-        rounds: of each timing; all variants are timed once a round.
-        compiled: with torch.compile, as nnU-Net does on a GPU.
-        gates: measure their own cost and profile too.
+        variants: networks, including the plain one, baselines first; on a CPU, those that do not
+            fit in memory are left out.
+        device: the device to measure on.
+        rounds: rounds of each timing; all variants are timed once per round.
+        compiled: whether to use torch.compile, as nnU-Net does on a GPU.
+        gates: whether to measure the gates' own cost and profile too.
 
     Raises:
-        CommandError: if there is no memory for the plain network.
+        CommandError: if the plain network does not fit in memory.
     """
     rows: dict[str, dict] = {variant.name: {"baseline": variant.baseline} for variant in variants}
     patch, targets = case.patch(device), case.targets(device)
@@ -98,7 +98,7 @@ def measure_case(
 
 
 def _fits(variant: Variant, case: Case, device: torch.device) -> bool:
-    """Tell whether the network and what a step needs fit beside those that are there already."""
+    """Tell whether the network and a step's memory fit beside the networks already there."""
     if device.type == "cuda":
         return True
     with torch.device("meta"):
@@ -136,7 +136,7 @@ def _isolated(case: Case, device: torch.device, rounds: int, compiled: bool) -> 
 
 
 def _compiled_profile(levels: list[isolated.Level], device: torch.device) -> dict:
-    """Profile what nnU-Net runs on a GPU; the concatenation of the level without gate is in it."""
+    """Profile what nnU-Net runs on a GPU, including the concatenation of the level without gate."""
     join = levers.levers(device)["torch.compile of gate and concatenation"]
     return {
         "profile_training_compiled": operations(isolated.training(levels, join, device), device)

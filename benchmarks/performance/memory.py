@@ -1,4 +1,4 @@
-"""The peak of memory during a training step."""
+"""Measures the peak of memory during a training step."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch.profiler import ProfilerActivity, profile
 def peak_bytes(step: Callable[[], object], device: torch.device) -> int:
     """Measure the most that a step holds beyond what was there when it began.
 
-    On a GPU from the allocator's own statistics, on a CPU from the profiler's record of every
-    allocation of torch. Buffers that libraries allocate for themselves are in neither.
+    On a GPU it comes from the allocator's own statistics, on a CPU from the profiler's record of
+    every allocation of torch. Neither includes buffers that libraries allocate for themselves.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""Other attention U-Nets: gates at full resolution, as most forks have them, and MONAI's."""
+"""Builds other attention U-Nets: with full-resolution gates, as in most forks, and MONAI's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class UpsampleFirstDecoder(UNetDecoder):
     """nnU-Net's decoder with a `FullResolutionGate` on every skip.
 
     Args:
-        plain: its layers are taken over.
+        plain: the decoder whose layers are reused.
         norm_op: normalisation after each convolution of the gates; None for none.
     """
 
@@ -88,7 +88,7 @@ def monai_attention_unet(
 
 
 def without_gates(network: nn.Module) -> nn.Module:
-    """Copy MONAI's network with gates that hand the skip on as it is."""
+    """Copy MONAI's network with gates that pass the skip on unchanged."""
     from monai.networks.nets.attentionunet import AttentionBlock
 
     plain = copy.deepcopy(network)

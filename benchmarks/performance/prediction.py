@@ -1,11 +1,11 @@
-"""Seconds per case of `nnUNetv2_predict` with a plain and an attention model, in turn.
+"""Times `nnUNetv2_predict` per case with a plain and an attention model, in turn.
 
     python -m benchmarks.performance.prediction PLAIN_FOLDER ATTENTION_FOLDER IMAGES [-f 0]
         [--rounds 5] [-device cpu] [-o DIR]
 
 Each folder is that of a trained model, such as nnUNetTrainer__nnUNetPlans__3d_fullres. Commands
-are timed whole, with all images and with one of them: the difference is what the other cases
-took, without the start. The plain model stands twice in each round, as a control.
+are timed whole, with all images and with one of them: the difference is the time of the other
+cases without the start. The plain model runs twice in each round, as a control.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The measurements as Markdown."""
+"""Shows the measurements as Markdown."""
 
 from __future__ import annotations
 

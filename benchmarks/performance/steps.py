@@ -1,4 +1,4 @@
-"""A training step and an inference as nnU-Net's trainer and predictor do them."""
+"""Runs a training step and an inference as nnU-Net's trainer and predictor do."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Model:
     """A network with what a step of nnU-Net needs; mixed precision and compilation on a GPU only.
 
     Args:
-        variant: which network.
-        case: for which plans.
-        device: where.
-        compiled: as nnU-Net does on a GPU.
+        variant: the network.
+        case: its plans.
+        device: the device that it runs on.
+        compiled: whether to compile it, as nnU-Net does on a GPU.
     """
 
     def __init__(self, variant: Variant, case: Case, device: torch.device, compiled: bool):

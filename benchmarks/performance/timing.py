@@ -30,8 +30,8 @@ def in_turn(
 ) -> dict[str, list[float]]:
     """Time each job in each round, all jobs in turn, after one round to warm up.
 
-    Each round has an order of its own: none gains from standing behind a certain other one, such as
-    itself, which leaves its data in the cache.
+    Each round has its own order, so that no job gains from always following a certain other one,
+    such as itself, which leaves its data in the cache.
     """
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     orders = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def in_turn(
 
 
 def seconds_of(job: Callable[[], object], device: torch.device) -> float:
-    """Time one run, on a GPU until it has done what it was told."""
+    """Time one run, on a GPU until all its work is done."""
     _synchronize(device)
     began = time.perf_counter()
     job()
@@ -74,7 +74,7 @@ def median(values: list[float], seed: int = 0) -> Estimate:
 
 
 def ratio(values: list[float], baseline: list[float]) -> Estimate:
-    """Return the median over the rounds of the time relative to the baseline's in the round."""
+    """Return the median over the rounds of the time relative to the baseline's in that round."""
     return median([a / b for a, b in zip(values, baseline, strict=True)])
 
 

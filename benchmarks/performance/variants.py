@@ -1,4 +1,4 @@
-"""What is measured: networks by name, each with the one without gates that it is held against."""
+"""Names the networks that are measured, each with the one without gates as its baseline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nnunet_attention.networks.wide import build_plain_network, build_wide_netwo
 
 @dataclass(frozen=True)
 class Variant:
-    """A network, and the name of the one that its ratios are to."""
+    """Holds a network, and the name of its baseline for ratios."""
 
     name: str
     baseline: str
@@ -57,7 +57,7 @@ def _upsample_first(case: Case, norms: bool) -> nn.Module:
 
 
 def _channels_last(network: nn.Module) -> nn.Module:
-    # On a GPU convolutions then give this layout; instance normalisation gives the usual one back.
+    # On a GPU, convolutions then return this layout; instance normalisation returns the usual one.
     return network.to(memory_format=torch.channels_last_3d)
 
 

@@ -1,1 +1,1 @@
-"""Finds out where attention gates help: made-up data in which context decides."""
+"""Finds out where attention gates help, on synthetic data in which context decides."""

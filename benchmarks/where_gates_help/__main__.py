@@ -1,4 +1,4 @@
-"""Finds out where attention gates help, on made-up data where context decides and on real data.
+"""Finds out where attention gates help, on synthetic data where context decides and on real data.
 
     python -m benchmarks.where_gates_help run -w WORK [--data FOLDER] [--only PART ...]
     python -m benchmarks.where_gates_help collect -w WORK [--only PART ...]
@@ -6,10 +6,10 @@
     python -m benchmarks.where_gates_help make -o FOLDER [--foreground .01] [--distractors 3] ...
 
 `run` makes or copies the data, plans, trains by `nnunet-attention crossval --repeats`, predicts
-images out of domain and writes maps, all in WORK; run again, it continues where it stopped.
-`collect` takes Dice of every case, times and pictures into results/ beside this file, whatever is
-finished, and `report` makes all tables from these, on any machine. What is trained, and the rules
-by which it is judged, stand in `design.py`.
+out-of-domain images and writes maps, all in WORK; run again, it continues where it stopped.
+`collect` copies Dice of every case, times and pictures of all finished trainings to results/ beside
+this file, and `report` makes all tables from these, on any machine. `design.py` defines the
+trainings, and the rules by which they are judged.
 
 `make` makes one data set, in the Decathlon's format: `nnUNetv2_convert_MSD_dataset -i
 FOLDER/Task91_...`.

@@ -1,4 +1,4 @@
-"""Tells the coefficients of gates inside a reference from those outside."""
+"""Compares the coefficients of gates inside a reference with those outside."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from statistics import mean
 import numpy as np
 import SimpleITK
 
-# Fixed before any supervised network was trained: supervised coefficients of unseen cases are to
-# be apart by at least this much.
+# Fixed before any supervised network was trained: supervised coefficients of unseen cases should
+# differ by at least this much.
 APART_BY = 0.5
 
 
@@ -53,7 +53,7 @@ def read_coefficients(output: Path, references: Path, file_ending: str) -> list[
 
 
 def contrast_of_gates(coefficients: list[Coefficients]) -> dict[str, float]:
-    """Return each gate's mean, over cases, of what lies inside minus what lies outside."""
+    """Return each gate's mean, over cases, of the coefficient inside minus that outside."""
     gates = sorted({found.gate for found in coefficients})
     return {
         gate: mean(found.inside - found.outside for found in coefficients if found.gate == gate)

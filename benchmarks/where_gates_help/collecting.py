@@ -1,4 +1,4 @@
-"""Takes from the study's working folder what its report needs, and no weights."""
+"""Copies from the study's working folder what its report needs, without weights."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ from nnunet_attention.nnunet.model_folders import SUMMARY, fold_folder, validati
 from nnunet_attention.weights.checkpoint import load_checkpoint
 
 CASES, TRAININGS, COEFFICIENTS = "cases.csv", "trainings.json", "coefficients.json"
-# Of a row of CASES; the domain of a fold's validation is `in`, that of the shifted images `out`.
+# Columns of CASES; the domain of a fold's validation is `in`, that of the shifted images `out`.
 COLUMNS = (
     *("dataset", "domain", "network", "seed", "fold", "case", "label"),
     *("reference_voxels", "dice"),
 )
 IN_DOMAIN, OUT_OF_DOMAIN = "in", "out"
 _KEY = ["dataset", "network", "seed"]
-# The data set of which the page shows pictures.
+# The data set whose pictures the page shows.
 PICTURED = WARM.data[0]
 _DIGITS = 5
 
 
 def collect(parts: Sequence[Part], work: Path, results: Path) -> int:
-    """Add the finished trainings to results/PART/; what is there of other trainings stays."""
+    """Add the finished trainings to results/PART/; results of other trainings stay."""
     for part in parts:
         frames, trainings = [], []
         for data in part.data:
@@ -87,7 +87,7 @@ def trained_model(work: Path, part: Part, data: Data, network: Variant, seed: in
 
 
 def read_cases(results: Path, part: Part) -> pd.DataFrame:
-    """Read what was collected of a part, without rows if that is nothing."""
+    """Read the collected cases of a part; without any, the table has no rows."""
     path = results / part.name / CASES
     if not path.is_file():
         return pd.DataFrame(columns=list(COLUMNS))
@@ -114,7 +114,7 @@ def _dice(summary: Path, work: Path, data: Data) -> pd.DataFrame:
 def _training(part: Part, folds: Sequence[Path]) -> dict:
     """Describe a training, its folds together.
 
-    Ends the program if it was of another length.
+    The program ends if the training was of another length.
     """
     seconds = []
     for fold in folds:
@@ -130,7 +130,7 @@ def _training(part: Part, folds: Sequence[Path]) -> dict:
 
 
 def add_rows(frames: Sequence[pd.DataFrame], trainings: Sequence[dict], place: Path) -> None:
-    """Put rows in the place of those of the same trainings, and sort them."""
+    """Replace the rows of the same trainings, add the others, and sort them."""
     place.mkdir(parents=True, exist_ok=True)
     cases = pd.concat(frames, ignore_index=True)
     before = place / CASES
@@ -153,7 +153,7 @@ def _key_of(entry: dict) -> tuple:
 
 
 def _collect_maps(part: Part, work: Path, place: Path) -> None:
-    """Take each gate's contrast, and of one data set a picture of each network.
+    """Collect each gate's contrast and, for one data set, a picture of each network.
 
     The pictures are of the first case that has maps, which was chosen by its name alone.
     """

@@ -42,7 +42,7 @@ from nnunet_attention.nnunet.workers import WORKERS_VARIABLE
 MARGIN = 0.01
 INFORMATIVE = (0.2, 0.98)
 SEEDS = (0, 1, 2)
-# Of the second half of a training, so that it sees other batches than the first.
+# Added to the seed for the second half of a training, so that it sees other batches than the first.
 WARM_SEEDS = 1000
 
 ATTENTION = Variant("Attention U-Net", "attention", "AttentionUNetTrainer_short")
@@ -68,7 +68,7 @@ WARM_COMPARISONS = (
 
 FOREGROUNDS = (0.002, 0.005, 0.01, 0.02)
 DISTRACTORS = (0, 3)
-# So low and so noisy that stock nnU-Net, of which alone this was chosen, has something to gain.
+# So low and so noisy that stock nnU-Net, the only network by which this was chosen, can improve.
 CONTRAST, NOISE = 20.0, 40.0
 # Out of domain.
 SHIFTED_CONTRAST, SHIFTED_NOISE = 12.0, 60.0
@@ -81,9 +81,9 @@ class Data:
 
     Attributes:
         dataset: nnU-Net's name.
-        title: in tables.
-        source: folder in that of `--data`; None for a phantom.
-        recipe: of the phantom's images; None for real data.
+        title: its title in tables.
+        source: its folder within that of `--data`; None for a phantom.
+        recipe: the recipe of the phantom's images; None for real data.
     """
 
     dataset: str
@@ -123,14 +123,14 @@ class Part:
     """Data sets that are trained alike.
 
     Attributes:
-        name: for `--only`, and of its folder of results.
+        name: the value for `--only`, and the name of its folder of results.
         data: the data sets, in their order.
         planned: the configuration that nnU-Net plans.
-        batch_size: of the trainings.
-        epochs: of each training.
-        iterations: in an epoch.
-        folds: that are trained.
-        warm: whether a training goes on from the stock network of the same data set and seed, which
+        batch_size: batch size of the trainings.
+        epochs: epochs of each training.
+        iterations: iterations in an epoch.
+        folds: the folds that are trained.
+        warm: whether a training starts from the stock network of the same data set and seed, which
             another part has trained.
     """
 
@@ -162,16 +162,16 @@ class Part:
 
     @property
     def trainings(self) -> int:
-        """How many there are."""
+        """The number of trainings."""
         return len(self.data) * len(self.networks) * len(self.folds) * len(SEEDS)
 
     def variables(self) -> dict[str, str]:
-        """Return what the environment of a training says of its length."""
+        """Return the environment variables that set a training's length."""
         return {
             "NNUNET_ATTENTION_SHORT_SCHEDULE": f"{self.epochs},{self.iterations},1",
-            # A training in one process, which can be repeated to the last bit.
+            # A training in one process can be repeated to the last bit.
             WORKERS_VARIABLE: "0",
-            # Threads that wait for work else take the processor from whatever runs beside.
+            # Otherwise threads that wait for work take the processor from whatever else runs.
             "OMP_WAIT_POLICY": "PASSIVE",
             "PYTHONUNBUFFERED": "1",
         }
@@ -185,7 +185,7 @@ class Part:
         repeats: int = len(SEEDS),
         seed: int = SEEDS[0],
     ) -> list[str]:
-        """Return the words after `nnunet-attention` that train networks on one data set."""
+        """Return the arguments of `nnunet-attention` that train networks on one data set."""
         return [
             *("crossval", "-d", data.dataset, "-c", self.configuration, "-tr", *trainers),
             *("-f", *self.folds, "--repeats", str(repeats), "--seed", str(seed)),

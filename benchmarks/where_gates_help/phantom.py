@@ -1,4 +1,4 @@
-"""Draws images with organs that only their surroundings tell apart.
+"""Draws images with organs that can be told apart only by their surroundings.
 
 Every organ is an ellipsoid of one intensity and texture, with tissue around it, and around that a
 shell, from `_INNER` to `_OUTER` times the organ's axes: darker than tissue where the organ is the
@@ -30,8 +30,8 @@ class Recipe:
     """What the images of a data set have in common.
 
     Attributes:
-        foreground: share of the voxels that is target, 0.001 to 0.05.
-        distractors: organs that are no target, in every image.
+        foreground: share of the voxels that belong to the target, 0.001 to 0.05.
+        distractors: number of organs in every image that are not the target.
         contrast: how much darker a target's shell is than tissue, and brighter a distractor's;
             organs are 100 brighter than tissue.
         noise: standard deviation.
@@ -66,7 +66,7 @@ def draw_image(recipe: Recipe, generator: np.random.Generator) -> tuple[np.ndarr
         The image, float32, and its labels, uint8, both (z, y, x).
 
     Raises:
-        ValueError: if the organs with their shells do not find room.
+        ValueError: if there is no room for the organs and their shells.
     """
     image = np.full(recipe.shape, _TISSUE, dtype=np.float64)
     organs = np.zeros(recipe.shape, dtype=bool)
@@ -128,14 +128,14 @@ def write_distractors_task(
     """Write a data set as the Decathlon distributes them.
 
     Args:
-        folder: in which the task folder is made.
-        recipe: of the training cases.
-        cases: how many, all with labels.
+        folder: the folder in which the task folder is made.
+        recipe: the recipe of the training cases.
+        cases: the number of training cases, all with labels.
         seed: equal seeds give equal images; a case does not depend on how many others there are.
-        number: of the task.
-        test_cases: images that the training never sees, in imagesTs and labelsTs.
-        test_contrast: theirs, None for the recipe's.
-        test_noise: likewise.
+        number: the number of the task.
+        test_cases: the number of images that the training never sees, in imagesTs and labelsTs.
+        test_contrast: their contrast; None for the recipe's.
+        test_noise: their noise; None for the recipe's.
 
     Returns:
         The task folder.

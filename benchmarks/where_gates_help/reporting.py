@@ -1,4 +1,4 @@
-"""Makes all tables of the study from what was collected."""
+"""Makes all tables of the study from the collected results."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _STRATA = ("smallest third", "middle third", "largest third")
 
 @dataclass(frozen=True)
 class Difference:
-    """Holds two networks on one data set, first minus second.
+    """Holds the difference of two networks on one data set, first minus second.
 
     Attributes:
         part: its name.
@@ -81,7 +81,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Say by rule 1 what the first network is."""
+        """Return the verdict of rule 1 on the first network."""
         return verdict(self.estimate, MARGIN, p_value=self.adjusted)
 
     @property
@@ -91,7 +91,7 @@ class Difference:
 
 
 def report(results: Path) -> int:
-    """Write the tables of all parts that something was collected of."""
+    """Write the tables of all parts with collected results."""
     tables = results / "tables"
     cases = {name: read_cases(results, part) for name, part in PARTS.items()}
     main, warm = (
@@ -134,7 +134,7 @@ def report(results: Path) -> int:
 
 
 def differences(part: Part, cases: pd.DataFrame) -> list[Difference]:
-    """Compare the networks of a part on every data set of which two trainings or more are there."""
+    """Compare the networks of a part on every data set with two or more trainings."""
     found = []
     for data in part.data:
         for domain in _DOMAINS:
@@ -171,7 +171,7 @@ def corrected(rows: Iterable[Difference]) -> list[Difference]:
 def _compared(
     values: Mapping[str, pd.DataFrame], rows: pd.DataFrame, first: str, second: str
 ) -> dict[str, Any] | None:
-    """Return what a Difference holds of two networks' values; None if there is too little."""
+    """Return the contents of a Difference from two networks' values; None if there are too few."""
     if first not in values or second not in values:
         return None
     seeds = sorted(set(values[first].index) & set(values[second].index))
@@ -320,14 +320,14 @@ def _size_and_differences(part: Part, rows: pd.DataFrame) -> pd.DataFrame:
         table = pd.DataFrame({"voxels": labels.groupby("case")["reference_voxels"].sum()})
         for network, _ in (pair for pair in part.comparisons if pair[1] == "stock"):
             if network in values:
-                # Of the seeds that both have.
+                # Over the seeds that both have.
                 table[network] = (values[network] - values["stock"]).dropna().mean()
         tables.append(table.loc[values["stock"].columns])
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def coefficients_table(contrasts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """Show as Markdown how far coefficients of unseen cases are apart, inside minus outside."""
+    """Show as Markdown how much coefficients of unseen cases differ, inside minus outside."""
     gates = sorted({g for nets in contrasts.values() for of in nets.values() for g in of})
     lines = [
         f"| data | network | {' | '.join(gates)} | every gate by {APART_BY:g} or more |",
@@ -344,7 +344,7 @@ def coefficients_table(contrasts: Mapping[str, Mapping[str, Mapping[str, float]]
 
 
 def trainings_table(trainings: Mapping[str, Sequence[Mapping]]) -> str:
-    """Show as Markdown what was trained, and for how long on which machines."""
+    """Show as Markdown the trainings, and how long they took on which machines."""
     lines = [
         "| part | trained | schedule | median of a training, min | machines |",
         "|---|---:|---|---:|---|",
@@ -363,7 +363,7 @@ def trainings_table(trainings: Mapping[str, Sequence[Mapping]]) -> str:
 
 
 def rules(main: Sequence[Difference], warm: Sequence[Difference]) -> str:
-    """Say what the rules of `design` make of the tables, a line each."""
+    """Return the outcome of the rules of `design` for the tables, a line each."""
     lines = []
     for network in ("attention", "supervised"):
         for domain, told_domain in _DOMAINS.items():
@@ -437,7 +437,7 @@ def recommendation(main: Sequence[Difference]) -> str:
             f"Recommendation: not decided yet, {len(complete)} of {wanted} rows of the main table "
             "are complete."
         )
-    # All that is claimed must be larger than what the null control differs by.
+    # Every claimed difference must be larger than that of the null control.
     _, chance = null_control(main)
     counted = [row for row in main if row.is_informative]
     against_stock = _rows(counted, "supervised", "stock")

@@ -1,4 +1,4 @@
-"""Does what is missing of the study: data, trainings, shifted images, maps."""
+"""Runs the missing steps of the study: data, trainings, shifted images, maps."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ from nnunet_attention.nnunet.model_folders import SUMMARY, ModelName, fold_folde
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.workers import planning_environment
 
-# Of which pictures and coefficients are kept.
+# The number of cases whose pictures and coefficients are kept.
 MAPPED_CASES = 4
 _IN_PROCESS = ("-device", "cpu", "-npp", "1", "-nps", "1")
 
 
 class _CommandFailedError(Exception):
-    """A command ended badly; its exit code is the argument."""
+    """A command failed; its exit code is the argument."""
 
 
 def run(parts: Sequence[Part], work: Path, real_data: Path | None, processes: int) -> int:
-    """Do all that is missing of some parts.
+    """Run all missing steps of some parts.
 
     Args:
-        parts: in their order.
-        work: the folder of everything that comes out.
-        real_data: folder with the data sets that are not made up; None if none is needed.
-        processes: of conversion and preprocessing.
+        parts: the parts, in their order.
+        work: the folder for all output.
+        real_data: folder with the real data sets; None if none is needed.
+        processes: number of processes of conversion and preprocessing.
 
     Returns:
         The exit code of the command that failed, or 0.
@@ -82,7 +82,7 @@ def folders(work: Path) -> Folders:
 
 
 def warm_folders(work: Path, seed: int) -> Folders:
-    """Return the folders of the trainings that went on from the stock network of a seed."""
+    """Return the folders of the trainings that started from the stock network of a seed."""
     cold = folders(work)
     return Folders(cold.raw, cold.preprocessed, work / "warm" / f"seed_{seed}")
 
@@ -94,7 +94,7 @@ def model_folder(results: Path, part: Part, data: Data, network: Variant) -> Pat
 
 
 def shifted_folder(work: Path, part: Part, data: Data, network: Variant, seed: int) -> Path:
-    """Return where the predictions of the images out of domain are, with their summary."""
+    """Return the folder of the predictions of the out-of-domain images, with their summary."""
     place = work / "shifted" / part.configuration / data.dataset
     return place / network.folder / f"seed_{seed}"
 
@@ -110,7 +110,7 @@ def task_folder(work: Path, data: Data) -> Path:
 
 
 def prepare(part: Part, data: Data, work: Path, real_data: Path | None, processes: int) -> None:
-    """Bring a data set to where trainings begin; preprocessing is the cross-validation's.
+    """Prepare a data set for trainings, except for preprocessing, which the cross-validation does.
 
     Raises:
         CommandError: if a command of nnU-Net fails, or real data are wanted and not given.
@@ -167,7 +167,7 @@ def _source(data: Data, work: Path, real_data: Path | None) -> Path:
             task.parent,
             data.recipe,
             TRAINED_CASES + VALIDATED_CASES,
-            # Other images in each data set.
+            # Different images in each data set.
             data.number,
             number=data.number,
             test_cases=SHIFTED_CASES,
@@ -186,7 +186,7 @@ def _train(part: Part, data: Data, work: Path, processes: int) -> None:
 
 
 def _train_on(part: Part, data: Data, work: Path, processes: int) -> None:
-    """Train on from the stock network of each seed: itself, and with gates."""
+    """Continue training the stock network of each seed, without gates and with them."""
     for repeat, seed in enumerate(SEEDS, 1):
         cold = model_folder(folders(work).of_repeat(repeat).results, part, data, STOCK)
         plain = fold_folder(cold, part.folds[0]) / FINAL
@@ -214,7 +214,7 @@ def _train_on(part: Part, data: Data, work: Path, processes: int) -> None:
 
 
 def _after_training(part: Part, data: Data, work: Path) -> None:
-    """Predict what was trained for: images out of domain, and maps."""
+    """Predict the out-of-domain images, and write maps."""
     if data.recipe is None:
         return
     places = folders(work)

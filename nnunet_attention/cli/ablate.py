@@ -26,7 +26,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add images, labels, model, and what is replaced."""
+    """Add images, labels, model and replacements."""
     parser.add_argument(
         "-i", type=Path, required=True, metavar="IMAGES", dest="images",
         help="folder of images, named CASE_0000 with the data set's file ending",
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
 
         def show(ablation: Ablation) -> None:
-            # Before the tables, the bar ends.
+            # The bar must end before the tables are printed.
             progress.close()
             print_ablation(ablation, Console())
 
@@ -139,7 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _gates(text: str) -> tuple[int, ...] | str:
-    """Read what names gates: each, all, a number, or several such as 0+1."""
+    """Read a set of gates: each, all, a number, or several such as 0+1."""
     if text in ("each", "all"):
         return text
     numbers = text.split("+")

@@ -1,4 +1,4 @@
-"""`nnunet-attention crossval`: from data sets to a leaderboard, resuming whatever was begun."""
+"""Runs `nnunet-attention crossval`: from data sets to a leaderboard, resuming unfinished work."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what is trained, and where; nnU-Net's letters mean what they mean there."""
+    """Add what is trained, and where; nnU-Net's option letters keep their meaning."""
     add_datasets(parser)
     add_configurations(parser, "configurations; 3d_cascade_fullres brings 3d_lowres along")
     add_trainers(
@@ -82,7 +82,7 @@ def add_repeats(parser: argparse.ArgumentParser) -> None:
 
 
 def add_groups_of_splits(parser: argparse.ArgumentParser) -> None:
-    """Add which cases belong together, and `--keep-splits`; see `grouped`."""
+    """Add the options for cases that belong together, and `--keep-splits`; see `grouped`."""
     add_groups(parser)
     parser.add_argument(
         "--keep-splits", action="store_true",
@@ -95,11 +95,11 @@ def add_execution_arguments(
     output: str = "folder for logs, manifest.json and leaderboard (default: crossval/DATASETS in "
     "nnUNet_results)",
 ) -> None:
-    """Add where, and how much at a time; the same for all commands that cross-validate.
+    """Add where to run, and how much at a time; the same for all commands that cross-validate.
 
     Args:
-        parser: gets them.
-        output: says what `-o` means.
+        parser: the parser that gets the arguments.
+        output: the help text of `-o`.
     """
     add_device(parser)
     parser.add_argument(
@@ -177,7 +177,7 @@ def check_execution_arguments(arguments: argparse.Namespace) -> None:
     """Refuse options of `add_execution_arguments` that would change nothing.
 
     Raises:
-        CommandError: naming them; somebody might else train on the login node, for instance.
+        CommandError: naming them; otherwise somebody might train on the login node, for instance.
     """
     if not arguments.slurm:
         refuse_ignored(
@@ -209,7 +209,7 @@ def check_execution_arguments(arguments: argparse.Namespace) -> None:
 
 
 def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
-    """Return what is wanted, with full names of data sets.
+    """Return the plan that the arguments ask for, with full names of data sets.
 
     Raises:
         CommandError: if a data set is unknown, a fold is not one, or something is given twice.
@@ -272,13 +272,13 @@ def grouped(
     """Return the plan with the groups that the arguments name, if any.
 
     Args:
-        plan: without groups.
-        arguments: of `add_groups_of_splits`.
-        folders: nnU-Net's.
-        datasets: those that are divided into folds; None: all of the plan.
+        plan: a plan without groups.
+        arguments: those of `add_groups_of_splits`.
+        folders: nnU-Net's folders.
+        datasets: the data sets that are divided into folds; None for all of the plan.
 
     Raises:
-        CommandError: if they cannot be read, or would change nothing.
+        CommandError: if the groups cannot be read, or would change nothing.
     """
     from nnunet_attention.crossval import with_groups
 
@@ -303,7 +303,7 @@ def print_missing(
     with_leaderboard: bool = True,
     group_options: Sequence[str] = (),
 ) -> None:
-    """Print a line for each step that is missing, with its command."""
+    """Print a line for each missing step, with its command."""
     from nnunet_attention.crossval import command_text, missing_steps, notes
 
     steps = missing_steps(plan, folders)
@@ -326,7 +326,7 @@ def print_missing(
 
 
 def execute(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders, root: Path) -> int:
-    """Run everything that is missing where the arguments say, and return the exit code."""
+    """Run all missing steps where the arguments say, and return the exit code."""
     from nnunet_attention.crossval import run as run_crossval
     from nnunet_attention.jobs.view import Status
 
@@ -387,9 +387,9 @@ def leaderboard_arguments(
 
     Args:
         plan: says what was trained.
-        folders: nnU-Net's.
-        root: the folder that the leaderboard's own is in.
-        group_options: those of `group_options`.
+        folders: nnU-Net's folders.
+        root: the folder that holds the leaderboard's folder.
+        group_options: the result of `group_options`.
     """
     from nnunet_attention.nnunet.model_folders import model_title
 
@@ -426,7 +426,7 @@ def make_leaderboard(plan: CrossvalPlan, folders: Folders, root: Path) -> None:
 
 
 def _groups_of(plan: CrossvalPlan) -> GroupsReader | None:
-    """Return what finds the groups that the plan was made with; the file may by now be another."""
+    """Return a reader of the groups that the plan was made with; their file may have changed."""
     known = plan.groups
     if known is None:
         return None
@@ -441,7 +441,7 @@ def _later_results(plan: CrossvalPlan, folders: Folders) -> tuple[Path, ...]:
 
 
 def _print_failures(outcome: Outcome, root: Path, command: str) -> None:
-    """Print what failed, and what could not be done without it."""
+    """Print the steps that failed, and those that could not be done without them."""
     for message in outcome.failed.values():
         # Its log's last lines were shown when it failed.
         print(f"nnunet-attention {command}: {message.splitlines()[0]}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`nnunet-attention demo`: the whole way of nnU-Net with both networks, small enough for a CPU."""
+"""Runs `nnunet-attention demo`: nnU-Net's whole pipeline with both networks, fit for a CPU."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _shown(console: Console, title: str) -> Iterator[None]:
-    """Show a step while it runs, and how long it took; in the form of the cross-validation's."""
+    """Show a step while it runs, and how long it took, as the cross-validation does."""
     from nnunet_attention.pace import duration
 
     def say(text: str, style: str | None = None) -> None:
@@ -153,7 +153,7 @@ def _folds(names: list[str]) -> tuple[str, ...]:
     """Return the folds sorted, each once.
 
     Raises:
-        CommandError: If a name is no fold, or "all" is not alone.
+        CommandError: if a name is not a fold, or "all" is not alone.
     """
     unknown = [name for name in names if name not in FOLDS]
     if unknown:

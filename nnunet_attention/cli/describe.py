@@ -1,4 +1,4 @@
-"""Runs `nnunet-attention describe`: what plain, attention and wide network of plans cost."""
+"""Runs `nnunet-attention describe`: the costs of plans' plain, attention and wide networks."""
 
 import argparse
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the plans, and which of their configurations."""
+    """Add the plans and the choice of their configurations."""
     parser.add_argument(
         "plans_file",
         nargs="?",

@@ -21,7 +21,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add folders and labels, with the letters of nnUNetv2_evaluate_folder."""
+    """Add folders and labels, with the option letters of nnUNetv2_evaluate_folder."""
     parser.add_argument(
         "-gt", type=Path, required=True, metavar="DIR", dest="ground_truth",
         help="folder of the references, e.g. labelsTr or gt_segmentations",
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     default_mm, by_label = parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM)
     output = arguments.output or prediction / SUMMARY
     names = {str(label): name for label, name in scheme.names.items()}
-    # Of those that are predicted, a file of all cases says more than is needed.
+    # With --chill only the predicted cases count, and a file of all cases may name others.
     groups = reader_of_cases(arguments.groups, arguments.group_by, others=arguments.chill)
     with progress_bar("evaluating cases") as on_progress:
         summary = evaluate_folder(
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.processes or default_processes(),
             arguments.chill,
             on_progress,
-            # Shown even if by now the disk is full.
+            # Shown even if the disk is full by now.
             on_summary=lambda summary: print_means(summary, names),
             groups=groups,
         )
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_label_manager(path: Path) -> None:
-    """Stop where plans ask for labels that are not read as nnU-Net's own LabelManager does.
+    """Stop if plans ask for another way to read labels than nnU-Net's own LabelManager.
 
     Raises:
         CommandError: naming the label manager.
@@ -112,7 +112,7 @@ def check_label_manager(path: Path) -> None:
 
 
 def note_likely_groups(summary: dict) -> None:
-    """Tell, in a line, that the names of cases look grouped, if they do."""
+    """Print a line if the names of the cases look grouped."""
     from nnunet_attention.evaluation.statistics.groups import looks_grouped
     from nnunet_attention.nnunet.summary_json import case_name
 

@@ -10,7 +10,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the fold's folder, and where the pictures go."""
+    """Add the fold's folder, and the folder for the pictures."""
     parser.add_argument(
         "fold", type=Path, metavar="MODEL_FOLDER/fold_X", help="a fold's folder with recordings"
     )

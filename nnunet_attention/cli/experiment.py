@@ -1,4 +1,4 @@
-"""`nnunet-attention experiment`: the experiments of the paper, each ending in a table as there."""
+"""Runs `nnunet-attention experiment`: the paper's experiments, each ending in its table."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _FILE_WIDTH = 160
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add arguments for the experiment, its data and its folder; letters are those of nnU-Net."""
+    """Add arguments for the experiment, its data and its folder, with nnU-Net's option letters."""
     parser.add_argument("experiment", choices=NAMES, help=f"one of {', '.join(NAMES)}")
     add_datasets(
         parser, "data sets, by number or name; for transfer two: from the first to the second"
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make what is missing, then print the table, and return the exit code."""
+    """Run the missing steps, print the table, and return the exit code."""
     from nnunet_attention.crossval import Folders
     from nnunet_attention.experiments import DEFAULT_TRAINERS
 
@@ -134,7 +134,7 @@ def _run(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders) ->
     console = Console()
     # A file has room for the table's columns.
     print_paper_table(result.table, console if console.is_terminal else Console(width=_FILE_WIDTH))
-    # Settings of one data set have the same cases.
+    # All settings of one data set have the same cases.
     likely = result.table.board.likely_groups().values()
     for note in dict.fromkeys(found.note for found in likely):
         print(note, file=sys.stderr)
@@ -148,7 +148,7 @@ def _print_stage(number: int, stages: int, name: str) -> None:
 
 
 def _print_run_list(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders) -> int:
-    """Print every stage that is not done, with its commands as far as they are known."""
+    """Print every unfinished stage, with its commands as far as they are known."""
     from nnunet_attention.crossval import check_names, notes
     from nnunet_attention.experiments import lay_out, run_list
     from nnunet_attention.experiments.stages import Trainings

@@ -16,7 +16,7 @@ _PRECISIONS = ("f32", "f16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the model, the target and what is written."""
+    """Add the model, the target and the contents of the export."""
     parser.add_argument(
         "source", type=Path, metavar="MODEL_FOLDER",
         help="the folder TRAINER__PLANS__CONFIGURATION",
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, and say how exact that is."""
+    """Export, and print how exact the exported model is."""
     from nnunet_attention.portable import ExportOptions, export_model
 
     content = export_model(

@@ -31,11 +31,11 @@ def add_groups(parser: Parser) -> None:
 def groups_reader(
     file: Path | None, pattern: str | None, others: bool = False
 ) -> GroupsReader | None:
-    """Return what finds the groups of data sets' cases; None where neither option was given.
+    """Return a reader of the groups of data sets' cases; None if neither option was given.
 
     Args:
-        file: of `--groups`.
-        pattern: of `--group-by`.
+        file: the value of `--groups`.
+        pattern: the value of `--group-by`.
         others: whether the file may name further cases, for cases that are a part of a data set.
 
     Raises:
@@ -55,7 +55,7 @@ def groups_reader(
 def reader_of_cases(
     file: Path | None, pattern: str | None, others: bool = False
 ) -> Callable[[Collection[str]], dict[str, str]] | None:
-    """Return what finds the groups of cases whose data set is of no account.
+    """Return a reader of the groups of cases whose data set does not matter.
 
     The arguments are those of `groups_reader`.
 

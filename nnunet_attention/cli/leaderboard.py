@@ -38,7 +38,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what is compared, and how; nnU-Net's letters mean what they mean there."""
+    """Add what is compared, and how; nnU-Net's option letters keep their meaning."""
     add_datasets(parser)
     add_trainers(
         parser,
@@ -158,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
             *parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM),
             arguments.processes or default_processes(),
         )
-    # Of chosen folds, or of some that are missing, a file of all patients says more than is needed.
+    # If folds are left out or missing, a file of all patients may name others than those compared.
     is_part = request.folds is not None or request.allow_incomplete
     groups = groups_reader(arguments.groups, arguments.group_by, others=is_part)
     show_leaderboard(request, arguments.output, settings, surfaces, groups)
@@ -195,7 +195,7 @@ def show_leaderboard(
         count_parameters=known_parameters,
         is_nnunet_split=is_nnunet_split,
         progress=lambda: progress_bar("measuring surfaces"),
-        # Shown even if by now the disk is full.
+        # Shown even if the disk is full by now.
         on_board=show,
     )
     for path in paths:
@@ -232,7 +232,7 @@ def _check_options(arguments: argparse.Namespace, metrics: tuple[str, ...]) -> N
 
 
 def named_results(texts: list[str]) -> dict[str, tuple[Path, ...]]:
-    """Read folders by name off texts NAME=DIR."""
+    """Read folders by name from texts of the form NAME=DIR."""
     folders: dict[str, tuple[Path, ...]] = {}
     for text in texts:
         name, separator, folder = text.partition("=")
@@ -243,7 +243,7 @@ def named_results(texts: list[str]) -> dict[str, tuple[Path, ...]]:
 
 
 def is_nnunet_split(folds: list[dict]) -> bool:
-    """Tell whether nnU-Net makes the same split of these cases."""
+    """Tell whether nnU-Net would split these cases in the same way."""
     from nnunet_attention.nnunet.splits import is_nnunet_split
 
     return is_nnunet_split(folds)
@@ -252,7 +252,7 @@ def is_nnunet_split(folds: list[dict]) -> bool:
 def known_parameters(
     trainer: str, plans: Path, dataset_json: Path, configuration: str
 ) -> int | None:
-    """Count what a trainer's network learns; None where it cannot be counted, which is told."""
+    """Count the parameters of a trainer's network; return None, and say why, if that fails."""
     if not (plans.is_file() and dataset_json.is_file()):
         return None
     from nnunet_attention.cost.parameters import count_parameters
@@ -261,7 +261,7 @@ def known_parameters(
     try:
         return count_parameters(trainer, read_json(plans), dataset_json, configuration)
     except Exception as error:
-        # Other people's trainers raise what they like; a column of costs must not stop the tests.
+        # Other people's trainers may raise anything; a column of costs must not stop the tests.
         reason = " ".join(str(error).split()) or type(error).__name__
         if not isinstance(error, CommandError):
             reason = f"{type(error).__name__}: {reason}"

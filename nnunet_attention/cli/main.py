@@ -33,7 +33,7 @@ COMMANDS = (
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 wrong usage."""
     for stream in (sys.stdout, sys.stderr):
-        # In a locale such as C, a table's ± ends as a question mark and not in a traceback.
+        # In a locale such as C, a table's ± becomes a question mark instead of a traceback.
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")
     parser = build_parser()

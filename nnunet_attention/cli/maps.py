@@ -22,7 +22,7 @@ _PROCESSES = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add images, model, and how it is run; what nnUNetv2_predict has is called as there."""
+    """Add images, model and how it is run; options of nnUNetv2_predict keep their names."""
     add_folders(
         parser,
         "folder for the segmentations, as nnUNetv2_predict writes them; maps, picture and "

@@ -144,7 +144,7 @@ def _source(arguments: argparse.Namespace) -> TaskSource:
 
 
 def _prepare(arguments: argparse.Namespace, task: Task, folders: Folders) -> str:
-    """Make a task a data set of nnU-Net, and show how far that is."""
+    """Convert a task to a data set of nnU-Net, and show the progress."""
     from nnunet_attention.msd import prepare
 
     return prepare(

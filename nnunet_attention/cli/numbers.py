@@ -15,11 +15,11 @@ def not_negative(text: str) -> int:
 
 
 def number_or_nan(text: str) -> float:
-    """Read a number; NaN, which lies in no range, where it is none."""
+    """Read a number; return NaN, which lies in no range, if the text is not a number."""
     try:
         return float(text)
     except ValueError:
-        # argparse would tell of the function that checks the range.
+        # Otherwise argparse's message would name the function that checks the range.
         return math.nan
 
 
@@ -27,7 +27,7 @@ def _at_least(lowest: int, text: str) -> int:
     try:
         number = int(text)
     except ValueError:
-        # argparse would tell of the function.
+        # Otherwise argparse's message would name the function.
         raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
     if number < lowest:
         raise argparse.ArgumentTypeError(f"{text} is not {lowest} or more")

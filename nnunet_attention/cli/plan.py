@@ -19,7 +19,7 @@ GATE_START_NAMES = ("identity", "open", "he")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the data sets, and how they are planned, as nnUNetv2_plan_experiment has it."""
+    """Add the data sets, and how they are planned, with nnUNetv2_plan_experiment's options."""
     add_datasets(
         parser,
         "data sets, by number or name; the fingerprint is extracted where there is none",
@@ -105,7 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan each data set; print its costs and the commands that come next."""
+    """Plan each data set; print its costs and the commands to run next."""
     from nnunet_attention.nnunet.datasets import dataset_name
     from nnunet_attention.plans import plan_or_convert
 
@@ -142,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan_like(arguments: argparse.Namespace) -> int:
-    """Plan each data set as the weights were; print what fits, the costs, and what comes next."""
+    """Plan each data set as the weights were; print what fits, the costs and the next commands."""
     from nnunet_attention.cli.upgrade import print_parts
     from nnunet_attention.nnunet.datasets import dataset_name
     from nnunet_attention.nnunet.pretraining import citation_lines

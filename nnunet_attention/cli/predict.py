@@ -1,4 +1,4 @@
-"""`nnunet-attention predict`: predicts as nnUNetv2_predict does, on a CPU faster."""
+"""`nnunet-attention predict`: predicts as nnUNetv2_predict does, but faster on a CPU."""
 
 import argparse
 
@@ -21,7 +21,7 @@ _TRAINER = "nnUNetTrainer"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add images, model, and how it is run; what nnUNetv2_predict has is called as there."""
+    """Add images, model and how it is run; options of nnUNetv2_predict keep their names."""
     add_folders(parser, "folder for the segmentations, as nnUNetv2_predict writes them")
     add_model(parser, _TRAINER, "folds, averaged")
     add_engine(parser, "the fastest that is installed")
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_attention.prediction.folder_prediction import FolderPrediction, predict_folder
 
     resampling = arguments.resampling or ("device" if arguments.device == "cpu" else "nnunet")
-    # With all on one device, processes only take their time to start and memory of the device.
+    # With all work on one device, processes would only cost start-up time and device memory.
     in_this_process = arguments.device == "cpu" or resampling == "device"
     predict_folder(
         FolderPrediction(

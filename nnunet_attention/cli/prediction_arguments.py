@@ -1,4 +1,4 @@
-"""Adds the arguments of commands that predict, as nnUNetv2_predict has them, and reads them."""
+"""Adds and reads the arguments of commands that predict, named as in nnUNetv2_predict."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 
-# Those of nnunet_attention.engines, which a parser does not import: it loads torch.
+# The engines of nnunet_attention.engines, which the parser must not import because it loads torch.
 ENGINES = ("torch", "openvino", "onnxruntime")
 PRECISIONS = ("f32", "bf16", "f16")
 RESAMPLINGS = ("nnunet", "device")
@@ -37,7 +37,7 @@ def add_model(parser: argparse.ArgumentParser, trainer: str, folds: str) -> None
     """Add `-m`, or `-d -c -tr -p`, and `-f` and `-chk`.
 
     Args:
-        parser: the command's.
+        parser: the command's parser.
         trainer: the default of `-tr`.
         folds: what the folds are for.
     """
@@ -71,7 +71,7 @@ def add_engine(parser: Parser, default: str) -> None:
 
     Args:
         parser: a parser or a group of one.
-        default: what is said of the default engine.
+        default: what the help says about the default engine.
     """
     parser.add_argument(
         "--engine", choices=ENGINES, help=f"what runs the network on a CPU (default: {default})"
@@ -98,11 +98,12 @@ def add_resampling(parser: Parser) -> None:
 
 
 def add_running(running: Parser, processes: str) -> None:
-    """Add how it is run.
+    """Add the options for how the prediction runs.
 
     Args:
         running: a group.
-        processes: what is said of the default of `-npp` and `-nps`, after nnU-Net's variable.
+        processes: what the help says about the default of `-npp` and `-nps`, after nnU-Net's
+            variable.
     """
     add_device(running)
     add_sliding_window(running)
@@ -153,15 +154,15 @@ def add_previous_stage(parser: Parser) -> None:
 
 
 def given(arguments: argparse.Namespace, trainer: str, processes: int) -> dict[str, Any]:
-    """Return what was given as the arguments of a FolderPrediction, but for the engine.
+    """Return the given options as the arguments of a FolderPrediction, except for the engine.
 
     Args:
-        arguments: with those of all functions here.
+        arguments: parsed arguments of all functions of this module.
         trainer: the default of `-tr`.
         processes: the default of `-npp` and `-nps`.
 
     Raises:
-        CommandError: if the model is not told, or told twice.
+        CommandError: if the model is not named, or named twice.
     """
     from nnunet_attention.cli.progress import case_lines
 
@@ -183,7 +184,7 @@ def given(arguments: argparse.Namespace, trainer: str, processes: int) -> dict[s
         "export_processes": _processes(arguments.nps, "nps", processes),
         "number_of_parts": arguments.num_parts,
         "part": arguments.part_id,
-        # In a log each step of a bar would be a line.
+        # In a log, each step of a bar would be a line.
         "progress_bars": terminal and not arguments.disable_progress_bar,
         "verbose": arguments.verbose,
         "on_progress": (lambda done, total: None) if terminal else case_lines("predicting"),
@@ -195,11 +196,11 @@ def engine_choice(arguments: argparse.Namespace, default: str | None):
     """Return the EngineChoice of the arguments.
 
     Args:
-        arguments: with those of `add_engine` and `add_device`.
+        arguments: parsed arguments of `add_engine` and `add_device`.
         default: the engine on a CPU; None for the fastest that is installed.
 
     Raises:
-        CommandError: if one was chosen for a GPU.
+        CommandError: if an engine was chosen for a GPU.
     """
     from nnunet_attention.engines import TORCH, EngineChoice
 
@@ -246,7 +247,7 @@ def model_folder(arguments: argparse.Namespace, trainer: str) -> Path:
 
 
 def _processes(number: int | None, name: str, default: int) -> int:
-    """Return what was given, else nnU-Net's variable; what is no number there is passed over."""
+    """Return the given number, else nnU-Net's variable if it is a number, else the default."""
     if number is not None:
         return number
     text = os.environ.get(f"nnUNet_{name}", "")

@@ -1,4 +1,4 @@
-"""Shows how far a command is, on stderr: a bar in a terminal, a line now and then elsewhere."""
+"""Shows a command's progress on stderr: a bar in a terminal, occasional lines elsewhere."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from functools import partial
 
 @contextmanager
 def progress_bar(title: str, what: str = "case") -> Iterator[Callable[[int, int], None]]:
-    """Give a function that is told how many cases, or what else, are done, and of how many."""
+    """Give a function to call with the number of cases (or other things) done, and of all."""
     if not sys.stderr.isatty():
         yield case_lines(title, what)
         return
@@ -28,7 +28,7 @@ def progress_bar(title: str, what: str = "case") -> Iterator[Callable[[int, int]
 
 
 def case_lines(title: str, what: str = "case") -> Callable[[int, int], None]:
-    """Return a function that is told how many cases are done, and of how many; it prints lines."""
+    """Return a function to call with the number of cases done, and of all; it prints lines."""
     from nnunet_attention.pace import ProgressLines, counted
 
     return ProgressLines(title, partial(counted, what=what))
@@ -36,7 +36,7 @@ def case_lines(title: str, what: str = "case") -> Callable[[int, int], None]:
 
 @contextmanager
 def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Give a function that is told how many bytes are there, and of how many."""
+    """Give a function to call with the number of bytes downloaded, and of all."""
     if not sys.stderr.isatty():
         from nnunet_attention.pace import ProgressLines, megabytes
 
@@ -44,7 +44,7 @@ def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
         return
     from tqdm import tqdm
 
-    # It appears with the first bytes.
+    # The bar appears with the first bytes.
     options = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
     bar = None
 

@@ -1,6 +1,6 @@
-"""Adds the arguments that several commands have, nnU-Net's letters as it has them, and reads them.
+"""Adds and reads the arguments that several commands share, with nnU-Net's option letters.
 
-The functions take a parser or a group of one.
+The functions take a parser or a group of a parser.
 """
 
 import argparse
@@ -17,17 +17,17 @@ from nnunet_attention.nnunet.planners import STOCK_PLANS
 Parser = argparse.ArgumentParser | argparse._ArgumentGroup
 
 DEVICES = ("cuda", "cpu", "mps")
-# nnU-Net's own default where it predicts.
+# nnU-Net's own default for prediction.
 ALL_FOLDS = ["0", "1", "2", "3", "4"]
 FOLDS_OF_SPLITS = "those of splits_final.json; where there is none, 0 1 2 3 4"
 
 
 def refuse_ignored(options: Mapping[str, object], why: str) -> None:
-    """Stop where options were given that would change nothing.
+    """Stop if options were given that would change nothing.
 
     Args:
         options: values by name; None, False and [] stand for options that were not given.
-        why: the reason why they would change nothing, and the remedy.
+        why: the reason that they would change nothing, and the remedy.
 
     Raises:
         CommandError: naming all of them.
@@ -70,7 +70,7 @@ def add_trainers(parser: argparse.ArgumentParser, meaning: str, **options) -> No
 
 
 def trained_models(trainers: list[str], plans: list[str] | None) -> tuple[tuple[str, str], ...]:
-    """Return trainer and plans of each model: TRAINER__PLANS, else each trainer with each plans.
+    """Return each model's trainer and plans: TRAINER__PLANS, else every trainer with all plans.
 
     Raises:
         CommandError: if plans are given, and no trainer would be trained with them.
@@ -91,7 +91,7 @@ def add_folds(
     meaning: str = f"folds (default: {FOLDS_OF_SPLITS})",
     default: list[str] | None = None,
 ) -> None:
-    """Add `-f`, see `check_folds`; by default None, for all folds of a data set's splits."""
+    """Add `-f` (see `check_folds`); the default None means all folds of a data set's splits."""
     parser.add_argument(
         "-f", nargs="+", default=default, metavar="FOLD", dest="folds", help=meaning
     )
@@ -141,7 +141,7 @@ def add_seed(parser: Parser, of_what: str) -> None:
 
 
 def add_processes(parser: argparse.ArgumentParser, meaning: str) -> None:
-    """Add `-np`, for what runs in this command; see `default_processes`."""
+    """Add `-np`, for the work that this command itself does; see `default_processes`."""
     parser.add_argument(
         "-np", type=positive, metavar="N", dest="processes",
         help=f"{meaning} (default: nnUNet_def_n_proc, or 8)",
@@ -155,7 +155,7 @@ def default_processes() -> int:
 
 
 def add_tolerances(parser: argparse.ArgumentParser, condition: str = "") -> None:
-    """Add `--tolerance`, of normalised surface Dice; see `parse_tolerances`."""
+    """Add `--tolerance`, for normalised surface Dice; see `parse_tolerances`."""
     parser.add_argument(
         "--tolerance", nargs="+", action="extend", default=[], metavar="MM", dest="tolerances",
         help=f"{condition}tolerance of normalised surface Dice in mm: a number for all labels, "
@@ -164,7 +164,7 @@ def add_tolerances(parser: argparse.ArgumentParser, condition: str = "") -> None
 
 
 def parse_tolerances(texts: Iterable[str], default_mm: float) -> tuple[float, dict[str, float]]:
-    """Read the tolerance for all labels, and those for single ones, from `MM` and `LABEL=MM`."""
+    """Read the tolerance of all labels from `MM`, and those of single labels from `LABEL=MM`."""
     by_label = {}
     for text in texts:
         label, separator, number = text.rpartition("=")

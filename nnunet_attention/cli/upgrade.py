@@ -24,7 +24,7 @@ _FILE_WIDTH = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the source, the target, and the plans that it is fitted to."""
+    """Add the source, the target, and the plans to which the network is fitted."""
     parser.add_argument(
         "source",
         type=Path,

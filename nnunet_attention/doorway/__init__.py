@@ -1,8 +1,8 @@
 """Points nnU-Net's trainer search to this directory, by a registration at start-up.
 
 nnU-Net imports every module of the directories named in the environment variable
-`nnUNet_extTrainer`. Beside this file there is one such module only. A `.pth` file in site-packages
-calls `register_at_startup` whenever Python starts, so this module imports nothing but `os`.
+`nnUNet_extTrainer`. This directory holds only one such module. A `.pth` file in site-packages calls
+`register_at_startup` whenever Python starts, so this module imports nothing but `os`.
 """
 
 import os
@@ -27,7 +27,7 @@ def is_switched_off() -> bool:
 
 
 def register_at_startup() -> None:
-    """Append the doorway to nnU-Net's trainer search path, unless switched off or there already.
+    """Append the doorway to nnU-Net's trainer search path, unless switched off or already there.
 
     Child processes inherit the variable. A user's own directories stay before ours.
     """

@@ -1,6 +1,6 @@
-"""Shows nnU-Net's trainer search the trainers, from where they are installed.
+"""Exposes the installed trainers to nnU-Net's trainer search.
 
-nnU-Net imports this file by its bare name and drops it again, so no class may be defined here.
+nnU-Net imports this file by its bare name and discards it again, so no class may be defined here.
 """
 
 import nnunet_attention.trainers as trainers

@@ -1,4 +1,4 @@
-"""Attention maps: recorded in a forward pass, stitched over the image, drawn."""
+"""Records attention maps in a forward pass, stitches them over the image and draws them."""
 
 from nnunet_attention.maps.export import MapOptions
 from nnunet_attention.maps.predictor import AttentionPrediction, AttentionPredictor

@@ -1,4 +1,4 @@
-"""Holds what a picture or a page of one case shows."""
+"""Holds the data that a picture or a page of one case shows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,21 +8,22 @@ import numpy as np
 
 @dataclass(frozen=True)
 class CaseView:
-    """One case in image space, arrays in nnU-Net's order (z, y, x); a 2-D image has one slice.
+    """Holds one case in image space; arrays are in nnU-Net's order (z, y, x).
 
-    Arrays of a patient begin at the right, the front and the feet (DICOM's LPS).
+    A 2-D image has one slice. Arrays of a patient begin at the right, the front and the feet
+    (DICOM's LPS).
 
     Attributes:
         name: the case's name.
         image: grey values, (Z, Y, X), or (Z, Y, X, 3) for colour images of 0 to 255.
-        spacing_mm: the spacing of z, y, x; in 2-D that of z means nothing.
-        labels: names to the value, or for a region the values, that prediction and reference have.
+        spacing_mm: the spacing along z, y and x; in 2-D that of z has no meaning.
+        labels: by name, the label's value in prediction and reference, or the values of a region.
         prediction: (Z, Y, X)
-        maps: attention coefficients in [0, 1] by name, each (Z, Y, X), in the order of display.
-        reference: (Z, Y, X), or None where there is none.
+        maps: attention coefficients in [0, 1] by name, each (Z, Y, X), in display order.
+        reference: (Z, Y, X), or None if there is none.
         reading: a sentence on how to read a coefficient; empty for none.
-        verdicts: sentences on what a gate does for the segmentation, by the name of its map, that
-            about all labels first.
+        verdicts: by the name of the map, sentences on what its gate does for the segmentation; the
+            one about all labels comes first.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Packs volumes as deflated 8-bit arrays, small enough for a page, near enough to the original."""
+"""Packs volumes as deflated 8-bit arrays: small enough for a page, close enough to the original."""
 
 import base64
 import zlib
@@ -7,17 +7,18 @@ import numpy as np
 
 from nnunet_attention.errors import CommandError
 
-# Of 256 levels these many lie evenly over all values, over five times the window, and in it. The
-# first alone keep a coefficient's error, with its rounding to three digits, below 1/255.
+# The 256 levels are divided among three ranges, evenly spaced in each: all values, five times the
+# window, and the window. The first set alone keeps the error of a coefficient, including its
+# rounding to three digits, below 1/255.
 _LEVELS_OF_ALL, _LEVELS_AROUND, _LEVELS_IN_WINDOW = 151, 25, 80
 
 
 def coarsening(
     shape: tuple[int, ...], spacing_mm: tuple[float, ...], most_voxels: int
 ) -> tuple[int, ...]:
-    """Tell how many voxels of z, y and x become one, so that at most `most_voxels` are left.
+    """Return how many voxels along z, y and x to merge, so that at most `most_voxels` are left.
 
-    The finest axis is made coarser first, which brings voxels nearer to cubes.
+    The finest axis is coarsened first, which makes voxels more nearly cubic.
     """
     factors = np.ones(len(shape), dtype=int)
     while np.prod(-(-np.array(shape) // factors)) > most_voxels:
@@ -27,7 +28,7 @@ def coarsening(
 
 
 def block_means(volume: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
-    """Average over blocks of (Z, Y, X) or (Z, Y, X, 3); an axis may end with a smaller one."""
+    """Average over blocks of (Z, Y, X) or (Z, Y, X, 3); an axis may end with a smaller block."""
     if max(factors) == 1:
         return np.asarray(volume, dtype=np.float32)
     # Slab by slab: the whole volume in full precision would need several times its memory.
@@ -55,7 +56,7 @@ def block_centres(labels: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
 def embed_values(
     volume: np.ndarray, limits: tuple[float, float], factors: tuple[int, ...] = (1, 1, 1)
 ) -> dict:
-    """Embed grey values or coefficients, with the levels densest between the limits of display."""
+    """Embed grey values or coefficients, with the levels densest between the display limits."""
     volume = block_means(volume, factors)
     levels = np.unique(volume)
     if levels.size > 256:
@@ -75,7 +76,7 @@ def embed_values(
 
 
 def embed_labels(labels: np.ndarray, factors: tuple[int, ...] = (1, 1, 1)) -> dict:
-    """Embed labels, of which there may be 256.
+    """Embed labels, of which there may be at most 256.
 
     Raises:
         CommandError: if there are more.
@@ -97,7 +98,7 @@ def embed_colours(image: np.ndarray, factors: tuple[int, ...] = (1, 1, 1)) -> di
 
 
 def _packed(numbers: np.ndarray, factors: tuple[int, ...], levels: list) -> dict:
-    """Pack for the page: `levels[byte]` is the value; blocks of `factors` voxels are one."""
+    """Pack for the page: `levels[byte]` is the value of a block of `factors` voxels."""
     return {
         "shape": list(numbers.shape[:3]),
         "channels": int(np.prod(numbers.shape[3:])),

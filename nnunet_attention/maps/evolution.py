@@ -26,17 +26,18 @@ _OPACITY = 0.6
 
 
 def draw_evolution_of_fold(fold: Path, output: Path | None = None) -> list[Path]:
-    """Draw what a training recorded, with the labels of the model's data set.
+    """Draw the coefficients that a training recorded, with the labels of the model's data set.
 
     Args:
-        fold: a fold's folder in that of a model.
-        output: folder for the pictures; None for that of the recordings.
+        fold: a fold's folder within a model's folder.
+        output: folder for the pictures; None for the folder of the recordings.
 
     Returns:
         The paths of the pictures.
 
     Raises:
-        CommandError: if there is no such folder, it cannot be written, or as `draw_evolution` does.
+        CommandError: if the fold's folder does not exist, the output folder cannot be written to,
+            or `draw_evolution` raises it.
     """
     if not fold.is_dir():
         raise CommandError(f"{fold}: there is no such folder")
@@ -49,7 +50,7 @@ def draw_evolution_of_fold(fold: Path, output: Path | None = None) -> list[Path]
 def draw_evolution(fold: Path, folder: Path, labels: dict[str, int | list[int]]) -> list[Path]:
     """Draw a grid of gates by epochs for each recorded patch.
 
-    Every row has one scale of colours, from the 1st to the 99th percentile of what it shows.
+    Every row has one colour scale, from the 1st to the 99th percentile of the values it shows.
 
     Args:
         fold: `MODEL_FOLDER/fold_0`, with recordings.
@@ -60,7 +61,7 @@ def draw_evolution(fold: Path, folder: Path, labels: dict[str, int | list[int]])
         The paths of the pictures.
 
     Raises:
-        CommandError: if there is nothing recorded, or the recordings are of different patches.
+        CommandError: if nothing was recorded, or the recordings are of different patches.
     """
     epochs = read_recorded_epochs(fold)
     first = epochs[0]

@@ -1,4 +1,4 @@
-"""Brings one predicted case to disk: segmentation, maps, statistics, picture and page."""
+"""Writes one predicted case to disk: segmentation, maps, statistics, picture and page."""
 
 import os
 import shutil
@@ -32,15 +32,16 @@ _RAW = "raw.npy"
 
 @dataclass(frozen=True)
 class MapOptions:
-    """Tells what is written for a case besides the maps.
+    """Selects what is written for a case besides the maps.
 
     Attributes:
         features: whether the skip's activation before and after each gate is written too.
         picture: whether a PNG is drawn.
         page: whether an HTML page to scroll through is written.
-        full_range: whether the picture's scales of colours go from 0 to 1.
-        reference_folder: label images, named as the segmentations beside which they are shown.
-        proof: what an ablation of the model found of its gates.
+        full_range: whether the picture's colour scales go from 0 to 1.
+        reference_folder: folder of label images to show beside the segmentations, whose file names
+            they share.
+        proof: what an ablation of the model found out about its gates.
     """
 
     features: bool = False
@@ -53,7 +54,7 @@ class MapOptions:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Tells where a model came from; empty for a network handed over in memory."""
+    """Describes where a model came from; empty for a network passed in memory."""
 
     folder: str | None = None
     checkpoint: str | None = None
@@ -62,24 +63,24 @@ class ModelDescription:
 
 
 def maps_folder(output: Path) -> Path:
-    """Return where the maps of a case go whose segmentation is `output` with an ending."""
+    """Return the folder for the maps of a case; `output` is its segmentation without ending."""
     return output.parent / "maps" / output.name
 
 
 def is_complete(output: Path, file_ending: str, save_probabilities: bool = False) -> bool:
-    """Tell whether a case has its segmentation and its maps, none of which is ever half there."""
+    """Tell whether a case has its segmentation and its maps, which are never left half written."""
     sidecar = maps_folder(output) / SIDECAR
     return sidecar.is_file() and is_predicted(output, file_ending, save_probabilities)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseExport(SegmentationExport):
-    """One case on its way to disk; goes to another process without its maps.
+    """Writes one case to disk; it may be sent to another process, without its maps.
 
-    At the end the maps' folder is renamed into its place, and then the segmentation.
+    At the end the maps' folder is moved into place, and then the segmentation.
 
     Attributes:
-        image_files: the case's files, one a channel; empty where there are none to show.
+        image_files: the case's files, one per channel; empty if there are none to show.
         map_names: the names of the maps put aside, the gates' first, `mean` last.
         grids: size of each map's own grid in a patch, by name.
         model: where the model came from, for the sidecar.
@@ -106,7 +107,7 @@ class CaseExport(SegmentationExport):
         """Write the stitched maps, (N, *S) on the network's grid, for `run` to find.
 
         Raises:
-            CommandError: if there is no room, or the image's reader is not known.
+            CommandError: if they cannot be written, or the image's reader is not known.
         """
         if not can_be_written(self.properties, self._ending):
             raise CommandError(
@@ -115,7 +116,7 @@ class CaseExport(SegmentationExport):
                 "own readers"
             )
         try:
-            # What an interrupted run left.
+            # Left behind by an interrupted run.
             shutil.rmtree(self._unfinished, ignore_errors=True)
             self._unfinished.mkdir(parents=True)
             np.save(self._unfinished / _RAW, maps)
@@ -126,7 +127,7 @@ class CaseExport(SegmentationExport):
         """Export the case.
 
         Raises:
-            CommandError: if a file cannot be read or written; nothing of the case is left then.
+            CommandError: if a file cannot be read or written; then nothing of the case is left.
         """
         try:
             self._run(logits)
@@ -147,12 +148,12 @@ class CaseExport(SegmentationExport):
         self._write_sidecar(folder, maps, prediction)
         if self.options.picture or self.options.page:
             self._draw(folder, maps, prediction)
-        # Closed before the folder moves: Windows moves none that holds an open file.
+        # Closed before the folder is moved: Windows moves no folder that holds an open file.
         del maps
         self._move_into_place(folder, segmentation_folder)
 
     def _write_maps(self, folder: Path) -> dict[str, np.ndarray]:
-        """Write the maps one at a time; what comes back stays on disk until it is looked at."""
+        """Write the maps one at a time, and return memory maps of them."""
         raw = np.load(self._unfinished / _RAW, mmap_mode="r")
         maps = {}
         for number, name in enumerate(self.map_names):
@@ -206,7 +207,7 @@ class CaseExport(SegmentationExport):
             "prediction": self.settings,
             "maps": entries,
             "outside_of_nnunets_cropping": {"value": 0, "share": float(1 - seen.mean())},
-            # torch itself tells for which GPUs it was built, its distribution does not.
+            # torch itself says which GPUs it was built for; its distribution does not.
             "versions": {**versions_of("nnunetv2", "numpy"), "torch": torch.__version__},
         }
         if self.options.proof is not None:
@@ -215,7 +216,7 @@ class CaseExport(SegmentationExport):
 
     @property
     def _labels(self) -> dict[str, int | list[int]]:
-        """Names to values in the segmentation, without background and what is ignored."""
+        """Values in the segmentation by name, without the background and the ignore label."""
         return {
             name: value
             for name, value in self.dataset_json["labels"].items()
@@ -224,12 +225,12 @@ class CaseExport(SegmentationExport):
 
     @property
     def _verdicts(self) -> dict[str, tuple[str, ...]]:
-        """Sentences by the name of the map."""
+        """Sentences by map name."""
         return {} if self.options.proof is None else self.options.proof.sentences
 
     @property
     def _gate_start(self) -> str | None:
-        """How the gates started, where the plans say so."""
+        """How the gates started, if the plans say so."""
         return self.configuration_manager.network_arch_init_kwargs.get("gate_start")
 
     def _draw(self, folder: Path, maps: dict, prediction: np.ndarray) -> None:
@@ -278,7 +279,7 @@ class CaseExport(SegmentationExport):
 
     def _read_labels(self, path: Path) -> np.ndarray:
         labels, _ = self.plans_manager.image_reader_writer_class().read_seg(str(path))
-        # nnU-Net's readers make floats of labels.
+        # nnU-Net's readers return labels as floats.
         return labels[0].astype(np.int16)
 
     def _move_into_place(self, folder: Path, segmentation_folder: Path) -> None:

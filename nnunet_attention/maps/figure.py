@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OVERLAY_OPACITY = 0.55
-# Inches. The picture is about as large as a slide, unless its panels were then too small.
+# Inches. The picture is about as large as a slide, unless its panels would then be too small.
 _WIDTH, _HEIGHT = 15.0, 9.5
 # The lowest panel is as high as the two lines of a row's name.
 _NARROWEST_PANEL, _WIDEST_PANEL, _LOWEST_PANEL = 1.6, 4.0, 0.4
@@ -37,18 +37,18 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 0.55, 0.2, 0.95, 0.5
 _GAP, _COLOUR_BAR = 0.08, 0.1
 _NAME_DEPTH, _LEGEND_ROW, _READING_ROW = 0.32, 0.27, 0.24
 _NAME_POINTS, _LEGEND_POINTS = 15, 11
-# Of a row's name, and of the number of its slice.
+# Font sizes of a row's name and of its slice number.
 _ROW_POINTS = (12, 9)
 _DOTS_PER_INCH = 200
 
 
 def write_case_figure(view: CaseView, path: Path, full_range: bool = False) -> None:
-    """Draw the slices with most foreground, and write a PNG beside its target.
+    """Draw the slices with the most foreground, and write them as a PNG.
 
     Args:
-        view: what is shown of the case.
+        view: the case to show.
         path: where the PNG goes.
-        full_range: whether every map is coloured from 0 to 1, not from its 1st to 99th percentile.
+        full_range: whether a map's colours span 0 to 1, not its 1st to 99th percentile.
     """
     planes = planes_of(view)
     foreground = shown_foreground(view)
@@ -90,7 +90,7 @@ def _styles_that_occur(styles: list[LabelStyle], slices: Iterable[np.ndarray]) -
 
 
 def _captions(view: CaseView) -> list[str]:
-    """Return how a coefficient is read, and of each map's verdicts the first."""
+    """Return how a coefficient is read, and the first of each map's verdicts."""
     if not view.maps:
         return []
     verdicts = [view.verdicts[name][0] for name in view.maps if view.verdicts.get(name)]
@@ -120,7 +120,7 @@ class _Sheet:
         )
         self._left = _LEFT
         self._fit_panels(panels_mm, len(titles))
-        # Names stand upright, unless a row of a thin volume is too low for them.
+        # Names are written vertically, unless a row of a thin volume is too low for that.
         self._names_lie = min(self._rows) < longest
         if self._names_lie:
             self._left = longest + 2 * _GAP
@@ -151,7 +151,7 @@ class _Sheet:
             rows_mm, columns_mm = plane.of_rows_and_columns(view.spacing_mm)
             for panel in self.panels[row]:
                 panel.set_axis_off()
-                # Images that are drawn later keep it.
+                # Images that are drawn later keep this aspect.
                 panel.set_aspect(rows_mm / columns_mm)
         for row, names in enumerate(row_names):
             self._name_row(row, names)
@@ -177,7 +177,7 @@ class _Sheet:
         )
         bar = self.figure.colorbar(scale, cax=axes, orientation="horizontal")
         bar.outline.set_visible(False)
-        # Two digits tell both ends apart, however near they are.
+        # Two significant digits of the range distinguish its ends, however close they are.
         decimals = max(2, 1 - math.floor(round(math.log10(high - low), 3)))
         ticks = (low, (low + high) / 2, high)
         bar.set_ticks(ticks, labels=[f"{tick:.{decimals}f}" for tick in ticks])
@@ -187,7 +187,7 @@ class _Sheet:
             label.set_horizontalalignment(side)
 
     def name_colour_bars(self, column: int) -> None:
-        """Say in the column left of the first colour bar what they measure."""
+        """Write what the colour bars measure in the column to the left of the first one."""
         self._write(
             *(self._x(column) + self._column, self._bottom - 0.17, "attention coefficient"),
             FAINT_TEXT,
@@ -206,7 +206,7 @@ class _Sheet:
         self._rows = [max(height * inches_per_mm, _LOWEST_PANEL) for height, _ in panels_mm]
 
     def _name_row(self, row: int, names: tuple[str, str]) -> None:
-        """Write the plane's name and the slice's number at the left of its panels."""
+        """Write the plane's name and the slice's number to the left of its panels."""
         middle = self._y(row) + self._rows[row] / 2
         for name, points, colour, x, above in zip(
             names, _ROW_POINTS, (TEXT, FAINT_TEXT), (0.2, 0.4), (0.1, -0.1), strict=True
@@ -255,7 +255,7 @@ class _Sheet:
             *(x / self._width, y / self._height, text),
             color=colour,
             va="center",
-            # A dollar sign in a name begins no formula.
+            # A dollar sign in a name must not begin a formula.
             parse_math=False,
             **options,
         )
@@ -278,7 +278,7 @@ class _Sheet:
 
 
 def _text_inches(text: str, points: float) -> float:
-    # The mean width of a letter, as bold or capital as names can be, relative to its height.
+    # The mean width of a letter relative to its height, allowing for bold type and capitals.
     return 0.68 * points / 72 * len(text)
 
 
@@ -287,7 +287,7 @@ def _fitting_points(text: str, inches: float, points: float) -> float:
 
 
 def _legend_inches(styles: list[LabelStyle]) -> float:
-    """Measure a legend's column; matplotlib gives the patch and its margins 5 letters' height."""
+    """Return a legend column's width; matplotlib's patch and margins take 5 letter heights."""
     names = [_text_inches(style.name, _LEGEND_POINTS) for style in styles]
     return max(names) + 5 * _LEGEND_POINTS / 72 if names else 0.0
 

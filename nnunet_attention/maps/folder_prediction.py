@@ -1,4 +1,4 @@
-"""Predicts a folder of images with their attention maps, after a look at all that is given."""
+"""Predicts a folder of images with their attention maps, after checking everything given."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,9 @@ from nnunet_attention.prediction.predictor import CasePredictor
 
 @dataclass(frozen=True, kw_only=True)
 class FolderPrediction(folder_prediction.FolderPrediction):
-    """Says what is predicted, with which model, and how; maps go to `maps/CASE` in the output.
+    """Describes what is predicted, with which model, and how.
+
+    Maps go to `maps/CASE` in the output folder.
 
     Attributes:
         options: what is written besides the maps.
@@ -26,7 +28,7 @@ class FolderPrediction(folder_prediction.FolderPrediction):
         return {**super().label_folders(), "-gt": self.options.reference_folder}
 
     def check_options(self, predictor: CasePredictor) -> None:
-        """Refuse, with a CommandError, what would change nothing or fits another model."""
+        """Refuse, with a CommandError, options that would change nothing or fit another model."""
         options = self.options
         if options.proof is not None:
             _check_proof(options.proof, predictor.checksums)
@@ -50,7 +52,7 @@ def predict_folder(prediction: FolderPrediction) -> None:
 
 
 def _check_proof(proof: Proof, weights: list[int]) -> None:
-    """Refuse what was found of another model, or of other folds."""
+    """Refuse the results of an ablation of another model, or of other folds."""
     if list(proof.weights) != weights:
         raise CommandError(
             f"--proof {proof.path}: it is about other weights than these ({len(proof.weights)} "

@@ -20,7 +20,7 @@ def to_image_space(
 ) -> np.ndarray:
     """Undo nnU-Net's resampling, cropping and transposition, in this order.
 
-    It is nnU-Net's own way back for logits, resampling function included.
+    These are the steps that nnU-Net takes for logits, with its own resampling function.
 
     Args:
         attention_map: (Z', Y', X') on the network's grid, without padding.
@@ -35,7 +35,7 @@ def to_image_space(
     shape = properties["shape_after_cropping_and_before_resampling"]
     network_spacing_mm = configuration_manager.spacing
     if len(network_spacing_mm) < len(shape):
-        # A 2-D configuration leaves the distance of slices as it is.
+        # A 2-D configuration leaves the spacing between slices unchanged.
         network_spacing_mm = [spacing_mm[0], *network_spacing_mm]
     resampled = configuration_manager.resampling_fn_probabilities(
         attention_map[None], shape, network_spacing_mm, spacing_mm
@@ -48,22 +48,22 @@ def to_image_space(
 
 
 def seen_by_network(plans_manager: PlansManager, properties: dict) -> np.ndarray:
-    """Mask the voxels, (Z, Y, X), that nnU-Net's cropping left."""
+    """Return a mask, (Z, Y, X), of the voxels that nnU-Net's cropping kept."""
     mask = np.zeros(properties["shape_before_cropping"], dtype=bool)
     mask[field_of(properties)] = True
     return mask.transpose(plans_manager.transpose_backward)
 
 
 def field_of(properties: dict) -> tuple[slice, ...]:
-    """Tell where the cropped image lies in the whole, in transposed axes."""
+    """Return where the cropped image lies in the whole image, in transposed axes."""
     return tuple(slice(int(low), int(high)) for low, high in properties["bbox_used_for_cropping"])
 
 
 def map_ending(file_ending: str, features: bool = False) -> str:
     """Return the ending under which maps of a data set are written.
 
-    It is the data set's own, but a BMP has too few grey levels, and features, which may be
-    negative, do not fit in a PNG.
+    It is the data set's own, with two exceptions: a BMP has too few grey levels, and features,
+    which may be negative, do not fit in a PNG.
     """
     if file_ending in _NATURAL_IMAGE_ENDINGS:
         return ".tif" if features else ".png"
@@ -85,7 +85,7 @@ def write_map(attention_map: np.ndarray, path: Path, properties: dict) -> None:
     elif path.suffix in _TIFF_ENDINGS:
         import tifffile
 
-        # Unsaid, three or four slices would be taken for colours.
+        # Without `photometric`, three or four slices would be taken for colours.
         tifffile.imwrite(path, attention_map, photometric="minisblack", compression="zlib")
     elif "nibabel_stuff" in properties:
         _write_with_nibabel(attention_map, path, properties["nibabel_stuff"])

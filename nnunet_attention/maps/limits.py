@@ -6,7 +6,7 @@ from nnunet_attention.drawing import CT_WINDOW_HU
 
 # Air has -1000 HU; no other modality's images begin so far below zero.
 _CT_BEGINS_BELOW = -500
-# More voxels than these do not change a percentile that anyone sees, and take seconds to sort.
+# More voxels would not change a percentile visibly, and would take seconds to sort.
 _ENOUGH_VOXELS = 4_000_000
 # So that a constant volume has a scale too: about the resolution of half precision near 1.
 _LEAST_RANGE = 1e-3
@@ -32,7 +32,7 @@ def map_limits(coefficients: np.ndarray) -> tuple[float, float]:
 
 
 def _percentiles(volume: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    # Slices are few in thick volumes and one in 2-D; all of them count.
+    # Thick volumes have few slices, and 2-D images one: none is skipped.
     step = int(np.ceil((volume.size / _ENOUGH_VOXELS) ** 0.5)) or 1
     # Half precision would be sorted slowly and interpolated coarsely.
     sample = np.asarray(volume[..., ::step, ::step], dtype=np.float32)

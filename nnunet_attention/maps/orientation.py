@@ -1,4 +1,4 @@
-"""Turns arrays so that they begin at the patient's right, front and feet, for people to look at."""
+"""Turns arrays so that they begin at the patient's right, front and feet, for display."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ _OPPOSITE = {"L": "R", "P": "A", "S": "I"}
 
 
 def axis_codes(properties: dict) -> str | None:
-    """Tell where x, y and z of a case's arrays point, such as "RAS"; None where nothing says so.
+    """Return where x, y and z of a case's arrays point, such as "RAS"; None if that is unknown.
 
     Args:
         properties: what nnU-Net's reader noted.
@@ -32,7 +32,7 @@ def in_lps(volume: np.ndarray, codes: str | None) -> np.ndarray:
 
     Args:
         volume: the array as it was read.
-        codes: what `axis_codes` told; None leaves the volume as it is.
+        codes: the result of `axis_codes`; None leaves the volume as it is.
     """
     if codes is None:
         return volume
@@ -55,7 +55,7 @@ def spacing_in_lps(
 
 
 def _order(codes: str) -> list[int]:
-    """Tell which axis of the array z, y and x come from."""
+    """Return the axes of the array that z, y and x come from."""
     return [
         2 - next(x for x, code in enumerate(codes) if code in (letter, _OPPOSITE[letter]))
         for letter in _WANTED[::-1]

@@ -7,7 +7,7 @@ const context = canvas.getContext("2d");
 
 const state = {
   plane: 0,
-  indices: view.planes.map((plane) => plane.index),  // in voxels of the data, as all positions
+  indices: view.planes.map((plane) => plane.index),  // in voxels of the data, like all positions
   map: view.maps.length ? 0 : -1,
   opacity: view.opacity,
   fullRange: false,
@@ -15,7 +15,7 @@ const state = {
   hiddenLabels: new Set(),
   window: [...view.windows[0].limits],
   point: null,  // [z, y, x] of the voxel whose values are shown
-  marked: false,  // whether the point is drawn, for there is no mouse at it
+  marked: false,  // whether the point is drawn, because no mouse pointer marks it
 };
 
 // ---------------------------------------------------------------- volumes
@@ -313,7 +313,7 @@ function refresh() {
   });
 }
 
-// ---------------------------------------------------------------- what a person does
+// ---------------------------------------------------------------- user input
 
 function showSlice(index) {
   const plane = currentPlane();

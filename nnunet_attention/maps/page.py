@@ -14,17 +14,17 @@ from nnunet_attention.maps.limits import grey_limits, looks_like_ct, map_limits
 from nnunet_attention.maps.planes import planes_of, shown_foreground
 from nnunet_attention.pages import filled_page
 
-# The image and the labels; a map has half as many, since gates are coarser than the image.
+# Of the image and of the labels; a map has half as many, since gates are coarser than the image.
 MOST_VOXELS = 2**22
 MOST_MAP_VOXELS = 2**21
-# Level and width in Hounsfield units, as they are usual on a radiologist's screen.
+# Level and width in Hounsfield units, as usual on a radiologist's screen.
 _CT_WINDOWS_HU = {"lung": (-600, 1500), "bone": (400, 1800), "brain": (40, 80)}
 
 
 def write_case_page(view: CaseView, path: Path) -> None:
     """Write one self-contained HTML file beside its target and rename it.
 
-    Large volumes are embedded coarser, and the page says so.
+    Large volumes are embedded at a coarser resolution, and the page says so.
 
     Raises:
         CommandError: if prediction or reference has more than 256 different labels.
@@ -81,9 +81,9 @@ def _page_data(view: CaseView) -> dict:
 
 
 def _windows(image: np.ndarray, greys: tuple[float, float]) -> list[dict]:
-    """Return the grey values of black and white to choose from, those shown at first in front."""
+    """Return the pairs of black and white levels to choose from, the initial one first."""
     if image.ndim == 4:
-        # Fluorescence is often dark: the brightest colour can become the screen's.
+        # Fluorescence is often dark: its brightest value can be shown as the screen's.
         brightest = (0.0, max(1.0, min(255.0, float(image.max()))))
         return [{"name": "as it is", "limits": greys}, {"name": "bright", "limits": brightest}]
     everything = (float(image.min()), float(image.max()))

@@ -18,7 +18,7 @@ class Plane:
 
     Attributes:
         name: axial, sagittal or coronal.
-        axis: across the plane: 0 is z.
+        axis: the axis perpendicular to the plane; 0 is z.
         head_up: whether rows count from the feet and are shown from the head.
     """
 
@@ -32,12 +32,12 @@ class Plane:
         return plane[::-1] if self.head_up else plane
 
     def of_rows_and_columns(self, values: Sequence[T]) -> tuple[T, T]:
-        """Pick what rows and columns have of what z, y and x have, such as spacing or size."""
+        """Pick the values of rows and columns from those of z, y and x, such as spacing or size."""
         rows, columns = (value for axis, value in enumerate(values) if axis != self.axis)
         return rows, columns
 
     def fullest_index(self, labels: np.ndarray) -> int:
-        """Find the slice that shows most of the labels; without any, the middle."""
+        """Return the slice with the most labelled voxels; without any, the middle one."""
         return fullest_slice(np.moveaxis(labels, self.axis, 0))
 
 
@@ -47,7 +47,7 @@ CORONAL = Plane("coronal", 1, head_up=True)
 
 
 def planes_of(view: CaseView) -> tuple[Plane, ...]:
-    """Return the planes in which the case has an area: all three, in 2-D one."""
+    """Return the planes in which the case has an area: all three, or one in 2-D."""
     return (AXIAL,) if view.image.shape[0] == 1 else (AXIAL, SAGITTAL, CORONAL)
 
 

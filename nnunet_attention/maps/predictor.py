@@ -43,9 +43,9 @@ class AttentionPrediction(NamedTuple):
 class AttentionPredictor(CasePredictor):
     """Predicts as CasePredictor does, and writes each case's attention maps beside it.
 
-    Every patch's coefficients, those of mirrored passes flipped back, are brought linearly onto the
-    patch's grid and joined with the weights of nnU-Net's logits; folds are averaged. The
-    segmentation is computed by nnU-Net's own code from the same passes.
+    Every patch's coefficients (those of mirrored passes are flipped back) are interpolated linearly
+    to the patch's grid and averaged over patches with the weights of nnU-Net's logits; folds are
+    averaged too. nnU-Net's own code computes the segmentation from the same passes.
 
     `predict_from_files` writes `OUT/CASE.nii.gz` and `OUT/maps/CASE/`; the case's maps appear there
     complete, before its segmentation does.
@@ -67,7 +67,7 @@ class AttentionPredictor(CasePredictor):
         Oktay et al., Attention U-Net, MIDL 2018, figures 3 and 4, https://arxiv.org/abs/1804.03999
     """
 
-    # What draws pictures is made for one thread.
+    # The code that draws pictures is made for one thread.
     overlaps = False
 
     def __init__(
@@ -93,7 +93,7 @@ class AttentionPredictor(CasePredictor):
         use_folds: Folds,
         checkpoint_name: str = FINAL,
     ):
-        """Load the model as nnU-Net does, but execute nothing that the checkpoints hold.
+        """Load the model as nnU-Net does, but execute no code that the checkpoints hold.
 
         Args:
             model_training_output_dir: the folder `TRAINER__PLANS__CONFIGURATION`.
@@ -116,7 +116,7 @@ class AttentionPredictor(CasePredictor):
         return model
 
     def manual_initialization(self, network, *arguments, **named_arguments):
-        """Take a network as nnU-Net does; it is not compiled, so that it can be listened to.
+        """Take a network as nnU-Net does, but uncompiled, so that hooks can record its gates.
 
         Raises:
             NoAttentionGatesError: if the network has no gates.
@@ -126,7 +126,7 @@ class AttentionPredictor(CasePredictor):
         self._network_name = type(network).__name__
         self.map_names = [*map_names(self._gate_count, self.options.features), "mean"]
         super().manual_initialization(network, *arguments, **named_arguments)
-        # nnUNet_compile has it compiled.
+        # nnU-Net compiles it if nnUNet_compile is set.
         self.network = uncompiled(self.network)
 
     @property
@@ -198,13 +198,13 @@ class AttentionPredictor(CasePredictor):
             save_probabilities=save_probabilities,
         )
         export.put_aside(maps)
-        # Held while the logits wait for room, they would raise the peak memory.
+        # If kept while the logits wait for room, the maps would raise the peak memory.
         del maps
         exporters.submit(export, logits.numpy())
         return None
 
     def predict_sliding_window_return_logits(self, input_image: Tensor):
-        """Predict as nnU-Net does; the maps add up in passing."""
+        """Predict as nnU-Net does, and sum up the maps in the same passes."""
         try:
             return super().predict_sliding_window_return_logits(input_image)
         finally:
@@ -219,13 +219,13 @@ class AttentionPredictor(CasePredictor):
             len(self.map_names) - 1,
             device,
             self.use_gaussian,
-            # On the CPU the folds add up in place: no second set of maps is held.
+            # On the CPU the folds are summed in place, so that no second set of maps is held.
             sums=self._sums if device.type == "cpu" else None,
         )
         self._tiles = iter(slicers)
         logits = super()._internal_predict_sliding_window_return_logits(data, slicers, do_on_device)
-        # Reached only by a pass without error: nnU-Net repeats on the CPU one that runs out of
-        # memory on the GPU.
+        # Reached only after a pass without error: nnU-Net repeats on the CPU any pass that runs
+        # out of memory on the GPU.
         sums = self._stitcher.sums
         if device.type == "cpu" or self._sums is None:
             self._sums = sums.cpu()
@@ -249,7 +249,7 @@ class AttentionPredictor(CasePredictor):
         return prediction
 
     def _note_passes(self, passes: Sequence[Mapping[str, Tensor]]) -> None:
-        """Look at what the gates gave out in a patch's passes, each mirrored as its image was."""
+        """Receive the gates' outputs in a patch's passes, each mirrored as its image was."""
 
     def _recorded(self) -> AbstractContextManager[AttentionRecord]:
         if isinstance(self.network, EngineNetwork):
@@ -257,7 +257,7 @@ class AttentionPredictor(CasePredictor):
         return record_attention(self.network, self.options.features)
 
     def _without_padding(self, shape: Sequence[int]) -> tuple[slice, ...]:
-        """Slice, in all maps, what nnU-Net's padding of a small image to a patch's size left."""
+        """Return the slices that cut nnU-Net's padding to the patch size off all maps."""
         _, inside = pad_nd_image(
             torch.empty(1).expand(1, *shape),
             self.configuration_manager.patch_size,
@@ -281,7 +281,7 @@ class AttentionPredictor(CasePredictor):
         )
 
     def settings(self) -> dict:
-        """Return how it predicts, as plain objects."""
+        """Return the settings of the prediction, as plain objects."""
         axes = self.allowed_mirroring_axes if self.use_mirroring else None
         return {
             "trainer": self.trainer_name,
@@ -296,7 +296,7 @@ class AttentionPredictor(CasePredictor):
 
     @property
     def description(self) -> dict:
-        """Tell where the model came from and how it predicts, as plain objects."""
+        """Describe where the model came from and how it predicts, as plain objects."""
         return {
             "folder": self._model.folder,
             "dataset": self.plans_manager.plans.get("dataset_name"),
@@ -312,5 +312,5 @@ class AttentionPredictor(CasePredictor):
 
     @property
     def _shown_labels(self) -> Path | None:
-        """A folder of label images that are looked at too."""
+        """The folder of label images to show too."""
         return self.options.reference_folder

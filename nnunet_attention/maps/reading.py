@@ -13,7 +13,7 @@ _READINGS = {
         "These gates started anywhere between 0.2 and 0.8: only differences within a map tell "
         "something."
     ),
-    # Plans that name no start: the default of today, unless the model is older than the option.
+    # Plans that name no start: today's default, unless the model is older than the option.
     None: (
         "Gates with the default start began at 0.5, which passes what the plain network passes: "
         "above it the skip connection is raised, below it lowered."

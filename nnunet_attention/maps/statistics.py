@@ -1,10 +1,10 @@
-"""Sums up what the coefficients of one gate amount to in one case."""
+"""Summarises the coefficients of one gate in one case."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-# A voxel below it is as good as shut out.
+# A voxel with a lower coefficient is practically shut out.
 CLOSED_BELOW = 0.1
 
 
@@ -19,8 +19,8 @@ def gate_statistics(
     Args:
         coefficients: (Z, Y, X), in [0, 1].
         prediction: the segmentation, (Z, Y, X).
-        labels: names to the value, or for a region the values, in `prediction`.
-        seen: mask (Z, Y, X) of the voxels left by nnU-Net's cropping.
+        labels: by name, the label's value in `prediction`, or the values of a region.
+        seen: mask (Z, Y, X) of the voxels that nnU-Net's cropping kept.
 
     Returns:
         `mean`, `minimum`, `maximum`; `mean_inside`: by label, None where nothing was predicted;
@@ -45,7 +45,7 @@ def gate_statistics(
             inside[name].add(values[here])
         everywhere.add(values)
         outside.add(values[~foreground])
-        # Where a coefficient is exactly 0 or 1 the limit of x log x, 0, is wanted.
+        # Where a coefficient is exactly 0 or 1, the limit of x log x, which is 0, is wanted.
         bounded = np.clip(values, 1e-12, 1 - 1e-12)
         entropy_bits.add(-bounded * np.log2(bounded) - (1 - bounded) * np.log2(1 - bounded))
         closed.add(values < CLOSED_BELOW)
@@ -62,7 +62,7 @@ def gate_statistics(
 
 
 class _Mean:
-    """A mean of values that come in parts."""
+    """Computes a mean of values that arrive in parts."""
 
     def __init__(self):
         self._sum, self._count = 0.0, 0

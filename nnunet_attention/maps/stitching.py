@@ -1,4 +1,4 @@
-"""Joins the maps of mirrored and of overlapping patches into one map of the whole image."""
+"""Joins the maps of mirrored and overlapping patches into one map of the whole image."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ _LINEAR_INTERPOLATION = {2: "bilinear", 3: "trilinear"}
 class MapStitcher:
     """Averages maps over the patches that cover a voxel, with the weights of nnU-Net's logits.
 
-    Sums are kept in 32 bits, where nnU-Net's are in 16: a coefficient that all patches agree on
+    Sums are kept in 32 bits (nnU-Net's are in 16), so that a coefficient on which all patches agree
     comes out as it went in.
 
     Args:
@@ -23,7 +23,7 @@ class MapStitcher:
         patch_size: two or three axes, as the configuration has it.
         number_of_maps: how many maps each patch gives.
         device: where the sums are kept.
-        use_gaussian: weight by nnU-Net's Gaussian; else all alike.
+        use_gaussian: weight by nnU-Net's Gaussian; otherwise all voxels alike.
         sums: the sums of an earlier stitcher, to go on adding to.
     """
 
@@ -43,8 +43,8 @@ class MapStitcher:
                 tuple(patch_size), sigma_scale=1.0 / 8, value_scaling_factor=10, device=device
             )
             self._weight = gaussian.float()
-        # The last one sums the weights; at the end it is free for the mean of the others, so that
-        # nothing but the maps themselves is ever held.
+        # The last one holds the sum of the weights; at the end its memory is reused for the mean of
+        # the others, so that nothing but the maps themselves is ever held.
         if sums is None:
             sums = torch.zeros((number_of_maps + 1, *image_shape), device=device)
         self.sums = sums
@@ -65,7 +65,7 @@ class MapStitcher:
     def average(sums: Tensor, averaged: int) -> Tensor:
         """Turn sums into maps, in place; the last one becomes the mean of the first `averaged`.
 
-        Sums of several stitchers (folds) may be added before.
+        Sums of several stitchers (folds) may be added up first.
         """
         sums[:-1] /= sums[-1]
         torch.mean(sums[:averaged], 0, out=sums[-1])
@@ -73,9 +73,9 @@ class MapStitcher:
 
 
 def on_grid_of_patch(maps: Sequence[Tensor], patch_size: Sequence[int]) -> Tensor:
-    """Bring maps (1, 1, *G), each on a grid of its own, linearly onto the patch's: (N, *S).
+    """Interpolate maps (1, 1, *G), each on its own grid, linearly to the patch's: (N, *S).
 
-    The same interpolation as in the gate (`align_corners=False`).
+    This is the same interpolation as in the gate (`align_corners=False`).
     """
     upsampled = []
     for on_own_grid in maps:
@@ -93,14 +93,14 @@ def on_grid_of_patch(maps: Sequence[Tensor], patch_size: Sequence[int]) -> Tenso
 def average_of_mirrored(
     passes: Sequence[Mapping[str, Tensor]], axes: Sequence[int]
 ) -> dict[str, Tensor]:
-    """Flip the maps of each pass back and average them; linear upsampling may follow as well.
+    """Flip the maps of each pass back and average them; linear upsampling can equally follow.
 
     Args:
-        passes: maps by name, (B, C, *G), of nnU-Net's passes over a patch, in its order.
-        axes: along which it mirrored, counted in G.
+        passes: maps by name, (B, C, *G), of nnU-Net's passes over a patch, in nnU-Net's order.
+        axes: the axes along which nnU-Net mirrored, counted in G.
 
     Raises:
-        RuntimeError: if nnU-Net ran the network more or less often than there are mirrorings.
+        RuntimeError: if nnU-Net did not run the network exactly once per mirroring.
     """
     flips = mirrorings(axes)
     if len(passes) != len(flips):

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 EPOCHS_VARIABLE = "nnUNet_attention_epochs"
 FOLDER = "attention"
-# The first ones of the fold, in the order of their names.
+# The fold's first cases, in the order of their names.
 _CASES = 2
 
 
 def epochs_to_record() -> frozenset[int]:
     """Read the environment variable `nnUNet_attention_epochs`, such as 3,6,10,60,150.
 
-    Epoch 3 is the state after three epochs of training. Nothing set means none.
+    Epoch 3 is the state after three epochs of training. If the variable is not set, there are none.
 
     Raises:
-        CommandError: if there is something else in it.
+        CommandError: if the variable holds anything else.
     """
     text = os.environ.get(EPOCHS_VARIABLE, "")
     parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -44,13 +44,13 @@ def epochs_to_record() -> frozenset[int]:
 
 @dataclass(frozen=True)
 class RecordedPatch:
-    """One patch and what the gates made of it; arrays on the network's grid.
+    """Holds one patch and its gates' coefficients; arrays are on the network's grid.
 
     Attributes:
-        case: the patch is from.
+        case: the case that the patch is from.
         image: first channel, (*S), float16.
         reference: labels, (*S).
-        coefficients: one a gate, coarsest first, each (*G) on its own grid, float16.
+        coefficients: one array per gate, coarsest first, each (*G) on its own grid, float16.
     """
 
     case: str
@@ -72,10 +72,10 @@ def record_epoch(trainer: "nnUNetTrainer") -> Path:
     """Run the fixed patches through a trainer's network, and write `attention/epoch_0003.npz`.
 
     The patches are from the first two validation cases of the fold, around the slice that shows
-    most of the reference. Network, random numbers and training state stay as they are.
+    most of the reference. The network, random state and training state are left unchanged.
 
     Returns:
-        Path of the file, in the fold's folder.
+        The path of the file, in the fold's folder.
     """
     network = trainer.network.module if trainer.is_ddp else trainer.network
     # A compiled network runs no hooks.
@@ -142,7 +142,7 @@ def _read(path: Path) -> RecordedEpoch:
 
 
 def _validation_patches(trainer: "nnUNetTrainer") -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, network input (C, *S) and reference (*S) of the fixed patches."""
+    """Return name, network input (C, *S) and reference (*S) of the fixed patches."""
     _, dataset = trainer.get_tr_and_val_datasets()
     patches = []
     for case in sorted(dataset.identifiers)[:_CASES]:
@@ -153,7 +153,7 @@ def _validation_patches(trainer: "nnUNetTrainer") -> list[tuple[str, np.ndarray,
                 previous[:], trainer.label_manager.foreground_labels, output_dtype=data.dtype
             )
             data = np.vstack((data, one_hot))
-        # nnU-Net marks what its cropping left out with -1.
+        # nnU-Net marks voxels that its cropping left out with -1.
         reference = np.maximum(reference, 0)
         patch_size = tuple(trainer.configuration_manager.patch_size)
         place = _place_of_patch(reference, patch_size)
@@ -164,9 +164,9 @@ def _validation_patches(trainer: "nnUNetTrainer") -> list[tuple[str, np.ndarray,
 
 
 def _place_of_patch(reference: np.ndarray, patch_size: tuple[int, ...]) -> tuple[int, ...]:
-    """Tell where the patch begins, z, y, x: its middle is that of the fullest slice's foreground.
+    """Return where the patch begins, z, y, x: it is centred on the fullest slice's foreground.
 
-    A begin below 0 asks for padding. A 2-D patch begins at its slice.
+    A negative start asks for padding. A 2-D patch begins at its slice.
     """
     fullest = fullest_slice(reference)
     rows_and_columns = np.argwhere(reference[fullest] > 0)
@@ -184,7 +184,7 @@ def _place_of_patch(reference: np.ndarray, patch_size: tuple[int, ...]) -> tuple
 
 
 def _cut(volume: np.ndarray, begin: tuple[int, ...], patch_size: tuple[int, ...]) -> np.ndarray:
-    """Cut (C, *patch_size) out of (C, Z, Y, X), with zeros where the volume ends before."""
+    """Cut (C, *patch_size) out of (C, Z, Y, X), with zeros beyond the volume."""
     sizes = (1,) * (3 - len(patch_size)) + patch_size
     patch = np.zeros((volume.shape[0], *sizes), dtype=volume.dtype)
     source, target = [slice(None)], [slice(None)]

@@ -1,4 +1,4 @@
-"""Replaces the coefficients of attention gates, and measures what becomes of the segmentation."""
+"""Replaces the coefficients of attention gates, and measures the effect on the segmentation."""
 
 from nnunet_attention.maps.ablation.cases import AblationCase
 from nnunet_attention.maps.ablation.effects import ablate

@@ -1,9 +1,9 @@
-"""Maps of a whole image on the coarse grid of a gate, and how a patch is cut out of one.
+"""Keeps maps of a whole image on a gate's coarse grid, and cuts patches out of them.
 
-A gate answers in each patch on the grid of its skip connection. A map of the image is kept in
-blocks as large as a voxel of that grid, so that an image is told one thing, whichever patch is
-looked at, and however that is mirrored. A patch that does not begin with a block sees each of its
-voxels as the mean of what lies there, by volume.
+In each patch, a gate gives coefficients on the grid of its skip connection. A map of the image is
+kept in blocks as large as a voxel of that grid, so that all patches, however mirrored, get their
+values from the same map. In a patch that does not begin at the edge of a block, each voxel gets the
+volume-weighted mean of the blocks that it overlaps.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Frame:
-    """Tells where an image lies on the network's grid.
+    """Describes where an image lies on the network's grid.
 
     Attributes:
         shape: *S of the image, always three axes.
-        before: how many voxels nnU-Net padded before it, by axis.
+        before: how many voxels of padding nnU-Net put before it, by axis.
     """
 
     shape: tuple[int, ...]
@@ -39,11 +39,11 @@ def block_sizes(patch_size: Sequence[int], grid: Sequence[int]) -> tuple[int, ..
 
 
 def block_means(image_map: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """Return the mean over each block, whose last along an axis may be smaller.
+    """Return the mean over each block; the last block along an axis may be smaller.
 
     Args:
         image_map: (Z, Y, X).
-        sizes: of a block.
+        sizes: size of a block, by axis.
     """
     totals = image_map.astype(np.float64)
     counts = np.ones((1, 1, 1))
@@ -53,12 +53,12 @@ def block_means(image_map: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
         lengths = np.diff(np.append(starts, image_map.shape[axis]))
         counts = counts * lengths.reshape([-1 if other == axis else 1 for other in range(3)])
     means = totals / counts
-    # So that the mean of equal numbers is exactly that number.
+    # This makes the mean of equal numbers exactly that number.
     return np.clip(means, image_map.min(), image_map.max()).astype(np.float32)
 
 
 def resized(blocks: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Bring a map onto another number of blocks, each the mean of what lies there, by volume."""
+    """Resample a map to other blocks, each the volume-weighted mean of what it covers."""
     weights = [_covering(new, old) for new, old in zip(shape, blocks.shape, strict=True)]
     return _applied(weights, blocks)
 
@@ -70,13 +70,13 @@ def cut(
     tile: tuple,
     grid: Sequence[int],
 ) -> np.ndarray:
-    """Return what a patch sees of a map, on the grid of its gate's skip connection.
+    """Return a patch's part of a map, on the grid of the gate's skip connection.
 
-    Where nnU-Net padded the image, the nearest block counts.
+    Where nnU-Net padded the image, the value of the nearest block is used.
 
     Args:
         blocks: the map of the image.
-        sizes: of a block.
+        sizes: size of a block, by axis.
         frame: where the image lies.
         tile: nnU-Net's slicer of the patch: channels, then axes, in 2-D with a slice number.
         grid: of the gate's skip connection in the patch, two or three axes.

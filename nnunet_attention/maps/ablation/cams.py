@@ -1,4 +1,4 @@
-"""Grad-CAM at the skip connections that the gates stand on, for comparison with their coefficients.
+"""Computes Grad-CAM at the gated skip connections, for comparison with the gates' coefficients.
 
 References:
     Selvaraju et al.: Grad-CAM. ICCV 2017, https://arxiv.org/abs/1610.02391
@@ -19,17 +19,17 @@ from nnunet_attention.recorder import attention_gates
 def gate_cams(network: nn.Module, patch: Tensor, regions: bool = False) -> list[Tensor]:
     """Return a CAM at each gate's gated skip, (B, 1, *G), the coarsest gate first.
 
-    With c a channel, A_c the gated skip and y the sum, over all voxels that are predicted to be
-    foreground, of the logits of what is predicted there:
+    Let c be a channel, A_c the gated skip, and y the sum, over all voxels predicted to be
+    foreground, of the logits of the labels predicted there. Then:
 
         CAM = relu(sum_c mean(dy / dA_c) A_c)
 
-    The mean is over the patch, in which y is the sum over voxels.
+    The mean, like the sum in y, is over the patch.
 
     Args:
         network: any module with gates.
         patch: (B, C, *S).
-        regions: whether the logits are those of regions, each by itself, not of labels.
+        regions: whether the logits are those of regions, independent of each other, not of labels.
     """
     gated: list[Tensor] = []
 
@@ -38,7 +38,7 @@ def gate_cams(network: nn.Module, patch: Tensor, regions: bool = False) -> list[
 
     gates = attention_gates(network)
     with torch.inference_mode(False), torch.enable_grad():
-        # What was made in inference mode can have no gradient; its copy can.
+        # A tensor made in inference mode cannot have a gradient; its copy can.
         image = patch.clone().requires_grad_()
         listeners = [gate.register_forward_hook(keep) for gate in gates]
         try:
@@ -50,7 +50,7 @@ def gate_cams(network: nn.Module, patch: Tensor, regions: bool = False) -> list[
                 listener.remove()
     cams = []
     for gate, features, gradient in zip(gates, gated, gradients, strict=True):
-        # In a decoder, the gated skip follows the upsampled feature.
+        # The gate's output for the decoder holds the upsampled feature first, then the gated skip.
         skip, slope = (
             features.detach()[:, -gate.skip_channels :],
             gradient[:, -gate.skip_channels :],

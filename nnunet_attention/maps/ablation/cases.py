@@ -1,4 +1,4 @@
-"""Cases to ablate: their files, their ordinary prediction, and what is kept of it on disk."""
+"""Loads the cases to ablate, and keeps their ordinary predictions on disk."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class AblationCase:
     """Names the files of a case.
 
     Attributes:
-        name: of the case.
-        images: one file a channel, or one that holds several.
+        name: the case's name.
+        images: one file per channel, or one file with several channels.
         reference: the annotation.
         previous: the previous stage's segmentation, for a cascade.
     """
@@ -41,7 +41,7 @@ class AblationCase:
 
 @dataclass(frozen=True)
 class LoadedCase:
-    """A case on the network's grid, and its reference as nnU-Net read it.
+    """Holds a case on the network's grid, and its reference as nnU-Net read it.
 
     Attributes:
         case: the case.
@@ -58,11 +58,11 @@ class LoadedCase:
 
 @dataclass(frozen=True)
 class Ordinary:
-    """What a case's ordinary prediction leaves for its ablation.
+    """Holds the parts of a case's ordinary prediction that its ablation needs.
 
     Attributes:
-        segmentation: in the image's space.
-        maps: of each fold the maps of its gates.
+        segmentation: labels in the image's space.
+        maps: for each fold, the maps of its gates.
     """
 
     segmentation: np.ndarray
@@ -73,7 +73,7 @@ def load_case(predictor: AblationPredictor, case: AblationCase) -> LoadedCase:
     """Read and preprocess a case as nnU-Net does.
 
     Raises:
-        CommandError: if it cannot be read, or its reference is not of its shape.
+        CommandError: if the case cannot be read, or its reference differs from it in shape.
     """
     iterator = predictor._internal_get_data_iterator_from_lists_of_filenames(
         [[str(path) for path in case.images]],
@@ -101,12 +101,12 @@ def load_case(predictor: AblationPredictor, case: AblationCase) -> LoadedCase:
 
 
 def _read_labels(predictor: AblationPredictor, path: Path) -> np.ndarray:
-    """Read labels as nnU-Net reads the image that they are of, turned as that is."""
+    """Read labels in the orientation in which nnU-Net reads their image."""
     try:
         labels, _ = predictor.plans_manager.image_reader_writer_class().read_seg(str(path))
     except (AssertionError, OSError, RuntimeError, ValueError) as error:
         raise CommandError(f"{path}: cannot be read as labels: {last_line(error)}") from error
-    # nnU-Net's readers make floats of labels.
+    # nnU-Net's readers return labels as floats.
     return whole_numbers(labels[0], path)
 
 
@@ -125,7 +125,7 @@ class OrdinaryPredictions(Mapping[str, Ordinary]):
     """The ordinary predictions of cases, kept in a folder.
 
     Args:
-        folder: of one file a case.
+        folder: a folder with one file per case.
     """
 
     def __init__(self, folder: Path):
@@ -158,7 +158,7 @@ class OrdinaryPredictions(Mapping[str, Ordinary]):
             return Ordinary(kept["segmentation"], maps)
 
     def put(self, name: str, segmentation: np.ndarray, maps: Sequence[Sequence[GateMap]]) -> None:
-        """Keep a case."""
+        """Store a case's prediction."""
         arrays: dict[str, Any] = {
             f"map_{fold}_{gate}": found.blocks
             for fold, of_fold in enumerate(maps)
@@ -178,7 +178,7 @@ class OrdinaryPredictions(Mapping[str, Ordinary]):
 def predict_ordinary(
     predictor: AblationPredictor, case: AblationCase, kept: OrdinaryPredictions
 ) -> None:
-    """Predict a case that is not there yet."""
+    """Predict a case, unless its prediction is already stored."""
     if case.name in kept:
         return
     loaded = load_case(predictor, case)
@@ -188,7 +188,7 @@ def predict_ordinary(
 
 @contextmanager
 def folder_or_temporary(folder: Path | None) -> Iterator[Path]:
-    """Give a folder, or where there is none a temporary one."""
+    """Give the folder, or a temporary one if it is None."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder

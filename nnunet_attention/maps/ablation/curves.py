@@ -1,4 +1,4 @@
-"""Deletion and insertion: whether large coefficients mark what the segmentation needs.
+"""Measures, by deletion and insertion, whether large coefficients mark what a segmentation needs.
 
 References:
     Petsiuk, Das, Saenko: RISE. BMVC 2018, https://arxiv.org/abs/1806.07421
@@ -48,20 +48,20 @@ def deletion_curves(
     store: Path | None = None,
     on_progress: Progress = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Shut the blocks of each gate's skip connection, or leave but them open, in three orders.
+    """Shut the blocks of each gate's skip connection, or open only those, in three orders.
 
     In each order, a growing share of the image's blocks (see `block_maps`) is shut: those with the
     largest coefficients first (`attention`), in `random` order, or those with the largest Grad-CAM
-    of the same skip connection first (`cam`). What is not shut keeps the coefficients that the gate
-    gives itself. With insertion all is shut, and a growing share is let through in that order.
+    of the same skip connection first (`cam`). Blocks that are not shut keep the gate's own
+    coefficients. With insertion, all blocks are shut, and a growing share is opened in that order.
 
     Args:
-        predictor: with a trained model.
-        cases: with their references, two at the least.
-        settings: the gates, of which each is taken by itself; the first metric; the seed.
+        predictor: a predictor with a trained model.
+        cases: at least two cases, with their references.
+        settings: the gates, each of which is taken by itself; the first metric; the seed.
         steps: in how many equal steps the share goes from 0 to 1.
-        store: a folder in which finished cases are kept, to go on from; None: nothing is kept.
-        on_progress: told how many cases are done, and of how many.
+        store: a folder that keeps finished cases for a resumed run; None keeps nothing.
+        on_progress: called with the number of cases that are done, and of all cases.
 
     Returns:
         A row for each case, gate, order, direction (deletion or insertion), label and share, with
@@ -125,7 +125,7 @@ def _curves_of(
         if "order" in head:
             rows += to_rows(head, metrics)
             continue
-        # Both ends of each curve are the same in all orders.
+        # The two ends of a curve are the same in all orders.
         for order in ORDERS:
             for direction in (DELETION, INSERTION):
                 first, last = measured.ordinary_metrics, metrics
@@ -140,12 +140,12 @@ def _curves_of(
 def ranks_of(
     importance: np.ndarray | None, shape: tuple[int, ...], seed: Sequence[int]
 ) -> np.ndarray:
-    """Return the place of each block in an order, the most important 0; ties are drawn.
+    """Return the rank of each block, 0 for the most important; ties are broken at random.
 
     Args:
         importance: by block; None for a random order.
-        shape: of the blocks.
-        seed: of the drawing.
+        shape: number of blocks, by axis.
+        seed: seed of the random numbers.
     """
     count = int(np.prod(shape))
     drawn = np.random.default_rng([*seed, 1]).permutation(count)

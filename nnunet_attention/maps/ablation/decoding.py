@@ -1,4 +1,4 @@
-"""Computes a patch's logits with each of some replacements, after one pass of the encoder."""
+"""Computes a patch's logits with each of several replacements, after one pass of the encoder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from nnunet_attention.networks.attention_decoder import encoder_and_decoder
 def logits_of_variants(
     network: nn.Module, patch: Tensor, variants: Sequence[Replacements]
 ) -> Iterator[Tensor]:
-    """Give the logits of a patch with each of some replacements.
+    """Give the logits of a patch with each of several replacements.
 
     Args:
-        network: in torch, or run by an engine that was asked to replace.
+        network: a torch network, or one run by an engine that was asked to support replacement.
         patch: (1, C, *patch).
-        variants: what is replaced.
+        variants: what is replaced in each variant.
     """
     if isinstance(network, EngineNetwork):
         yield from network.run_replaced(patch, variants)
@@ -34,7 +34,7 @@ def logits_of_variants(
 
 
 def decoder_of(network: nn.Module, patch: Tensor) -> Callable[[], Tensor]:
-    """Run the encoder, and return what runs the rest, as often as it is called.
+    """Run the encoder, and return a function that runs the rest each time it is called.
 
     A network that is not made of an encoder and a decoder with all gates runs whole each time.
     """

@@ -59,24 +59,24 @@ def ablate(
     store: Path | None = None,
     on_progress: Progress = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Replace gates' coefficients in each case, and measure what becomes of its segmentation.
+    """Replace gates' coefficients in each case, and measure the effect on its segmentation.
 
     Args:
-        predictor: with a trained model.
-        cases: with their references, two at the least.
+        predictor: a predictor with a trained model.
+        cases: at least two cases, with their references.
         settings: what is replaced, and what is measured.
-        sanity: whether the same is done with the gates' weights drawn anew.
-        store: a folder in which finished cases are kept, to go on from; None: nothing is kept.
-        on_progress: told how many passes over a case are done, and of how many.
+        sanity: whether to repeat everything with the gates' weights drawn anew.
+        store: a folder that keeps finished cases for a resumed run; None keeps nothing.
+        on_progress: called with the number of passes over cases that are done, and of all passes.
 
     Returns:
         A row for each `weights` (trained or randomised), case, set of `gates`, replacement, label
         and metric: `value`, `ordinary` (without replacement), `difference` (value - ordinary), and
-        of the label `changed_share`, `false_positives_gained` and `false_negatives_gained`; see
+        for the label `changed_share`, `false_positives_gained` and `false_negatives_gained`; see
         `case_rows`.
 
     Raises:
-        CommandError: if there is but one case, or a gate, replacement or metric is not known.
+        CommandError: if there is only one case, or a gate, replacement or metric is not known.
 
     Examples:
         >>> predictor = AblationPredictor(device=torch.device("cpu"))
@@ -89,7 +89,7 @@ def ablate(
     total = 2 * passes * len(cases)
     frames = []
     with folder_or_temporary(store) as folder:
-        # What runs the network, which the results hang on, is known once it is ready.
+        # The results depend on what runs the network, which is known only once that is ready.
         predictor.make_ready()
         check_same_work(folder, work_identity(predictor, cases, settings))
         for number, weights in enumerate((TRAINED, RANDOMISED)[:passes]):
@@ -111,10 +111,10 @@ def _tell(on_progress: Progress, begun: int, total: int, done: int) -> None:
 def check_cases_and_settings(
     predictor: AblationPredictor, cases: Sequence[AblationCase], settings: AblationSettings
 ) -> None:
-    """Check what can be known to be wrong before the first prediction.
+    """Check everything that can be checked before the first prediction.
 
     Raises:
-        CommandError: for the first that is.
+        CommandError: for the first thing that is wrong.
     """
     if len(cases) < 2:
         raise CommandError(
@@ -133,7 +133,7 @@ def weights_of(predictor: AblationPredictor, weights: str, seed: int) -> Iterato
     if weights != RANDOMISED:
         yield
         return
-    # The first may be the network's own tensors, into which nnU-Net loads the others.
+    # Those of the first fold may be the network's own tensors, into which nnU-Net loads the others.
     trained = [
         {key: values.clone() for key, values in one.items()} for one in predictor.list_of_parameters
     ]
@@ -219,7 +219,7 @@ def _against(
     trained: OrdinaryPredictions,
     randomised: OrdinaryPredictions,
 ) -> list[dict]:
-    """Compare the prediction with randomised gates with that of the trained ones."""
+    """Compare the prediction of randomised gates with that of the trained ones."""
     loaded = load_case(predictor, case)
     measured = Measured(predictor, settings, loaded, trained[case.name].segmentation)
     head = {
@@ -235,8 +235,8 @@ class Measured:
     """Measures segmentations of one case against its reference and its ordinary prediction.
 
     Args:
-        predictor: of the model.
-        settings: which metrics.
+        predictor: the model's predictor.
+        settings: names the metrics.
         loaded: the case.
         ordinary: the segmentation without replacement.
     """
@@ -253,7 +253,7 @@ class Measured:
         self.ordinary_metrics = self.measure(ordinary)
 
     def measure(self, segmentation: np.ndarray) -> dict[str, dict[str, float]]:
-        """Return the metrics by the label's key and the metric's key."""
+        """Return the metrics by label key and metric key."""
         return measure(
             self._reference,
             replace(self._reference, labels=segmentation),

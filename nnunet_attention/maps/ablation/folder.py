@@ -1,4 +1,4 @@
-"""Ablates the gates of a trained model over a folder of images, and writes what came out."""
+"""Ablates the gates of a trained model over a folder of images, and writes the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STORE = "cases"
 
 @dataclass(frozen=True, kw_only=True)
 class FolderAblation:
-    """Says what is ablated, with which images, and how.
+    """Describes what is ablated, with which images, and how.
 
     Attributes:
         images: the folder of CASE_0000 and so on.
@@ -38,17 +38,17 @@ class FolderAblation:
         folds: the folds to average; None for all that have the checkpoint.
         checkpoint: the checkpoint's name in each fold's folder.
         settings: what is replaced and measured.
-        groups: given the names of all cases, returns the group of each; None: none.
-        sanity: whether the same is done with random gates.
-        curve_steps: in how many steps the skips are shut and let through; 0 for no curves.
-        margin: smaller differences do not matter.
+        groups: given the names of all cases, returns the group of each; None for no groups.
+        sanity: whether to repeat everything with random gates.
+        curve_steps: in how many steps the skips are shut and opened; 0 for no curves.
+        margin: differences smaller than this do not matter.
         previous_stage: the folder of the previous stage's segmentations, for a cascade.
         device: one of cuda, cpu and mps.
-        engine: what runs the network on a CPU; Grad-CAMs of the curves stay with torch.
+        engine: what runs the network on a CPU; torch always computes the Grad-CAMs of the curves.
         step_size: the step from one patch to the next, as a share of the patch.
         mirroring: whether to average over mirrored images.
-        on_progress: told how many passes over a case are done, and of how many.
-        tell: told in a line what runs the network.
+        on_progress: called with the number of passes over cases that are done, and of all passes.
+        tell: called with a line that says what runs the network.
     """
 
     images: Path
@@ -76,11 +76,11 @@ def ablate_folder(
 ) -> list[Path]:
     """Ablate the gates over all images of a folder, and write tables, record and page.
 
-    Cases that are finished are kept in `OUT/cases`, from which an interrupted run goes on.
+    Finished cases are kept in `OUT/cases`, from which an interrupted run resumes.
 
     Args:
         asked: what is ablated, and how.
-        on_ablation: given the result before it is written, for the terminal.
+        on_ablation: called with the result before it is written, to show it in the terminal.
 
     Returns:
         The files that were written.

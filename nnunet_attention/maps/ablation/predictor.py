@@ -1,4 +1,4 @@
-"""Predicts images as nnU-Net does with other coefficients in the place of the gates' own."""
+"""Predicts images as nnU-Net does, with other coefficients in place of the gates' own."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from nnunet_attention.maps.predictor import AttentionPredictor
 from nnunet_attention.maps.stitching import average_of_mirrored, on_grid_of_patch
 from nnunet_attention.prediction.mirroring import mirrorings
 
-# What the logits of all replacements that are predicted together may take, in bytes.
+# The most bytes that the logits of all replacements predicted together may take.
 _MOST_LOGITS = 2**31
 
 
 @dataclass(frozen=True)
 class GateMap:
-    """One gate's map of an image.
+    """Holds one gate's map of an image.
 
     Attributes:
         blocks: means over blocks, three axes; see `block_maps`.
@@ -50,11 +50,11 @@ class GateMap:
 
 @dataclass(frozen=True)
 class Substitute:
-    """What takes the place of one gate's coefficients in one image.
+    """Holds the values that replace one gate's coefficients in one image.
 
     Attributes:
         blocks: a map of the image, or one number for all of it.
-        multiplies: whether the gate's own coefficients are multiplied with it, instead of replaced.
+        multiplies: whether the gate's own coefficients are multiplied by it instead of replaced.
     """
 
     blocks: np.ndarray | float
@@ -62,17 +62,17 @@ class Substitute:
 
 
 Variant = Mapping[int, Substitute]
-"""Substitutes by the number of the gate; an empty one is the ordinary prediction."""
+"""Substitutes by gate number; an empty variant is the ordinary prediction."""
 
 
 class AblationPredictor(AttentionPredictor):
     """Predicts preprocessed images with some gates' coefficients replaced.
 
-    Patches, mirroring, folds and their joining are nnU-Net's own. The encoder runs once in a patch
-    for as many variants as there is memory for; the gates sit in the decoder, which runs for each.
+    Patches, mirroring, folds and their joining are nnU-Net's own. The encoder runs once per patch
+    for as many variants as fit in memory; the gates are in the decoder, which runs for each.
 
-    `network` and `list_of_parameters` stay torch's where an engine predicts: of Grad-CAMs there are
-    gradients, and weights are drawn anew.
+    `network` and `list_of_parameters` stay torch's even if an engine predicts: Grad-CAM needs
+    gradients, and the sanity check draws weights anew.
     """
 
     replaces = True
@@ -110,7 +110,7 @@ class AblationPredictor(AttentionPredictor):
         return self._runner.engine if isinstance(self._runner, EngineNetwork) else TORCH
 
     def make_ready(self) -> None:
-        """Have the engine predict from now on, if one is asked for, beside torch's own network.
+        """Let an engine, if one was requested, predict from now on, beside torch's own network.
 
         Raises:
             CommandError: see `put_on_engine`.
@@ -124,11 +124,11 @@ class AblationPredictor(AttentionPredictor):
 
     @contextmanager
     def with_weights(self, weights: list[dict[str, Tensor]], title: str) -> Iterator[None]:
-        """Predict with other weights in a `with` block; what an engine needs of them is not kept.
+        """Predict with other weights in a `with` block; files that an engine makes are not kept.
 
         Args:
-            weights: those of each fold.
-            title: what the weights are called in what is told.
+            weights: the weights of each fold.
+            title: what messages call the weights.
         """
         self.make_ready()
         before = (self.list_of_parameters, self._asked, self._runner, self._fold_states)
@@ -144,13 +144,13 @@ class AblationPredictor(AttentionPredictor):
             try:
                 yield
             finally:
-                # Before the folder goes, which cannot be removed everywhere with a graph in use.
+                # Before the folder is removed, which some systems refuse while a graph is in use.
                 self._engine_request = None
                 self.list_of_parameters, self._asked, self._runner, self._fold_states = before
 
     @contextmanager
     def _run_by_runner(self) -> Iterator[None]:
-        """Have what is ready take the place of network and weights in a `with` block."""
+        """Run the prepared network and weights, in a `with` block, in place of torch's."""
         self.make_ready()
         network, weights = self.network, self.list_of_parameters
         self.network = network if self._runner is None else self._runner
@@ -165,7 +165,7 @@ class AblationPredictor(AttentionPredictor):
 
         Shape:
             - data: (C, *S)
-            - returns: nnU-Net's logits, (classes, *S), and of each fold the maps of its gates.
+            - returns: nnU-Net's logits, (classes, *S), and for each fold the maps of its gates.
         """
         self._of_folds = []
         self._frame = self._frame_of(data)
@@ -173,7 +173,7 @@ class AblationPredictor(AttentionPredictor):
         return logits, self._of_folds
 
     def predict_cams(self, data: Tensor) -> list[list[GateMap]]:
-        """Return of each fold a Grad-CAM at each gate's skip connection; see `gate_cams`."""
+        """Return, for each fold, a Grad-CAM at each gate's skip connection; see `gate_cams`."""
         self.make_ready()
         self._cams = True
         try:
@@ -184,11 +184,11 @@ class AblationPredictor(AttentionPredictor):
     def predict_variants(
         self, data: Tensor, variants: Sequence[Sequence[Variant]]
     ) -> Iterator[Tensor]:
-        """Predict an image with each of some variants, and give the logits of one after the other.
+        """Predict an image with each of several variants, and give their logits one by one.
 
         Args:
             data: (C, *S).
-            variants: of each what is replaced in each fold's network.
+            variants: for each variant, what is replaced in each fold's network.
         """
         self._frame = self._frame_of(data)
         heads = self.label_manager.num_segmentation_heads
@@ -204,7 +204,8 @@ class AblationPredictor(AttentionPredictor):
     ) -> Tensor:
         label_manager: Any = vars(self)["label_manager"]
         self._variants = variants
-        # nnU-Net makes room for as many logits as it says, and knows not that they are of several.
+        # nnU-Net allocates as many logits as this says; it need not know that they are of several
+        # variants.
         self.label_manager = SimpleNamespace(num_segmentation_heads=heads * len(variants))
         try:
             return self._predicted(data)
@@ -214,7 +215,7 @@ class AblationPredictor(AttentionPredictor):
     def _predicted(self, data: Tensor) -> Tensor:
         self._fold = 0
         self._sums = None
-        # Moved in inference mode, its weights could have no gradients.
+        # If it were moved in inference mode, its weights could not have gradients.
         self.network = self.network.to(self.device)
         with nullcontext() if self._cams else self._run_by_runner(), torch.inference_mode():
             return self.predict_logits_from_preprocessed_data(data).cpu()
@@ -225,7 +226,7 @@ class AblationPredictor(AttentionPredictor):
         return Frame(shape, tuple(part.start or 0 for part in inside))
 
     def predict_sliding_window_return_logits(self, input_image: Tensor):
-        """Predict with one fold's network, as nnU-Net asks for each."""
+        """Predict with one fold's network; nnU-Net calls this once per fold."""
         self._bounds = [(np.inf, -np.inf)] * self._gate_count
         logits = super().predict_sliding_window_return_logits(input_image)
         if self._variants is None:
@@ -239,7 +240,7 @@ class AblationPredictor(AttentionPredictor):
         maps = []
         for number, (low, high) in enumerate(self._bounds):
             whole = (sums[number] / sums[-1])[self._without_padding(self._frame.shape)[1:]].numpy()
-            # Averaging rounds; equal coefficients are to stay what they are.
+            # Averaging rounds, but equal coefficients must stay exactly what they are.
             whole = np.clip(whole, low, high)
             grid = self._grids[f"gate_{number}"]
             sizes = block_sizes(self.configuration_manager.patch_size, grid)
@@ -253,7 +254,7 @@ class AblationPredictor(AttentionPredictor):
                 data, slicers, do_on_device
             )
         self._tiles = iter(slicers)
-        # Maps add up in our own superclass only.
+        # Skips our own superclass, which would sum up maps.
         return nnUNetPredictor._internal_predict_sliding_window_return_logits(
             self, data, slicers, do_on_device
         )
@@ -298,9 +299,9 @@ class AblationPredictor(AttentionPredictor):
         return (self.allowed_mirroring_axes if self.use_mirroring else None) or ()
 
     def _with_network(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """Mirror and average as nnU-Net does, but call a function for the network."""
+        """Mirror and average as nnU-Net does, but call a function instead of the network."""
         network = self.network
-        # Mirroring only calls it.
+        # nnU-Net's mirroring only calls the network.
         self.network = cast(nn.Module, function)
         try:
             return nnUNetPredictor._internal_maybe_mirror_and_predict(self, x)
@@ -308,7 +309,7 @@ class AblationPredictor(AttentionPredictor):
             self.network = network
 
     def _several(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return what computes the logits of all variants of a patch, one after the other."""
+        """Return a function that computes a patch's logits with all variants, one by one."""
         tile, flips = next(self._tiles), iter(mirrorings(self._axes))
         network = self.network
         assert self._variants is not None
@@ -341,7 +342,7 @@ class AblationPredictor(AttentionPredictor):
 
     def _grid_of(self, number: int, x: Tensor) -> tuple[int, ...]:
         if not self._grids:
-            # The maps were there already, so that nothing has been predicted yet.
+            # With maps from an earlier run, nothing has been predicted yet.
             with self._recorded() as record:
                 self.network(x)
             self._grids = {name: tuple(found.shape[2:]) for name, found in record.items()}

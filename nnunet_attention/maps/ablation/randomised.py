@@ -1,4 +1,4 @@
-"""Draws the weights of a network's gates anew, as a control of what training made of them.
+"""Draws the weights of a network's gates anew, as a control for what training made of them.
 
 References:
     Adebayo et al.: Sanity checks for saliency maps. NeurIPS 2018, https://arxiv.org/abs/1810.03292
@@ -22,12 +22,12 @@ def with_random_gates(
 ) -> dict[str, Tensor]:
     """Return weights in which those of all gates are drawn as nnU-Net initialises a convolution.
 
-    theta, phi and psi are drawn anew, their biases are 0; an output transform stays what it is.
+    theta, phi and psi are drawn anew, and their biases are 0; an output transform is left as it is.
 
     Args:
-        network: that the weights are of.
-        weights: by name; unchanged.
-        seed: of the drawing.
+        network: the network that the weights belong to.
+        weights: the weights by name; left unchanged.
+        seed: seed of the random numbers.
     """
     generator = torch.Generator().manual_seed(seed)
     changed = dict(weights)

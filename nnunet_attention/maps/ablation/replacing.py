@@ -25,7 +25,7 @@ Replacement = str | float | Tensor | Callable[[Tensor], Tensor]
 
 
 class UnknownGateError(CommandError, ValueError):
-    """The network has no gate of that number."""
+    """The network has no gate with that number."""
 
 
 @contextmanager
@@ -36,20 +36,20 @@ def replace_attention(
 ) -> Iterator[None]:
     """Replace gates' coefficients in every forward pass inside the `with` block.
 
-    All that follows a gate, the product, an output transform, the decoder, goes on from there.
+    Everything after a gate (product, output transform, decoder) uses the new coefficients.
 
     Args:
         network: any module that holds attention gates; not a compiled one.
-        replacements: by the number of the gate, the coarsest 0. A number, or a tensor that fits
-            (B, 1, *S) on the grid of the gate's skip connection, whose own coefficients are then
-            not computed; a function of the gate's own coefficients, (B, 1, *S); or a name of
-            `REPLACEMENTS`, in which the images are those of the batch.
-        generator: of random numbers, for `shuffled`; None: a new one, seeded with 0.
+        replacements: by gate number, 0 for the coarsest. A number, or a tensor that fits (B, 1, *S)
+            on the grid of the gate's skip connection, with either of which the gate's own
+            coefficients are not computed; a function of the gate's own coefficients, (B, 1, *S); or
+            a name from `REPLACEMENTS`, whose images are then those of the batch.
+        generator: random number generator for `shuffled`; None for a new one, seeded with 0.
 
     Raises:
         NoAttentionGatesError: if the network holds none.
-        UnknownGateError: if it has no gate of a number.
-        ValueError: if there is no replacement of a name.
+        UnknownGateError: if it has no gate with one of the numbers.
+        ValueError: if a name is not that of a replacement.
 
     Examples:
         >>> with replace_attention(network, {0: "mean"}):
@@ -68,10 +68,10 @@ def replace_attention(
 
 
 def check_gates(numbers: Iterable[int], count: int) -> None:
-    """Check that a network has all of some gates.
+    """Check that a network has all gates of the given numbers.
 
     Raises:
-        UnknownGateError: naming the first that it has not.
+        UnknownGateError: naming the first one that it lacks.
     """
     for number in numbers:
         if not 0 <= number < count:
@@ -102,7 +102,7 @@ def _named(name: str, generator: torch.Generator) -> Replacement:
         "open": 1.0,
         "zero": 0.0,
         "mean": _mean_of_each,
-        # Images of a batch are of one size.
+        # All images of a batch have the same size.
         "uniform": lambda own: _mean_of_each(own.flatten()[None]).view_as(own),
         "shuffled": lambda own: _shuffled(own, generator),
         "other_case": _of_the_next,
@@ -115,7 +115,7 @@ def _named(name: str, generator: torch.Generator) -> Replacement:
 def _mean_of_each(own: Tensor) -> Tensor:
     axes = tuple(range(1, own.ndim))
     mean = own.double().mean(axes, keepdim=True).to(own.dtype)
-    # So that the mean of equal numbers is exactly that number.
+    # This makes the mean of equal numbers exactly that number.
     return mean.clamp(own.amin(axes, keepdim=True), own.amax(axes, keepdim=True)).expand_as(own)
 
 

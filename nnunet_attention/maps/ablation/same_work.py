@@ -1,4 +1,4 @@
-"""Tells whether what a folder keeps belongs to the work that is to go on there."""
+"""Checks whether the results kept in a folder belong to the work that is to be resumed there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IDENTITY = "work.json"
 def work_identity(
     predictor: AblationPredictor, cases: Sequence[AblationCase], settings: AblationSettings
 ) -> dict:
-    """Return all that the results of a case hang on, as JSON keeps it."""
+    """Return everything that the results of a case depend on, as JSON keeps it."""
     return {
         "weights": predictor.checksums,
         "prediction": predictor.settings(),
@@ -31,10 +31,10 @@ def work_identity(
 
 
 def check_same_work(folder: Path, identity: dict) -> None:
-    """Note in a folder whose work it keeps, or check that it is this.
+    """Record in a folder which work it keeps, or check that it is this work.
 
     Raises:
-        CommandError: if the folder keeps work that was done otherwise.
+        CommandError: if the folder keeps work that was done differently.
     """
     path = folder / _IDENTITY
     if not path.is_file():
@@ -54,7 +54,7 @@ def check_same_work(folder: Path, identity: dict) -> None:
 
 
 def _named(name: str, kept: object, wanted: object) -> str:
-    """Name what differs; of how it is predicted, with both values."""
+    """Name what differs; for prediction settings, with both values."""
     if name != "prediction" or not (isinstance(kept, dict) and isinstance(wanted, dict)):
         return name
     differences = [

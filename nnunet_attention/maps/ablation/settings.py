@@ -18,11 +18,11 @@ class AblationSettings:
     Attributes:
         gates: sets of gates that are replaced together, by their numbers; `each` stands for each
             gate by itself, `all` for all together.
-        replacements: of `REPLACEMENTS`.
-        metrics: names; verdicts speak of the first.
-        groups: of each case, such as the patient; None: each case is its own.
-        tolerance_mm: of normalised surface Dice.
-        seed: of shuffling and of random weights.
+        replacements: names from `REPLACEMENTS`.
+        metrics: names of metrics; verdicts are about the first.
+        groups: each case's group, such as the patient; None: each case is its own group.
+        tolerance_mm: the tolerance of normalised surface Dice.
+        seed: the seed of shuffling and of random weights.
     """
 
     gates: tuple[tuple[int, ...] | str, ...] = (EACH, ALL)
@@ -39,7 +39,7 @@ class AblationSettings:
             count: how many gates the network has.
 
         Raises:
-            UnknownGateError: if it has not all of them.
+            UnknownGateError: if it lacks one of them.
         """
         chosen: list[tuple[int, ...]] = []
         for gates in self.gates:

@@ -1,7 +1,7 @@
-"""Makes what takes the place of a gate's coefficients, over the whole image.
+"""Makes the values that replace a gate's coefficients over the whole image.
 
-Every replacement is one map of the image, or one number for it: overlapping patches and mirrored
-passes are told the same. What it is made of are the maps of the ordinary prediction, as
+Every replacement is one map of the image, or one number for it, so that overlapping patches and
+mirrored passes get the same values. It is made from the maps of the ordinary prediction, as
 `nnunet-attention maps` stitches them, in blocks as large as a voxel of the gate's grid.
 """
 
@@ -18,7 +18,7 @@ from nnunet_attention.maps.ablation.cases import Ordinary
 from nnunet_attention.maps.ablation.predictor import Substitute, Variant
 from nnunet_attention.maps.ablation.replacing import REPLACEMENTS
 
-# What `uniform` gives: the number by fold and gate.
+# The numbers that `uniform` uses, by fold and gate.
 Levels = Sequence[Sequence[float]]
 
 
@@ -26,7 +26,7 @@ def check_replacements(names: Sequence[str]) -> None:
     """Check that all replacements are known.
 
     Raises:
-        CommandError: naming the first that is not.
+        CommandError: naming the first that is unknown.
     """
     for name in names:
         if name not in REPLACEMENTS:
@@ -36,7 +36,7 @@ def check_replacements(names: Sequence[str]) -> None:
 
 
 def uniform_levels(means: Sequence[Sequence[Sequence[float]]]) -> Levels:
-    """Return the mean over images of their means, by fold and gate; each image counts alike.
+    """Return the mean of the images' means, by fold and gate; all images have equal weight.
 
     Args:
         means: (images, folds, gates).
@@ -48,9 +48,9 @@ def uniform_levels(means: Sequence[Sequence[Sequence[float]]]) -> Levels:
 def next_of_another_group(
     case: str, cases: Sequence[str], groups: Mapping[str, str] | None = None
 ) -> str:
-    """Return the case that follows in the order of names, and is of another group.
+    """Return the next case, in the order of names, that belongs to another group.
 
-    After the last the first follows. Without groups each case is its own.
+    The last case is followed by the first. Without groups, each case is its own group.
 
     Raises:
         CommandError: if there is none.
@@ -78,13 +78,13 @@ def substitute_for(
     """Return what a replacement puts in the place of a gate's coefficients in one image.
 
     Args:
-        name: of `REPLACEMENTS`.
-        fold: whose network it is.
-        gate: its number.
+        name: a name from `REPLACEMENTS`.
+        fold: the fold of the network.
+        gate: the number of the gate.
         own: the image's ordinary prediction.
-        other: another patient's, for `other_case`.
-        levels: for `uniform`.
-        seed: of the shuffling.
+        other: another patient's ordinary prediction, for `other_case`.
+        levels: the numbers for `uniform`.
+        seed: the seed of the shuffling.
     """
     own_map = own.maps[fold][gate]
     if name == "other_case":
@@ -113,5 +113,5 @@ def variant_of(
 
 
 def seed_of(case: str, seed: int) -> list[int]:
-    """Return the seed of a case's random numbers, which hang on its name alone."""
+    """Return the seed of a case's random numbers, which depend on no other case."""
     return [seed, crc32(case.encode())]
