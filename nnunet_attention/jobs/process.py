@@ -181,9 +181,7 @@ class AdoptedProcess(_Group):
             while self.poll() is None and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
         finally:
-            _signal_group(self.pid, signal.SIGKILL)
-        while processes_of_group(self.pid) and time.monotonic() < deadline + _GRACE_SECONDS:
-            time.sleep(_PAUSE_POLL_SECONDS)
+            _kill_group(self.pid)
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -311,8 +309,17 @@ def _stop_group(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         pass
     finally:
-        _signal_group(process.pid, signal.SIGKILL)
+        _kill_group(process.pid)
         process.wait()
+
+
+def _kill_group(leader: int) -> None:
+    """Kill what is left of a group, and return when it is gone, or after some seconds."""
+    _signal_group(leader, signal.SIGKILL)
+    # A process that was killed runs for a moment more on a busy machine.
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while processes_of_group(leader) and time.monotonic() < deadline:
+        time.sleep(_PAUSE_POLL_SECONDS)
 
 
 def _wait_for_standstill(leader: int) -> None:

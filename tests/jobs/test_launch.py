@@ -70,11 +70,6 @@ def fold_folder(nnunet, number=0):
     return all_runs(plan(), nnunet.folders)[number].folder(nnunet.folders)
 
 
-def assert_nothing_runs_on(nnunet):
-    """A process that was killed is seen for a moment more, on a busy machine."""
-    wait_for(lambda: nnunet.left_processes() == [], seconds=5)
-
-
 @pytest.fixture
 def prepared(nnunet):
     """All but the folds is done."""
@@ -88,7 +83,7 @@ def test_a_raw_data_set_is_taken_to_the_end(nnunet):
     assert outcome.ok
     assert set(view.steps) == set(outcome.done)
     assert missing_steps(plan(), nnunet.folders) == []
-    assert_nothing_runs_on(nnunet)
+    assert nnunet.left_processes() == []
 
 
 def test_splits_are_those_that_nnunet_writes(nnunet):
@@ -489,7 +484,7 @@ def test_ctrl_c_stops_all_processes_and_says_how_to_go_on(prepared):
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "go on with: nnunet-attention crossval -d 901" in output
-    assert_nothing_runs_on(prepared)
+    assert prepared.left_processes() == []
     # Stopped between the writing of checkpoints, not within.
     assert run(prepared)[1].notes == []
 
@@ -504,7 +499,7 @@ def test_no_checkpoint_is_begun_between_the_last_look_and_the_stop(prepared, mon
     wait_for(checkpoint.is_file)
     attempt.stop()
     assert attempt.poll().exit_code == -signal.SIGTERM
-    assert_nothing_runs_on(prepared)
+    assert prepared.left_processes() == []
     assert is_whole(checkpoint)
     assert checkpoint.read_bytes() == look.seen[-1]
 
@@ -555,7 +550,7 @@ def test_trainings_that_a_killed_launcher_left_running_are_watched_to_their_end(
     for lines in prepared.journals().values():
         assert [line for line in lines if line.startswith(("begin", "overlap"))] == lines[:1]
         assert lines.count("trained") == 1
-    assert_nothing_runs_on(prepared)
+    assert prepared.left_processes() == []
     manifest = json.loads((prepared.root / "out" / "manifest.json").read_text())
     folds = [one for one in manifest["attempts"] if one["kind"] == "fold"]
     assert [one["ok"] for one in folds] == [True, True]
@@ -589,7 +584,7 @@ def test_a_left_training_that_dies_is_resumed(prepared):
     outcome, _ = run(prepared, plan(folds=("0",)))
     assert outcome.ok
     assert all("--c" in lines[-1] or "validated" in lines for lines in prepared.journals().values())
-    assert_nothing_runs_on(prepared)
+    assert prepared.left_processes() == []
 
 
 def test_a_left_training_with_other_options_is_ended_first(prepared):
@@ -619,7 +614,7 @@ def test_ctrl_c_stops_adopted_trainings_too(prepared):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert_nothing_runs_on(prepared)
+    assert prepared.left_processes() == []
     for checkpoint in prepared.folders.results.glob("*/*/fold_0/checkpoint_*.pth"):
         assert is_whole(checkpoint)
 
@@ -631,7 +626,7 @@ def test_an_interruption_while_the_first_start_is_told_stops_the_others_too(prep
     monkeypatch.setattr(Silent, "started", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(prepared, plan(folds=("0",)))
-    assert_nothing_runs_on(prepared)
+    assert prepared.left_processes() == []
 
 
 def test_adopted_folds_keep_their_gpus(prepared):
@@ -653,7 +648,7 @@ def test_adopted_folds_keep_their_gpus(prepared):
         assert [one.adopted for one in started] == [True, False]
         for one in started:
             one.stop()
-        assert_nothing_runs_on(prepared)
+        assert prepared.left_processes() == []
     finally:
         left.stop()
 

@@ -104,6 +104,17 @@ def test_a_child_left_behind_by_a_finished_command_is_stopped(install_command, t
     wait_for(lambda: not is_running(child))
 
 
+def test_a_stop_returns_only_when_no_process_of_the_group_runs(
+    install_command, tmp_path, monkeypatch
+):
+    install_command("stay", "import time\ntime.sleep(100)")
+    looks = [["a child"], ["a child"], []]
+    monkeypatch.setattr(process, "processes_of_group", lambda leader: looks.pop(0))
+    running = process.LoggedProcess(["stay"], os.environ, tmp_path / "log")
+    running.stop()
+    assert looks == []
+
+
 def test_termination_interrupts_and_the_handler_comes_back():
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt), process.termination_as_interrupt():
