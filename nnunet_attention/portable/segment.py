@@ -60,6 +60,9 @@ def check_target(path: Path, images: list[Path]) -> None:
     """Check, before minutes are spent, that the segmentation can be written there."""
     if not path.resolve().parent.is_dir():
         raise ValueError(f"{path} cannot be written: there is no folder {path.parent}")
+    # It is written under another name first, which takes a place in the folder.
+    if not os.access(path.resolve().parent, os.W_OK):
+        raise ValueError(f"{path} cannot be written: no file can be made in {path.parent}")
     if path.resolve() in [image.resolve() for image in images]:
         raise ValueError(f"{path} is an image, which the segmentation would replace")
 

@@ -355,6 +355,15 @@ def test_errors_are_one_line(tmp_path, capsys):
     assert "no fold 3; there are" in capsys.readouterr().err
 
 
+def test_a_folder_without_permission_is_refused_before_images_are_read(
+    tmp_path, monkeypatch, capsys
+):
+    # Permissions do not bind root.
+    monkeypatch.setattr(segment.os, "access", lambda path, mode: path != tmp_path)
+    assert segment.main([str(tmp_path / "out.nii.gz"), "absent.nii.gz"]) == 1
+    assert f"no file can be made in {tmp_path}" in capsys.readouterr().err
+
+
 def test_what_is_interrupted_while_it_is_written_leaves_the_segmentation_of_before(
     tmp_path, monkeypatch
 ):
