@@ -247,7 +247,10 @@ class AttentionUNetFinetuneTrainer(_Finetuning, AttentionUNetTrainer):
 
 
 class AttentionUNetFinetuneTrainer_decoderFirst(AttentionUNetFinetuneTrainer):
-    """Trains decoder and gates alone for the first twentieth of the epochs, then everything."""
+    """Trains decoder and gates alone at first, then everything.
+
+    They are alone for a twentieth of the epochs, at least two and at most half of all.
+    """
 
     decoder_first = True
 

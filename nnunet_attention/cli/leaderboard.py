@@ -252,7 +252,10 @@ def is_nnunet_split(folds: list[dict]) -> bool:
 def known_parameters(
     trainer: str, plans: Path, dataset_json: Path, configuration: str
 ) -> int | None:
-    """Count the parameters of a trainer's network; return None, and say why, if that fails."""
+    """Count the parameters of a trainer's network, or return None if that fails.
+
+    A failure is reported on stderr; missing files are not a failure.
+    """
     if not (plans.is_file() and dataset_json.is_file()):
         return None
     from nnunet_attention.cost.parameters import count_parameters

@@ -15,6 +15,7 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON, number_of_cases, read_dataset_json
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
+from nnunet_attention.nnunet.datasets import needs_preprocessing
 from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, fold_state, validation_cases
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.grouped_splits import torn_groups
@@ -291,9 +292,6 @@ class Dataset:
 
     def is_unprepared(self, identifier: str) -> bool:
         """Tell whether preprocessed data are missing or incomplete."""
-        # nnunetv2's paths are found in time only here: its import is not for `--help`.
-        from nnunet_attention.nnunet.datasets import needs_preprocessing
-
         folders, name = self.folders, self.name
         if self.cases is not None:
             number = len(self.cases)

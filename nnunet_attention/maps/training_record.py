@@ -153,7 +153,7 @@ def _validation_patches(trainer: "nnUNetTrainer") -> list[tuple[str, np.ndarray,
                 previous[:], trainer.label_manager.foreground_labels, output_dtype=data.dtype
             )
             data = np.vstack((data, one_hot))
-        # nnU-Net marks voxels that its cropping left out with -1.
+        # nnU-Net marks voxels outside its nonzero mask with -1.
         reference = np.maximum(reference, 0)
         patch_size = tuple(trainer.configuration_manager.patch_size)
         place = _place_of_patch(reference, patch_size)

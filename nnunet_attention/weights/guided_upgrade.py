@@ -26,7 +26,7 @@ def guided_upgrade(
         source: a plain checkpoint, or the folder of a plain model.
         target: the checkpoint, or the folder, to write; must not exist.
         gate_full_resolution: see `upgrade_checkpoint`.
-        on_checkpoint: see `upgrade_model_folder`.
+        on_checkpoint: for a model folder, see `upgrade_model_folder`; not called for a checkpoint.
 
     Raises:
         CommandError: see `upgrade_checkpoint_file` and `upgrade_model_folder`.

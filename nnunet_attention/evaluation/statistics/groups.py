@@ -324,7 +324,7 @@ def draw_group_counts(
 
 
 def _read_table(option: str, path: Path) -> pd.DataFrame:
-    """Read a file of groups, with names stripped of blanks and rows numbered after the heading.
+    """Read a file of groups, with names stripped of blanks.
 
     Raises:
         CommandError: if it cannot be read, lacks a column, or a name is empty.
