@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import random
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 
 from nnunet_attention.nnunet.kept_cases import VARIABLE, kept_cases, whole_predictions
 
-CONTENT = gzip.compress(os.urandom(5000))
+CONTENT = gzip.compress(random.Random(0).randbytes(5000), mtime=0)
 
 
 @pytest.fixture
@@ -37,7 +38,9 @@ def test_predictions_that_are_there_are_kept(folder):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", CONTENT[:-1], CONTENT[:2000], b"rubbish", CONTENT[:3000] + CONTENT[3001:]]
+    "content",
+    [b"", CONTENT[:-1], CONTENT[:2000], b"rubbish", CONTENT[:3000] + CONTENT[3001:]],
+    ids=["empty", "a byte short", "half", "rubbish", "a byte missing within"],
 )
 def test_half_and_damaged_predictions_are_not_kept(folder, content):
     write(folder / "validation" / "b.nii.gz", content, 200)
