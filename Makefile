@@ -74,8 +74,9 @@ versions: $(VENV)/.demo
 	for version in $(PYTHONS); do \
 		$(MAKE) quick PYTHON=python$$version VENV=.venv-$$version || exit; done
 	$(BIN)/python .ci/lowest.py > $(VENV)/lowest.txt
-	$(MAKE) quick PYTHON=python$(firstword $(PYTHONS)) VENV=.venv-lowest \
-		CONSTRAINTS=$(VENV)/lowest.txt
+	@# What is old warns of what has become old since.
+	PYTEST_ADDOPTS="-W default" $(MAKE) quick PYTHON=python$(firstword $(PYTHONS)) \
+		VENV=.venv-lowest CONSTRAINTS=$(VENV)/lowest.txt
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.performance --device $(DEVICE)

@@ -37,7 +37,10 @@ def installed(tmp_path) -> Path:
 def test_imports_go_down_only(installed):
     program = "import sys; from importlinter.cli import lint_imports_command as run; run()"
     done = subprocess.run(
-        [sys.executable, "-c", program, REPOSITORY / "pyproject.toml", "--no-cache", "--verbose"],
+        [
+            *(sys.executable, "-c", program),
+            *("--config", REPOSITORY / "pyproject.toml", "--no-cache", "--verbose"),
+        ],
         cwd=installed,
         # Before the installed package, which is imported when Python starts.
         env={**os.environ, "PYTHONPATH": str(installed)},

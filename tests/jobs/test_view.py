@@ -126,8 +126,8 @@ def test_elsewhere_a_line_tells_epoch_dice_and_time_left(prepared, monkeypatch):
 def test_elsewhere_a_line_tells_the_case_that_is_validated(prepared, monkeypatch):
     log = (
         "2026-01-01 00:00:00.5: Training done.\n"
-        "2026-01-01 00:00:01.0: predicting case_00\n"
-        "2026-01-01 00:00:31.0: predicting case_05\n"
+        "2026-01-01 00:00:01.250000: predicting case_00\n"
+        "2026-01-01 00:00:31.250000: predicting case_05\n"
     )
     line = line_about(prepared, monkeypatch, log)
     assert line == "validating, case 2 of 2, 30 s left"
