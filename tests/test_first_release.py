@@ -15,10 +15,17 @@ import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from repository import REPOSITORY
 from tiny_trainers import initialized, make_nnunet_folders
 
+from torch import nn
+from torch.nn.functional import conv3d, interpolate
+
 from nnunet_attention import AttentionPredictor
+from nnunet_attention.networks import build_attention_network
+from nnunet_attention.networks.gate_start import GATE_STARTS
+from nnunet_attention.networks.wide import build_plain_network
 from nnunet_attention.nnunet.plans import read_plans
 from nnunet_attention.prediction.predictor import CasePredictor
 from nnunet_attention.trainers import AttentionUNetTrainer
@@ -67,6 +74,46 @@ def test_predictions_are_those_of_then(model_folder, predictor_class):
     )
     predictor.initialize_from_trained_model_folder(str(model_folder), (0,), "checkpoint_final.pth")
     assert_as_then(predictor.predict_logits_from_preprocessed_data(image()).float())
+
+
+def logits_by_hand(weights: dict, plain: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    """What the first code computed: the plain network, with the gates' formula written out."""
+    decoder = plain.decoder
+    *skips, feature = plain.encoder(batch)
+    for number, skip in enumerate(reversed(skips)):
+        gate = f"decoder.gates.{number}."
+        # The full resolution has no gate.
+        if f"{gate}theta.weight" in weights:
+            theta = weights[f"{gate}theta.weight"]
+            inside = conv3d(skip, theta, stride=theta.shape[2:])
+            inside += conv3d(feature, weights[f"{gate}phi.weight"], weights[f"{gate}phi.bias"])
+            psi = weights[f"{gate}psi.weight"], weights[f"{gate}psi.bias"]
+            alpha = conv3d(torch.relu(inside), *psi).sigmoid()
+            skip = skip * interpolate(alpha, skip.shape[2:], mode="trilinear", align_corners=False)
+        upsampled = decoder.transpconvs[number](feature)
+        feature = decoder.stages[number](torch.cat((upsampled, skip), 1))
+    return decoder.seg_layers[-1](feature)
+
+
+@pytest.mark.parametrize("start", GATE_STARTS)
+def test_under_every_start_a_model_older_than_starts_predicts_as_then_to_the_bit(
+    model_folder, start
+):
+    weights = load_checkpoint(model_folder / "fold_0" / "checkpoint_final.pth")["network_weights"]
+    plans = read_plans(model_folder / "plans.json")
+    arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    assert "gate_start" not in arguments
+    arguments["gate_start"] = start
+    configuration = PlansManager(plans).get_configuration("3d_fullres")
+    network = build_attention_network(configuration, 1, 2, deep_supervision=False)
+    assert network.decoder.gate_start == start
+    network.load_state_dict(weights)
+    plain = build_plain_network(configuration, 1, 2, deep_supervision=False)
+    plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
+    with torch.no_grad():
+        logits = network.eval()(image()[None])
+        assert torch.equal(logits, logits_by_hand(weights, plain.eval(), image()[None]))
+    assert_as_then(logits[0])
 
 
 # Plans name the network, so that nnU-Net's own trainer goes on with it too.

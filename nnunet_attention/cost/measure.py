@@ -88,6 +88,7 @@ class ConfigurationCost:
         networks: the cost of each network, by name.
         gates: gates of the attention network, highest resolution first.
         gate_start: how these gates are initialised in a new training, see `start_gates`.
+        output_transform: whether a convolution and a norm follow each gate's product.
     """
 
     configuration: str
@@ -96,6 +97,7 @@ class ConfigurationCost:
     networks: dict[str, NetworkCost]
     gates: tuple[GateCost, ...]
     gate_start: str
+    output_transform: bool
 
     @property
     def wide_mismatch(self) -> float:
@@ -114,6 +116,7 @@ class _Measurement:
     values_per_case: int
     gates: tuple[GateCost, ...]
     gate_start: str
+    output_transform: bool
 
 
 def configuration_cost(plans: PlansManager, name: str, dataset_json: Mapping) -> ConfigurationCost:
@@ -154,6 +157,7 @@ def configuration_cost(plans: PlansManager, name: str, dataset_json: Mapping) ->
         },
         measured["attention"].gates,
         measured["attention"].gate_start,
+        measured["attention"].output_transform,
     )
 
 
@@ -194,6 +198,7 @@ def _measure(
             for number, gate in reversed(list(enumerate(_gates(network))))
         ),
         getattr(network.decoder, "gate_start", ""),
+        any(gate.output_transform is not None for gate in _gates(network)),
     )
 
 

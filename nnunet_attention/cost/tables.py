@@ -12,6 +12,8 @@ _STARTS = {
     "open": "open (every coefficient 0.95)",
     "he": "he (as any convolution; coefficients anywhere between 0.2 and 0.8)",
 }
+# A norm after the product cannot keep the function, and the next weights stay as they are.
+_IDENTITY_WITH_NORM = "identity (every coefficient 0.5; the output transform's norm follows)"
 
 
 def network_table(cost: ConfigurationCost) -> Grid:
@@ -58,11 +60,17 @@ def gate_table(cost: ConfigurationCost) -> Grid:
             for gate in cost.gates
         ],
         names=0,
-        notes=(f"start of a new training: {_STARTS[cost.gate_start]}",),
+        notes=(f"start of a new training: {_start(cost)}",),
         folded_heading=_FOLDED,
     )
     # The stage identifies the row, although it is a number.
     return replace(grid, kept=1)
+
+
+def _start(cost: ConfigurationCost) -> str:
+    if cost.output_transform and cost.gate_start == "identity":
+        return _IDENTITY_WITH_NORM
+    return _STARTS[cost.gate_start]
 
 
 def _features(cost: ConfigurationCost, network: str) -> str:

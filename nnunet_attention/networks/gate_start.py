@@ -6,7 +6,7 @@ initialisation that nnU-Net gives every convolution does not achieve this: depen
 it leaves each level's coefficients anywhere between 0.2 and 0.8.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -23,6 +23,10 @@ OPEN_BIAS = 3.0
 
 GATE_STARTS = ("identity", "open", "he")
 DEFAULT_GATE_START = "identity"
+
+# In a decoder stage, of the convolution that the skip goes into: its input is (upsampled, skip).
+# It is one tensor, which a state dict has under both names.
+_WEIGHTS = ("convs.0.conv.weight", "convs.0.all_modules.0.weight")
 
 
 def check_gate_start(start: str) -> None:
@@ -46,8 +50,8 @@ def start_gates(gates: Iterable[AttentionGate], stages: Iterable[nn.Module], sta
     - `open`: psi's weight is 0 and its bias 3, so that every coefficient is 0.9526.
     - `he`: nothing is changed; the layers' own initialisation is kept.
 
-    With the first two, the first training step changes psi alone; from the second step on theta
-    and phi have a gradient too. No random numbers are drawn.
+    With the first two, psi alone of a gate's layers changes in the first training step; from the
+    second step on theta and phi have a gradient too. No random numbers are drawn.
 
     Args:
         gates: changed in place.
@@ -65,8 +69,30 @@ def start_gates(gates: Iterable[AttentionGate], stages: Iterable[nn.Module], sta
         gate.psi.weight.zero_()
         assert gate.psi.bias is not None, "gates are built with it"
         gate.psi.bias.fill_(OPEN_BIAS if start == "open" else IDENTITY_BIAS)
-        if start == "identity" and gate.output_transform is None:
-            # The stage's input is (upsampled, skip). The convolution's weight has several names in
-            # the state dict, but is one tensor.
-            weight = stage.get_parameter("convs.0.conv.weight")
+        if _compensates(gate, start):
+            weight = stage.get_parameter(_WEIGHTS[0])
             weight[:, -gate.skip_channels :].div_(IDENTITY_COEFFICIENT)
+
+
+@torch.no_grad()
+def undo_start(
+    gates: Iterable[AttentionGate], state: Mapping[str, torch.Tensor], start: str
+) -> None:
+    """Undo what `start_gates` did to the plain network's weights.
+
+    Args:
+        gates: those of the network, as `start_gates` had them.
+        state: the state dict of the network; changed in place. A tensor that it has under two
+            names must be there twice, as a copy for each.
+        start: how the gates started.
+    """
+    for number, gate in enumerate(gates):
+        if _compensates(gate, start):
+            for name in _WEIGHTS:
+                weight = state[f"decoder.stages.{number}.{name}"]
+                weight[:, -gate.skip_channels :].mul_(IDENTITY_COEFFICIENT)
+
+
+def _compensates(gate: AttentionGate, start: str) -> bool:
+    """Tell whether the convolution behind the gate makes up for the constant coefficient."""
+    return start == "identity" and gate.output_transform is None

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks import AttentionDecoder
-from nnunet_attention.networks.gate_start import IDENTITY_COEFFICIENT
+from nnunet_attention.networks.gate_start import undo_start
 from nnunet_attention.weights.checkpoint import fault_of
 from nnunet_attention.weights.function_preserving import start_from_plain
 from nnunet_attention.weights.source import NNSSL, PretrainedSource
@@ -169,7 +169,7 @@ def load_adapted(network: nn.Module, adaptation: Adaptation) -> None:
     }
     decoder = network.decoder
     if isinstance(decoder, AttentionDecoder):
-        _undo_gate_start(decoder, state)
+        undo_start(decoder.iter_gates(), state, decoder.gate_start)
     for name, (_, aliases) in _unique_tensors(network):
         if name in adaptation.weights:
             for alias in (name, *aliases):
@@ -181,17 +181,6 @@ def load_adapted(network: nn.Module, adaptation: Adaptation) -> None:
         start_from_plain(network, state)
     except ValueError as error:
         raise CommandError(f"gates cannot start from pretrained weights: {error}") from error
-
-
-def _undo_gate_start(decoder: AttentionDecoder, state: dict[str, Tensor]) -> None:
-    """Undo, in a state dict, the changes of `start_gates` to the plain network's weights."""
-    if decoder.gate_start != "identity":
-        return
-    for number, gate in enumerate(decoder.iter_gates()):
-        if gate.output_transform is None:
-            for name in ("conv", "all_modules.0"):
-                weight = state[f"decoder.stages.{number}.convs.0.{name}.weight"]
-                weight[:, -gate.skip_channels :].mul_(IDENTITY_COEFFICIENT)
 
 
 class _Match(NamedTuple):

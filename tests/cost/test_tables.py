@@ -1,5 +1,7 @@
 """The tables say what was measured, from numbers made up by hand."""
 
+from dataclasses import replace
+
 from rich.console import Console
 
 from nnunet_attention.cost import ConfigurationCost, GateCost, NetworkCost
@@ -17,6 +19,7 @@ COST = ConfigurationCost(
     {"plain": PLAIN, "attention": ATTENTION, "wide": WIDE},
     (GATE,),
     "open",
+    False,
 )
 
 
@@ -57,6 +60,16 @@ def test_gates_have_their_shares_and_their_start():
         *("1.5 (1.25%)", "2.5 (50.00%)"),
     ]
     assert lines[-1] == "start of a new training: open (every coefficient 0.95)"
+
+
+def test_no_function_is_promised_that_a_norm_cannot_keep():
+    cost = replace(COST, gate_start="identity")
+    assert lines_of(gate_table(cost))[-1].endswith("computes what the plain one does)")
+    with_norm = replace(cost, output_transform=True)
+    assert lines_of(gate_table(with_norm))[-1] == (
+        "start of a new training: identity (every coefficient 0.5; the output transform's norm "
+        "follows)"
+    )
 
 
 def test_in_a_narrow_terminal_no_number_is_broken():

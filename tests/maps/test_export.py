@@ -50,21 +50,24 @@ def predict(predictor, images, **options):
 
 
 @pytest.mark.parametrize(
-    ("start", "told"),
+    ("options", "told"),
     [
-        (None, "Gates with the default start began at 0.5"),
-        ("identity", "These gates started at 0.5"),
-        ("open", "These gates started at 0.95"),
-        ("he", "anywhere between 0.2 and 0.8"),
+        ({}, "Gates with the default start began at 0.5"),
+        ({"gate_start": "identity"}, "These gates started at 0.5"),
+        ({"gate_start": "open"}, "These gates started at 0.95"),
+        ({"gate_start": "he"}, "anywhere between 0.2 and 0.8"),
+        ({"gate_start": "identity", "output_transform": True}, "is normalised afterwards"),
     ],
 )
-def test_sidecar_and_page_tell_how_the_gates_started(start, told, minimal_plans, images):
+def test_sidecar_and_page_tell_how_the_gates_started(options, told, minimal_plans, images):
     plans = pointwise_plans(minimal_plans)
-    if start is not None:
-        arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
-        arguments["gate_start"] = start
-    options = MapOptions(picture=False, page=True)
-    predictor = AttentionPredictor(device=torch.device("cpu"), allow_tqdm=False, options=options)
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"].update(options)
+    start = options.get("gate_start")
+    predictor = AttentionPredictor(
+        device=torch.device("cpu"),
+        allow_tqdm=False,
+        options=MapOptions(picture=False, page=True),
+    )
     out = predict(initialize(predictor, plans), images)
     sidecar = json.loads((out / "maps" / "a" / "maps.json").read_text())
     assert sidecar["model"]["gate_start"] == start

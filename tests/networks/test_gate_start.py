@@ -87,7 +87,7 @@ def _distinct_small_architectures():
 @pytest.mark.slow
 def test_on_every_reference_configuration_the_difference_is_zero():
     found = _distinct_small_architectures()
-    assert len(found) > 20
+    assert len(found) == 47
     for architecture, inputs, heads in found:
         configuration = ConfigurationManager({"architecture": architecture})
         # The smallest patch that the strides divide, twice in the last axis: an instance norm
@@ -134,21 +134,34 @@ def test_he_leaves_what_every_convolution_gets(minimal_plans):
     assert all(torch.equal(weights[name], value) for name, value in plain.items())
 
 
-@pytest.mark.parametrize("start", ["identity", "open", "he"])
-def test_plain_weights_are_those_of_the_seed_but_for_the_doubled_ones(minimal_plans, start):
-    plain = seeded(nnUNetTrainer, minimal_plans).state_dict()
-    plans = converted_plans(minimal_plans, "GatedPlans", gate_start=start)
-    gated = seeded(nnUNetTrainer, plans).state_dict()
-    changed = {name for name, value in plain.items() if not torch.equal(gated[name], value)}
-    first_convolution = {
-        "decoder.stages.0.convs.0.conv.weight",
-        "decoder.stages.0.convs.0.all_modules.0.weight",
+def _doubled(network) -> dict[str, int]:
+    """Names of the convolutions that gated skips go into, with the upsampled channels of each."""
+    return {
+        f"decoder.stages.{number}.convs.0.{layer}.weight": gate.skip_channels
+        for number, gate in enumerate(network.decoder.gates)
+        for layer in ("conv", "all_modules.0")
     }
-    assert changed == (first_convolution if start == "identity" else set())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("start", ["identity", "open", "he"])
+def test_plain_weights_are_those_of_the_seed_but_for_the_doubled_ones(
+    minimal_plans, variant, start
+):
+    plans = plans_of(minimal_plans, variant)
+    plain = seeded(nnUNetTrainer, plans).state_dict()
+    network = seeded(nnUNetTrainer, converted_plans(plans, "GatedPlans", gate_start=start))
+    gated = network.state_dict()
+    changed = {name for name, value in plain.items() if not torch.equal(gated[name], value)}
+    doubled = _doubled(network)
+    assert changed == (doubled.keys() if start == "identity" else set())
     for name in changed:
-        # Six upsampled channels, six of the skip.
-        assert torch.equal(gated[name][:, :6], plain[name][:, :6])
-        assert torch.equal(gated[name][:, 6:], 2 * plain[name][:, 6:])
+        # As many upsampled channels as the skip has stand before it.
+        assert gated[name].shape[1] == 2 * doubled[name]
+        upsampled, skip = gated[name].chunk(2, 1)
+        plain_upsampled, plain_skip = plain[name].chunk(2, 1)
+        assert torch.equal(upsampled, plain_upsampled)
+        assert torch.equal(skip, 2 * plain_skip)
 
 
 def test_with_an_output_transform_gates_start_as_a_half_and_nothing_is_doubled(minimal_plans):
@@ -184,39 +197,46 @@ def step(network, plans, learning_rate=1e-2) -> dict[str, torch.Tensor]:
     return {name: parameter.grad for name, parameter in network.named_parameters()}
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("start", ["identity", "open"])
-def test_psi_learns_in_the_first_step_theta_and_phi_in_the_second(minimal_plans, start):
-    plans = converted_plans(minimal_plans, "GatedPlans", gate_start=start)
+def test_psi_learns_in_the_first_step_theta_and_phi_in_the_second(minimal_plans, variant, start):
+    plans = converted_plans(plans_of(minimal_plans, variant), "GatedPlans", gate_start=start)
     network = seeded(nnUNetTrainer, plans)
     first, second = step(network, plans), step(network, plans)
-    gate = "decoder.gates.0."
-    for name in ("psi.weight", "psi.bias"):
-        assert first[gate + name].abs().max() > 0
-    for name in ("theta.weight", "phi.weight", "phi.bias"):
-        assert not first[gate + name].any()
-        assert second[gate + name].abs().max() > 0
+    for number in range(len(network.decoder.gates)):
+        gate = f"decoder.gates.{number}."
+        for name in ("psi.weight", "psi.bias"):
+            assert first[gate + name].abs().max() > 0
+        for name in ("theta.weight", "phi.weight", "phi.bias"):
+            assert not first[gate + name].any()
+            assert second[gate + name].abs().max() > 0
 
 
-def test_in_the_first_step_only_the_doubled_weights_move_otherwise_than_stocks(minimal_plans):
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_in_the_first_step_only_the_doubled_weights_move_otherwise_than_stocks(
+    minimal_plans, variant
+):
     """What the network computes moves with a quarter of stock's step in the doubled weights.
 
     With w' = 2 w and x' = x / 2 the gradient of w' is half that of w, and w = w' / 2 moves by half
     of that.
     """
-    plain = seeded(nnUNetTrainer, minimal_plans)
-    gated = seeded(AttentionUNetTrainer, minimal_plans)
+    plans = plans_of(minimal_plans, variant)
+    plain = seeded(nnUNetTrainer, plans)
+    gated = seeded(AttentionUNetTrainer, plans)
     before = copy.deepcopy(plain.state_dict())
-    step(plain, minimal_plans)
-    step(gated, minimal_plans)
+    step(plain, plans)
+    step(gated, plans)
     after_plain, after_gated = plain.state_dict(), gated.state_dict()
-    doubled = "decoder.stages.0.convs.0."
+    doubled = _doubled(gated)
     compared = 0
     for name, value in after_plain.items():
         moved, moved_gated = value - before[name], after_gated[name] - before[name]
-        if name.startswith(doubled) and value.ndim == 5:
-            moved_gated[:, 6:] = after_gated[name][:, 6:] / 2 - before[name][:, 6:]
-            moved[:, 6:] /= 4
-        torch.testing.assert_close(moved_gated, moved, rtol=1e-9, atol=1e-15)
+        if name in doubled:
+            skip = slice(doubled[name], None)
+            moved_gated[:, skip] = after_gated[name][:, skip] / 2 - before[name][:, skip]
+            moved[:, skip] /= 4
+        torch.testing.assert_close(moved_gated, moved, rtol=1e-9, atol=1e-14)
         compared += bool(moved.any())
     assert compared > 10
 
