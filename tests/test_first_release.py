@@ -18,7 +18,6 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from repository import REPOSITORY
 from tiny_trainers import initialized, make_nnunet_folders
-
 from torch import nn
 from torch.nn.functional import conv3d, interpolate
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.hippocampus.schedules import STOCK, VARIANTS, Schedule
+from benchmarks.hippocampus.schedules import STOCK, VARIANTS, WIDE, Schedule
 from benchmarks.hippocampus.training import collected_model
 from benchmarks.machine import told
 from benchmarks.texts import ends_text, four_places
@@ -23,7 +24,7 @@ from nnunet_attention.evaluation.leaderboard.tables import (
 from nnunet_attention.evaluation.statistics.comparisons import Comparison
 from nnunet_attention.evaluation.statistics.equivalence import equivalence
 from nnunet_attention.evaluation.statistics.estimates import over_units
-from nnunet_attention.evaluation.statistics.repeats import mean_over_repeats
+from nnunet_attention.evaluation.statistics.repeats import Layout, mean_over_repeats
 from nnunet_attention.files import read_json, write_text
 from nnunet_attention.msd.published import write_published
 from nnunet_attention.nnunet.model_folders import validation_summaries
@@ -44,26 +45,30 @@ def report(results: Path) -> int:
         print(f"{results} has no runs.json; collect a run first", file=sys.stderr)
         return 2
     from nnunet_attention.cli.leaderboard import show_leaderboard
-    from nnunet_attention.evaluation import Request
+    from nnunet_attention.evaluation import Request, Settings
 
     record = read_json(results / "runs.json")
     schedule = schedule_of(record)
     shown = shown_runs(record)
+    repeated = any(len(seeds) > 1 for _, seeds in shown.values())
     request = Request(
         (schedule.dataset,),
         (schedule.configuration,),
         tuple(map(str, schedule.folds)),
-        named={name: results / v / f"seed_{seed}" for name, (v, seed) in shown.items()},
+        named={
+            name: [results / variant / f"seed_{seed}" for seed in seeds]
+            for name, (variant, seeds) in shown.items()
+        },
         label_folders=(results / "labels",),
     )
     try:
-        show_leaderboard(request, results / "leaderboard")
+        show_leaderboard(request, results / "leaderboard", Settings(paired_repeats=repeated))
     except CommandError as error:
         print(error, file=sys.stderr)
         return 1
     summaries = {
-        name: read_summaries(schedule, results, variant, int(seed))
-        for name, (variant, seed) in shown.items()
+        name: [read_summaries(schedule, results, variant, seed) for seed in seeds]
+        for name, (variant, seeds) in shown.items()
     }
     labels = read_json(results / "labels" / schedule.dataset / "dataset.json")["labels"]
     draw(summaries, labels, results / "dice.png")
@@ -78,7 +83,8 @@ def report(results: Path) -> int:
         }
         for variant, seeds in record["runs"].items()
     }
-    write_text(results / "starts.md", starts_table(dice))
+    first = read_summaries(schedule, results, STOCK.folder, min(dice[STOCK.folder]))
+    write_text(results / "starts.md", starts_table(dice, case_folds(first)))
     return 0
 
 
@@ -93,20 +99,21 @@ def schedule_of(record: Mapping) -> Schedule:
     )
 
 
-def shown_runs(record: Mapping) -> dict[str, tuple[str, str]]:
-    """List what the leaderboard compares: each variant's first seed; stock's second as control.
+def shown_runs(record: Mapping) -> dict[str, tuple[str, list[int]]]:
+    """List what the leaderboard compares: the variants that were trained with all stock's seeds.
+
+    The trainings are then paired by their seeds.
 
     Returns:
-        Variant and seed, by the name in tables.
+        Variant and seeds, by the name in tables.
     """
-    shown = {}
-    for variant, definition in VARIANTS.items():
-        if variant in record["runs"]:
-            shown[definition.name] = (variant, min(record["runs"][variant], key=int))
-    seeds = sorted(record["runs"].get(STOCK.folder, {}), key=int)
-    if len(seeds) > 1:
-        shown[f"{STOCK.name}, other seed"] = (STOCK.folder, seeds[1])
-    return shown
+    runs = {variant: sorted(map(int, seeds)) for variant, seeds in record["runs"].items()}
+    wanted = runs.get(STOCK.folder, [])
+    return {
+        definition.name: (variant, wanted)
+        for variant, definition in VARIANTS.items()
+        if wanted and set(wanted) <= set(runs.get(variant, []))
+    }
 
 
 def read_summaries(schedule: Schedule, results: Path, variant: str, seed: int) -> list[dict]:
@@ -126,11 +133,23 @@ def case_dice(summaries: list[dict]) -> dict[str, float]:
     }
 
 
-def starts_table(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
+def case_folds(summaries: list[dict]) -> dict[str, int]:
+    """Return the number of the training that predicted each case, from 0."""
+    return {
+        case["prediction_file"]: number
+        for number, summary in enumerate(summaries)
+        for case in summary["metric_per_case"]
+    }
+
+
+def starts_table(
+    dice: Mapping[str, Mapping[int, Mapping[str, float]]], folds: Mapping[str, int]
+) -> str:
     """Show every variant minus stock nnU-Net of the same seed, as Markdown.
 
     Args:
         dice: of each case, by variant, seed and case.
+        folds: number of the training that predicted each case, from 0, by case.
     """
     stock = dice[STOCK.folder]
     lines = [
@@ -147,12 +166,15 @@ def starts_table(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
         seeds = sorted(set(dice.get(folder, {})) & set(stock))
         if folder == STOCK.folder or not seeds:
             continue
-        differences = paired(dice[folder], stock, seeds)
+        cases = sorted(folds)
+        differences = paired(dice[folder], stock, seeds, cases)
         of_cases = over_units(differences.mean(axis=0))
-        repeated = mean_over_repeats(differences, resamples=0)
+        layout = Layout(folds=np.array([folds[case] for case in cases]))
+        repeated = mean_over_repeats(differences, layout, resamples=0)
         of_both = None if repeated is None else repeated.estimate
         tested = of_both or of_cases
-        lower_ends[folder] = (len(seeds), tested.interval()[0])
+        if of_both is not None:
+            lower_ends[folder] = (len(seeds), of_both.interval()[0])
         cells = [
             *(variant.name, _listed(seeds), _mean_dice(dice[folder], seeds)),
             four_places(of_cases.mean),
@@ -163,32 +185,46 @@ def starts_table(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
             *(p_text(equivalence(tested, margin).p_value) for margin in MARGINS),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *verdicts(lower_ends, gains_of_open(dice))]) + "\n"
+    decided = verdicts(lower_ends, gains_of_open(dice))
+    return "\n".join([*lines, "", *chance(stock), *decided]) + "\n"
+
+
+def chance(stock: Mapping[int, Mapping[str, float]]) -> list[str]:
+    """Say how far apart trainings of stock nnU-Net are; nothing for a single one."""
+    means = [float(np.mean(list(stock[seed].values()))) for seed in sorted(stock)]
+    if len(means) < 2:
+        return []
+    return [
+        f"- By chance alone, the mean Dice of {STOCK.name} with seeds {_listed(sorted(stock))} is "
+        f"{', '.join(f'{mean:.4f}' for mean in means)}: up to {max(means) - min(means):.4f} apart."
+    ]
 
 
 def gains_of_open(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> list[float]:
     """Return mean Dice with `open` minus `identity`, for each seed that both were trained with."""
     opened, identity = dice.get("open", {}), dice.get("identity", {})
     seeds = sorted(set(opened) & set(identity))
-    return list(paired(opened, identity, seeds).mean(axis=1)) if seeds else []
+    if not seeds:
+        return []
+    return list(paired(opened, identity, seeds, sorted(identity[seeds[0]])).mean(axis=1))
 
 
 def verdicts(lower_ends: Mapping[str, tuple[int, float]], gains: Sequence[float]) -> list[str]:
     """Write the outcome of each rule that was fixed before the runs, a line each.
 
     Args:
-        lower_ends: number of seeds, and the lower end of the interval of the difference to stock,
-            over patients and, with several, seeds, by variant.
+        lower_ends: number of seeds, at least 2, and the lower end of the interval of the difference
+            to stock over patients and seeds, by variant.
         gains: `open` minus `identity`, by seed.
     """
     lines = []
     for folder, (seeds, low) in lower_ends.items():
-        if folder not in ("identity", "open", "he"):
+        if folder == WIDE.folder:
             continue
         behind = "is not" if low > NOT_BEHIND else "may be"
         lines.append(
             f"- `{folder}`: the interval's lower end is {four_places(low)}, so that it {behind} "
-            f"behind {STOCK.name} by {_plain(-NOT_BEHIND)} or more, with {_trainings(seeds)}."
+            f"behind {STOCK.name} by {_plain(-NOT_BEHIND)} or more, with {seeds} trainings of each."
         )
     if len(gains):
         gain = float(np.mean(gains))
@@ -210,10 +246,10 @@ def verdicts(lower_ends: Mapping[str, tuple[int, float]], gains: Sequence[float]
 def paired(
     ours: Mapping[int, Mapping[str, float]],
     theirs: Mapping[int, Mapping[str, float]],
-    seeds: list[int],
+    seeds: Sequence[int],
+    cases: Sequence[str],
 ) -> np.ndarray:
     """Return differences of Dice, (seeds, cases), of the same seed and case."""
-    cases = sorted(theirs[seeds[0]])
     return np.array([[ours[s][case] - theirs[s][case] for case in cases] for s in seeds])
 
 
@@ -225,16 +261,20 @@ def _listed(seeds: list[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _trainings(seeds: int) -> str:
-    return f"{seeds} trainings of each" if seeds > 1 else "one training of each"
-
-
 def _plain(value: float) -> str:
     return f"{value:g}"
 
 
-def draw(summaries: dict[str, list[dict]], labels: dict[str, int], path: Path) -> None:
-    """Draw the Dice of every case and label; a line joins the models' values of one case."""
+def draw(summaries: dict[str, list[list[dict]]], labels: dict[str, int], path: Path) -> None:
+    """Draw the Dice of every case and label, each the mean over the trainings.
+
+    A line joins the models' values of one case.
+
+    Args:
+        summaries: of the folds of each training, by model.
+        labels: of the data set.
+        path: of the picture.
+    """
     foreground = {name: str(value) for name, value in labels.items() if value}
     figure = new_figure(1.2 * len(foreground) * len(summaries), 4.2, layout="constrained")
     # White, as for a plot of numbers in print; the dark background is for images.
@@ -242,12 +282,7 @@ def draw(summaries: dict[str, list[dict]], labels: dict[str, int], path: Path) -
     panels = figure.subplots(1, len(foreground), sharey=True, squeeze=False)[0]
     for panel, (name, value) in zip(panels, foreground.items(), strict=True):
         columns = {
-            model: {
-                case["prediction_file"]: case["metrics"][value]["Dice"]
-                for summary in of_seeds
-                for case in summary["metric_per_case"]
-            }
-            for model, of_seeds in summaries.items()
+            model: _mean_of_label(trainings, value) for model, trainings in summaries.items()
         }
         first = next(iter(columns.values()))
         for case in first:
@@ -270,6 +305,15 @@ def draw(summaries: dict[str, list[dict]], labels: dict[str, int], path: Path) -
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("Dice of a case")
     save_png(figure, path)
+
+
+def _mean_of_label(trainings: list[list[dict]], value: str) -> dict[str, float]:
+    by_case = defaultdict(list)
+    for summaries in trainings:
+        for summary in summaries:
+            for case in summary["metric_per_case"]:
+                by_case[case["prediction_file"]].append(case["metrics"][value]["Dice"])
+    return {case: float(np.mean(dice)) for case, dice in by_case.items()}
 
 
 def dice_table(board: dict) -> str:
@@ -324,8 +368,8 @@ def runs_table(record: dict) -> str:
     schedule = schedule_of(record)
     batch = f"batch {schedule.batch_size}" if schedule.batch_size else "the plans' batch"
     lines = [
-        f"{schedule.epochs} epochs of {schedule.iterations} iterations at {batch}, folds "
-        f"{', '.join(schedule.folds)}.",
+        f"{schedule.epochs} epochs of {schedule.iterations} iterations at {batch}, "
+        f"fold{'s' * (len(schedule.folds) > 1)} {', '.join(schedule.folds)}.",
         "",
         "| model | seed | fold | median epoch, s | training, h | validation, s a case | machine |",
         "|---|---:|---:|---:|---:|---:|---|",

@@ -20,11 +20,13 @@ from benchmarks.hippocampus.collecting import (
     trained_model,
 )
 from benchmarks.hippocampus.reporting import (
+    chance,
     dice_table,
     draw,
     gains_of_open,
     report,
     runs_table,
+    shown_runs,
     starts_table,
     verdicts,
 )
@@ -45,7 +47,7 @@ from nnunet_attention.evaluation.leaderboard import methods
 from nnunet_attention.evaluation.leaderboard.tables import MINUS
 from nnunet_attention.evaluation.statistics.equivalence import equivalence
 from nnunet_attention.evaluation.statistics.estimates import over_units
-from nnunet_attention.evaluation.statistics.repeats import mean_over_repeats
+from nnunet_attention.evaluation.statistics.repeats import Layout, mean_over_repeats
 from nnunet_attention.nnunet.seeds import seed_from
 from nnunet_attention.trainers.short import short_schedule
 
@@ -234,7 +236,7 @@ def test_pictures_for_documents_keep_their_shape_and_colours(tmp_path):
 def test_the_figure_shows_every_label(tmp_path):
     found = _summary({"a": (0.1, 0.9), "b": (0.7, 0.7)})
     draw(
-        {"nnU-Net": [found], "Attention U-Net": [found]},
+        {"nnU-Net": [[found]], "Attention U-Net": [[found]]},
         {"background": 0, "Anterior": 1, "Posterior": 2},
         tmp_path / "dice.png",
     )
@@ -255,7 +257,7 @@ def _record(runs):
 def test_the_table_of_runs_lists_models_seeds_folds_and_machines():
     record = json.loads(json.dumps(_record([("open", 10), ("open", 2), ("stock", 0)])))
     first, _, *table = runs_table(record).splitlines()
-    assert first == "25 epochs of 30 iterations at batch 2, folds 0."
+    assert first == "25 epochs of 30 iterations at batch 2, fold 0."
     told = "12.3 | 0.26 | 1.50 | Abacus, 2 threads; torch 2, nnunetv2 2.8, Python 3"
     assert table[2:] == [
         f"| nnU-Net | 0 | 0 | {told} |",
@@ -303,7 +305,7 @@ def test_over_seeds_and_cases_covers_the_truth():
 def test_differences_are_paired_by_seed_and_case():
     stock = {0: {"a": 0.8, "b": 0.6}, 1: {"a": 0.7, "b": 0.5}, 2: {"a": 0.1, "b": 0.1}}
     ours = {1: {"b": 0.51, "a": 0.73}, 0: {"a": 0.81, "b": 0.59}}
-    lines = starts_table({"stock": stock, "open": ours}).splitlines()
+    lines = starts_table({"stock": stock, "open": ours}, {"a": 0, "b": 0}).splitlines()
     row = next(line for line in lines if "open start" in line)
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:6] == [
@@ -316,14 +318,64 @@ def test_differences_are_paired_by_seed_and_case():
     ]
 
 
+def test_each_fold_of_a_seed_is_a_training_of_its_own():
+    stock = {0: dict.fromkeys("abcd", 0.5), 1: dict.fromkeys("abcd", 0.5)}
+    ours = {
+        0: {"a": 0.52, "b": 0.55, "c": 0.52, "d": 0.56},
+        1: {"a": 0.56, "b": 0.51, "c": 0.56, "d": 0.52},
+    }
+    # Not in the order of the cases' names.
+    folds = {"a": 0, "c": 0, "b": 1, "d": 1}
+    row = next(
+        line
+        for line in starts_table({"stock": stock, "open": ours}, folds).splitlines()
+        if "open start" in line
+    )
+    differences = np.array([[0.02, 0.02, 0.05, 0.06], [0.06, 0.06, 0.01, 0.02]])
+    # The folds' means go up and down by 0.04: a variance of 0.0008 between the two trainings of
+    # either, which the means over both folds, 0.0375 twice, do not show.
+    between = 2 * 0.5**2 * 0.0008 / 2
+    found = mean_over_repeats(differences, Layout(folds=np.array([0, 0, 1, 1])), resamples=0)
+    assert found.estimate.standard_error**2 >= between
+    low, high = found.estimate.interval()
+    assert f"[{low:+.4f}, {high:+.4f}]".replace("-", MINUS) in row
+    assert mean_over_repeats(differences, resamples=0).estimate.standard_error**2 < between / 2
+
+
 def test_the_rules_decide_by_the_interval_and_the_gain():
-    lower_ends = {"identity": (3, -0.0049), "open": (3, -0.006), "wide": (1, 0)}
-    identity, opened, default = verdicts(lower_ends, [0.0021, 0.001, 0.0032])
+    lower_ends = {"identity": (3, -0.0049), "open": (3, -0.006), "wide": (3, 0)}
+    lower_ends["output_transform"] = (2, -0.01)
+    identity, opened, transformed, default = verdicts(lower_ends, [0.0021, 0.001, 0.0032])
     assert "is not behind nnU-Net by 0.005 or more, with 3 trainings of each" in identity
     assert "may be behind" in opened
+    assert "may be behind nnU-Net by 0.005 or more, with 2 trainings of each" in transformed
     assert "+0.0021 in the mean of 3 seeds" in default
     assert "has to give way as the default" in default
     assert "stays the default" in verdicts(lower_ends, [0.0021, 0.0019, 0.0019])[-1]
+
+
+def test_one_training_of_each_is_called_neither_behind_nor_not():
+    dice = {"stock": {0: {"a": 0.5, "b": 0.6}}, "identity": {0: {"a": 0.51, "b": 0.6001}}}
+    table = starts_table(dice, {"a": 0, "b": 0})
+    assert "one training" in table
+    assert "behind" not in table
+
+
+def test_the_trainings_of_stock_show_what_chance_does():
+    stock = {0: {"a": 0.5, "b": 0.6}, 2: {"a": 0.52, "b": 0.62}, 1: {"a": 0.49, "b": 0.60}}
+    assert chance(stock) == [
+        "- By chance alone, the mean Dice of nnU-Net with seeds 0, 1, 2 is 0.5500, 0.5450, 0.5700: "
+        "up to 0.0250 apart."
+    ]
+    assert chance({0: stock[0]}) == []
+
+
+def test_the_leaderboard_compares_what_was_trained_with_all_seeds_of_stock():
+    record = _record([("stock", 0), ("stock", 2), ("open", 2), ("open", 0), ("he", 0), ("wide", 2)])
+    assert shown_runs(record) == {
+        "nnU-Net": ("stock", [0, 2]),
+        "Attention U-Net, open start": ("open", [0, 2]),
+    }
 
 
 def test_two_seeds_decide_nothing():
