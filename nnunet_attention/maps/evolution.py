@@ -18,8 +18,11 @@ from nnunet_attention.drawing import (
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import require_writable
 from nnunet_attention.maps.limits import grey_limits, map_limits
+from nnunet_attention.maps.reading import how_to_read
 from nnunet_attention.maps.training_record import FOLDER, RecordedEpoch, read_recorded_epochs
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
+from nnunet_attention.nnunet.model_folders import PLANS_JSON, model_name
+from nnunet_attention.nnunet.plans import configuration_of, read_plans
 
 _PANEL_INCHES = 2.0
 _OPACITY = 0.6
@@ -41,13 +44,25 @@ def draw_evolution_of_fold(fold: Path, output: Path | None = None) -> list[Path]
     """
     if not fold.is_dir():
         raise CommandError(f"{fold}: there is no such folder")
-    labels = read_dataset_json(fold.absolute().parent / DATASET_JSON, ending=False)["labels"]
+    model = fold.absolute().parent
+    labels = read_dataset_json(model / DATASET_JSON, ending=False)["labels"]
     folder = output or fold / FOLDER
     require_writable(folder, "-o")
-    return draw_evolution(fold, folder, labels)
+    return draw_evolution(fold, folder, labels, _reading(model))
 
 
-def draw_evolution(fold: Path, folder: Path, labels: dict[str, int | list[int]]) -> list[Path]:
+def _reading(model: Path) -> str:
+    """Say how to read a coefficient; nothing of a folder that has no plans of its own."""
+    name = model_name(model.name)
+    if name is None or not (model / PLANS_JSON).is_file():
+        return ""
+    configuration = configuration_of(read_plans(model / PLANS_JSON), name.configuration)
+    return how_to_read(configuration["architecture"]["arch_kwargs"])
+
+
+def draw_evolution(
+    fold: Path, folder: Path, labels: dict[str, int | list[int]], reading: str = ""
+) -> list[Path]:
     """Draw a grid of gates by epochs for each recorded patch.
 
     Every row has one colour scale, from the 1st to the 99th percentile of the values it shows.
@@ -56,6 +71,7 @@ def draw_evolution(fold: Path, folder: Path, labels: dict[str, int | list[int]])
         fold: `MODEL_FOLDER/fold_0`, with recordings.
         folder: where `evolution_CASE.png` goes.
         labels: the data set's labels.
+        reading: how to read a coefficient, below the grid.
 
     Returns:
         The paths of the pictures.
@@ -75,7 +91,7 @@ def draw_evolution(fold: Path, folder: Path, labels: dict[str, int | list[int]])
     paths = []
     for number, patch in enumerate(first.patches):
         path = folder / f"evolution_{patch.case}.png"
-        _draw(path, epochs, number, labels)
+        _draw(path, epochs, number, labels, reading)
         paths.append(path)
     return paths
 
@@ -87,7 +103,7 @@ def _signature(epoch: RecordedEpoch) -> list:
     ]
 
 
-def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) -> None:
+def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict, reading: str) -> None:
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     first = epochs[0].patches[number]
@@ -150,6 +166,8 @@ def _draw(path: Path, epochs: list[RecordedEpoch], number: int, labels: dict) ->
     for panel, title in zip(panels[0], titles, strict=True):
         panel.set_title(title, color=TEXT if panel is not panels[0, 0] else FAINT_TEXT, fontsize=11)
     figure.suptitle(f"{first.case}: attention coefficients while learning", color=TEXT, fontsize=12)
+    if reading:
+        figure.supxlabel(reading, color=FAINT_TEXT, fontsize=9)
     if styles:
         draw_legend(figure, styles, loc="outside lower center", fontsize=10)
     save_png(figure, path)

@@ -233,11 +233,6 @@ class CaseExport(SegmentationExport):
         """How the gates started, if the plans say so."""
         return self.configuration_manager.network_arch_init_kwargs.get("gate_start")
 
-    @property
-    def _reading(self) -> str:
-        arguments = self.configuration_manager.network_arch_init_kwargs
-        return how_to_read(self._gate_start, bool(arguments.get("output_transform", False)))
-
     def _draw(self, folder: Path, maps: dict, prediction: np.ndarray) -> None:
         codes = axis_codes(self.properties)
         reference = self._read_reference()
@@ -255,7 +250,7 @@ class CaseExport(SegmentationExport):
                 if _is_coefficients(name) and (name != "mean" or len(self._gates) > 1)
             },
             reference=None if reference is None else in_lps(reference, codes),
-            reading=self._reading,
+            reading=how_to_read(self.configuration_manager.network_arch_init_kwargs),
             verdicts=self._verdicts,
         )
         if self.options.picture:

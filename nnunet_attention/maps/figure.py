@@ -94,7 +94,7 @@ def _captions(view: CaseView) -> list[str]:
     if not view.maps:
         return []
     verdicts = [view.verdicts[name][0] for name in view.maps if view.verdicts.get(name)]
-    return [*([view.reading] if view.reading else []), *verdicts]
+    return [*view.reading.splitlines(), *verdicts]
 
 
 class _Sheet:

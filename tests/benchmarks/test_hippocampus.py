@@ -339,7 +339,7 @@ def test_each_fold_of_a_seed_is_a_training_of_its_own():
     assert found.estimate.standard_error**2 >= between
     low, high = found.estimate.interval()
     assert f"[{low:+.4f}, {high:+.4f}]".replace("-", MINUS) in row
-    assert mean_over_repeats(differences, resamples=0).estimate.standard_error**2 < between / 2
+    assert mean_over_repeats(differences, resamples=0).estimate.standard_error ** 2 < between / 2
 
 
 def test_the_rules_decide_by_the_interval_and_the_gain():

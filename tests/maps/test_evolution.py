@@ -92,6 +92,19 @@ def test_of_a_fold_the_labels_and_the_place_are_the_models(fold):
     assert (fold / "attention" / "evolution_liver_1.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_below_the_grid_stands_how_to_read_a_coefficient(tmp_path, drawn):
+    model = tmp_path / "AttentionUNetTrainer__Attention_nnUNetPlans__2d_small"
+    record(model / "fold_0", 1)
+    (model / "dataset.json").write_text(json.dumps({"labels": LABELS}))
+    architecture = {"network_class_name": "", "arch_kwargs": {"gate_start": "open"}}
+    configurations = {"2d": {"architecture": architecture}, "2d_small": {"inherits_from": "2d"}}
+    (model / "plans.json").write_text(
+        json.dumps({"plans_name": "P", "configurations": configurations})
+    )
+    draw_evolution_of_fold(model / "fold_0")
+    assert drawn[0].get_supxlabel().startswith("These gates started at 0.95: near 1")
+
+
 def test_pictures_go_where_they_are_asked_to(fold, tmp_path):
     paths = draw_evolution_of_fold(fold, tmp_path / "elsewhere")
     assert paths == [tmp_path / "elsewhere" / "evolution_liver_1.png"]
