@@ -372,7 +372,8 @@ def test_failed_training_is_told_and_the_next_call_goes_on(fake, tmp_path, monke
 
 
 @pytest.mark.parametrize(
-    ("where", "said"), [([], "kept, go on with"), (["--slurm"], "the jobs go on; watch them again")]
+    ("where", "said"),
+    [([], "kept; continue with"), (["--slurm"], "the jobs keep running; watch them again")],
 )
 def test_an_interrupted_experiment_says_how_to_go_on(fake, monkeypatch, capsys, where, said):
     def run(*arguments, **options):

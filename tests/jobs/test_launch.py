@@ -483,7 +483,7 @@ def test_ctrl_c_stops_all_processes_and_says_how_to_go_on(prepared):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "go on with: nnunet-attention crossval -d 901" in output
+    assert "continue with: nnunet-attention crossval -d 901" in output
     assert prepared.left_processes() == []
     # Stopped between the writing of checkpoints, not within.
     assert run(prepared)[1].notes == []

@@ -82,7 +82,7 @@ def test_jobs_outlive_their_launcher_and_the_next_one_takes_them_over(nnunet):
     first.send_signal(signal.SIGINT)
     output, _ = first.communicate(timeout=30)
     assert first.returncode == 130
-    assert "the jobs go on; watch them again with" in output
+    assert "the jobs keep running; watch them again with" in output
     jobs = queued(nnunet)
     assert len(jobs) == 2
     second = nnunet.start("-f", "0", *SLURM)
