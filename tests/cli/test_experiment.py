@@ -239,7 +239,7 @@ def test_splits_that_tear_patients_apart_are_refused_or_kept(fake, tmp_path, cap
     assert f"{path} tears 1 of 5 groups apart, such as patient 0" in capsys.readouterr().err
     assert fake.journals() == {}
     assert main([*command, "--keep-splits", "--dry-run"]) == 0
-    assert "kept as they are" in capsys.readouterr().err
+    assert "kept as it is" in capsys.readouterr().err
     assert main([*command, "--keep-splits"]) == 0
 
 
