@@ -398,7 +398,7 @@ def test_data_sets_of_other_labels_are_refused_before_anything_is_done(fake, cap
     ("arguments", "said"),
     [
         (["transfer", "-d", "901"], "transfer needs two data sets"),
-        (["transfer", "-d", "901", "902", "-f", "all"], "no cases left to test on"),
+        (["transfer", "-d", "901", "902", "-f", "all"], "leaves no cases to test on"),
         (["training-size", "-d", "901", "-f", "0", "1"], "takes one fold"),
         (["training-size", "-d", "901", "902", "--derived-id", "7"], "for a single data set"),
         (["transfer", "-d", "901", "902", "-c", "3d_cascade_fullres"], "a cascade needs all folds"),
