@@ -73,7 +73,7 @@ def filled(text: str, name: str, table: str) -> str:
     table = re.sub(r"\A# .*\n", "", table).strip()
     result, count = pattern.subn(lambda marks: f"{marks[1]}\n{table}\n\n{marks[2]}", text)
     if count != 1:
-        raise ValueError(f"the mark <!-- {name} --> stands {count} times; it must stand once")
+        raise ValueError(f"the mark <!-- {name} --> occurs {count} times; it must occur once")
     return result
 
 

@@ -186,7 +186,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Simulate, write the table and say whether the rule holds."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.leaderboard_truth")
     parser.add_argument(
-        "-o", type=Path, required=True, help="the table, FILE.json; goes on where it was stopped"
+        "-o",
+        type=Path,
+        required=True,
+        help="the table, FILE.json; an interrupted run continues where it stopped",
     )
     parser.add_argument("--leaderboards", type=int, default=2000, help="of each row (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulation (%(default)s)")
@@ -243,7 +246,7 @@ def _begun(path: Path, settings: dict) -> dict:
         table = read_json(path)
         if table.get("settings") == settings:
             return table
-        print(f"{path} has other settings; it is made anew", file=sys.stderr)
+        print(f"{path} has other settings; starting anew", file=sys.stderr)
     return {"settings": settings, "machine": machine(torch.device("cpu"))}
 
 

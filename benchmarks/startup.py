@@ -33,7 +33,7 @@ def main(rounds: int = 40) -> None:
     for _ in range(rounds):
         match = DOORWAY.search(start(("-X", "importtime"))[1])
         if match is None:
-            sys.exit("the start-up file is not at work here: pip install . first")
+            sys.exit("the start-up file is not active here; run pip install . first")
         modules.append(int(match[1]) / 1000)
         switched_on.append(start()[0])
         switched_off.append(start(NNUNET_ATTENTION_AUTOREGISTER="0")[0])

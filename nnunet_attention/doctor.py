@@ -153,7 +153,7 @@ def _probe(variables: Mapping[str, str]) -> dict:
     try:
         return json.loads(child.stdout.splitlines()[-1])
     except (IndexError, json.JSONDecodeError):
-        problem = _last_line(child.stderr) or f"python ended with exit code {child.returncode}"
+        problem = _last_line(child.stderr) or f"Python ended with exit code {child.returncode}"
         return {"devices": None, "threads": os.cpu_count(), "trainer": None, "error": problem}
 
 
@@ -203,5 +203,5 @@ def examine_folder(variable: str, value: str | None, must_be_writable: bool) -> 
         return Finding(
             variable,
             f"{folder} is not writable: {error.strerror}",
-            f"give yourself the right to write there, or export {variable}=/another/folder",
+            f"get permission to write there, or export {variable}=/another/folder",
         )

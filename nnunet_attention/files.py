@@ -28,7 +28,7 @@ _REMEDIES = {
     errno.ENOTEMPTY: "the folder is not empty; choose another folder",
     errno.EISDIR: "there is a folder of this name; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
-    errno.EIO: "the disk fails to read or write; look at its health",
+    errno.EIO: "the disk failed to read or write; check its health",
     errno.ESTALE: "the network disk has lost the file; start again",
 }
 

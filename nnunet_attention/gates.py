@@ -194,5 +194,5 @@ def _stride_per_axis(stride: int | Sequence[int], dimensions: int) -> tuple[int,
     if len(per_axis) != dimensions:
         raise ValueError(f"stride {stride} has {len(per_axis)} numbers; wanted {dimensions}")
     if any(int(step) != step or step < 1 for step in per_axis):
-        raise ValueError(f"stride {stride} must be made of positive integers")
+        raise ValueError(f"stride {stride} must consist of positive integers")
     return tuple(int(step) for step in per_axis)

@@ -16,7 +16,7 @@ def why_no_bfloat16(cpuinfo: Path = _CPUINFO) -> str | None:
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return f"{cpuinfo} cannot be read, so that nobody knows what the processor can do"
+        return f"{cpuinfo} cannot be read, so it is unknown what the processor supports"
     flags: set[str] = set()
     for line in text.splitlines():
         name, _, value = line.partition(":")

@@ -108,7 +108,7 @@ def attention_gates(network: nn.Module) -> list[AttentionGate]:
         raise NoAttentionGatesError(
             f"the network {type(network).__name__} has no attention gates, so there are no maps; "
             "train with -tr AttentionUNetTrainer, or give the trained network gates with "
-            "`nnunet-attention upgrade` and train it on"
+            "`nnunet-attention upgrade` and continue training it"
         )
     return gates
 

@@ -87,7 +87,8 @@ def check_whole(path: Path) -> None:
             check(file, path)
     except _NotWholeError as error:
         raise CommandError(
-            f"{path} is not whole: {error}; copy it again from where it came, or make it again"
+            f"{path} is incomplete or damaged: {error}; copy it again from its source, or make it "
+            "again"
         ) from error
     except (_NoImageError, OSError, ValueError, struct.error) as error:
         raise CommandError(f"{path} cannot be read as an image: {error}") from error
@@ -97,7 +98,7 @@ def _nifti(file: BinaryIO, path: Path) -> None:
     header, size = _start_and_size(file, 540)
     order = next((order for order in "<>" if header[:4] in _nifti_marks(order)), None)
     if order is None:
-        raise _NoImageError("it does not begin as NIfTI does")
+        raise _NoImageError("it does not start like a NIfTI file")
     if len(header) < struct.unpack(f"{order}i", header[:4])[0]:
         raise _NotWholeError(f"its header ends after {len(header)} bytes")
     if struct.unpack(f"{order}i", header[:4])[0] == 348:
@@ -111,7 +112,9 @@ def _nifti(file: BinaryIO, path: Path) -> None:
     if magic not in (b"n+1", b"n+2"):
         raise _NoImageError("it is a NIfTI header whose voxels are in another file")
     if not 1 <= lengths[0] <= 7 or not math.isfinite(start):
-        raise _NoImageError(f"its header tells of {lengths[0]} axes, from byte {start} on")
+        raise _NoImageError(
+            f"its header declares {lengths[0]} axes, with voxels from byte {start} on"
+        )
     shape = [max(1, length) for length in lengths[1 : 1 + lengths[0]]]
     _compare(shape, _NIFTI_BITS.get(number_type, bits), size - int(start))
 
@@ -122,7 +125,7 @@ def _nifti_marks(order: str) -> tuple[bytes, bytes]:
 
 def _nrrd(file: BinaryIO, path: Path) -> None:
     if file.read(4) != b"NRRD":
-        raise _NoImageError("it does not begin as NRRD does")
+        raise _NoImageError("it does not start like an NRRD file")
     file.readline()
     fields = {}
     for line in _header_lines(file):
@@ -136,7 +139,7 @@ def _nrrd(file: BinaryIO, path: Path) -> None:
     shape = [int(length) for length in fields.get("sizes", "").split()]
     bits = _NRRD_BITS.get(fields.get("type", "").lower())
     if not shape or bits is None:
-        raise _NoImageError("its header names no sizes or no type that is known")
+        raise _NoImageError("its header has no sizes or no known type")
     elsewhere = fields.get("data file", fields.get("datafile"))
     lines_to_skip = int(fields.get("line skip", fields.get("lineskip", 0)))
     bytes_to_skip = int(fields.get("byte skip", fields.get("byteskip", 0)))
@@ -154,7 +157,7 @@ def _meta_image(file: BinaryIO, path: Path) -> None:
     for line in _header_lines(file):
         name, equals, value = line.partition("=")
         if not equals and not fields:
-            raise _NoImageError("it does not begin as MetaImage does")
+            raise _NoImageError("it does not start like a MetaImage file")
         fields[name.strip()] = value.strip()
         if name.strip() == "ElementDataFile":
             break
@@ -163,7 +166,7 @@ def _meta_image(file: BinaryIO, path: Path) -> None:
     shape = [int(length) for length in fields.get("DimSize", "").split()]
     bits = _META_BITS.get(fields.get("ElementType", ""))
     if not shape or bits is None:
-        raise _NoImageError("its header names no DimSize or no ElementType that is known")
+        raise _NoImageError("its header has no DimSize or no known ElementType")
     shape.append(int(fields.get("ElementNumberOfChannels", 1)))
     elsewhere = fields["ElementDataFile"]
     if fields.get("CompressedData", "").lower().startswith("t"):
@@ -185,13 +188,13 @@ def _gipl(file: BinaryIO, path: Path) -> None:
         raise _NotWholeError(f"its header ends after {len(header)} bytes")
     *shape, number_type = struct.unpack(">5H", header[:10])
     if number_type not in _GIPL_BITS:
-        raise _NoImageError("it does not begin as GIPL does")
+        raise _NoImageError("it does not start like a GIPL file")
     _compare([max(1, length) for length in shape], _GIPL_BITS[number_type], _size(file) - 256)
 
 
 def _png(file: BinaryIO, path: Path) -> None:
     if file.read(len(_PNG)) != _PNG:
-        raise _NoImageError("it does not begin as PNG does")
+        raise _NoImageError("it does not start like a PNG file")
     kind = b""
     while kind != b"IEND":
         start = file.read(8)
@@ -208,7 +211,7 @@ def _png(file: BinaryIO, path: Path) -> None:
 def _bmp(file: BinaryIO, path: Path) -> None:
     header = file.read(54)
     if header[:2] != b"BM":
-        raise _NoImageError("it does not begin as BMP does")
+        raise _NoImageError("it does not start like a BMP file")
     if len(header) < 54:
         raise _NotWholeError(f"its header ends after {len(header)} bytes")
     if struct.unpack("<I", header[14:18])[0] < 40:
@@ -227,7 +230,7 @@ def _tiff(file: BinaryIO, path: Path) -> None:
     start, size = file.read(16), _size(file)
     order = {b"II": "<", b"MM": ">"}.get(start[:2])
     if order is None or start[2:4] not in (struct.pack(f"{order}H", kind) for kind in (42, 43)):
-        raise _NoImageError("it does not begin as TIFF does")
+        raise _NoImageError("it does not start like a TIFF file")
     big = start[2:4] == struct.pack(f"{order}H", 43)
     # The layouts in a table of tags: its length, an entry, and an offset in the file.
     layouts = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
@@ -356,12 +359,12 @@ def _unpacked(file: BinaryIO, unpacker_class: Callable) -> Iterator[bytes]:
         unpacker = unpacker_class()
         while not unpacker.eof:
             if not packed:
-                raise _NotWholeError(f"its packed voxels break off after {size} bytes")
+                raise _NotWholeError(f"its compressed voxels end after {size} bytes")
             try:
                 part = unpacker.decompress(packed)
             except (OSError, zlib.error) as error:
                 raise _NotWholeError(
-                    f"its packed voxels are damaged after {size} bytes: {error}"
+                    f"its compressed voxels are damaged after {size} bytes: {error}"
                 ) from error
             size += len(part)
             yield part

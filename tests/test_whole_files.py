@@ -100,17 +100,17 @@ def test_a_file_cut_anywhere_is_named(file):
     last = len(content) - (40 if ".tif" in file.name else 1)
     for length in (*range(0, min(600, half), 7), half, last):
         file.write_bytes(content[:length])
-        with pytest.raises(CommandError, match=rf"{file.name} (is not whole|cannot be read)"):
+        with pytest.raises(CommandError, match=rf"{file.name} (is incomplete|cannot be read)"):
             check_whole(file)
 
 
 def test_an_empty_file_and_garbage_are_named(file):
     file.write_bytes(b"")
-    with pytest.raises(CommandError, match=rf"{file.name} is not whole: it is empty"):
+    with pytest.raises(CommandError, match=rf"{file.name} is incomplete or damaged: it is empty"):
         check_whole(file)
     for garbage in (b"garbage", b"\n" * 400, bytes(range(256)) * 9):
         file.write_bytes(garbage)
-        with pytest.raises(CommandError, match=rf"{file.name} (is not whole|cannot be read)"):
+        with pytest.raises(CommandError, match=rf"{file.name} (is incomplete|cannot be read)"):
             check_whole(file)
 
 
@@ -122,7 +122,9 @@ def test_a_changed_byte_contradicts_the_checksum(tmp_path, name):
     content = bytearray(path.read_bytes())
     content[len(content) * 3 // 4] ^= 0x10
     path.write_bytes(content)
-    with pytest.raises(CommandError, match=f"a{ending} is not whole: .*(damaged|break|checksum)"):
+    with pytest.raises(
+        CommandError, match=f"a{ending} is incomplete .*(are damaged|end after|checksum)"
+    ):
         check_whole(path)
 
 
@@ -156,10 +158,10 @@ def test_voxels_in_a_file_of_their_own_are_looked_at(tmp_path):
     check_whole(tmp_path / "a.mhd")
     voxels = tmp_path / "a.raw"
     voxels.write_bytes(voxels.read_bytes()[:-1])
-    with pytest.raises(CommandError, match=r"a.mhd is not whole: .* 6000 .* there are 5999"):
+    with pytest.raises(CommandError, match=r"a.mhd is incomplete .* 6000 .* there are 5999"):
         check_whole(tmp_path / "a.mhd")
     voxels.unlink()
-    with pytest.raises(CommandError, match=r"a.mhd is not whole: .*a.raw.* is missing"):
+    with pytest.raises(CommandError, match=r"a.mhd is incomplete or damaged: .*a.raw.* is missing"):
         check_whole(tmp_path / "a.mhd")
 
 
@@ -183,7 +185,7 @@ def test_real_files_pass_until_they_are_cut(tmp_path, folder, file):
     check_whole(copy)
     with copy.open("r+b") as opened:
         opened.truncate(copy.stat().st_size * 3 // 4)
-    with pytest.raises(CommandError, match=f"{real.name} is not whole"):
+    with pytest.raises(CommandError, match=f"{real.name} is incomplete or damaged"):
         check_whole(copy)
 
 

@@ -48,7 +48,7 @@ def main(command_line: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; run again, it continues where it stopped", file=sys.stderr)
+        print("stopped; run it again to continue where it stopped", file=sys.stderr)
         return 130
 
 
@@ -66,7 +66,7 @@ def _arguments(command_line: list[str] | None) -> argparse.Namespace:
         )  # fmt: skip
     run.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="(default: cuda)")
     run.add_argument(
-        "--minutes", type=_positive, metavar="N", help="stop in time (default: all is done)"
+        "--minutes", type=_positive, metavar="N", help="stop within N minutes (default: no limit)"
     )
     run.add_argument(
         "--training-minutes", type=_positive, metavar="N",
@@ -80,7 +80,7 @@ def _arguments(command_line: list[str] | None) -> argparse.Namespace:
     from benchmarks.gpu.installing import add_install_arguments
     from benchmarks.gpu.packing import add_pack_arguments
 
-    add_pack_arguments(actions.add_parser("pack", help="gather what a machine offline needs"))
+    add_pack_arguments(actions.add_parser("pack", help="gather what an offline machine needs"))
     add_install_arguments(actions.add_parser("install", help="install what was packed"))
     return parser.parse_args(command_line)
 
@@ -115,8 +115,8 @@ def _run(arguments: argparse.Namespace) -> int:
     others = {one["machine"]["device"] for one in work.finished().values()} - {arguments.device}
     if others:
         raise CommandError(
-            f"-w {work.root}: results there are of --device {others.pop()}; take that, or another "
-            "folder"
+            f"-w {work.root}: its results were measured with --device {others.pop()}; give that "
+            "device, or another folder"
         )
     cpus = len(os.sched_getaffinity(0))
     settings = on_gpu(cpus) if arguments.device == "cuda" else reduced(cpus)
@@ -143,7 +143,7 @@ def _run(arguments: argparse.Namespace) -> int:
         seconds_left,
         say,
     )
-    say("all is done" if complete else "started again, it goes on")
+    say("everything is done" if complete else "not everything is done; run it again to continue")
     return report(work)
 
 

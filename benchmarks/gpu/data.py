@@ -91,7 +91,7 @@ def _make(work: Work, scratch: Path, data: Path | None, phantom: bool) -> str:
     plan_and_preprocess(dataset, CONFIGURATION, variables, log, processes, options)
     made = scratch / "preprocessed" / dataset
     if not read_json(made / f"{STOCK_PLANS}.json")["configurations"].get(CONFIGURATION):
-        raise CommandError(f"{dataset}: nnU-Net plans no {CONFIGURATION} for it; take other data")
+        raise CommandError(f"{dataset}: nnU-Net plans no {CONFIGURATION} for it; use other data")
     work.preprocessed.mkdir(parents=True, exist_ok=True)
     made.rename(work.preprocessed / dataset)
     return dataset

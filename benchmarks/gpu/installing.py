@@ -62,7 +62,7 @@ def _place(path: Path, work: Path) -> None:
     kind = "nnUNet_preprocessed" if is_dataset_name(path.name) else "source"
     target = work / kind / path.name
     if target.exists():
-        print(f"{target} is there already and stays as it is")
+        print(f"{target} exists already and is left as it is")
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(path, target)
@@ -75,7 +75,9 @@ def _look_back(work: Path) -> None:
     command = [sys.executable, "-c", _MISSING]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CommandError(f"installed, but it cannot be looked at: {done.stderr.strip()[-500:]}")
+        raise CommandError(
+            f"installed, but the installation cannot be checked: {done.stderr.strip()[-500:]}"
+        )
     missing = json.loads(done.stdout)
     if missing:
         raise CommandError(

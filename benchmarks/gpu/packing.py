@@ -68,24 +68,25 @@ def add_pack_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", type=Path, required=True, dest="output", metavar="FOLDER")
     there = parser.add_mutually_exclusive_group(required=True)
     there.add_argument(
-        "--have", type=Path, metavar="FILE", help="what `python -m pip freeze` prints there"
+        "--have", type=Path, metavar="FILE", help="output of `python -m pip freeze` on that machine"
     )
-    there.add_argument("--all", action="store_true", help="nothing is there: torch too")
+    there.add_argument(
+        "--all", action="store_true", help="nothing is installed there, not even torch"
+    )
     parser.add_argument(
         "--without", nargs="+", default=[], metavar="NAME",
         help="packages to leave out, such as 'nvidia-*'",
     )  # fmt: skip
-    parser.add_argument(
-        "--tests", action="store_true", help="the tools of all tests, not pytest alone"
-    )
+    parser.add_argument("--tests", action="store_true", help="tools for all tests, not only pytest")
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER",
-        help="task folder of the Decathlon, which is preprocessed there, or nnU-Net's folder of a "
+        help="task folder of the Decathlon, to be preprocessed there, or nnU-Net's folder of a "
         "preprocessed data set (default: no data)",
     )  # fmt: skip
     parser.add_argument(
         "--python", default=f"{sys.version_info.major}.{sys.version_info.minor}", metavar="X.Y",
-        help="version there (default: this one; requirements with markers are those of this one)",
+        help="Python version there (default: this one; markers of requirements are always "
+        "evaluated for this one)",
     )  # fmt: skip
     parser.add_argument(
         "--platform", default=this_platform(), metavar="NAME",
@@ -124,7 +125,7 @@ def pack(arguments: argparse.Namespace) -> int:
     if not arguments.part_mib > 0:
         raise CommandError(f"--part-mib {arguments.part_mib}: wanted a number above 0")
     if arguments.output.is_dir() and any(arguments.output.iterdir()):
-        raise CommandError(f"-o {arguments.output}: is not empty; take another, or empty it")
+        raise CommandError(f"-o {arguments.output} is not empty; choose another, or empty it")
     if arguments.data is not None:
         check_data(arguments.data)
     there = read_freeze(arguments.have) if arguments.have else {}
@@ -172,14 +173,14 @@ def read_freeze(path: Path) -> dict[str, str | None]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"--have {path}: cannot be read: {error}") from error
+        raise CommandError(f"--have {path} cannot be read: {error}") from error
     versions: dict[str, str | None] = {}
     for line in lines:
         if match := re.match(r"\s*([A-Za-z0-9][\w.-]*)\s*(==\s*([^\s;+]+)|@|$)", line):
             versions[normalised(match[1])] = match[3]
     if not versions:
         raise CommandError(
-            f"--have {path}: names no package; wanted what `python -m pip freeze` prints"
+            f"--have {path} names no package; give the output of `python -m pip freeze`"
         )
     return versions
 
@@ -267,7 +268,7 @@ def _resolve(
             and _pip(*dry, "--no-deps", requirement, check=False).returncode
         ]
         if not absent or len(tried) > _MOST_BUILT:
-            raise CommandError(f"pip finds no set of packages that fits:\n{_end(said)}")
+            raise CommandError(f"pip finds no compatible set of packages:\n{_end(said)}")
         for requirement in absent:
             tried.add(requirement)
             print(f"building {requirement} ...", flush=True)
@@ -293,7 +294,7 @@ def _build(requirement: str, constraints: Path, built: Path) -> None:
     for path in set(built.iterdir()) - before:
         if not path.name.endswith("-none-any.whl"):
             raise CommandError(
-                f"{requirement}: there is no wheel of it for that Python and platform; name "
+                f"{requirement}: there is no wheel of it for that Python and platform; give "
                 "another --python or --platform, or leave it out (--without) and build it there"
             )
 

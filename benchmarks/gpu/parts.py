@@ -59,7 +59,7 @@ def write_parts(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise CommandError(f"-o {folder}: is not empty; take another, or empty it")
+            raise CommandError(f"-o {folder} is not empty; choose another, or empty it")
         parts = _Parts(folder, int(part_mebibytes * _MEBIBYTE))
         with tarfile.open(fileobj=parts, mode="w|") as archive:
             for path, name in files:
@@ -80,7 +80,7 @@ def read_manifest(folder: Path) -> dict:
     """
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest.get("parts"), list):
-        raise CommandError(f"{folder / MANIFEST} names no parts; wanted that of a pack")
+        raise CommandError(f"{folder / MANIFEST} names no parts; give the folder of a pack")
     return manifest
 
 
@@ -107,7 +107,7 @@ def extract(folder: Path, manifest: Mapping, target: Path) -> None:
         for member in archive:
             path = (target / member.name).resolve()
             if not (member.isfile() or member.isdir()) or target.resolve() not in path.parents:
-                raise CommandError(f"{folder}: refuses {member.name!r}, which leads elsewhere")
+                raise CommandError(f"{folder}: refused {member.name!r}, which points outside")
             # Older versions of Python have no filter.
             archive.extract(member, target, **({"filter": "data"} if _HAS_FILTER else {}))
 

@@ -32,7 +32,7 @@ def report(work: Work) -> int:
     """Write the available results; only numbers of a GPU go into the documents."""
     finished = work.finished()
     if not finished:
-        print(f"{work.results} has no results; `run` measures", file=sys.stderr)
+        print(f"{work.results} has no results; `run` makes them", file=sys.stderr)
         return 2
     tables = all_tables(finished)
     if any(record["machine"]["device"] == "cpu" for record in finished.values()):

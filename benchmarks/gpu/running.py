@@ -116,7 +116,7 @@ def _run(work: Work, stage: Stage, machine: Mapping, seconds_left, say) -> bool:
     if reading is None:
         record["reason"] = ended
         record["log_end"] = last_lines(work.log(stage.name), 30)
-        say(f"{stage.name}: FAILED, {ended}; all it said: {work.log(stage.name)}")
+        say(f"{stage.name}: FAILED, {ended}; full output: {work.log(stage.name)}")
     else:
         record["found"] = reading
         before = ", was measured before" if stage.command else ""

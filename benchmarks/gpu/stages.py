@@ -372,7 +372,7 @@ def _training(
     def read(_: Path) -> dict:
         of_epochs = epoch_seconds(trained)
         if not (trained / FINAL).is_file():
-            raise CommandError(f"{folder}: fold {fold} is not at its end")
+            raise CommandError(f"{folder}: fold {fold} is not finished")
         summary = read_json(validation_summary(trained))
         labels = read_json(work.preprocessed / dataset / DATASET_JSON)["labels"]
         return {

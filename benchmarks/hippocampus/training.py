@@ -56,7 +56,7 @@ def train(
         variant = VARIANTS[name]
         title = f"{number} of {len(runs)}: {variant.name}, seed {seed}"
         if results is not None and is_collected(schedule, results, name, seed):
-            print(f"{title}: collected already (--again trains it anew)", flush=True)
+            print(f"{title}: already collected (--again trains it anew)", flush=True)
             continue
         print(title, flush=True)
         Path(folders(work, seed)["nnUNet_results"]).mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _prepare(
     raw, preprocessed = work / "nnUNet_raw", work / "nnUNet_preprocessed" / schedule.dataset
     log = work / "logs" / "preparation.log"
     if not (raw / schedule.dataset / DATASET_JSON).is_file():
-        print(f"bringing {data} into nnU-Net's format; log: {log}", flush=True)
+        print(f"converting {data} to nnU-Net's format; log: {log}", flush=True)
         bring_data(data, raw, variables, log, processes)
     if not (preprocessed / f"{STOCK_PLANS}_{schedule.planned}").is_dir():
         print(f"planning and preprocessing {schedule.dataset}; log: {log}", flush=True)

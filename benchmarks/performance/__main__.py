@@ -37,7 +37,7 @@ def main(command_line: list[str] | None = None) -> int:
 
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        print("--device cuda: torch finds no GPU here; take --device cpu", file=sys.stderr)
+        print("--device cuda: torch finds no GPU here; give --device cpu", file=sys.stderr)
         return 2
     folder = arguments.output or RESULTS / device.type
     full = arguments.full or device.type == "cuda"
@@ -49,7 +49,7 @@ def main(command_line: list[str] | None = None) -> int:
     unknown = set(arguments.networks or ()) - {variant.name for variant in VARIANTS}
     if unknown:
         names = ", ".join(repr(variant.name) for variant in VARIANTS)
-        print(f"--networks {', '.join(sorted(unknown))}: choose among {names}", file=sys.stderr)
+        print(f"--networks {', '.join(sorted(unknown))}: choose from {names}", file=sys.stderr)
         return 2
     if len(variants) < len(VARIANTS):
         print("MONAI is not installed; its networks are left out", file=sys.stderr)
@@ -66,7 +66,7 @@ def main(command_line: list[str] | None = None) -> int:
     for name in arguments.cases:
         path = folder / f"{name}.json"
         if path.is_file() and not arguments.again:
-            print(f"{path} is there; --again measures anew", file=sys.stderr)
+            print(f"{path} exists; --again measures it again", file=sys.stderr)
             continue
         case = (FULL if full else REDUCED)[name]
         if arguments.smallest:
@@ -99,10 +99,10 @@ def _arguments(command_line: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="(default: 15)")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="the plans in full on a CPU too")
-    size.add_argument("--smallest", action="store_true", help="least patches, to try it out")
+    size.add_argument("--full", action="store_true", help="plans in full size, on a CPU too")
+    size.add_argument("--smallest", action="store_true", help="smallest patches, to try it out")
     parser.add_argument("--no-gates", action="store_true", help="networks only")
-    parser.add_argument("--again", action="store_true", help="measure what is there anew")
+    parser.add_argument("--again", action="store_true", help="measure again what has been measured")
     parser.add_argument("-o", type=Path, dest="output", metavar="DIR", help="for JSON and table")
     return parser.parse_args(command_line)
 

@@ -131,7 +131,9 @@ def _child(steps: int, name: str) -> dict:
 
 def _steps(setting: Setting, number: int) -> dict:
     if setting.keeps and not keep_freed_memory():
-        sys.exit("freed memory cannot be kept here: it takes glibc, and no variables against it")
+        sys.exit(
+            "freed memory cannot be kept here: this needs glibc, and no variables that forbid it"
+        )
     device = torch.device("cpu")
     torch.manual_seed(0)
     variant = next(each for each in VARIANTS if each.name == setting.network)

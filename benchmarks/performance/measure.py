@@ -55,7 +55,10 @@ def measure_case(
     for variant in tqdm(variants, desc=f"{case.name}: memory", disable=None):
         if variant.baseline not in rows or not _fits(variant, case, device):
             rows.pop(variant.name)
-            print(f"{case.name}: no memory for {variant.name}; it is left out", file=sys.stderr)
+            print(
+                f"{case.name}: not enough memory for {variant.name}; it is left out",
+                file=sys.stderr,
+            )
             continue
         model = Model(variant, case, device, compiled)
         models[variant.name] = model
@@ -73,8 +76,8 @@ def measure_case(
         row["peak_bytes"] = peak_bytes(lambda model=model: model.train_step(patch, targets), device)
     if PLAIN not in models:
         raise CommandError(
-            f"{case.name}: no memory for the plain network; free some, or leave the case out "
-            "(--cases)"
+            f"{case.name}: not enough memory for the plain network; free some, or leave the case "
+            "out (--cases)"
         )
     steps = {name: _call(model.train_step, patch, targets) for name, model in models.items()}
     for name, seconds in _timed(steps, rounds, device, f"{case.name}: train step").items():

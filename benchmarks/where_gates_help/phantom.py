@@ -108,9 +108,9 @@ def _places(recipe: Recipe, generator: np.random.Generator) -> list[tuple[np.nda
             if len(places) == number:
                 return places
     raise ValueError(
-        f"{number} organs of a mean radius of {recipe.radius:.1f} voxels find no room in "
-        f"{recipe.shape} voxels with their shells; make the image larger, or the foreground or the "
-        "number of distractors smaller"
+        f"{number} organs with a mean radius of {recipe.radius:.1f} voxels and their shells do not "
+        f"fit into {recipe.shape} voxels; make the image larger, or the foreground or the number "
+        "of distractors smaller"
     )
 
 

@@ -155,7 +155,7 @@ def phantom_split() -> dict[str, list[str]]:
 def _source(data: Data, work: Path, real_data: Path | None) -> Path:
     if data.recipe is None:
         if real_data is None or data.source is None:
-            raise CommandError(f"{data.title}: give the folder with {data.source} by --data")
+            raise CommandError(f"{data.title}: give the folder with {data.source} with --data")
         source = real_data / data.source
         if not (source / DATASET_JSON).is_file():
             raise CommandError(f"--data {real_data}: it has no {data.source}/{DATASET_JSON}")
@@ -192,8 +192,8 @@ def _train_on(part: Part, data: Data, work: Path, processes: int) -> None:
         plain = fold_folder(cold, part.folds[0]) / FINAL
         if not plain.is_file():
             raise CommandError(
-                f"{plain} is missing, from which the part {part.name} goes on; run "
-                f"--only {PHANTOM_2D.name} first"
+                f"{plain} is missing, and the part {part.name} continues from it; run --only "
+                f"{PHANTOM_2D.name} first"
             )
         places = warm_folders(work, seed)
         places.results.mkdir(parents=True, exist_ok=True)

@@ -20,8 +20,8 @@ from nnunet_attention.errors import CommandError
 
 _TRAINER = "AttentionUNetTrainer"
 HELP = (
-    "replace the coefficients of attention gates, and measure what becomes of the segmentation: "
-    "whether a gate matters, case by case, with intervals and tests"
+    "replace the coefficients of attention gates and measure how the segmentation changes: whether "
+    "a gate matters, case by case, with intervals and tests"
 )
 
 
@@ -38,40 +38,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", type=Path, required=True, metavar="OUT", dest="output",
         help="folder for ablation.json, .csv, .md, .tex and .html; finished cases are kept in "
-        "OUT/cases, from which the command goes on",
+        "OUT/cases, and the command resumes from there",
     )  # fmt: skip
     add_model(parser, _TRAINER, "folds, averaged as in a prediction")
     replaced = parser.add_argument_group("what is replaced and measured")
     replaced.add_argument(
         "--gates", nargs="+", metavar="GATE",
-        help="numbers of gates, the coarsest 0, and several together such as 0+1; each: each by "
-        "itself; all: all together (default: each all)",
+        help="gate numbers, counted from 0 for the coarsest; 0+1: several together; each: every "
+        "gate by itself; all: all gates together (default: each all)",
     )  # fmt: skip
     replaced.add_argument(
         "--replace", nargs="+", metavar="NAME", dest="replacements",
-        help="what takes the coefficients' place: open (1), mean (of the image), shuffled (over "
-        "the image), other_case (another patient's), uniform (one number for all images), zero "
+        help="what replaces the coefficients: open (1), mean (of the image), shuffled (over the "
+        "image), other_case (another patient's), uniform (one number for all images), zero "
         "(default: all of them)",
     )  # fmt: skip
     replaced.add_argument(
         "--metrics", nargs="+", default=["dice"], metavar="NAME",
-        help="metrics of nnunet-attention evaluate; verdicts are about the first (default: dice)",
+        help="metrics of nnunet-attention evaluate; the first decides the verdicts (default: dice)",
     )  # fmt: skip
     replaced.add_argument(
         "--sanity", action="store_true",
-        help="also the same with the gates' weights drawn anew, which doubles the time: a gate "
+        help="repeat everything with randomly reinitialised gates, which doubles the time: a gate "
         "that does no more than a random one is idle",
     )  # fmt: skip
     replaced.add_argument(
         "--curves", type=positive, nargs="?", const=5, default=0, metavar="STEPS",
         help="also deletion and insertion: shut each skip, or let it through, in STEPS steps "
-        "(default: 5), in the order of the coefficients, of Grad-CAM (by torch, whatever --engine "
-        "says), and at random",
+        "(default: 5), in the order of the coefficients, of Grad-CAM (with torch, whatever "
+        "--engine says), and at random",
     )  # fmt: skip
     replaced.add_argument(
         "--margin", type=float, metavar="DIFFERENCE",
-        help="differences that do not matter: a gate is idle whose intervals lie within it "
-        "(default: 0.005)",
+        help="largest difference that does not matter: a gate is idle if its intervals lie within "
+        "it (default: 0.005)",
     )  # fmt: skip
     add_groups(replaced)
     add_seed(replaced, "shuffling, random weights and bootstrap")
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 < margin < float("inf"):
         raise CommandError(f"--margin {margin:g}: give a number above 0")
     if arguments.curves == 1:
-        raise CommandError("--curves 1: two steps at the least are needed")
+        raise CommandError("--curves 1: give 2 steps or more")
     with ExitStack() as progress:
         asked = FolderAblation(
             images=arguments.images,
@@ -145,6 +145,6 @@ def _gates(text: str) -> tuple[int, ...] | str:
     numbers = text.split("+")
     if not all(number.isdecimal() for number in numbers):
         raise CommandError(
-            f"--gates {text}: give numbers of gates, several together such as 0+1, each or all"
+            f"--gates {text}: give gate numbers, several together such as 0+1, each or all"
         )
     return tuple(map(int, numbers))

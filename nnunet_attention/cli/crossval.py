@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from nnunet_attention.evaluation.statistics.groups import GroupsReader
 
 HELP = (
-    "cross-validate models on data sets: make what is missing of fingerprint, plans, "
+    "cross-validate models on data sets: make whatever is missing of fingerprint, plans, "
     "preprocessing, splits, folds and accumulation, on this machine or on SLURM, and then a "
-    "leaderboard; run again, it continues where it stopped"
+    "leaderboard; run it again to continue where it stopped"
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is trained, and where; nnU-Net's option letters keep their meaning."""
     add_datasets(parser)
-    add_configurations(parser, "configurations; 3d_cascade_fullres brings 3d_lowres along")
+    add_configurations(parser, "configurations; 3d_cascade_fullres also trains 3d_lowres")
     add_trainers(
         parser,
         "trainers, such as nnUNetTrainer AttentionUNetTrainer; TRAINER__PLANS names the plans too",
@@ -59,16 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repeats(parser)
     parser.add_argument(
         "--seed", type=not_negative, metavar="N",
-        help="of this package's trainers in the first repeat, and one more in each later one "
-        "(default: NNUNET_ATTENTION_SEED, and without it they are not seeded; stock trainers never "
-        "are)",
+        help="seed of this package's trainers in the first repeat; each later repeat adds 1 "
+        "(default: NNUNET_ATTENTION_SEED, or no seed if it is unset; stock trainers are never "
+        "seeded)",
     )  # fmt: skip
     add_groups_of_splits(parser)
     add_execution_arguments(parser)
     parser.add_argument(
         "--no-leaderboard",
         action="store_true",
-        help="stop before the leaderboard, for instance where other folds run elsewhere",
+        help="stop before the leaderboard, for instance if other folds run elsewhere",
     )
 
 
@@ -76,8 +76,9 @@ def add_repeats(parser: argparse.ArgumentParser) -> None:
     """Add `--repeats`, by default 1."""
     parser.add_argument(
         "--repeats", type=positive, default=1, metavar="N",
-        help="train each fold so often (default: 1); the second time and later in "
-        "nnUNet_results/repeats/repeat_K, which nnU-Net's commands read as their nnUNet_results",
+        help="train each fold N times (default: 1); later repeats are in "
+        "nnUNet_results/repeats/repeat_K, which nnU-Net's commands can take as their "
+        "nnUNet_results",
     )  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def add_groups_of_splits(parser: argparse.ArgumentParser) -> None:
     add_groups(parser)
     parser.add_argument(
         "--keep-splits", action="store_true",
-        help="go on with a splits_final.json that tears groups apart, which is else refused",
+        help="accept a splits_final.json that tears groups apart, which is otherwise refused",
     )  # fmt: skip
 
 
@@ -104,31 +105,31 @@ def add_execution_arguments(
     add_device(parser)
     parser.add_argument(
         "-num_gpus", type=positive, default=1, metavar="N",
-        help="GPUs that each fold takes (default: 1). Each GPU of CUDA_VISIBLE_DEVICES, or group "
-        "of that many, trains one fold at a time",
+        help="GPUs per fold (default: 1). Each GPU in CUDA_VISIBLE_DEVICES, or each group of N "
+        "GPUs, trains one fold at a time",
     )  # fmt: skip
     parser.add_argument(
         "--at-once", type=positive, metavar="N",
-        help="folds side by side where the device is not a GPU (default: 1)",
+        help="folds to run in parallel if the device is not a GPU (default: 1)",
     )  # fmt: skip
     parser.add_argument(
         "-np", type=positive, default=8, metavar="N", dest="processes",
-        help="processes that fingerprint and preprocessing use (default: 8)",
+        help="processes for fingerprint and preprocessing (default: 8)",
     )  # fmt: skip
     parser.add_argument(
         "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
     )
     parser.add_argument("-o", type=Path, metavar="DIR", dest="output", help=output)
     slurm = parser.add_argument_group(
-        "SLURM", "with the extra: pip install nnunet-attention[slurm]"
+        "SLURM", "needs the slurm extra: pip install nnunet-attention[slurm]"
     )
     slurm.add_argument(
         "--slurm", action="store_true", help="submit everything as jobs, folds as a job array"
     )
-    slurm.add_argument("--partition", metavar="NAME", help="the partition that the jobs run in")
+    slurm.add_argument("--partition", metavar="NAME", help="partition for the jobs")
     slurm.add_argument(
         "--time", type=positive, metavar="MINUTES",
-        help="time limit of each job; a fold that takes longer is requeued and goes on (default: "
+        help="time limit of each job; a fold that takes longer is requeued and continues (default: "
         "1440)",
     )  # fmt: skip
     slurm.add_argument(
@@ -146,12 +147,12 @@ def add_execution_arguments(
     )  # fmt: skip
     slurm.add_argument(
         "--sbatch", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
-        help="further options of sbatch, such as account=lab qos=long",
+        help="further sbatch options, such as account=lab qos=long",
     )  # fmt: skip
     slurm.add_argument(
         "--signal-seconds", type=positive, metavar="S",
-        help="how long before its time limit a job is told to stop, so that training ends in good "
-        "order (default: 120)",
+        help="seconds before its time limit at which a job is told to stop, so that training ends "
+        "cleanly (default: 120)",
     )  # fmt: skip
 
 
@@ -191,20 +192,22 @@ def check_execution_arguments(arguments: argparse.Namespace) -> None:
                 "--sbatch": arguments.sbatch,
                 "--signal-seconds": arguments.signal_seconds,
             },
-            "without --slurm, and all would run on this machine; add it, or leave them out",
+            "without --slurm, and everything would run on this machine; add --slurm, or leave them "
+            "out",
         )
     at_once = {"--at-once": arguments.at_once}
     if arguments.slurm:
-        refuse_ignored(at_once, "with --slurm; give --jobs-at-once")
+        refuse_ignored(at_once, "with --slurm; give --jobs-at-once instead")
     if arguments.device == "cuda":
         refuse_ignored(
             at_once,
-            "with -device cuda: one fold runs on each GPU, or group of -num_gpus, of "
-            "CUDA_VISIBLE_DEVICES; leave it out",
+            "with -device cuda, where each GPU in CUDA_VISIBLE_DEVICES, or each group of "
+            "-num_gpus, runs one fold; leave it out",
         )
     elif arguments.num_gpus > 1:
         raise CommandError(
-            f"-num_gpus {arguments.num_gpus}: not with -device {arguments.device}; leave one out"
+            f"-num_gpus {arguments.num_gpus} cannot be combined with -device {arguments.device}; "
+            "leave one out"
         )
 
 
@@ -284,12 +287,12 @@ def grouped(
 
     options = {"--groups": arguments.groups, "--group-by": arguments.group_by}
     if plan.folds == (ALL,):
-        refuse_ignored(options, "with -f all, for which nothing is split; leave them out")
+        refuse_ignored(options, "with -f all, which uses no splits; leave them out")
     reader = groups_reader(arguments.groups, arguments.group_by)
     if reader is None:
         refuse_ignored(
             {"--keep-splits": arguments.keep_splits},
-            "without --groups or --group-by, as splits that are there are always kept then",
+            "without --groups or --group-by, as existing splits are then always kept; leave it out",
         )
         return plan
     plan = replace(plan, keep_splits=arguments.keep_splits)
@@ -342,10 +345,8 @@ def execute(arguments: argparse.Namespace, plan: CrossvalPlan, folders: Folders,
                 view=view,
             )
     except KeyboardInterrupt:
-        where = "the jobs go on; watch them again" if arguments.slurm else "go on"
-        print(
-            f"stopped; what is finished is kept, {where} with: {_this_command()}", file=sys.stderr
-        )
+        where = "the jobs keep running; watch them again" if arguments.slurm else "continue"
+        print(f"stopped; finished work is kept; {where} with: {_this_command()}", file=sys.stderr)
         return 130
     if outcome.ok:
         return 0
@@ -446,10 +447,10 @@ def _print_failures(outcome: Outcome, root: Path, command: str) -> None:
         # Its log's last lines were shown when it failed.
         print(f"nnunet-attention {command}: {message.splitlines()[0]}", file=sys.stderr)
     if outcome.left:
-        print(f"not done, as they need it: {', '.join(outcome.left)}", file=sys.stderr)
+        print(f"not run, as a step they need failed: {', '.join(outcome.left)}", file=sys.stderr)
     print(
         f"{len(outcome.failed)} step(s) failed, {len(outcome.done)} done; the logs are in "
-        f"{root / 'logs'}. What is finished is kept; go on with: {_this_command()}",
+        f"{root / 'logs'}. Finished work is kept; continue with: {_this_command()}",
         file=sys.stderr,
     )
 

@@ -39,15 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="DIR",
-        help="an MSD task folder such as Task04_Hippocampus; it is only read; with --device cpu "
+        help="an MSD task folder such as Task04_Hippocampus, which is only read; with --device cpu "
         "nnU-Net is asked to plan small patches (default: a made-up data set)",
     )
     parser.add_argument(
         "--cases",
         type=positive,
         metavar="N",
-        help="cases to use; each fold holds out a fifth of them, 1 to 10, for testing "
-        f"(default: {DEFAULT_CASES}, or all where there are fewer)",
+        help="cases to use; each fold holds out a fifth of them, 1 to 10, for testing (default: "
+        f"{DEFAULT_CASES}, or all if there are fewer)",
     )
     parser.add_argument(
         "--folds",
@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["0"],
         metavar="FOLD",
-        help="folds, 0 to 4, each of which tests other cases and trains on the rest; or all by "
-        "itself: one training that tests a fifth of the cases, from 2 cases on (default: 0)",
+        help="folds, 0 to 4, each testing different cases and training on the rest; or all by "
+        "itself: one training that tests a fifth of the cases and needs at least 2 (default: 0)",
     )
     parser.add_argument(
         "-c", "--configuration", choices=CONFIGURATIONS, default="3d_fullres", metavar="CONFIG",
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_seed(
         parser,
-        "the made-up data and of the choice of cases; training itself is not seeded by nnU-Net",
+        "the made-up data and the choice of cases; nnU-Net does not seed the training itself",
     )
     parser.add_argument(
         "-o",
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("demo"),
         metavar="DIR",
-        help="the demo's own folder, with nnU-Net's three folders in it; run again, it continues "
+        help="the demo's own folder, which holds nnU-Net's three folders; run again to continue "
         "there (default: ./demo)",
     )
     parser.add_argument(
@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         print(
-            "stopped; what is finished is kept; run the same command again to continue",
+            "stopped; finished work is kept; run the same command again to continue",
             file=sys.stderr,
         )
         return 130

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="configurations (default: all)",
     )
     parser.add_argument(
-        "-o", type=Path, metavar="FILE.json", dest="output", help="write the numbers here too"
+        "-o", type=Path, metavar="FILE.json", dest="output", help="also write the numbers here"
     )
 
 

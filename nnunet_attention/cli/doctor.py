@@ -10,8 +10,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report",
         action="store_true",
-        help="print a block to paste into a report of a fault instead: versions, system, device, "
-        "discovery and settings; no paths, no names of users or machines",
+        help="print a block to paste into a bug report instead: versions, system, device, "
+        "discovery and settings; no paths, user names or machine names",
     )
 
 

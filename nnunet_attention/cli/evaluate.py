@@ -28,11 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-pred", type=Path, required=True, metavar="DIR", dest="prediction",
-        help="folder of the predictions, with the names of the references",
+        help="folder of the predictions, named like the references",
     )  # fmt: skip
     parser.add_argument(
         "-o", type=Path, metavar="FILE.json", dest="output",
-        help="what to write (default: summary.json in the folder of the predictions)",
+        help="file to write (default: summary.json in the predictions' folder)",
     )  # fmt: skip
     parser.add_argument(
         "-djfile", type=Path, metavar="FILE",
@@ -41,14 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-pfile", type=Path, metavar="FILE",
-        help="plans.json; not needed, only checked for a label manager other than nnU-Net's own",
+        help="plans.json; optional, only checked for a label manager other than nnU-Net's own",
     )  # fmt: skip
     add_groups(parser)
-    add_processes(parser, "processes that work at a time")
+    add_processes(parser, "processes that work in parallel")
     add_tolerances(parser)
     parser.add_argument(
         "--chill", action="store_true",
-        help="leave out references without a prediction, instead of stopping",
+        help="skip references without a prediction instead of stopping",
     )  # fmt: skip
 
 
@@ -107,7 +107,8 @@ def check_label_manager(path: Path) -> None:
     manager = read_json(path).get("label_manager", "LabelManager")
     if manager != "LabelManager":
         raise CommandError(
-            f"{path} has the label manager {manager}; only nnU-Net's own LabelManager is known here"
+            f"{path} names the label manager {manager}; only nnU-Net's own LabelManager is "
+            "supported"
         )
 
 

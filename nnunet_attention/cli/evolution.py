@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 HELP = (
-    "draw how the gates' coefficients changed while a network learned; recorded by a training with "
+    "draw how the gates' coefficients changed during a training that recorded them, with "
     "nnUNet_attention_epochs=3,6,10,60,150 set"
 )
 

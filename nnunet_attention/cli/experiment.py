@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 HELP = (
     "the paper's experiments on your data: capacity (plain, wide and attention U-Net), "
     "training-size (trained on four fifths and on one fifth of the cases), transfer (from one data "
-    "set to another); and finetune (few cases, from a network that has learnt the labels merged). "
-    "Each ends in a table as in the paper; run again, it continues where it stopped"
+    "set to another); and finetune (few cases, from a network pretrained on merged labels). Each "
+    "ends in a table as in the paper; run it again to continue where it stopped"
 )
 # Here and not with the experiments: building the parser must not import what they need.
 NAMES = ("capacity", "training-size", "transfer", "finetune")
@@ -51,14 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_configurations(parser, "configuration", nargs=1)
     add_trainers(
         parser,
-        "the first is the baseline of all tests (default: nnUNetTrainer AttentionUNetTrainer, "
-        "for capacity WideUNetTrainer between them, for finetune nnUNetTrainer and those that "
+        "the first is the baseline of all tests (default: nnUNetTrainer AttentionUNetTrainer; for "
+        "capacity WideUNetTrainer between them; for finetune nnUNetTrainer and the trainers that "
         "fine-tune); TRAINER__PLANS names the plans too",
     )
     add_folds(
         parser,
-        f"folds (default: {FOLDS_OF_SPLITS}); for training-size the one whose parts are also "
-        "swapped (default: 0)",
+        f"folds (default: {FOLDS_OF_SPLITS}); for training-size the one fold whose training and "
+        "validation cases are also swapped (default: 0)",
     )
     add_execution_arguments(
         parser,
@@ -67,17 +67,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--derived-id", type=not_negative, metavar="ID",
-        help="training-size: number of the data set that gets the two splits and links to the "
-        "original's data; finetune: of the first of its two data sets (default: the first free one "
-        "from 900 on)",
+        help="training-size: number for the data set that gets the two splits and links to the "
+        "original's data; finetune: number for the first of its two data sets (default: the first "
+        "free number from 900 on)",
     )  # fmt: skip
     add_groups_of_splits(parser)
     add_repeats(parser)
     parser.add_argument(
         "--seed", type=not_negative, metavar="N",
         help="seed of all bootstraps (default: 0), and of this package's trainers in the first "
-        "repeat, and one more in each later one (default: NNUNET_ATTENTION_SEED, and without it "
-        "they are not seeded)",
+        "repeat; each later repeat adds 1 (default: NNUNET_ATTENTION_SEED, or no seed if it is "
+        "unset)",
     )  # fmt: skip
     add_undefined(parser)
 
@@ -102,8 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return _run(arguments, plan, folders)
     except KeyboardInterrupt:
-        jobs = "the jobs go on; watch them again" if arguments.slurm else "go on"
-        print(f"stopped; what is finished is kept, {jobs} with the same command", file=sys.stderr)
+        jobs = "the jobs keep running; watch them again" if arguments.slurm else "continue"
+        print(f"stopped; finished work is kept; {jobs} with the same command", file=sys.stderr)
         return 130
 
 

@@ -8,8 +8,8 @@ from nnunet_attention.cli.shared_arguments import add_folds
 from nnunet_attention.nnunet.checkpoints import FINAL
 
 HELP = (
-    "write a trained model, any of nnU-Net's, as ONNX with all that a program in another language "
-    "must know to segment with it, and such a program in Python"
+    "write any trained nnU-Net model as ONNX, with everything that a program in another language "
+    "needs to segment with it, and such a program in Python"
 )
 # Those of `portable.exporting`, which imports torch.
 _PRECISIONS = ("f32", "f16")
@@ -24,27 +24,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", dest="target", type=Path, required=True, metavar="OUT", help="folder to write"
     )
-    add_folds(parser, "folds, a network each (default: all that have the checkpoint)")
+    add_folds(parser, "folds, one network each (default: all that have the checkpoint)")
     parser.add_argument(
         "-chk", metavar="NAME", dest="checkpoint", default=FINAL,
         help=f"name of the checkpoints (default: {FINAL})",
     )  # fmt: skip
     parser.add_argument(
         "--coefficients", action="store_true",
-        help="also the attention gates' coefficients, as further outputs",
+        help="also output the attention gates' coefficients",
     )  # fmt: skip
     parser.add_argument(
         "--precision", choices=_PRECISIONS, default="f32",
-        help="of the weights: f16 halves the files and is meant for GPUs; images and logits are "
-        "in 32 bits all the same (default: f32)",
+        help="precision of the weights: f16 halves the files and is meant for GPUs; images and "
+        "logits stay in 32 bits (default: f32)",
     )  # fmt: skip
     parser.add_argument(
         "--dynamic", action="store_true",
-        help="patches of any size that the network's strides allow (default: that of the plans)",
+        help="allow patches of any size that fits the network's strides (default: only the plans' "
+        "size)",
     )  # fmt: skip
     parser.add_argument(
         "--pt2", action="store_true",
-        help="also each network for torch.export.load: logits only, of patches of the plans' size",
+        help="also write each network for torch.export.load: logits only, for patches of the "
+        "plans' size",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in OUT")
 
@@ -70,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     for network in content["networks"]:
         print(
             f"{arguments.target / network['file']}: differs from torch by "
-            f"{network['largest_difference']['logits']:.1e}, of logits up to "
+            f"{network['largest_difference']['logits']:.1e}, with logits up to "
             f"{network['largest_logit']:.1f}"
         )
     print(f"how to use it: {arguments.target / 'README.md'}")

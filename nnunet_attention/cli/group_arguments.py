@@ -19,11 +19,11 @@ def add_groups(parser: Parser) -> None:
     parser.add_argument(
         "--groups", type=Path, metavar="FILE.csv",
         help="cases that belong together, such as the images of one patient: a CSV file with the "
-        "columns case and group and, where data sets have cases of the same names, dataset",
+        "columns case and group, and also dataset if data sets share case names",
     )  # fmt: skip
     parser.add_argument(
         "--group-by", metavar="REGEX",
-        help=r"the same by the names of cases: the first group of a regular expression, such as "
+        help=r"the same, from case names: the first group of a regular expression, such as "
         r"'(patient\d+)'",
     )  # fmt: skip
 

@@ -58,28 +58,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--paired-repeats", action="store_true",
-        help="trainings of different models were made with the same seeds, in the order given, "
-        "and are compared in pairs",
+        help="trainings of different models used the same seeds, in the order given, and are "
+        "compared in pairs",
     )  # fmt: skip
     parser.add_argument(
         "--marks", action="store_true",
-        help="set marks of significance also where models were trained once each",
+        help="mark significance even if each model was trained only once",
     )  # fmt: skip
     parser.add_argument(
         "--allow-incomplete", action="store_true",
-        help="compare what is there, on the cases that all models have; what is missing is named",
+        help="compare what is available, on the cases that all models have, and list what is "
+        "missing",
     )  # fmt: skip
     add_groups(parser)
     parser.add_argument(
         "--margin", type=float, metavar="NUMBER",
-        help="differences smaller than this do not matter, e.g. 0.01, in metrics whose best value "
-        "is 1: tests of equivalence, power, and a verdict on each pair",
+        help="differences smaller than this, e.g. 0.01, do not matter, in metrics with best value "
+        "1: adds tests of equivalence, power, and a verdict on each pair",
     )  # fmt: skip
     parser.add_argument(
         "--published", type=Path, metavar="FILE.csv",
-        help="published results to stand beside the models, with the probability that the better "
+        help="published results to show beside the models, with the probability that the better "
         "mean is a false claim: a CSV file with the columns model, dataset, mean, sd and n, and "
-        "perhaps label and metric",
+        "optionally label and metric",
     )  # fmt: skip
     add_undefined(parser)
     parser.add_argument(
@@ -99,13 +100,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_tolerances(parser, "with --surface: ")
     parser.add_argument(
         "--missing-distance", type=_distance, metavar="MM",
-        help="with --surface: ASSD and HD95 where just one mask is empty, e.g. the images' "
-        "diagonal (default: such cases are left out of them)",
+        help="with --surface: value of ASSD and HD95 if only one mask is empty, e.g. the image "
+        "diagonal (default: such cases are left out)",
     )  # fmt: skip
     parser.add_argument(
         "--label-names", nargs="+", action="extend", type=Path, default=[], metavar="DIR",
-        help="folders with DATASET/dataset.json, for the names of labels (default: the models' "
-        "own, nnUNet_preprocessed and nnUNet_raw)",
+        help="folders with DATASET/dataset.json, for label names (default: the models' own, "
+        "nnUNet_preprocessed and nnUNet_raw)",
     )  # fmt: skip
     add_seed(parser, "all bootstraps")
     add_processes(parser, "with --surface: processes")
@@ -268,7 +269,7 @@ def known_parameters(
         reason = " ".join(str(error).split()) or type(error).__name__
         if not isinstance(error, CommandError):
             reason = f"{type(error).__name__}: {reason}"
-        print(f"parameters of {plans.parent} are not known: {reason}", file=sys.stderr)
+        print(f"cannot count the parameters of {plans.parent}: {reason}", file=sys.stderr)
         return None
 
 

@@ -15,7 +15,7 @@ from nnunet_attention.cli.prediction_arguments import (
 
 HELP = (
     "predict images and write the attention maps of every gate in the images' space, with a "
-    "picture of each case; flags as nnUNetv2_predict has them"
+    "picture of each case; takes the flags of nnUNetv2_predict"
 )
 _TRAINER = "AttentionUNetTrainer"
 _PROCESSES = 3
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     shown.add_argument(
         "--html", action="store_true",
-        help="also a page for each case to scroll through its slices, in any browser, offline",
+        help="also write a page per case for scrolling through its slices, in any browser, offline",
     )  # fmt: skip
     shown.add_argument("--no_pictures", action="store_true", help="no PNG")
     shown.add_argument(
@@ -47,12 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     shown.add_argument(
         "-gt", type=Path, metavar="LABELS", dest="reference_folder",
-        help="folder of label images, to be shown beside the predictions",
+        help="folder of label images to show beside the predictions",
     )  # fmt: skip
     shown.add_argument(
         "--proof", type=Path, metavar="FILE", dest="proof",
-        help="ablation.json of this model, as nnunet-attention ablate writes it: what each gate "
-        "does for the segmentation is shown beside its map",
+        help="this model's ablation.json, written by nnunet-attention ablate: shows what each gate "
+        "does for the segmentation beside its map",
     )  # fmt: skip
     add_probabilities(shown)
     running = parser.add_argument_group("running")

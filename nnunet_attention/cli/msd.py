@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from nnunet_attention.msd import Task, TaskSource
 
 HELP = (
-    "the Medical Segmentation Decathlon: download its tasks (fetch), or convert, cross-validate "
-    "and compare with published results as well (run)"
+    "the Medical Segmentation Decathlon: download its tasks (fetch), or also convert, "
+    "cross-validate and compare with published results (run)"
 )
 _TASKS_HELP = "tasks by number or name, such as 4 or Task04_Hippocampus"
 
@@ -40,27 +40,27 @@ _TASKS_HELP = "tasks by number or name, such as 4 or Task04_Hippocampus"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions `fetch` and `run`, with their arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    text = "download tasks, check and unpack them; run again, it continues where it stopped"
+    text = "download, check and unpack tasks; run it again to continue where it stopped"
     fetch = actions.add_parser("fetch", help=text, description=text)
     fetch.add_argument("tasks", nargs="+", metavar="TASK", help=_TASKS_HELP)
     fetch.add_argument(
         "-o", type=Path, default=Path("msd"), metavar="DIR", dest="data",
-        help="folder that gets a folder for each task (default: ./msd)",
+        help="folder in which each task gets a folder (default: ./msd)",
     )  # fmt: skip
     _add_download_arguments(fetch)
     text = (
-        "fetch and convert tasks, cross-validate, and compare; run again, it continues where it "
+        "fetch and convert tasks, cross-validate, and compare; run it again to continue where it "
         "stopped"
     )
     run_parser = actions.add_parser("run", help=text, description=text)
     run_parser.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=_TASKS_HELP)
     run_parser.add_argument(
         "--from", type=Path, metavar="DIR", dest="local",
-        help="folder that has the tasks' folders or archives; nothing is downloaded",
+        help="folder with the tasks' folders or archives; nothing is downloaded",
     )  # fmt: skip
     run_parser.add_argument(
         "--data", type=Path, default=Path("msd"), metavar="DIR",
-        help="folder that gets what is downloaded or unpacked (default: ./msd)",
+        help="folder for what is downloaded or unpacked (default: ./msd)",
     )  # fmt: skip
     _add_download_arguments(run_parser)
     add_configurations(run_parser, "configurations")
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--keep-archive", action="store_true", help="keep an archive once it is unpacked"
+        "--keep-archive", action="store_true", help="keep archives after unpacking them"
     )
     parser.add_argument(
         "--url", metavar="URL",
@@ -112,7 +112,8 @@ def _run(arguments: argparse.Namespace, tasks: list[Task]) -> int:
     if arguments.local is not None:
         refuse_ignored(
             {"--url": arguments.url, "--keep-archive": arguments.keep_archive},
-            "with --from: nothing is downloaded, and its archives are kept; leave them out",
+            "with --from, as nothing is downloaded and the archives there are always kept; leave "
+            "them out",
         )
     arguments.pretrained_weights = None
     folders = Folders.from_environment()
@@ -178,7 +179,7 @@ def _print_missing(arguments: argparse.Namespace, tasks: list[Task], folders: Fo
         check_names(plan, folders)
         print_missing(plan, folders, arguments.output or default_output(plan, folders))
     if absent:
-        print(f"cross-validation of {', '.join(absent)}: listed when they are converted")
+        print(f"cross-validation of {', '.join(absent)}: listed once they are converted")
     return 0
 
 

@@ -30,5 +30,5 @@ def _at_least(lowest: int, text: str) -> int:
         # Otherwise argparse's message would name the function.
         raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
     if number < lowest:
-        raise argparse.ArgumentTypeError(f"{text} is not {lowest} or more")
+        raise argparse.ArgumentTypeError(f"{text} is less than {lowest}")
     return number

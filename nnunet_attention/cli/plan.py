@@ -12,8 +12,9 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.planners import DEFAULT_PLANNER, OWN_PLANNER_NAMES
 
 HELP = (
-    "plan data sets for the attention U-Net, its gates counted in the memory estimate; or give "
-    "existing plans gates, all else unchanged (--from); or plan as pretrained weights were (--like)"
+    "plan data sets for the attention U-Net, with its gates counted in the memory estimate; or add "
+    "gates to existing plans and change nothing else (--from); or plan to match pretrained weights "
+    "(--like)"
 )
 GATE_START_NAMES = ("identity", "open", "he")
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the data sets, and how they are planned, with nnUNetv2_plan_experiment's options."""
     add_datasets(
         parser,
-        "data sets, by number or name; the fingerprint is extracted where there is none",
+        "data sets, by number or name; the fingerprint is extracted if there is none",
     )
     parser.add_argument(
         "-pl",
@@ -36,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PLANS",
         dest="source",
         help="convert these plans instead, for a like-for-like comparison: patch, batch and "
-        "preprocessed data stay, the networks get gates. Written as Attention_PLANS",
+        "preprocessed data stay the same, and the networks get gates. Written as Attention_PLANS",
     )
     parser.add_argument(
         "--like",
         type=Path,
         metavar="CHECKPOINT_OR_MODEL_FOLDER",
-        help="plan for trainings that start from these weights, of nnssl or nnU-Net: spacing, "
-        "normalisation, network and patch are theirs. Written as AttentionPretrainedPlans",
+        help="plan for trainings that start from these nnssl or nnU-Net weights: spacing, "
+        "normalisation, network and patch match them. Written as AttentionPretrainedPlans",
     )
     parser.add_argument(
         "--spacing",
@@ -57,15 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=positive,
         metavar="VOXELS",
-        help="with --like: Z Y X, such as for a smaller GPU (default: that of the weights)",
+        help="with --like: Z Y X, for instance for a smaller GPU (default: the patch of the "
+        "weights)",
     )
     parser.add_argument(
         "-c",
         nargs="+",
         metavar="CONFIG",
         dest="configurations",
-        help="print costs and next commands for these configurations only; all are planned. Those "
-        "that a data set does not have are skipped (default: all)",
+        help="print costs and next commands for these configurations only (all are planned); those "
+        "that a data set lacks are skipped (default: all)",
     )
     parser.add_argument(
         "-gpu_memory_target",
@@ -113,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _plan_like(arguments)
     refuse_ignored(
         {"--spacing": arguments.spacing, "--patch": arguments.patch},
-        "without --like, the weights that they are for; give it, or leave them out",
+        "without --like, as they only apply to its weights; give it, or leave them out",
     )
     if arguments.source and (arguments.planner or arguments.gpu_memory_target):
         raise CommandError(
@@ -159,7 +161,7 @@ def _plan_like(arguments: argparse.Namespace) -> int:
             "--output_transform": arguments.output_transform,
             "--gate_start": arguments.gate_start,
         },
-        "with --like, as the weights decide on network, patch and configuration (--patch gives "
+        "with --like, as the weights determine network, patch and configuration (--patch sets "
         "another patch), and gates start as identity; leave it out",
     )
     source = read_source(arguments.like)
@@ -222,5 +224,5 @@ def _print_costs_and_commands(
 def _positive(text: str) -> float:
     gigabytes = number_or_nan(text)
     if not 0 < gigabytes < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0, or no number of GB")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of GB above 0")
     return gigabytes

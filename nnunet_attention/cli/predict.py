@@ -14,8 +14,8 @@ from nnunet_attention.cli.prediction_arguments import (
 )
 
 HELP = (
-    "predict images with any model of nnU-Net's; on a CPU OpenVINO or onnxruntime run the network; "
-    "flags as nnUNetv2_predict has them"
+    "predict images with any nnU-Net model; on a CPU, OpenVINO or onnxruntime runs the network; "
+    "takes the flags of nnUNetv2_predict"
 )
 _TRAINER = "nnUNetTrainer"
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add images, model and how it is run; options of nnUNetv2_predict keep their names."""
     add_folders(parser, "folder for the segmentations, as nnUNetv2_predict writes them")
     add_model(parser, _TRAINER, "folds, averaged")
-    add_engine(parser, "the fastest that is installed")
+    add_engine(parser, "the fastest one installed")
     running = parser.add_argument_group("running")
     add_probabilities(running)
     add_resampling(running)

@@ -62,7 +62,7 @@ def add_model(parser: argparse.ArgumentParser, trainer: str, folds: str) -> None
 def add_probabilities(parser: Parser) -> None:
     """Add `--save_probabilities`."""
     parser.add_argument(
-        "--save_probabilities", action="store_true", help="also nnU-Net's probabilities"
+        "--save_probabilities", action="store_true", help="also save nnU-Net's probabilities"
     )
 
 
@@ -78,12 +78,12 @@ def add_engine(parser: Parser, default: str) -> None:
     )
     parser.add_argument(
         "--precision", choices=PRECISIONS,
-        help="bits it computes with; bf16 where the processor has such instructions (default: f32)",
+        help="precision it computes with; bf16 needs a processor with such instructions (default: "
+        "f32)",
     )  # fmt: skip
     parser.add_argument(
         "--cache", type=Path, metavar="FOLDER",
-        help="folder in which what was prepared for an engine is kept (default: engines in the "
-        "model's folder)",
+        help="folder for networks prepared for an engine (default: engines in the model's folder)",
     )  # fmt: skip
 
 
@@ -91,9 +91,9 @@ def add_resampling(parser: Parser) -> None:
     """Add `--resampling`."""
     parser.add_argument(
         "--resampling", choices=RESAMPLINGS,
-        help="what resamples images and logits: nnU-Net's functions on a CPU, or, to the same "
-        "results within 1e-5 and several times as fast, torch on the device (default: device with "
-        "-device cpu, else nnunet)",
+        help="what resamples images and logits: nnU-Net's functions on a CPU, or torch on the "
+        "device, which is several times as fast and gives the same results within 1e-5 (default: "
+        "device with -device cpu, else nnunet)",
     )  # fmt: skip
 
 
@@ -109,13 +109,14 @@ def add_running(running: Parser, processes: str) -> None:
     add_sliding_window(running)
     running.add_argument(
         "--continue_prediction", "--c", action="store_true",
-        help="keep the cases that are complete, and go on with the others",
+        help="keep complete cases and continue with the others",
     )  # fmt: skip
     add_previous_stage(running)
     for name, what in (("npp", "preprocessing"), ("nps", "export")):
         running.add_argument(
             f"-{name}", type=not_negative, metavar="N",
-            help=f"processes for {what}; 0: in this one (default: nnUNet_{name}, or {processes})",
+            help=f"processes for {what}; 0: in this process (default: nnUNet_{name}, or "
+            f"{processes})",
         )  # fmt: skip
     running.add_argument(
         "--not_on_device", action="store_true",
@@ -130,7 +131,7 @@ def add_running(running: Parser, processes: str) -> None:
         type=not_negative,
         default=0,
         metavar="N",
-        help="the part that this command does, 0 to N - 1 (default: 0)",
+        help="the part that this command predicts, 0 to N - 1 (default: 0)",
     )
     running.add_argument("--disable_progress_bar", action="store_true", help="no progress bars")
     running.add_argument("--verbose", action="store_true", help="more of nnU-Net's messages")
@@ -209,13 +210,13 @@ def engine_choice(arguments: argparse.Namespace, default: str | None):
             {"--engine": arguments.engine, "--precision": arguments.precision}
             | {"--cache": arguments.cache},
             f"with -device {arguments.device}, where torch runs the network as in nnU-Net; leave "
-            "out, or give -device cpu",
+            "them out, or give -device cpu",
         )
         default = TORCH
     engine = arguments.engine or default
     if engine == TORCH:
         refuse_ignored(
-            {"--cache": arguments.cache}, "with torch, for which nothing is prepared; leave it out"
+            {"--cache": arguments.cache}, "with torch, which needs nothing prepared; leave it out"
         )
     return EngineChoice(engine, arguments.precision or PRECISIONS[0], arguments.cache)
 
@@ -231,7 +232,7 @@ def model_folder(arguments: argparse.Namespace, trainer: str) -> Path:
     if arguments.model_folder is not None:
         refuse_ignored(
             {"-c": arguments.configuration, "-tr": arguments.trainer, "-p": arguments.plans},
-            "with -m: the folder tells them; leave them out",
+            "with -m, as the folder determines them; leave them out",
         )
         return arguments.model_folder
     if arguments.configuration is None:

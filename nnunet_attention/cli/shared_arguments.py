@@ -19,7 +19,7 @@ Parser = argparse.ArgumentParser | argparse._ArgumentGroup
 DEVICES = ("cuda", "cpu", "mps")
 # nnU-Net's own default for prediction.
 ALL_FOLDS = ["0", "1", "2", "3", "4"]
-FOLDS_OF_SPLITS = "those of splits_final.json; where there is none, 0 1 2 3 4"
+FOLDS_OF_SPLITS = "those of splits_final.json, or 0 1 2 3 4 if there is none"
 
 
 def refuse_ignored(options: Mapping[str, object], why: str) -> None:
@@ -78,7 +78,8 @@ def trained_models(trainers: list[str], plans: list[str] | None) -> tuple[tuple[
     titles = [split_title(trainer) for trainer in trainers]
     if all(own is not None for _, own in titles):
         refuse_ignored(
-            {"-p": plans}, "as every trainer names its own plans, or none is given; leave it out"
+            {"-p": plans},
+            "as every trainer names its own plans, or no trainer is given; leave it out",
         )
     shared = plans or [STOCK_PLANS]
     return tuple(
@@ -103,13 +104,13 @@ def check_folds(folds: tuple[str, ...] | None) -> None:
         return
     unknown = [fold for fold in folds if not fold.isdecimal()]
     if unknown:
-        raise CommandError(f"-f {' '.join(unknown)}: give numbers of folds, or all by itself")
+        raise CommandError(f"-f {' '.join(unknown)}: give fold numbers, or all by itself")
 
 
 def add_npz(parser: argparse.ArgumentParser) -> None:
     """Add `--npz`, for trainings."""
     parser.add_argument(
-        "--npz", action="store_true", help="keep the validations' probabilities, for ensembles"
+        "--npz", action="store_true", help="keep the validation probabilities, for ensembles"
     )
 
 
@@ -128,7 +129,7 @@ def add_undefined(parser: argparse.ArgumentParser) -> None:
     """Add `--undefined`, a policy of `nnunet_attention.evaluation.POLICIES`."""
     parser.add_argument(
         "--undefined", choices=tuple(POLICIES), default=DEFAULT_POLICY, metavar="POLICY",
-        help="what counts where reference, prediction or both lack a label: "
+        help="how cases count if reference, prediction or both lack a label: "
         f"{', '.join(POLICIES)} (default: {DEFAULT_POLICY}, as nnU-Net's own means)",
     )  # fmt: skip
 
@@ -173,9 +174,7 @@ def parse_tolerances(texts: Iterable[str], default_mm: float) -> tuple[float, di
         except ValueError:
             tolerance = math.nan
         if not 0 <= tolerance < math.inf or (separator and not label):
-            raise CommandError(
-                f"--tolerance {text}: give MM or LABEL=MM, with a number of mm that is not negative"
-            )
+            raise CommandError(f"--tolerance {text}: give MM or LABEL=MM, in mm and not negative")
         if separator:
             by_label[label] = tolerance
         else:

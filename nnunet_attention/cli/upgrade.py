@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HELP = (
     "add attention gates to a trained plain nnU-Net, one checkpoint or a whole model folder, "
     "without changing what it predicts; or, with -d, fit a checkpoint of nnU-Net or nnssl to other "
-    "plans, for a training to start from"
+    "plans, as the start of a training"
 )
 _CONFIGURATION = "3d_fullres"
 _FILE_WIDTH = 200
@@ -44,15 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gate_full_resolution",
         action="store_true",
-        help="gate the skip connection of the highest resolution too, and say so in the plans "
-        "written (default: ungated, as in the paper); with -d the plans say so",
+        help="gate the skip connection of the highest resolution too, and record it in the plans "
+        "written (default: ungated, as in the paper); with -d the plans determine it",
     )
     parser.add_argument(
         "-d",
         metavar="ID",
         dest="dataset",
         help="fit the weights to the plans of this data set, by number or name, and write a "
-        "checkpoint for nnUNetv2_train -pretrained_weights; a table says what became of every "
+        "checkpoint for nnUNetv2_train -pretrained_weights; a table lists what became of every "
         "tensor",
     )
     parser.add_argument(
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
             "--plain": arguments.plain,
             "--least": arguments.least,
         },
-        "without -d, the data set whose plans they are for; give it, or leave them out",
+        "without -d, as they only apply to the plans of its data set; give it, or leave them out",
     )
     lines = guided_upgrade(
         arguments.source,
@@ -109,7 +109,7 @@ def _fit(arguments: argparse.Namespace) -> int:
 
     refuse_ignored(
         {"--gate_full_resolution": arguments.gate_full_resolution},
-        "with -d, whose plans say which skips are gated (nnunet-attention plan "
+        "with -d, as the plans determine which skips are gated (nnunet-attention plan "
         "--gate_full_resolution); leave it out",
     )
     folder = dataset_folder(dataset_name(arguments.dataset))

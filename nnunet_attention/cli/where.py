@@ -4,7 +4,7 @@ import argparse
 
 from nnunet_attention import doorway
 
-HELP = "print the directory of our trainers, for nnUNet_extTrainer where start-up does not set it"
+HELP = "print the directory of our trainers, for nnUNet_extTrainer if start-up does not set it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

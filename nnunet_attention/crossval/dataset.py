@@ -89,8 +89,8 @@ class Dataset:
             if path.is_file():
                 return read_dataset_json(path, channels=True)
         raise CommandError(
-            f"-d {self.name}: there is no {self.folders.raw_dataset(self.name)} with a "
-            "dataset.json, nor preprocessed data; check -d, nnUNet_raw and nnUNet_preprocessed"
+            f"-d {self.name}: found neither {self.folders.raw_dataset(self.name)} with a "
+            "dataset.json nor preprocessed data; check -d, nnUNet_raw and nnUNet_preprocessed"
         )
 
     @property
@@ -187,8 +187,8 @@ class Dataset:
             fault = self.torn_groups_in_words()
             if fault and not self.plan.keep_splits:
                 raise CommandError(
-                    f"{fault}; remove the file to have splits made that keep groups together, or "
-                    "give --keep-splits to go on with these"
+                    f"{fault}; remove the file to get new splits that keep groups together, or "
+                    "give --keep-splits to use these"
                 )
         for plans, content in self.plans.items():
             if content is None:
@@ -213,8 +213,8 @@ class Dataset:
             return ""
         return (
             f"{self.folders.splits(self.name)} tears {len(torn)} of "
-            f"{len(set(self.groups.values()))} groups apart, such as {torn[0]}, with cases both in "
-            "train and in val of a fold"
+            f"{len(set(self.groups.values()))} groups apart, such as {torn[0]}, with cases in both "
+            "train and val of a fold"
         )
 
     def check_models(self, trained_again: set[str]) -> None:
@@ -238,7 +238,7 @@ class Dataset:
                         read_json(path)
                 except CommandError as error:
                     raise CommandError(
-                        f"{error}; the model has no fold left to train, which would write it "
+                        f"{error}; no fold of the model is left to train, which would write it "
                         f"again. Copy {original} there"
                     ) from error
 

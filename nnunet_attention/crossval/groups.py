@@ -46,7 +46,7 @@ def notes(plan: CrossvalPlan, folders: Folders) -> list[str]:
 
 def _notes_on(dataset: Dataset) -> list[str]:
     if dataset.groups is not None:
-        return [f"{fault}; kept as they are"] if (fault := dataset.torn_groups_in_words()) else []
+        return [f"{fault}; kept as it is"] if (fault := dataset.torn_groups_in_words()) else []
     if dataset.splits is not None or dataset.wanted_folds == (ALL,) or dataset.cases is None:
         return []
     # This imports pandas and scipy, which nothing else here needs.
@@ -56,10 +56,10 @@ def _notes_on(dataset: Dataset) -> list[str]:
     if likely is None:
         return []
     return [
-        f"{dataset.name}: names of cases look grouped: {likely.cases} cases have {likely.groups} "
-        f"stems (such as {likely.stem} of {likely.examples[0]} and {likely.examples[1]}), and the "
-        "split is made of cases; if a stem is a patient, whose images must not be in train and "
-        f"val, give --groups FILE.csv or --group-by '{likely.pattern}'"
+        f"{dataset.name}: case names look grouped: {likely.cases} cases have {likely.groups} stems "
+        f"(such as {likely.stem} of {likely.examples[0]} and {likely.examples[1]}), but cases are "
+        "split one by one; if a stem is a patient, whose images must not be in both train and val, "
+        f"give --groups FILE.csv or --group-by '{likely.pattern}'"
     ]
 
 
@@ -67,7 +67,7 @@ def _cases_of(dataset: Dataset) -> tuple[str, ...]:
     _ = dataset.description
     if dataset.cases is None:
         raise CommandError(
-            f"-d {dataset.name}: its cases are not known, as there is no "
+            f"-d {dataset.name}: its cases are unknown, as there is neither "
             f"{dataset.folders.raw_dataset(dataset.name)} nor preprocessed data; check nnUNet_raw"
         )
     return dataset.cases

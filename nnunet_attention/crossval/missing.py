@@ -115,8 +115,8 @@ def _preparation(dataset: Dataset) -> list[CrossvalStep]:
     raw = folders.raw_dataset(name)
     if steps and not isinstance(steps[0], SplitsStep) and not (raw / DATASET_JSON).is_file():
         raise CommandError(
-            f"{steps[0].name} is missing, and to make it {raw} with the raw data is "
-            "needed; check nnUNet_raw"
+            f"{steps[0].name} is missing, and making it needs the raw data in {raw}; check "
+            "nnUNet_raw"
         )
     return steps
 
@@ -134,7 +134,7 @@ def _planning(dataset: Dataset, plans: str) -> list[tuple[str, tuple[str, ...]]]
     if path.exists():
         fault, remedy = f"{path} is damaged", "put it back, or plan again"
     raise CommandError(
-        f"-p {plans}: {fault}, and the name does not tell which planner makes it; {remedy}"
+        f"-p {plans}: {fault}, and the name does not say which planner makes it; {remedy}"
     )
 
 

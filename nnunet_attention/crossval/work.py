@@ -111,7 +111,7 @@ class CrossvalWork(Work):
             ]
             if changed:
                 raise CommandError(
-                    f"plans or splits of {dataset} have changed since its folds were begun: "
-                    f"{'; '.join(changed)}. Put the old ones back, or start again under other "
-                    "names of plans and another folder (-o)"
+                    f"plans or splits of {dataset} have changed since its folds were started: "
+                    f"{'; '.join(changed)}. Put the old ones back, or start again with other plans "
+                    "names and another folder (-o)"
                 )

@@ -36,7 +36,9 @@ def divide(
     if cases is None:
         cases = min(DEFAULT_CASES, len(available))
     if cases > len(available):
-        raise CommandError(f"--cases {cases}: the data set has {len(available)} labelled cases")
+        raise CommandError(
+            f"--cases {cases}: the data set has only {len(available)} labelled cases"
+        )
     fewest = 2 if folds == (ALL,) else _FOLDS
     if cases < fewest:
         raise CommandError(

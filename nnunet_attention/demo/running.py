@@ -182,6 +182,6 @@ def _cross_validate(
     if not outcome.ok:
         message = next(iter(outcome.failed.values()))
         raise CommandError(
-            f"{message.splitlines()[0]}. The full output is in {folder.logs}; what is finished "
-            "is kept, so run the demo again to continue"
+            f"{message.splitlines()[0]}. The full output is in {folder.logs}; finished work is "
+            "kept, so run the demo again to continue"
         )

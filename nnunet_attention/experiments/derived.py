@@ -89,8 +89,8 @@ def choose_derived(
     ]
     if number is None and not free:
         raise CommandError(
-            f"all numbers of data sets from {FIRST_NUMBER} to {LAST_NUMBER} are taken; choose "
-            "another with --derived-id"
+            f"all data set numbers from {FIRST_NUMBER} to {LAST_NUMBER} are taken; choose another "
+            "with --derived-id"
         )
     chosen = free[0] if number is None else number
     return Derived(full_dataset_name(chosen, short), original, fold)
@@ -115,8 +115,8 @@ def is_derived(
         return False
     if read_splits(folders.splits(derived.name)) != _splits(derived, folders):
         raise CommandError(
-            f"the splits of {derived.original} are no longer those that {folder} was made of; put "
-            "them back, or choose another number with --derived-id"
+            f"the splits of {derived.original} are no longer those from which {folder} was made; "
+            "put them back, or choose another number with --derived-id"
         )
     for plans in _plans_of(models):
         if not folders.plans(derived.name, plans).is_file():
@@ -170,7 +170,7 @@ def derive(
     except OSError as error:
         raise CommandError(
             f"{folder} cannot be made with links to {original}: {error}; nnUNet_preprocessed must "
-            "be on a disk that has symbolic links"
+            "be on a disk that supports symbolic links"
         ) from error
 
 
@@ -209,8 +209,8 @@ def _refuse_changed_plans(
     if changed:
         raise CommandError(
             f"the plans {plans} of {derived.original} have changed since "
-            f"{folders.dataset(derived.name)} was made of them: {'; '.join(changed)}. Put the old "
-            "ones back, or choose another number with --derived-id"
+            f"{folders.dataset(derived.name)} was made from them: {'; '.join(changed)}. Put the "
+            "old ones back, or choose another number with --derived-id"
         )
     return identifier_of(before, configuration)
 

@@ -85,8 +85,8 @@ def divide(folders: Folders, original: str, number: int | None = None) -> Divisi
     if merged < 1 or tested < 1:
         raise CommandError(
             f"{original} has {len(cases)} cases: finetune takes {PRETRAINING_SHARE:.0%} for the "
-            f"pretraining and {max(SIZES)} to learn from, and none is left to test on; take a "
-            f"larger data set"
+            f"pretraining and {max(SIZES)} to learn from, which leaves none to test on; use a "
+            "larger data set"
         )
     short = short_dataset_name(original)
     names: list[str] = []
@@ -141,8 +141,8 @@ class Divide(Action):
                 return False
             if read_json(path) != _note(self.division.original, cases):
                 raise CommandError(
-                    f"{self.division.original} no longer has the cases that {path.parent} was made "
-                    f"of; put them back, or move that folder and its models away"
+                    f"{self.division.original} no longer has the cases from which {path.parent} "
+                    "was made; put them back, or move that folder and its models away"
                 )
         return self.folders.splits(self.division.target).is_file()
 
@@ -203,7 +203,9 @@ def _merge_labels(labels: Path, merged: Path) -> None:
         image = SimpleITK.ReadImage(str(labels))
         SimpleITK.WriteImage(SimpleITK.Cast(image > 0, image.GetPixelID()), str(merged))
     except RuntimeError as error:
-        raise CommandError(f"{labels} cannot be read, or {merged} not written: {error}") from error
+        raise CommandError(
+            f"{labels} cannot be read or {merged} cannot be written: {error}"
+        ) from error
 
 
 def _check_labels(folders: Folders, original: str, described: dict) -> None:
@@ -215,8 +217,8 @@ def _check_labels(folders: Folders, original: str, described: dict) -> None:
     ):
         raise CommandError(
             f"{folders.raw_dataset_json(original)}: finetune merges plain labels of cases in "
-            f"{_IMAGES} and {RAW_REFERENCES}; regions, an ignored label and listed files cannot be "
-            f"had"
+            f"{_IMAGES} and {RAW_REFERENCES}; regions, an ignore label and files listed in "
+            "dataset.json are not supported"
         )
 
 
@@ -251,7 +253,7 @@ def _name(
     chosen = next(free, None) if number is None else number
     if chosen is None:
         raise CommandError(
-            f"all numbers of data sets from {FIRST_NUMBER} to {LAST_NUMBER} are taken; choose "
-            "another with --derived-id"
+            f"all data set numbers from {FIRST_NUMBER} to {LAST_NUMBER} are taken; choose another "
+            "with --derived-id"
         )
     return full_dataset_name(chosen, short)

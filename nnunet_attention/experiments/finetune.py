@@ -107,21 +107,22 @@ def finetune(
         raise CommandError(f"-d {' '.join(plan.datasets)}: finetune divides one data set; give one")
     if plan.folds is not None:
         raise CommandError(
-            f"-f {' '.join(plan.folds)}: finetune has folds of its own, {_numbers()} cases; leave "
+            f"-f {' '.join(plan.folds)}: finetune has its own folds, of {_numbers()} cases; leave "
             "it out"
         )
     if plan.groups is not None:
         raise CommandError(
-            "--groups, --group-by: finetune divides case by case; give it one case of each group"
+            "--groups, --group-by: finetune divides case by case; give it a data set with one case "
+            "per group"
         )
     if len({plans for _, plans in plan.models}) != 1:
         raise CommandError("-p: finetune compares trainers with the same plans; give one")
     if len(plan.models) < 2:
-        raise CommandError("-tr: finetune needs a trainer from scratch, and one that is fine-tuned")
+        raise CommandError("-tr: finetune needs a trainer from scratch and one that fine-tunes")
     wide = [trainer for trainer, _ in plan.models if trainer.startswith(_WIDE)]
     if wide:
         raise CommandError(
-            f"-tr {' '.join(wide)}: no weights lead from a U-Net to a wider one, or back; leave it "
+            f"-tr {' '.join(wide)}: weights cannot pass between a U-Net and a wider one; leave it "
             "out"
         )
     configuration = single_stage_configuration_of(plan)

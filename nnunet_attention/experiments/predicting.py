@@ -182,7 +182,7 @@ def validation_cases_of(folders: Folders, dataset: str, folds: Sequence[str] | N
     if splits is None or max(map(int, folds)) >= len(splits):
         raise CommandError(
             f"-f {' '.join(folds)}: {folders.splits(dataset)} has {len(splits or ())} folds; "
-            "choose among these"
+            "choose from these"
         )
     return sorted({case for fold in folds for case in splits[int(fold)]["val"]})
 
@@ -216,8 +216,8 @@ def images_of(raw: Path, cases: Sequence[str]) -> dict[str, list[Path]]:
     absent = [case for case, images in files.items() if not images]
     if absent:
         raise CommandError(
-            f"{raw} lacks {len(absent)} of the cases that are validated, such as {absent[0]}; put "
-            "its images back"
+            f"{raw} lacks {len(absent)} of the validation cases, such as {absent[0]}; put their "
+            "images back"
         )
     return files
 

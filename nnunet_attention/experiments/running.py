@@ -75,11 +75,11 @@ class StageFailedError(CommandError):
 
     def __init__(self, stage: str, outcome: Outcome, output: Path):
         reasons = "; ".join(message.splitlines()[0] for message in outcome.failed.values())
-        left = f", {', '.join(outcome.left)} left, as they need it" if outcome.left else ""
+        left = f" (not run as a result: {', '.join(outcome.left)})" if outcome.left else ""
         super().__init__(
             f"stage {stage}: {reasons}. {len(outcome.failed)} step(s) failed{left}, "
-            f"{len(outcome.done)} done; the logs are in {output / 'logs'}. What is finished is "
-            "kept, so start again to go on"
+            f"{len(outcome.done)} done; the logs are in {output / 'logs'}. Finished work is kept, "
+            "so run the experiment again to continue"
         )
         self.outcome = outcome
         self.output = output
@@ -203,7 +203,7 @@ def lay_out(
     """
     if derived_number is not None and name not in (TRAINING_SIZE, FINETUNE):
         raise CommandError(
-            f"--derived-id would be ignored by {name}: it is of training-size and finetune; leave "
+            f"--derived-id would be ignored by {name}: it is for training-size and finetune; leave "
             "it out"
         )
     if name == CAPACITY:

@@ -139,7 +139,7 @@ def _is_copy(original: Path, copy: Path, dataset: str, configuration: str) -> bo
     changed = differences(before, now)
     if changed:
         raise CommandError(
-            f"the plans {original.stem} of {dataset} have changed since {copy} was made of them: "
+            f"the plans {original.stem} of {dataset} have changed since {copy} was made from them: "
             f"{'; '.join(changed)}. Put the old ones back, or move that file and its models away"
         )
     return True

@@ -60,11 +60,11 @@ def transfer(plan: CrossvalPlan, folders: Folders, root: Path) -> Experiment:
     """
     if len(plan.datasets) != 2:
         raise CommandError(
-            f"-d {' '.join(plan.datasets)}: transfer needs two data sets, the one it comes from "
-            "and the one it goes to"
+            f"-d {' '.join(plan.datasets)}: transfer needs two data sets, first the source and "
+            "then the target"
         )
     if plan.folds == (ALL,):
-        raise CommandError("-f all: there are no cases left to test on; give numbers of folds")
+        raise CommandError("-f all leaves no cases to test on; give fold numbers")
     source, target = plan.datasets
     configuration = single_stage_configuration_of(plan)
     check_alike(folders, source, target)
@@ -130,7 +130,7 @@ def check_alike(folders: Folders, source: str, target: str) -> None:
     if differences:
         raise CommandError(
             f"{source} and {target} differ: {'; '.join(differences)}. Transfer needs the same "
-            "labels, channels and kind of files; convert one of them"
+            "labels, channels and file ending; convert one of them"
         )
 
 

@@ -123,7 +123,7 @@ class Attempt:
         if exit_code < 0:
             how = f"was ended by {signal.Signals(-exit_code).name}"
             if exit_code == -signal.SIGKILL:
-                how += " (by somebody, or by the system where memory ran out)"
+                how += " (by somebody, or by the system because memory ran out)"
         log = self.output.log(self.step.name)
         note = full_disk_note([self.output.root, *self.step.written_folders])
         return "\n".join(
@@ -178,8 +178,8 @@ class Attempt:
         self._process = AdoptedProcess(leader)
         since = datetime.fromtimestamp(self.started).strftime("%Y-%m-%d %H:%M")
         self.notes.append(
-            f"{self.step.name} runs since {since} as process {leader.pid}, whose launcher is gone; "
-            "it goes on, and is watched from here"
+            f"{self.step.name} has been running since {since} as process {leader.pid}, whose "
+            "launcher is gone; it keeps running, and is watched from here"
         )
         self._begin_record(self.step, command)
         return True
@@ -194,14 +194,14 @@ class Attempt:
             note = f"{name}: process {process.pid} has ended"
         else:
             self._stop_safely(process)
-            note = f"{name}: process {process.pid} no longer moved and was ended"
+            note = f"{name}: process {process.pid} stopped making progress and was ended"
         self._movement = self._process = None
         try:
             if self.step.is_done():
                 self._end(Result(True, "", self._seconds()))
                 return
             # How it ended is unknown. Another attempt shows what is wrong, if anything.
-            self.notes.append(f"{note}; the {self.step.kind} goes on from what is there")
+            self.notes.append(f"{note}; the {self.step.kind} continues from what is there")
             self._end_record(Result(False, note, self._seconds()))
             self.started = time.time()
             self._begin()

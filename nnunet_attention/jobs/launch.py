@@ -248,7 +248,7 @@ class _Launch:
             if step.name in outcome.done:
                 self._fail(
                     step.name,
-                    f"{step.name} ended without an error, but what it makes is still missing; "
+                    f"{step.name} ended without an error, but what it should have made is missing; "
                     f"its output is in {self._output.log(step.name)}\n"
                     f"{last_lines(self._output.log(step.name))}",
                 )

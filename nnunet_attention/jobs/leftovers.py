@@ -55,7 +55,7 @@ def end_leftovers(steps: Sequence[Step]) -> list[str]:
 def ended_note(name: str, processes: Sequence[psutil.Process]) -> str:
     """Return the sentence about leftovers of a step that were ended."""
     numbers = ", ".join(str(process.pid) for process in processes)
-    return f"{name}: {len(processes)} process(es) left by a killed launcher ended: {numbers}"
+    return f"{name}: ended {len(processes)} process(es) left behind by a killed launcher: {numbers}"
 
 
 def end_processes(processes: Sequence[psutil.Process]) -> None:

@@ -53,8 +53,9 @@ def devices(kind: str, gpus: int = 1, at_once: int = 1) -> list[Device]:
     if len(names) < gpus:
         number = f"{gpus} GPUs are" if gpus > 1 else "a GPU is"
         raise CommandError(
-            f"-device cuda: {number} wanted, and {len(names)} found ({_VISIBLE}="
-            f"{os.environ.get(_VISIBLE, 'unset')}); give -device cpu, or run where the GPUs are"
+            f"-device cuda: {number} needed, but {len(names)} found "
+            f"({_VISIBLE}={os.environ.get(_VISIBLE, 'unset')}); give -device cpu, or run on a "
+            "machine with enough GPUs"
         )
     groups = (names[first : first + gpus] for first in range(0, len(names) - gpus + 1, gpus))
     return [Device(f"GPU {','.join(group)}", ((_VISIBLE, ",".join(group)),)) for group in groups]

@@ -226,7 +226,7 @@ class Lock:
             since = f" since {time.strftime('%Y-%m-%d %H:%M', changed)}"
         return (
             f"{self._what} is in use by {owner or 'somebody'}{since}; wait for it or stop it. If "
-            f"it no longer runs, remove {self._path}"
+            f"it is no longer running, remove {self._path}"
         )
 
 

@@ -89,7 +89,7 @@ class Manifest:
             return {}
         content = read_json(path)
         if content.get("made_by") != self._work.made_by:
-            raise CommandError(f"{path} is of something else; choose another folder with -o")
+            raise CommandError(f"{path} belongs to something else; choose another folder with -o")
         return content
 
 

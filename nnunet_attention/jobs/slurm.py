@@ -129,7 +129,8 @@ class SlurmRunner:
             ) from error
         if SlurmExecutor.affinity() < 0:
             raise CommandError(
-                "--slurm: the command srun is not here; start this where jobs are submitted"
+                "--slurm: the command srun was not found; run this on a machine that can submit "
+                "jobs"
             )
         self._output, self._settings = output, settings
         self._prefix, self._gpus = prefix, gpus
@@ -184,8 +185,8 @@ class SlurmRunner:
                 jobs = [executor.submit(StepTask(step, self._output)) for step in steps]
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             raise CommandError(
-                f"SLURM refuses the job: {error}; look at --partition, --time, --mem, --cpus, "
-                "--gres and --sbatch"
+                f"SLURM refused the job: {error}; check --partition, --time, --mem, --cpus, --gres "
+                "and --sbatch"
             ) from error
         for step, job in zip(steps, jobs, strict=True):
             self._known[step.name] = {"id": job.job_id, "submitted": moment}
@@ -278,7 +279,7 @@ class SlurmJob:
         if time.monotonic() - self._gone_since < _FILES_SECONDS:
             return None
         return self._failed(
-            "is gone without a result: cancelled, out of memory, or its node failed"
+            "disappeared without a result: cancelled, out of memory, or its node failed"
         )
 
     @property

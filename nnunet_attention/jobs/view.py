@@ -133,5 +133,5 @@ def _line(running: Running) -> str:
         return "queued"
     progress = running.step.progress(running.started)
     if progress is None:
-        return f"runs for {duration(time.time() - running.started)}"
+        return f"running for {duration(time.time() - running.started)}"
     return progress.line

@@ -118,6 +118,6 @@ def _require_free_number(task: MsdTask, raw: Path, environment: Mapping[str, str
         taken = [path for path in present if path.name != task.dataset_name or place == raw]
         if taken:
             raise CommandError(
-                f"data set number {task.number} is taken: {taken[0]}, and {task.dataset_name} "
-                "would clash with it for nnU-Net; move it away, or set other nnU-Net folders"
+                f"data set number {task.number} is taken by {taken[0]}, so {task.dataset_name} "
+                "would clash with it in nnU-Net; move it away, or set other nnU-Net folders"
             )

@@ -86,15 +86,15 @@ def download(
                 part.remove()
                 raise CommandError(
                     f"{url}: the MD5 sum of the download is {actual}, wanted {md5}; it was "
-                    "removed. Run the command again; if the sum is the same, the file there was "
-                    "changed"
+                    "removed. Run the command again; if the sum stays the same, the file on the "
+                    "server has changed"
                 )
         os.replace(part.path, target)
         part.remove()
     except OSError as error:
         raise CommandError(
-            f"{part.path} cannot be written: {error}; what is there is kept, so make room and run "
-            "the command again"
+            f"{part.path} cannot be written: {error}; what has been downloaded is kept, so make "
+            "room and run the command again"
         ) from error
     return target
 
@@ -182,7 +182,7 @@ def _attempt(part: _Part, on_progress: OnProgress) -> None:
                 if answer.status_code != 200:
                     # Our range does not fit this version; without the part we ask for no range.
                     part.remove()
-                    raise _DroppedConnectionError("the file there changed")
+                    raise _DroppedConnectionError("the file on the server changed")
                 part.begin(_version(answer, part.url))
             _append(answer, part, on_progress)
     except requests.RequestException as error:
@@ -190,12 +190,12 @@ def _attempt(part: _Part, on_progress: OnProgress) -> None:
     version = part.version()
     announced = None if version is None else version.size_bytes
     if announced is not None and part.size_bytes < announced:
-        raise _DroppedConnectionError(f"only {part.size_bytes} of {announced} bytes came")
+        raise _DroppedConnectionError(f"only {part.size_bytes} of {announced} bytes arrived")
     if announced is not None and part.size_bytes > announced:
         part.remove()
         raise CommandError(
-            f"{part.url}: the server sent more than the {announced} bytes it announced; what came "
-            "was removed, so run the command again"
+            f"{part.url}: the server sent more than the {announced} bytes it announced; the "
+            "download was removed, so run the command again"
         )
 
 
@@ -207,10 +207,10 @@ def _continues(answer: Response, part: _Part, known: Version | None) -> bool:
         _DroppedConnectionError: If the server is only busy.
     """
     if answer.status_code >= 500 or answer.status_code == 429:
-        raise _DroppedConnectionError(f"the server answers {answer.status_code} {answer.reason}")
+        raise _DroppedConnectionError(f"the server answered {answer.status_code} {answer.reason}")
     if answer.status_code not in (200, 206, 416):
         raise CommandError(
-            f"{part.url} cannot be downloaded: the server answers {answer.status_code} "
+            f"{part.url} cannot be downloaded: the server answered {answer.status_code} "
             f"{answer.reason}; use a local copy with msd run --from"
         )
     if known is None or answer.status_code != 206:
@@ -240,8 +240,8 @@ def _append(answer: Response, part: _Part, on_progress: OnProgress) -> None:
     done = part.size_bytes
     if total is not None and total - done > (free := shutil.disk_usage(part.path.parent).free):
         raise CommandError(
-            f"{part.path.parent} has {free / 1e9:.1f} GB free, wanted {(total - done) / 1e9:.1f} "
-            f"GB for the rest of {part.url}; make room, or choose another folder"
+            f"{part.path.parent} has {free / 1e9:.1f} GB free, but the rest of {part.url} needs "
+            f"{(total - done) / 1e9:.1f} GB; make room, or choose another folder"
         )
     with part.path.open("ab") as file:
         on_progress(done, total)

@@ -130,11 +130,11 @@ def _read_description(path: Path) -> dict:
     except ValueError as error:
         raise CommandError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(description, dict):
-        raise CommandError(f"{path} is not a dataset.json of the MSD kind")
+        raise CommandError(f"{path} is not an MSD dataset.json")
     missing = [key for key in ("labels", "modality", "training") if key not in description]
     if missing:
         raise CommandError(
-            f"{path} lacks {', '.join(missing)}: it is not a dataset.json of the MSD kind"
+            f"{path} lacks {', '.join(missing)}, so it is not an MSD dataset.json"
             + ("; it looks like nnU-Net's own" if "channel_names" in description else "")
         )
     return description

@@ -75,7 +75,9 @@ def test_a_bad_recipe_is_refused(options, message):
 
 def test_too_many_organs_for_the_image_are_refused():
     crowded = Recipe(foreground=0.05, distractors=3)
-    with pytest.raises(ValueError, match=r"4 organs of a mean radius of 9\.6 voxels find no room"):
+    with pytest.raises(
+        ValueError, match=r"4 organs with a mean radius of 9\.6 voxels .* do not fit"
+    ):
         draw_image(crowded, np.random.default_rng(0))
 
 

@@ -85,7 +85,7 @@ def test_what_leads_out_of_the_folder_is_refused(tmp_path):
     source = tmp_path / "file"
     source.write_text("x")
     write_parts(tmp_path / "pack", [(source, "../outside")], {}, 1)
-    with pytest.raises(CommandError, match=r"refuses '\.\./outside'"):
+    with pytest.raises(CommandError, match=r"refused '\.\./outside'"):
         extract(tmp_path / "pack", read_manifest(tmp_path / "pack"), tmp_path / "out")
     assert not (tmp_path / "outside").exists()
 
@@ -93,7 +93,7 @@ def test_what_leads_out_of_the_folder_is_refused(tmp_path):
 def test_a_folder_that_holds_something_is_not_packed_into(packed, tmp_path, capsys):
     before = sorted(packed.iterdir())
     assert main(["pack", "-o", str(packed), "--all"]) == 2
-    assert "is not empty; take another" in capsys.readouterr().err
+    assert "is not empty; choose another" in capsys.readouterr().err
     assert sorted(packed.iterdir()) == before
 
 
@@ -111,7 +111,7 @@ def test_what_is_there_is_read_as_pip_prints_it(tmp_path):
     found = read_freeze(path)
     assert found == {"pillow": "13.0.0", "torch": "2.11.0", "my-package-x": None}
     path.write_text("pip 23.2\n")
-    with pytest.raises(CommandError, match="names no package; wanted what"):
+    with pytest.raises(CommandError, match="names no package; give the output"):
         read_freeze(path)
     with pytest.raises(CommandError, match="cannot be read"):
         read_freeze(tmp_path / "nothing")

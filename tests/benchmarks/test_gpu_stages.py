@@ -373,7 +373,7 @@ def test_the_command_refuses_another_device_in_one_folder(work, monkeypatch, cap
     monkeypatch.setattr(os, "chdir", lambda folder: None)
     work.finish("data", measured()["data"])
     assert main(["run", "-w", str(work.root), "--device", "cpu"]) == 2
-    assert "results there are of --device cuda" in capsys.readouterr().err
+    assert "its results were measured with --device cuda" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path, capsys):
         f"power {number}/8" for number in range(4, 9)
     ]
     main(["-o", str(path), "--leaderboards", "1", "--seed", "1"])
-    assert "made anew" in capsys.readouterr().err
+    assert "starting anew" in capsys.readouterr().err
     assert json.loads(path.read_text())["settings"]["seed"] == 1
 
 

@@ -291,13 +291,13 @@ def test_networks_without_room_and_those_held_against_them_are_left_out(monkeypa
     monkeypatch.setattr(measure, "_fits", lambda variant, *_: variant.name in fitting)
     found = measure.measure_case(SMALL, [VARIANTS[0], VARIANTS[2], *VARIANTS[-2:]], CPU, 1, False)
     assert set(found["variants"]) == fitting
-    assert "no memory for MONAI AttentionUnet; it is left out" in capsys.readouterr().err
+    assert "not enough memory for MONAI AttentionUnet; it is left out" in capsys.readouterr().err
 
 
 def test_no_room_for_the_plain_network_ends_the_command(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(measure, "_fits", lambda *_: False)
     assert command.main(["--cases", "hippocampus", "-o", str(tmp_path)]) == 1
-    assert "no memory for the plain network" in capsys.readouterr().err
+    assert "not enough memory for the plain network" in capsys.readouterr().err
     assert not (tmp_path / "hippocampus.json").exists()
 
 
@@ -356,7 +356,7 @@ def test_the_command_writes_json_and_table_and_keeps_what_is_there(tiny, tmp_pat
     before = (tmp_path / "hippocampus.json").stat().st_mtime_ns
     assert command.main(arguments) == 0
     assert (tmp_path / "hippocampus.json").stat().st_mtime_ns == before
-    assert "--again measures anew" in capsys.readouterr().err
+    assert "--again measures it again" in capsys.readouterr().err
 
 
 @pytest.mark.slow

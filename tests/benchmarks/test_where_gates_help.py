@@ -167,7 +167,7 @@ def test_a_command_that_fails_ends_the_run_with_its_code(tmp_path, monkeypatch):
 
 
 def test_real_data_that_are_not_given_are_asked_for(tmp_path):
-    with pytest.raises(CommandError, match=r"give the folder with Dataset051.* by --data"):
+    with pytest.raises(CommandError, match=r"give the folder with Dataset051.* with --data"):
         prepare(REAL_SARCOMA, REAL_SARCOMA.data[0], tmp_path, None, 1)
     with pytest.raises(
         CommandError, match=r"it has no Dataset051_SoftTissueSarcomaCT/dataset\.json"

@@ -161,11 +161,11 @@ def test_the_ordinary_segmentation_is_that_of_maps(data, model, capsys):
     ("arguments", "message"),
     [
         (("--gates", "1"), "gate 1: the network has the gate 0, the coarsest first"),
-        (("--gates", "first"), "--gates first: give numbers of gates, several together"),
+        (("--gates", "first"), "--gates first: give gate numbers, several together"),
         (("--replace", "shut"), "unknown replacement 'shut'; choose from: open, mean"),
         (("--metrics", "jaccard"), "unknown metric 'jaccard'"),
         (("--margin", "0"), "--margin 0: give a number above 0"),
-        (("--curves", "1"), "--curves 1: two steps at the least"),
+        (("--curves", "1"), "--curves 1: give 2 steps or more"),
         (("--group-by", "(p)"), "all 4 cases are in one group"),
         (("-prev_stage_predictions", "."), "-prev_stage_predictions would be ignored"),
         (("--cache", "x"), "--cache would be ignored with torch"),

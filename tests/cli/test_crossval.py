@@ -115,7 +115,7 @@ def test_an_option_for_slurm_without_slurm_is_refused(nnunet, capsys, option, va
     [
         (("--at-once", 2), "--at-once would be ignored with -device cuda"),
         (("--at-once", 2, "--slurm"), "--at-once would be ignored with --slurm"),
-        (("-num_gpus", 2, "-device", "cpu"), "-num_gpus 2: not with -device cpu"),
+        (("-num_gpus", 2, "-device", "cpu"), "-num_gpus 2 cannot be combined with -device cpu"),
         (("--time", 9, "--mem", 9), "--time, --mem would be ignored without --slurm"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_trainer_may_name_its_plans(nnunet, capsys):
         (("-d", "Dataset9_Short", "-tr", "A"), "give DatasetXXX_Name or its number"),
         (("-d", 901, 901, "-tr", "A"), f"-d: {DATASET} given twice"),
         (("-d", 901, "-tr", "A", "A"), "-tr: A__nnUNetPlans given twice"),
-        (("-d", 901, "-tr", "A", "-f", 0, "all"), "give numbers of folds, or all by itself"),
+        (("-d", 901, "-tr", "A", "-f", 0, "all"), "give fold numbers, or all by itself"),
         (("-d", 901, "-tr", "A", "-f", 0, "00"), "-f: 0 given twice"),
         (("-d", 901, "-tr", "A", "-pretrained_weights", "no"), "no: there is no such file"),
     ],
@@ -201,7 +201,7 @@ def test_failures_end_with_exit_code_one_and_the_way_to_go_on(tmp_path):
     assert code == 1
     assert "RuntimeError: made to fail" in output
     assert "1 step(s) failed, 1 done" in output
-    assert "go on with: nnunet-attention crossval -d 901" in output
+    assert "continue with: nnunet-attention crossval -d 901" in output
 
 
 def test_listing_loads_neither_torch_nor_the_networks(nnunet):

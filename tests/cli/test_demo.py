@@ -135,8 +135,7 @@ def test_an_interrupted_demo_says_how_to_go_on(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("nnunet_attention.demo.running.run", run)
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 130
     assert (
-        "what is finished is kept; run the same command again to continue"
-        in capsys.readouterr().err
+        "finished work is kept; run the same command again to continue" in capsys.readouterr().err
     )
 
 

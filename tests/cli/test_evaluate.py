@@ -93,7 +93,7 @@ def test_a_file_that_was_cut_is_named_and_nothing_is_written(folder, capsys, kin
     path.write_bytes(path.read_bytes()[:-12])
     assert command(folder, "-np", "1") == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"nnunet-attention evaluate: {path} is not whole: ")
+    assert error.startswith(f"nnunet-attention evaluate: {path} is incomplete or damaged: ")
     assert error.count("\n") == 1
     assert not (folder / "pred" / "summary.json").exists()
 

@@ -239,7 +239,7 @@ def test_splits_that_tear_patients_apart_are_refused_or_kept(fake, tmp_path, cap
     assert f"{path} tears 1 of 5 groups apart, such as patient 0" in capsys.readouterr().err
     assert fake.journals() == {}
     assert main([*command, "--keep-splits", "--dry-run"]) == 0
-    assert "kept as they are" in capsys.readouterr().err
+    assert "kept as it is" in capsys.readouterr().err
     assert main([*command, "--keep-splits"]) == 0
 
 
@@ -372,7 +372,8 @@ def test_failed_training_is_told_and_the_next_call_goes_on(fake, tmp_path, monke
 
 
 @pytest.mark.parametrize(
-    ("where", "said"), [([], "kept, go on with"), (["--slurm"], "the jobs go on; watch them again")]
+    ("where", "said"),
+    [([], "kept; continue with"), (["--slurm"], "the jobs keep running; watch them again")],
 )
 def test_an_interrupted_experiment_says_how_to_go_on(fake, monkeypatch, capsys, where, said):
     def run(*arguments, **options):
@@ -397,7 +398,7 @@ def test_data_sets_of_other_labels_are_refused_before_anything_is_done(fake, cap
     ("arguments", "said"),
     [
         (["transfer", "-d", "901"], "transfer needs two data sets"),
-        (["transfer", "-d", "901", "902", "-f", "all"], "no cases left to test on"),
+        (["transfer", "-d", "901", "902", "-f", "all"], "leaves no cases to test on"),
         (["training-size", "-d", "901", "-f", "0", "1"], "takes one fold"),
         (["training-size", "-d", "901", "902", "--derived-id", "7"], "for a single data set"),
         (["transfer", "-d", "901", "902", "-c", "3d_cascade_fullres"], "a cascade needs all folds"),

@@ -24,8 +24,8 @@ def test_files_and_differences_are_printed(source, tmp_path, capsys):
     assert main(["export", str(source), "-o", str(target), "-f", "0", "1"]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
-        f"{target / 'fold_0.onnx'}: differs from torch by 2.0e-06, of logits up to 7.2",
-        f"{target / 'fold_1.onnx'}: differs from torch by 2.0e-06, of logits up to 7.2",
+        f"{target / 'fold_0.onnx'}: differs from torch by 2.0e-06, with logits up to 7.2",
+        f"{target / 'fold_1.onnx'}: differs from torch by 2.0e-06, with logits up to 7.2",
         f"how to use it: {target / 'README.md'}",
     ]
     assert printed.err.splitlines() == ["fold 0", "fold 1"]

@@ -340,7 +340,7 @@ def test_damaged_results_give_one_line_and_no_output(damage, message, results, t
         (("--results", "A=x", "A=x"), "given twice, but a training counts once"),
         (("--paired-repeats",), "every model was trained once"),
         (("--repeats", "nowhere"), "--repeats nowhere: there is no such folder"),
-        (("-f", "0", "all"), "give numbers of folds, or all by itself"),
+        (("-f", "0", "all"), "give fold numbers, or all by itself"),
         (("--surface",), "no references of Dataset001_One"),
         (("-gt", "x"), "-gt would be ignored without --surface"),
         (("--tolerance", "3", "-np", "2"), "--tolerance, -np would be ignored without --surface"),
@@ -411,7 +411,7 @@ def test_why_parameters_are_not_known_is_told_in_one_line(
     dataset.write_text('{"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1}}')
     assert known_parameters(trainer, plans, dataset, "3d_fullres") is None
     told = capsys.readouterr().err
-    assert told.startswith(f"parameters of {tmp_path} are not known: ")
+    assert told.startswith(f"cannot count the parameters of {tmp_path}: ")
     assert reason in told
     assert told.count("\n") == 1
 

@@ -211,7 +211,7 @@ def test_files_that_nnunet_cannot_read_are_named_with_their_case(model, images, 
     (images / "two_0001.nii.gz").write_bytes(whole[:-12])
     message = error_of(capsys, *common)
     assert "case two: " in message
-    assert "two_0001.nii.gz is not whole" in message
+    assert "two_0001.nii.gz is incomplete or damaged" in message
     volume = SimpleITK.GetImageFromArray(np.zeros((4, 5, 9, 18), np.float32), isVector=False)
     SimpleITK.WriteImage(volume, str(images / "two_0001.nii.gz"))
     message = error_of(capsys, *common)
@@ -223,7 +223,7 @@ def test_files_that_nnunet_cannot_read_are_named_with_their_case(model, images, 
         shutil.copy(images / "two_0000.nii.gz", references / f"{case}.nii.gz")
     (references / "two.nii.gz").write_bytes(b"")
     message = error_of(capsys, *common, "-gt", references, "--html")
-    assert f"case two: {references / 'two.nii.gz'} is not whole: it is empty" in message
+    assert f"case two: {references / 'two.nii.gz'} is incomplete or damaged: it is empty" in message
     assert not list(tmp_path.glob("out/**/*.nii.gz"))
 
 

@@ -109,7 +109,7 @@ def test_dry_run_tells_download_conversion_and_later_steps(fake, tmp_path, no_ne
     assert main(command) == 0
     said = capsys.readouterr().out
     assert f"download {msd.BASE_URL}/{NAME}.tar to {tmp_path / 'msd' / NAME}" in said
-    assert "cross-validation of Dataset004_Hippocampus: listed when" in said
+    assert "cross-validation of Dataset004_Hippocampus: listed once" in said
     here = ["--from", str(tmp_path / "here")]
     assert main([*command, *here]) == 0
     assert f"MSD_dataset -i {tmp_path / 'here' / NAME}\n" in capsys.readouterr().out

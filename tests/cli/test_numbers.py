@@ -13,8 +13,8 @@ def test_numbers_in_range_are_read():
 @pytest.mark.parametrize(
     ("read", "text", "message"),
     [
-        (positive, "0", "0 is not 1 or more"),
-        (not_negative, "-1", "-1 is not 0 or more"),
+        (positive, "0", "0 is less than 1"),
+        (not_negative, "-1", "-1 is less than 0"),
         (positive, "two", "two is not a whole number"),
         (not_negative, "0.5", "0.5 is not a whole number"),
     ],

@@ -156,7 +156,10 @@ def test_an_unset_variable_is_named(variable, folder, monkeypatch, capsys):
 def test_a_memory_target_must_be_positive(text, capsys):
     with pytest.raises(SystemExit):
         main(["plan", "-d", "901", f"-gpu_memory_target={text}"])
-    assert f"argument -gpu_memory_target: {text} is not above 0" in capsys.readouterr().err
+    assert (
+        f"argument -gpu_memory_target: {text} is not a number of GB above 0"
+        in capsys.readouterr().err
+    )
 
 
 def test_images_too_small_for_a_gate_are_refused_and_may_be_gated_at_full_resolution(

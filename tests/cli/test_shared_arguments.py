@@ -43,7 +43,7 @@ def test_folds_are_numbers_or_all(folds):
 
 @pytest.mark.parametrize("folds", [("all", "0"), ("-1",), ("0.5",)])
 def test_other_folds_are_named(folds):
-    with pytest.raises(CommandError, match="give numbers of folds, or all by itself"):
+    with pytest.raises(CommandError, match="give fold numbers, or all by itself"):
         check_folds(folds)
 
 

@@ -162,7 +162,7 @@ def test_an_interrupted_fold_goes_on_and_nothing_else_is_done(begun):
     code, output = begun.go_on()
     assert code == 0, output
     assert "0 of 1 folds are finished; 2 steps to do" in output
-    assert f"start {FOLD} (goes on) on cpu" in output
+    assert f"start {FOLD} (continues) on cpu" in output
     (lines,) = begun.nnunet.journals().values()
     assert lines[4] == f"begin {' '.join(COMMAND[1:])} --c on none"
     assert lines[5:7] == ["epoch 3", "epoch 4"]
@@ -221,7 +221,7 @@ def test_left_processes_are_known_by_their_variable(begun, prefix):
     try:
         code, output = begun.go_on()
         assert code == 0, output
-        assert f"1 process(es) left by a killed launcher ended: {left.pid}" in output
+        assert f"ended 1 process(es) left behind by a killed launcher: {left.pid}" in output
         assert left.wait(10) < 0
     finally:
         left.kill()

@@ -51,7 +51,7 @@ def test_the_preprocessed_datas_description_counts(nnunet):
 
 
 def test_a_data_set_in_neither_folder_is_named(nnunet):
-    with pytest.raises(CommandError, match=r"-d Dataset999_None: there is no "):
+    with pytest.raises(CommandError, match=r"-d Dataset999_None: found neither "):
         _ = Dataset(plan(), nnunet.folders, "Dataset999_None").description
 
 

@@ -152,9 +152,9 @@ def test_splits_that_tear_groups_apart_are_refused_with_both_remedies(nnunet):
         missing_steps(wanted, nnunet.folders)
     path = nnunet.folders.splits(PATIENTS)
     assert str(caught.value) == (
-        f"{path} tears 6 of 6 groups apart, such as patient000, with cases both in train and in "
-        "val of a fold; remove the file to have splits made that keep groups together, or give "
-        "--keep-splits to go on with these"
+        f"{path} tears 6 of 6 groups apart, such as patient000, with cases in both train and "
+        "val of a fold; remove the file to get new splits that keep groups together, or give "
+        "--keep-splits to use these"
     )
 
 
@@ -174,7 +174,7 @@ def test_torn_groups_are_named_where_the_splits_are_kept(nnunet, capsys):
     note = capsys.readouterr().err
     assert "note: " in note
     assert "tears 6 of 6 groups apart, such as patient000" in note
-    assert note.endswith("kept as they are\n")
+    assert note.endswith("kept as it is\n")
     assert splits_of(nnunet) == torn
     assert main([*arguments]) == 1
 

@@ -108,7 +108,7 @@ def test_a_list_may_be_of_some_data_sets_only(prepared):
 
 def test_plans_of_an_unknown_planner_are_named(nnunet):
     with pytest.raises(
-        CommandError, match=r"-p MyPlans: there is no .*MyPlans.json, and the name does not tell"
+        CommandError, match=r"-p MyPlans: there is no .*MyPlans.json, and the name does not say"
     ):
         missing_steps(plan(models=(("A", "MyPlans"),)), nnunet.folders)
 

@@ -77,7 +77,7 @@ def test_a_folder_that_another_process_is_at_is_refused(nnunet, tmp_path, monkey
 
 def test_slurm_is_refused_where_it_is_not(nnunet, monkeypatch):
     monkeypatch.setenv("PATH", str(nnunet.bin))
-    with pytest.raises(CommandError, match="the command srun is not here"):
+    with pytest.raises(CommandError, match="the command srun was not found"):
         run(ONE_FOLD, slurm=SlurmSettings())
 
 

@@ -46,7 +46,7 @@ def test_by_default_twenty_or_all_are_used():
 
 
 def test_more_cases_than_there_are_is_refused():
-    with pytest.raises(CommandError, match="--cases 101: the data set has 100"):
+    with pytest.raises(CommandError, match="--cases 101: the data set has only 100"):
         divide(NAMES, 101, ("0",), 0)
 
 

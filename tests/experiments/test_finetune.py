@@ -162,9 +162,9 @@ def test_a_start_is_made_again_when_the_pretraining_has_been(fake, tmp_path):
     ("changes", "said"),
     [
         ({"datasets": (TARGET, "Dataset901_Tiny")}, "finetune divides one data set"),
-        ({"folds": ("0",)}, "finetune has folds of its own, 10, 20 and 40 cases"),
+        ({"folds": ("0",)}, "finetune has its own folds, of 10, 20 and 40 cases"),
         ({"groups": {TARGET: {}}}, "finetune divides case by case"),
-        ({"models": MODELS[:1]}, "one that is fine-tuned"),
+        ({"models": MODELS[:1]}, "one that fine-tunes"),
         ({"models": (MODELS[0], ("A", "Other"))}, "the same plans"),
         ({"models": (MODELS[0], ("WideUNetTrainer", "nnUNetPlans"))}, "-tr WideUNetTrainer: no"),
         ({"configurations": ("3d_cascade_fullres",)}, "a cascade needs all folds"),
@@ -185,7 +185,7 @@ def test_too_few_cases_and_other_labels_are_refused(fake):
     described = json.loads((raw / "dataset.json").read_text())
     described["labels"] = {"background": 0, "whole": [1, 2], "core": 2}
     (raw / "dataset.json").write_text(json.dumps(described))
-    with pytest.raises(CommandError, match="regions, an ignored label"):
+    with pytest.raises(CommandError, match="regions, an ignore label"):
         divide(fake.folders, "Dataset901_Tiny")
 
 

@@ -85,5 +85,5 @@ def test_images_are_found_by_case_and_channel(folders):
 
 
 def test_a_case_without_images_is_named(folders):
-    with pytest.raises(CommandError, match="lacks 1 of the cases that are validated, such as gone"):
+    with pytest.raises(CommandError, match="lacks 1 of the validation cases, such as gone"):
         images_of(folders.raw_dataset(TARGET), ["case_0", "gone"])

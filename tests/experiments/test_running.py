@@ -60,7 +60,7 @@ def test_a_stage_that_fails_is_raised_with_its_outcome(fake, tmp_path, monkeypat
 def test_a_failure_names_what_was_left(tmp_path):
     outcome = Outcome(done=["a"], failed={"b": "b failed\n    its log"}, left=["c", "d"])
     said = str(StageFailedError("pretrain", outcome, tmp_path))
-    assert said.startswith("stage pretrain: b failed. 1 step(s) failed, c, d left, as they need it")
+    assert said.startswith("stage pretrain: b failed. 1 step(s) failed (not run as a result: c, d)")
     assert "\n" not in said
 
 

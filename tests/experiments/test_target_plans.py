@@ -74,5 +74,5 @@ def test_copied_plans_share_the_data(copied, folders, tmp_path):
 def test_copied_plans_are_refused_after_a_change(copied, folders, tmp_path):
     copied.do(tmp_path / "log")
     change_plans(folders.plans(TARGET, "nnUNetPlans"), patch_size=[8, 8, 8])
-    with pytest.raises(CommandError, match=r"nnUNetPlansFrom901\.json was made of them"):
+    with pytest.raises(CommandError, match=r"nnUNetPlansFrom901\.json was made from them"):
         copied.is_done()

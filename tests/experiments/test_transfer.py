@@ -117,5 +117,5 @@ def test_other_than_two_data_sets_are_refused(folders, tmp_path, datasets):
 
 
 def test_fold_all_leaves_nothing_to_test_on(folders, tmp_path):
-    with pytest.raises(CommandError, match="no cases left to test on"):
+    with pytest.raises(CommandError, match="leaves no cases to test on"):
         transfer(plan(SOURCE, TARGET, folds=("all",)), folders, tmp_path)

@@ -181,7 +181,7 @@ def test_a_command_that_ends_well_and_makes_nothing_has_failed(prepared):
     (prepared.bin / "nnUNetv2_train").write_text("#!/bin/sh\necho I did nothing\n")
     outcome, view = run(prepared, plan(folds=("0",), models=(("TrainerA", "nnUNetPlans"),)))
     (message,) = outcome.failed.values()
-    assert "ended without an error, but what it makes is still missing" in message
+    assert "ended without an error, but what it should have made is missing" in message
     assert "I did nothing" in message
     assert not any(ok for name, ok in view.ended_ok.items() if " fold " in name)
 
@@ -372,7 +372,7 @@ def test_changed_splits_are_refused(prepared):
 
 
 def test_a_missing_data_set_is_named(nnunet):
-    with pytest.raises(CommandError, match=r"-d Dataset999_None: there is no .*Dataset999_None"):
+    with pytest.raises(CommandError, match=r"-d Dataset999_None: found neither .*Dataset999_None"):
         run(nnunet, plan(datasets=("Dataset999_None",)))
 
 
@@ -483,7 +483,7 @@ def test_ctrl_c_stops_all_processes_and_says_how_to_go_on(prepared):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "go on with: nnunet-attention crossval -d 901" in output
+    assert "continue with: nnunet-attention crossval -d 901" in output
     assert prepared.left_processes() == []
     # Stopped between the writing of checkpoints, not within.
     assert run(prepared)[1].notes == []
@@ -574,7 +574,7 @@ def test_a_left_training_that_does_not_move_is_ended_and_resumed(prepared, monke
         assert "overlap" not in lines
     manifest = json.loads((prepared.root / "out" / "manifest.json").read_text())
     messages = [one["message"] for one in manifest["attempts"] if one["kind"] == "fold"]
-    assert len([text for text in messages if "no longer moved and was ended" in text]) == 2
+    assert len([text for text in messages if "stopped making progress and was ended" in text]) == 2
 
 
 def test_a_left_training_that_dies_is_resumed(prepared):
@@ -591,7 +591,7 @@ def test_a_left_training_with_other_options_is_ended_first(prepared):
     killed_launcher(prepared, FAKE_EPOCHS=30, FAKE_SECONDS=0.1)
     outcome, view = run(prepared, plan(folds=("0",), npz=True))
     assert outcome.failed  # The stand-in writes no probabilities.
-    assert "left by a killed launcher ended" in " ".join(view.notes)
+    assert "left behind by a killed launcher" in " ".join(view.notes)
     assert not any("overlap" in lines for lines in prepared.journals().values())
 
 

@@ -56,7 +56,7 @@ def test_leftovers_of_a_step_that_nobody_is_at_are_ended_and_named(left, tmp_pat
     step = MadeUpStep(tmp_path, "thing")
     process, other = left(step), left(MadeUpStep(tmp_path, "other"))
     (note,) = end_leftovers([step])
-    assert note == f"thing: 1 process(es) left by a killed launcher ended: {process.pid}"
+    assert note == f"thing: ended 1 process(es) left behind by a killed launcher: {process.pid}"
     assert not psutil.pid_exists(process.pid)
     assert other.poll() is None
 

@@ -24,7 +24,7 @@ def test_devices_are_those_of_cuda_visible_devices(visible, num_gpus, wanted, mo
 
 def test_too_few_gpus_are_refused_with_the_remedy(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    with pytest.raises(CommandError, match=r"2 GPUs are wanted, and 1 found.*-device cpu"):
+    with pytest.raises(CommandError, match=r"2 GPUs are needed, but 1 found.*-device cpu"):
         devices("cuda", 2)
 
 

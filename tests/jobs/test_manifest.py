@@ -35,7 +35,7 @@ def test_each_launch_is_added_with_its_process(tmp_path, output):
 
 def test_a_file_of_something_else_is_refused_and_kept(tmp_path, output):
     output.manifest.write_text('{"made_by": "somebody"}')
-    with pytest.raises(CommandError, match=r"is of something else; choose another folder with -o"):
+    with pytest.raises(CommandError, match=r"belongs to something else; choose another"):
         Manifest(output, work(tmp_path)).open()
     assert content(output) == {"made_by": "somebody"}
 

@@ -82,7 +82,7 @@ def test_jobs_outlive_their_launcher_and_the_next_one_takes_them_over(nnunet):
     first.send_signal(signal.SIGINT)
     output, _ = first.communicate(timeout=30)
     assert first.returncode == 130
-    assert "the jobs go on; watch them again with" in output
+    assert "the jobs keep running; watch them again with" in output
     jobs = queued(nnunet)
     assert len(jobs) == 2
     second = nnunet.start("-f", "0", *SLURM)
@@ -150,7 +150,7 @@ def test_a_cancelled_job_is_reported_and_its_fold_goes_on_at_the_next_launch(nnu
     subprocess.run(["scancel", *queued(nnunet)], check=True)
     output, _ = first.communicate(timeout=240)
     assert first.returncode == 1, output
-    assert "is gone without a result" in output
+    assert "disappeared without a result" in output
     code, output = nnunet.run("-f", "0", "-tr", "TrainerA", *SLURM, timeout=240)
     assert code == 0, output
     assert "--c" in attempts(nnunet)[1]["command"]
@@ -161,7 +161,7 @@ def test_without_slurms_commands_the_remedy_is_named(nnunet, monkeypatch, capsys
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", str(nnunet.bin))
     assert main(["crossval", "-d", "901", "-tr", "TrainerA", "--slurm"]) == 1
-    assert "the command srun is not here" in capsys.readouterr().err
+    assert "the command srun was not found" in capsys.readouterr().err
 
 
 def test_a_fold_stopped_at_its_time_limit_is_requeued_and_goes_on(near_its_limit):

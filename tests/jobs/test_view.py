@@ -119,7 +119,7 @@ def line_about(prepared, monkeypatch, log: str, kind: str = "fold") -> str:
 
 def test_elsewhere_a_line_tells_epoch_dice_and_time_left(prepared, monkeypatch):
     assert line_about(prepared, monkeypatch, LOG) == (
-        "epoch 2 of 1000, pseudo Dice 0.5000, 90.0 s an epoch, 24:58 h left"
+        "epoch 2 of 1000, pseudo Dice 0.5000, 90.0 s per epoch, 24:58 h left"
     )
 
 
@@ -135,7 +135,7 @@ def test_elsewhere_a_line_tells_the_case_that_is_validated(prepared, monkeypatch
 
 def test_elsewhere_a_step_of_the_preparation_tells_how_long_it_runs(prepared, monkeypatch):
     prepared.folders.splits(DATASET).unlink()
-    assert line_about(prepared, monkeypatch, "", "splits") == "runs for 2:05 min"
+    assert line_about(prepared, monkeypatch, "", "splits") == "running for 2:05 min"
 
 
 def test_elsewhere_lines_about_a_step_come_at_a_pace(prepared):

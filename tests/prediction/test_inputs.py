@@ -85,10 +85,10 @@ def test_files_of_a_case_lie_on_one_grid(tmp_path):
 def test_a_file_that_is_not_whole_is_named_with_its_case(tmp_path):
     path = write(tmp_path / "a.nii.gz")
     path.write_bytes(path.read_bytes()[:-12])
-    with pytest.raises(CommandError, match=r"case liver_1: .*a.nii.gz is not whole"):
+    with pytest.raises(CommandError, match=r"case liver_1: .*a.nii.gz is incomplete or damaged"):
         check(path)
     with pytest.raises(CommandError, match=r"case liver_1: .*b.nii.gz: there is no such file"):
         check(write(tmp_path / "c.nii.gz"), labels=(tmp_path / "b.nii.gz",))
     # Whatever the reader.
-    with pytest.raises(CommandError, match=r"case liver_1: .*a.nii.gz is not whole"):
+    with pytest.raises(CommandError, match=r"case liver_1: .*a.nii.gz is incomplete or damaged"):
         check(path, reader="OddIO")

@@ -30,7 +30,7 @@ from nnunet_attention.pace import duration
 _MOST_EPOCHS, _MOST_QUIET_SECONDS = 10, 1800.0
 _MANNERS = {
     FoldState.ABSENT: "new",
-    FoldState.INTERRUPTED: "goes on",
+    FoldState.INTERRUPTED: "continues",
     FoldState.TRAINED: "validation only",
     FoldState.FINISHED: "finished",
 }
@@ -213,7 +213,7 @@ def _line(progress: FoldProgress) -> str:
         if progress.pseudo_dice is not None:
             parts.append(f"pseudo Dice {progress.pseudo_dice:.4f}")
         if progress.epoch_seconds is not None:
-            parts.append(f"{progress.epoch_seconds:.1f} s an epoch")
+            parts.append(f"{progress.epoch_seconds:.1f} s per epoch")
     if progress.seconds_left is not None:
         parts.append(f"{duration(progress.seconds_left)} left")
     return ", ".join(parts)

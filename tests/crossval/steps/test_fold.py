@@ -59,7 +59,7 @@ def test_place_mark_lock_and_name_are_those_of_older_versions(nnunet):
     ("state", "manner", "option"),
     [
         (FoldState.ABSENT, "new", "cpu"),
-        (FoldState.INTERRUPTED, "goes on", "--c"),
+        (FoldState.INTERRUPTED, "continues", "--c"),
         (FoldState.TRAINED, "validation only", "--val"),
     ],
 )

@@ -478,7 +478,7 @@ def test_an_absent_segmentation_is_named(validation):
 def test_a_segmentation_that_was_cut_is_named(validation):
     gt, target, frame, _ = validation
     (target / "case_2.nii.gz").write_bytes((target / "case_2.nii.gz").read_bytes()[:-12])
-    with pytest.raises(CommandError, match=r"validation/case_2.nii.gz is not whole"):
+    with pytest.raises(CommandError, match=r"validation/case_2.nii.gz is incomplete or damaged"):
         add_surface_metrics(frame, gt, target)
 
 
