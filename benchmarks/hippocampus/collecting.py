@@ -15,11 +15,15 @@ from PIL import Image
 
 from benchmarks.hippocampus.schedules import (
     IDENTITY,
-    VARIANTS,
     Schedule,
     training_environment,
 )
-from benchmarks.hippocampus.training import collected_model, folders
+from benchmarks.hippocampus.training import (
+    MACHINE_JSON,
+    collected_model,
+    folders,
+    trained_model,
+)
 from benchmarks.machine import machine
 from benchmarks.preparation import BIN
 from nnunet_attention.evaluation.leaderboard.costs import read_cost
@@ -39,27 +43,41 @@ _WIDTH = 1200
 def collect(schedule: Schedule, work: Path, results: Path) -> int:
     """Add finished folds to results/VARIANT/seed_N/..., with the pictures of one model.
 
-    This runs on the machine of the training. Results of other runs, collected before, stay.
+    Results of other runs, collected before, stay. A run whose training noted no machine is taken
+    for one of this machine.
 
-    The program ends, with nothing written, if a training was of another length.
+    The program ends, with nothing written, if a training was of another length, or if the results
+    are of another schedule.
     """
     logs = {run: _logs(schedule, trained_model(schedule, work, *run)) for run in schedule.runs}
     dataset_json = read_json(work / "nnUNet_raw" / schedule.dataset / DATASET_JSON)
     needed = {key: dataset_json[key] for key in ("labels", "file_ending")}
+    known = results / "runs.json"
+    collected: dict = read_json(known) if known.is_file() else {"runs": {}}
+    if collected["runs"]:
+        _check_same_schedule(schedule, collected["schedule"], known)
+    runs = collected["runs"]
     labels = _made(results / "labels" / schedule.dataset)
     write_json(labels / DATASET_JSON, needed)
     # From it, the leaderboard's methods section states which split was used.
     preprocessed = work / "nnUNet_preprocessed" / schedule.dataset
     shutil.copyfile(preprocessed / SPLITS_FILE, labels / SPLITS_FILE)
-    known = results / "runs.json"
-    runs: dict = read_json(known)["runs"] if known.is_file() else {}
     here = machine(torch.device(schedule.device))
     for (name, seed), folds in logs.items():
         model = trained_model(schedule, work, name, seed)
         target = collected_model(schedule, results, name, seed)
         for fold, log in folds.items():
-            record = {**_fold(model, fold, log, target), "machine": here}
-            runs.setdefault(name, {}).setdefault(str(seed), {})[fold] = record
+            record = _fold(model, fold, log, target)
+            of_seed = runs.setdefault(name, {}).setdefault(str(seed), {})
+            noted = fold_folder(model, fold) / MACHINE_JSON
+            if noted.is_file():
+                record["machine"] = read_json(noted)
+            elif of_seed.get(fold, {}).get("hours") == record["hours"]:
+                # The same training, collected before, perhaps elsewhere.
+                record["machine"] = of_seed[fold]["machine"]
+            else:
+                record["machine"] = here
+            of_seed[fold] = record
     write_json(known, {"schedule": vars(schedule), "runs": runs})
     first_seed = schedule.runs[0][1]
     if logs.get((IDENTITY.folder, first_seed)):
@@ -67,10 +85,15 @@ def collect(schedule: Schedule, work: Path, results: Path) -> int:
     return 0
 
 
-def trained_model(schedule: Schedule, work: Path, variant: str, seed: int) -> Path:
-    """Return nnU-Net's folder of one of the models that are compared."""
-    results = Path(folders(work, seed)["nnUNet_results"], schedule.dataset)
-    return results / VARIANTS[variant].model_name(schedule)
+def _check_same_schedule(schedule: Schedule, before: Mapping, path: Path) -> None:
+    """End the program if the runs collected before are of another schedule."""
+    wanted = {**vars(schedule), "folds": list(schedule.folds)}
+    for key in sorted(wanted.keys() - {"runs"}):
+        if wanted[key] != before[key]:
+            sys.exit(
+                f"{path} has runs with {key} {before[key]!r}; these have {wanted[key]!r}. Collect "
+                "them into another folder, or remove the runs that are there"
+            )
 
 
 def _logs(schedule: Schedule, model: Path) -> dict[str, dict]:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from benchmarks import preparation
 from benchmarks.hippocampus.schedules import (
     VARIANTS,
@@ -14,13 +16,18 @@ from benchmarks.hippocampus.schedules import (
     Variant,
     training_environment,
 )
+from benchmarks.machine import machine
 from benchmarks.preparation import bring_data, plan_and_preprocess, run_shown
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import write_json
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import Folders
-from nnunet_attention.nnunet.model_folders import validation_summaries
+from nnunet_attention.nnunet.model_folders import fold_folder, validation_summaries
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.workers import planning_environment
+
+# Beside a fold's checkpoints: the kind of machine that trained it.
+MACHINE_JSON = "machine.json"
 
 
 def train(
@@ -66,7 +73,22 @@ def train(
         )
         if code:
             return code
+        _note_machine(schedule, trained_model(schedule, work, name, seed))
     return 0
+
+
+def trained_model(schedule: Schedule, work: Path, variant: str, seed: int) -> Path:
+    """Return nnU-Net's folder of one of the models that are compared."""
+    results = Path(folders(work, seed)["nnUNet_results"], schedule.dataset)
+    return results / VARIANTS[variant].model_name(schedule)
+
+
+def _note_machine(schedule: Schedule, model: Path) -> None:
+    """Write beside each new fold on which kind of machine it was trained."""
+    for fold in schedule.folds:
+        folder = fold_folder(model, fold)
+        if folder.is_dir() and not (folder / MACHINE_JSON).is_file():
+            write_json(folder / MACHINE_JSON, machine(torch.device(schedule.device)))
 
 
 def is_collected(schedule: Schedule, results: Path, variant: str, seed: int) -> bool:

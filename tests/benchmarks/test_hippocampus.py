@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,14 +12,9 @@ from PIL import Image
 from scipy import stats
 from shared_data import HIPPOCAMPUS, NUCLEI, needs
 
-from benchmarks.hippocampus import training
+from benchmarks.hippocampus import collecting, training
 from benchmarks.hippocampus.__main__ import RESULTS, chosen_runs
-from benchmarks.hippocampus.collecting import (
-    best_median_worst,
-    collect,
-    small_copy,
-    trained_model,
-)
+from benchmarks.hippocampus.collecting import best_median_worst, collect, small_copy
 from benchmarks.hippocampus.reporting import (
     chance,
     dice_table,
@@ -39,7 +35,7 @@ from benchmarks.hippocampus.schedules import (
     Schedule,
     training_environment,
 )
-from benchmarks.hippocampus.training import add_configuration, collected_model
+from benchmarks.hippocampus.training import add_configuration, collected_model, trained_model
 from benchmarks.preparation import bring_data
 from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
@@ -421,23 +417,91 @@ def test_differences_are_told_from_the_first_model():
     ]
 
 
+def _trained(work, variant, seed, epochs=25):
+    """What nnU-Net leaves of one fold, with epochs of two seconds."""
+    raw = work / "nnUNet_raw" / CPU.dataset
+    raw.mkdir(parents=True, exist_ok=True)
+    (raw / "dataset.json").write_text('{"labels": {"background": 0}, "file_ending": ".nii.gz"}')
+    preprocessed = work / "nnUNet_preprocessed" / CPU.dataset
+    preprocessed.mkdir(parents=True, exist_ok=True)
+    (preprocessed / "splits_final.json").write_text("[]")
+    fold = trained_model(CPU, work, variant, seed) / "fold_0"
+    (fold / "validation").mkdir(parents=True)
+    summary = _summary({"a": (0.5, 0.7)})
+    for case in summary["metric_per_case"]:
+        case["reference_file"] = "/home/somebody/a.nii.gz"
+    (fold / "validation" / "summary.json").write_text(json.dumps(summary))
+    values = dict.fromkeys(
+        ("train_losses", "val_losses", "mean_fg_dice", "ema_fg_dice", "lrs"), [0.5] * epochs
+    )
+    log = {
+        "epoch_start_timestamps": [10.0 * number for number in range(epochs)],
+        "epoch_end_timestamps": [10.0 * number + 2 for number in range(epochs)],
+        **values,
+    }
+    arguments = {"plans": {}, "configuration": "", "dataset_json": {}}
+    checkpoint = {"network_weights": {"layer": torch.ones(1)}, "init_args": arguments}
+    checkpoint |= {"trainer_name": VARIANTS[variant].trainer, "logging": log}
+    torch.save(checkpoint, fold / "checkpoint_final.pth")
+    return fold
+
+
 def test_a_training_of_another_length_is_refused_and_nothing_written(tmp_path):
     work, results = tmp_path / "work", tmp_path / "results"
-    raw = work / "nnUNet_raw" / CPU.dataset
-    raw.mkdir(parents=True)
-    (raw / "dataset.json").write_text('{"labels": {}, "file_ending": ".nii.gz"}')
-    for run, epochs in ((("stock", 0), 25), (("open", 1), 24)):
-        fold = trained_model(CPU, work, *run) / "fold_0"
-        (fold / "validation").mkdir(parents=True)
-        (fold / "validation" / "summary.json").write_text('{"metric_per_case": []}')
-        log = {"epoch_end_timestamps": [1.0] * epochs}
-        arguments = {"plans": {}, "configuration": "", "dataset_json": {}}
-        checkpoint = {"network_weights": {"layer": torch.ones(1)}, "init_args": arguments}
-        checkpoint |= {"trainer_name": VARIANTS[run[0]].trainer, "logging": log}
-        torch.save(checkpoint, fold / "checkpoint_final.pth")
+    _trained(work, "stock", 0)
+    _trained(work, "open", 1, epochs=24)
     with pytest.raises(SystemExit, match=r"seed1.*fold_0 was trained for 24 epochs; wanted 25"):
         collect(CPU, work, results)
     assert not results.exists()
+
+
+def test_what_is_collected_names_the_machine_of_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(collecting, "machine", lambda device: {"kind": "of the collection"})
+    work, results = tmp_path / "work", tmp_path / "results"
+    _trained(work, "stock", 0)
+    noted = _trained(work, "open", 1)
+    (noted / "machine.json").write_text('{"kind": "of the training"}')
+    assert collect(CPU, work, results) == 0
+    record = json.loads((results / "runs.json").read_text())
+    stock, opened = record["runs"]["stock"]["0"]["0"], record["runs"]["open"]["1"]["0"]
+    assert stock["median_epoch_seconds"] == 2
+    assert stock["hours"] == pytest.approx(50 / 3600)
+    assert (stock["machine"], opened["machine"]) == (
+        {"kind": "of the collection"},
+        {"kind": "of the training"},
+    )
+    copied = json.loads(
+        (collected_model(CPU, results, "open", 1) / "fold_0/validation/summary.json").read_text()
+    )
+    assert copied["metric_per_case"][0]["reference_file"] == "a.nii.gz"
+    # Collected once more elsewhere, the same training keeps its machine.
+    monkeypatch.setattr(collecting, "machine", lambda device: {"kind": "another"})
+    assert collect(CPU, work, results) == 0
+    assert json.loads((results / "runs.json").read_text()) == record
+
+
+def test_results_of_one_schedule_take_no_runs_of_another(tmp_path):
+    work, results = tmp_path / "work", tmp_path / "results"
+    _trained(work, "stock", 0)
+    assert collect(CPU, work, results) == 0
+    before = (results / "runs.json").read_bytes()
+    with pytest.raises(SystemExit, match=r"runs.json has runs with iterations 30; these have 31"):
+        collect(replace(CPU, iterations=31), work, results)
+    assert (results / "runs.json").read_bytes() == before
+
+
+def test_a_training_notes_its_machine(tmp_path, monkeypatch):
+    _empty_work(tmp_path)
+    fold = trained_model(CPU, tmp_path, "stock", 1) / "fold_0"
+
+    def run(command, variables):
+        fold.mkdir(parents=True)
+        return 0
+
+    monkeypatch.setattr(training, "run_shown", run)
+    monkeypatch.setattr(training, "machine", lambda device: {"kind": f"a {device.type}"})
+    assert training.train(CPU, tmp_path / "data", tmp_path, [("stock", 1)], 2) == 0
+    assert json.loads((fold / "machine.json").read_text()) == {"kind": "a cpu"}
 
 
 def test_nothing_collected_is_told(tmp_path, capsys):
