@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from nnunet_attention import doorway
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.workers import WORKERS_VARIABLE, asks_for_no_workers
 
 # Enough to keep up with a CPU: augmenting a batch takes a tenth of a training step.
 _AUGMENTATION_PROCESSES = "2"
@@ -26,7 +27,8 @@ def environment(folders: Folders, settings: DemoSettings) -> dict[str, str]:
         **folders.variables,
         # Our directory only: a broken module in a user's folder would stop the trainer search.
         doorway.SEARCH_PATH_VARIABLE: doorway.directory(),
-        "nnUNet_n_proc_DA": _AUGMENTATION_PROCESSES,
+        # A user's 0 makes the training repeatable.
+        WORKERS_VARIABLE: "0" if asks_for_no_workers(kept) else _AUGMENTATION_PROCESSES,
         "nnUNet_def_n_proc": str(settings.processes),
         "nnUNet_wandb_enabled": "0",
         SCHEDULE_VARIABLE: settings.schedule,

@@ -59,6 +59,17 @@ def test_capacity_compares_trainers_on_the_same_folds(fake, tmp_path, capsys):
     assert (out / "table.tex").is_file()
 
 
+def test_from_an_empty_folder_no_workers_of_augmentation_do_not_stop_the_planning(
+    fake, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    plans = fake.folders.plans(TARGET, "nnUNetPlans")
+    assert not plans.exists()
+    out = str(tmp_path / "out")
+    assert main(["experiment", "capacity", "-d", "902", *BOTH, "-f", "0", "-o", out]) == 0
+    assert plans.is_file()
+
+
 def test_by_default_the_folds_are_those_of_the_splits(fake, tmp_path):
     path = fake.folders.splits(TARGET)
     path.parent.mkdir()

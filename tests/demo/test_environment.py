@@ -5,7 +5,9 @@ import pytest
 from nnunet_attention import doorway
 from nnunet_attention.demo.environment import demo_environment, environment
 from nnunet_attention.demo.settings import DemoSettings
+from nnunet_attention.jobs.local import command_environment
 from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.workers import WORKERS_VARIABLE
 from nnunet_attention.trainers.short import SCHEDULE_VARIABLE, short_schedule
 
 
@@ -31,6 +33,20 @@ def test_the_environment_keeps_compilation_as_the_user_has_it(folders, monkeypat
     assert "nnUNet_compile" not in environment(folders, DemoSettings())
     monkeypatch.setenv("nnUNet_compile", "f")
     assert environment(folders, DemoSettings())["nnUNet_compile"] == "f"
+
+
+@pytest.mark.parametrize(("users", "demos"), [(None, "2"), ("7", "2"), ("0", "0")])
+def test_no_workers_of_augmentation_are_a_users_choice_for_trainings_alone(
+    folders, monkeypatch, users, demos
+):
+    if users is None:
+        monkeypatch.delenv("nnUNet_n_proc_DA", raising=False)
+    else:
+        monkeypatch.setenv("nnUNet_n_proc_DA", users)
+    with demo_environment(folders, DemoSettings()):
+        assert os.environ[WORKERS_VARIABLE] == demos
+        # What plans and preprocesses.
+        assert command_environment().get("nnUNet_n_proc_DA") != "0"
 
 
 def test_the_environment_holds_the_length_of_the_training(folders):
