@@ -29,7 +29,7 @@ def main() -> None:
     if broken and broken in " ".join([name, *arguments]):
         print("line before the last")
         raise SystemExit("RuntimeError: made to fail")
-    if name != "nnUNetv2_train" and os.environ.get("nnUNet_n_proc_DA") == "0":
+    if name != "nnUNetv2_train" and {**os.environ}.get("nnUNet_n_proc_DA") == "0":
         # So end nnU-Net's planners, which set that many threads.
         raise SystemExit("RuntimeError: set_num_threads expects a positive integer")
     {

@@ -140,7 +140,8 @@ def _pictures(schedule: Schedule, work: Path, results: Path, seed: int, ending: 
     """Draw the evolution of the coefficients, and maps of the best, median and worst case."""
     fold = schedule.folds[0]
     model = trained_model(schedule, work, IDENTITY.folder, seed)
-    variables = training_environment(schedule, seed, folders(work, seed) | {"PATH": str(BIN)})
+    base = folders(work, seed) | {"PATH": str(BIN)}
+    variables = training_environment(schedule, IDENTITY, seed, base)
     trained = fold_folder(model, fold)
     summary = read_json(validation_summary(trained))
     chosen = best_median_worst(summary)

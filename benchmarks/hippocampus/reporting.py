@@ -9,7 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.hippocampus.schedules import STOCK, VARIANTS, WIDE, Schedule
+from benchmarks.hippocampus.schedules import (
+    IDENTITY,
+    OPEN,
+    PACED,
+    STOCK,
+    VARIANTS,
+    WIDE,
+    Schedule,
+)
 from benchmarks.hippocampus.training import collected_model
 from benchmarks.machine import told
 from benchmarks.texts import ends_text, four_places
@@ -32,8 +40,8 @@ from nnunet_attention.nnunet.model_folders import validation_summaries
 # Margins of equivalence, in Dice. The smaller is the difference that the start `he` made.
 MARGINS = (0.005, 0.01)
 # Fixed before the runs: a start is called "not behind" stock nnU-Net only if the lower end of the
-# interval over seeds and patients is above this, and another start becomes the default if it is
-# better by more.
+# interval over seeds and patients is above this, and another start, or stock's pace, becomes the
+# default if it is better by more.
 NOT_BEHIND = -0.005
 BETTER_BY = 0.002
 SEEDS_TO_DECIDE = 3
@@ -185,7 +193,7 @@ def starts_table(
             *(p_text(equivalence(tested, margin).p_value) for margin in MARGINS),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    decided = verdicts(lower_ends, gains_of_open(dice))
+    decided = verdicts(lower_ends, gains(dice, OPEN.folder), gains(dice, PACED.folder))
     return "\n".join([*lines, "", *chance(stock), *decided]) + "\n"
 
 
@@ -200,22 +208,27 @@ def chance(stock: Mapping[int, Mapping[str, float]]) -> list[str]:
     ]
 
 
-def gains_of_open(dice: Mapping[str, Mapping[int, Mapping[str, float]]]) -> list[float]:
-    """Return mean Dice with `open` minus `identity`, for each seed that both were trained with."""
-    opened, identity = dice.get("open", {}), dice.get("identity", {})
-    seeds = sorted(set(opened) & set(identity))
+def gains(dice: Mapping[str, Mapping[int, Mapping[str, float]]], folder: str) -> list[float]:
+    """Return mean Dice of a variant minus `identity`, for each seed that both were trained with."""
+    theirs, identity = dice.get(folder, {}), dice.get(IDENTITY.folder, {})
+    seeds = sorted(set(theirs) & set(identity))
     if not seeds:
         return []
-    return list(paired(opened, identity, seeds, sorted(identity[seeds[0]])).mean(axis=1))
+    return list(paired(theirs, identity, seeds, sorted(identity[seeds[0]])).mean(axis=1))
 
 
-def verdicts(lower_ends: Mapping[str, tuple[int, float]], gains: Sequence[float]) -> list[str]:
+def verdicts(
+    lower_ends: Mapping[str, tuple[int, float]],
+    of_open: Sequence[float],
+    of_paced: Sequence[float] = (),
+) -> list[str]:
     """Write the outcome of each rule that was fixed before the runs, a line each.
 
     Args:
         lower_ends: number of seeds, at least 2, and the lower end of the interval of the difference
             to stock over patients and seeds, by variant.
-        gains: `open` minus `identity`, by seed.
+        of_open: `open` minus `identity`, by seed.
+        of_paced: `paced` minus `identity`, by seed.
     """
     lines = []
     for folder, (seeds, low) in lower_ends.items():
@@ -226,21 +239,24 @@ def verdicts(lower_ends: Mapping[str, tuple[int, float]], gains: Sequence[float]
             f"- `{folder}`: the interval's lower end is {four_places(low)}, so that it {behind} "
             f"behind {STOCK.name} by {_plain(-NOT_BEHIND)} or more, with {seeds} trainings of each."
         )
-    if len(gains):
-        gain = float(np.mean(gains))
-        line = f"- `open` minus `identity` of the same seed is {four_places(gain)} in the mean"
-        if len(gains) < SEEDS_TO_DECIDE:
-            line += (
-                f" of {len(gains)}; the rule for the default asks for the mean of {SEEDS_TO_DECIDE}"
-            )
-        else:
-            stays = "stays" if gain <= BETTER_BY else "has to give way as"
-            line += (
-                f" of {len(gains)} seeds; by the rule of more than {_plain(BETTER_BY)}, "
-                f"`identity` {stays} the default"
-            )
-        lines.append(f"{line}.")
-    return lines
+    lines += _outcome(OPEN.folder, of_open, "`identity` stays", "`identity` has to give way as")
+    return lines + _outcome(PACED.folder, of_paced, "it does not become", "it becomes")
+
+
+def _outcome(folder: str, gained: Sequence[float], stays: str, changes: str) -> list[str]:
+    """Apply the rule for what may replace the default."""
+    if not len(gained):
+        return []
+    gain = float(np.mean(gained))
+    line = f"- `{folder}` minus `identity` of the same seed is {four_places(gain)} in the mean"
+    if len(gained) < SEEDS_TO_DECIDE:
+        line += f" of {len(gained)}; the rule for the default asks for the mean of "
+        return [f"{line}{SEEDS_TO_DECIDE}."]
+    outcome = stays if gain <= BETTER_BY else changes
+    return [
+        f"{line} of {len(gained)} seeds; by the rule of more than {_plain(BETTER_BY)}, {outcome} "
+        "the default."
+    ]
 
 
 def paired(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from nnunet_attention.doorway import SEARCH_PATH_VARIABLE
 from nnunet_attention.nnunet.model_folders import ModelName
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.workers import WORKERS_VARIABLE
@@ -30,6 +32,7 @@ class Variant:
     trainer: str
     plans: str = STOCK_PLANS
     plan_options: tuple[str, ...] = ()
+    trainer_folder: Path | None = None
 
     def model_name(self, schedule: Schedule) -> str:
         """Name nnU-Net's folder of the trained model."""
@@ -67,10 +70,16 @@ OUTPUT_TRANSFORM = Variant(
     "OutputTransformPlans",
     ("--output_transform",),
 )
+PACED = Variant(
+    "Attention U-Net, at stock's pace",
+    "paced",
+    "PacedAttentionUNetTrainer_short",
+    trainer_folder=Path(__file__).resolve().parent / "paced",
+)
 # The first is the baseline that all others are compared with.
 VARIANTS = {
     variant.folder: variant
-    for variant in (STOCK, WIDE, IDENTITY, OPEN, HE, FULL_RESOLUTION, OUTPUT_TRANSFORM)
+    for variant in (STOCK, WIDE, IDENTITY, OPEN, HE, FULL_RESOLUTION, OUTPUT_TRANSFORM, PACED)
 }
 
 
@@ -149,6 +158,7 @@ _ALL_RUNS = (
     *_each(range(3), *_STARTS),
     ("wide", 0),
     *_each(range(3), "full_resolution", "output_transform"),
+    *_each(range(3), "paced"),
 )
 # Twenty minutes a model on two idle cores; a step of the plans' batch of nine takes six times as
 # long.
@@ -194,7 +204,15 @@ SCHEDULES = {schedule.name: schedule for schedule in (CPU, GPU, NUCLEI)}
 
 
 def training_environment(
-    schedule: Schedule, seed: int, base: Mapping[str, str] = os.environ
+    schedule: Schedule,
+    variant: Variant,
+    seed: int,
+    base: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Return variables for the commands that train; planning takes none of them."""
-    return {**base, **schedule.variables(seed)}
+    variables = {**base, **schedule.variables(seed)}
+    if variant.trainer_folder is not None:
+        present = variables.get(SEARCH_PATH_VARIABLE)
+        folders = [str(variant.trainer_folder), *([present] if present else [])]
+        variables[SEARCH_PATH_VARIABLE] = os.pathsep.join(folders)
+    return variables

@@ -69,7 +69,7 @@ def train(
         Path(folders(work, seed)["nnUNet_results"]).mkdir(parents=True, exist_ok=True)
         code = _plan_variant(schedule, variant, work, variables) or run_shown(
             ["nnunet-attention", *schedule.crossval_arguments(variant, processes)],
-            training_environment(schedule, seed, {**os.environ, **folders(work, seed)}),
+            training_environment(schedule, variant, seed, {**os.environ, **folders(work, seed)}),
         )
         if code:
             return code

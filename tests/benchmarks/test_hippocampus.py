@@ -1,6 +1,7 @@
 """The benchmark with trained models: what is run, and what is told of it."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from benchmarks.hippocampus.reporting import (
     chance,
     dice_table,
     draw,
-    gains_of_open,
+    gains,
     report,
     runs_table,
     shown_runs,
@@ -44,7 +45,9 @@ from nnunet_attention.evaluation.leaderboard.tables import MINUS
 from nnunet_attention.evaluation.statistics.equivalence import equivalence
 from nnunet_attention.evaluation.statistics.estimates import over_units
 from nnunet_attention.evaluation.statistics.repeats import Layout, mean_over_repeats
+from nnunet_attention.nnunet.lookups import find_trainer
 from nnunet_attention.nnunet.seeds import seed_from
+from nnunet_attention.trainers import AttentionUNetTrainer_short
 from nnunet_attention.trainers.short import short_schedule
 
 each_schedule = pytest.mark.parametrize(
@@ -56,14 +59,14 @@ MACHINE = {"kind": "Abacus", "threads": 2, "torch": "2", "nnunetv2": "2.8", "pyt
 @each_schedule
 def test_every_run_gets_the_same_schedule_and_its_seed(schedule):
     for variant, seed in schedule.runs:
-        variables = training_environment(schedule, seed, {})
+        variables = training_environment(schedule, VARIANTS[variant], seed, {})
         assert short_schedule(variables["NNUNET_ATTENTION_SHORT_SCHEDULE"]) == (
             schedule.epochs,
             schedule.iterations,
             schedule.validation_iterations,
         )
         assert seed_from(variables["NNUNET_ATTENTION_SEED"]) == seed
-        assert VARIANTS[variant].trainer in trainers.__all__
+        assert VARIANTS[variant].trainer in [*trainers.__all__, "PacedAttentionUNetTrainer_short"]
 
 
 @each_schedule
@@ -87,6 +90,16 @@ def test_crossval_takes_the_run_list(schedule):
         assert arguments.configurations == [schedule.configuration]
         assert arguments.folds == list(schedule.folds)
         assert arguments.device == schedule.device
+
+
+def test_nnunet_finds_a_trainer_that_is_not_the_packages(monkeypatch):
+    monkeypatch.setenv("nnUNet_extTrainer", "/their/own")
+    variables = training_environment(CPU, VARIANTS["paced"], 0)
+    first, second = variables["nnUNet_extTrainer"].split(os.pathsep)
+    assert second == "/their/own"
+    monkeypatch.setenv("nnUNet_extTrainer", first)
+    assert find_trainer("PacedAttentionUNetTrainer_short").__mro__[1] is AttentionUNetTrainer_short
+    assert "nnUNet_extTrainer" not in training_environment(CPU, STOCK, 0, {})
 
 
 def test_runs_are_chosen_by_variant_and_seed():
@@ -146,7 +159,7 @@ def test_what_was_collected_is_not_trained_again(tmp_path, monkeypatch, capsys):
     (_, variables) = commands[0]
     assert len(commands) == 1
     assert variables["NNUNET_ATTENTION_SEED"] == "2"
-    assert "1 of 2: nnU-Net, seed 1: collected already" in capsys.readouterr().out
+    assert "1 of 2: nnU-Net, seed 1: already collected" in capsys.readouterr().out
 
 
 @needs(HIPPOCAMPUS)
@@ -374,6 +387,15 @@ def test_the_leaderboard_compares_what_was_trained_with_all_seeds_of_stock():
     }
 
 
+def test_stocks_pace_is_decided_on_as_another_start_is():
+    (line,) = verdicts({}, [], [0.003, 0.002, 0.0011])
+    assert line == (
+        "- `paced` minus `identity` of the same seed is +0.0020 in the mean of 3 seeds; by the "
+        "rule of more than 0.002, it becomes the default."
+    )
+    assert "it does not become" in verdicts({}, [], [0.002, 0.002, 0.002])[0]
+
+
 def test_two_seeds_decide_nothing():
     (line,) = verdicts({}, [0.01, 0.02])
     assert line == (
@@ -385,8 +407,8 @@ def test_two_seeds_decide_nothing():
 def test_open_and_identity_are_paired_by_seed():
     identity = {0: {"a": 0.8, "b": 0.6}, 1: {"a": 0.1, "b": 0.1}, 2: {"a": 0.5, "b": 0.5}}
     opened = {2: {"b": 0.52, "a": 0.54}, 0: {"a": 0.81, "b": 0.59}}
-    assert gains_of_open({"identity": identity, "open": opened}) == pytest.approx([0, 0.03])
-    assert gains_of_open({"identity": identity}) == []
+    assert gains({"identity": identity, "open": opened}, "open") == pytest.approx([0, 0.03])
+    assert gains({"identity": identity}, "open") == []
 
 
 def test_differences_are_told_from_the_first_model():
