@@ -30,7 +30,8 @@ class Seedable(_Trainer):
     `random`, NumPy and torch, including its GPUs, are seeded before the network gets its initial
     weights and again at the start of every epoch. Each worker of data augmentation is seeded once,
     with its own seed. Weights that plain, wide and attention U-Net share in name and shape start
-    with the same values, and all three networks see the same batches. The seed is written beside
+    with the same values (but for those behind a gated skip, which the start `identity` doubles),
+    and all three networks see the same batches. The seed is written beside
     the checkpoints, and a resumed training keeps it.
 
     On a CPU, with the same number of threads and the same versions, results are repeatable to the
