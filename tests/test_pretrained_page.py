@@ -102,7 +102,7 @@ def test_from_openmind(folder, tmp_path):
     (trainer,) = run(recipe, folder, {"DATASET_ID": "901"})
     log = log_of(trainer)
     assert f"The network starts from {source}: 100.0% of the encoder's numbers" in log
-    assert "Please cite what the pretrained weights come from" in log
+    assert "Please cite the sources of the pretrained weights" in log
     assert trainer.current_epoch == 1
 
 

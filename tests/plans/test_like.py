@@ -196,7 +196,7 @@ def test_a_spacing_of_other_axes_than_the_patch_is_refused(folder, tmp_path, col
 
 def test_plans_with_another_content_are_not_overwritten(folder, mae):
     planned(mae)
-    with pytest.raises(CommandError, match="exists with other content"):
+    with pytest.raises(CommandError, match="already exists with different content"):
         planned(mae, patch_size=[8, 8, 8])
     with pytest.raises(CommandError, match="two underscores in a row"):
         planned(mae, plans_name="ptPlans__mae")

@@ -155,7 +155,7 @@ def test_people_are_told_how_to_train_and_what_to_cite(source_of, tmp_path, mini
         "  nnUNetv2_train Dataset900_Minimal 3d_fullres 0 -p nnUNetPlans "
         f"-tr PlainUNetFinetuneTrainer -pretrained_weights {tmp_path / 'new.pth'}"
     )
-    assert lines[2] == "Please cite what the pretrained weights come from:"
+    assert lines[2] == "Please cite the sources of the pretrained weights:"
     content = torch.load(tmp_path / "new.pth", weights_only=True)
     assert content["pretrained_from"]["citations"] == CITATIONS
     assert content["pretrained_from"]["encoder_share"] == 1

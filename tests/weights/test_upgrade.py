@@ -247,7 +247,7 @@ def test_another_network_is_refused(checkpoint, minimal_plans):
 )
 def test_a_network_from_elsewhere_is_not_imported(checkpoint, minimal_plans, place, name):
     architecture_of(minimal_plans)[place] = name
-    with pytest.raises(CommandError, match=f"{name}, which is not imported"):
+    with pytest.raises(CommandError, match=f"{name}, which will not be imported"):
         upgrade_checkpoint(checkpoint)
 
 
