@@ -106,7 +106,7 @@ def test_a_trainer_with_a_network_of_its_own_is_no_exact_source(source_of, tmp_p
     checkpoint = plain_checkpoint(minimal_plans, trainer=nnUNetTrainerBN)
     start = start_from(source_of(checkpoint), target_of(tmp_path / "data", minimal_plans))
     assert start.difference is None
-    left = {o.name for o in start.adaptation.outcomes if o.outcome == "left away"}
+    left = {o.name for o in start.adaptation.outcomes if o.outcome == "left out"}
     assert "encoder.stages.0.0.convs.0.norm.running_mean" in left
 
 
@@ -138,7 +138,7 @@ def test_nothing_is_refused_after_the_table(source_of, tmp_path, minimal_plans):
     target = target_of(tmp_path / "data", plans_like_source(minimal_plans))
     source = source_of(plain_checkpoint(minimal_plans))
     seen = []
-    with pytest.raises(CommandError, match=r"nothing of .* fits the encoder"):
+    with pytest.raises(CommandError, match=r"nothing in .* fits the encoder"):
         guided_start(
             source.path, tmp_path / "new.pth", target.path, "3d_fullres", on_adaptation=seen.append
         )
@@ -197,7 +197,7 @@ def test_hippocampus_goes_into_all_reference_plans_or_is_refused(hippocampus, pa
             adaptation_to(hippocampus, target)
         return
     adaptation = adaptation_to(hippocampus, target)
-    rows = [o for o in adaptation.outcomes if o.outcome != "left away"]
+    rows = [o for o in adaptation.outcomes if o.outcome != "left out"]
     assert len({o.name for o in rows}) == len(rows)
     residual = "ResEnc" in str(path)
     # The first four stages of the plain networks are as wide as those of Hippocampus.
