@@ -10,7 +10,7 @@ _READINGS = {
         "a gate shuts out is lower."
     ),
     "he": (
-        "These gates started anywhere between 0.2 and 0.8: only differences within a map tell "
+        "These gates started anywhere between 0.2 and 0.8: only differences within a map mean "
         "something."
     ),
     # Plans that name no start: today's default, unless the model is older than the option.

@@ -56,5 +56,5 @@ def test_segmentations_beside_maps_never_replace_the_reference(tmp_path):
         model_folder=tmp_path,
         options=MapOptions(reference_folder=tmp_path),
     )
-    with pytest.raises(CommandError, match=r"-o .*: it is the folder of -gt too"):
+    with pytest.raises(CommandError, match=r"-o .*: it is also the folder of -gt"):
         maps.predict_folder(prediction)

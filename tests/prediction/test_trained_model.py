@@ -50,7 +50,7 @@ def test_the_network_has_the_first_folds_weights_and_all_are_at_hand(folder, req
 @pytest.mark.parametrize(
     ("requested", "message"),
     [
-        ([0, 1, 3], r"no checkpoint_final.pth of fold 1 3; those that have one: -f 0 2 all"),
+        ([0, 1, 3], r"no checkpoint_final.pth for fold 1 3; folds that have one: -f 0 2 all"),
         ([], "no checkpoint_final.pth of fold 0 to 4"),
     ],
 )
