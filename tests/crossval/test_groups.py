@@ -224,7 +224,10 @@ def test_names_that_look_grouped_are_noted_before_the_split_alone(nnunet):
     [
         (("--keep-splits",), "--keep-splits would be ignored without --groups or --group-by"),
         (("--group-by", "(c)", "-f", "all"), "--group-by would be ignored with -f all"),
-        (("--group-by", "case"), "--group-by 'case' has no group; put what names the patient"),
+        (
+            ("--group-by", "case"),
+            "--group-by 'case' has no group; put the part that names the patient",
+        ),
         (("--groups", "absent.csv"), "--groups absent.csv: there is no such file"),
     ],
 )
