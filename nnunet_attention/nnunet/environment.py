@@ -51,9 +51,8 @@ def how_misread(value: str) -> tuple[str, str] | None:
     if bare != value:
         return "begins or ends with a space, which counts as part of the path", bare
     if bare.startswith("~"):
-        return ("begins with ~, which only a shell expands to the home folder"), os.path.expanduser(
-            bare
-        )
+        meant = os.path.expanduser(bare)
+        return "begins with ~, which only a shell expands to the home folder", meant
     if re.search(r"\$\w|\$\{\w|%\w+%", bare):
         return "contains the name of a variable instead of its value", os.path.expandvars(bare)
     return None

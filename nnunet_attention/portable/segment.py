@@ -78,16 +78,12 @@ def check(model: dict) -> None:
     for name in ("images", "logits"):
         function = model["resampling"][name]["function"]
         if function != "resample_data_or_seg_to_shape":
-            raise ValueError(
-                f"{name} are resampled by {function}, which segment.py does not support"
-            )
+            raise ValueError(f"{name} are resampled by {function}, which is not supported here")
     schemes = {channel["normalization"]["scheme"] for channel in model["channels"]}
     if unknown := schemes - set(NORMALIZATIONS):
-        raise ValueError(
-            f"segment.py does not support this normalization: {', '.join(sorted(unknown))}"
-        )
+        raise ValueError(f"unsupported normalization: {', '.join(sorted(unknown))}")
     if model["reader"] not in READERS:
-        raise ValueError(f"images are read by {model['reader']}, which segment.py does not support")
+        raise ValueError(f"images are read by {model['reader']}, which is not supported here")
 
 
 def load_networks(folder: Path, model: dict, folds: list[str] | None) -> list:
@@ -327,7 +323,7 @@ def spline(old: int, new: int, order: int) -> np.ndarray:
         near = 2 / 3 - distance**2 + distance**3 / 2
         weights = np.where(distance < 1, near, (2 - distance).clip(0) ** 3 / 6)
     else:
-        raise ValueError(f"segment.py does not support splines of order {order}")
+        raise ValueError(f"splines of order {order} are not supported here")
     return (weights @ extended).astype(np.float32)
 
 

@@ -272,7 +272,7 @@ def test_another_normalisation_or_resampling_is_refused():
     content = _content(model_of(plans_with(), dataset_with()))
     other = copy.deepcopy(content)
     other["channels"][1]["normalization"]["scheme"] = "Other"
-    with pytest.raises(ValueError, match="does not support this normalization: Other"):
+    with pytest.raises(ValueError, match="unsupported normalization: Other"):
         segment.check(other)
     other = copy.deepcopy(content)
     other["resampling"]["logits"] = {"function": "resample_torch_fornnunet", "arguments": {}}

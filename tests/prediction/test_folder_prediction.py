@@ -45,7 +45,9 @@ def test_segmentations_never_replace_those_of_the_previous_stage(tmp_path):
     prediction = FolderPrediction(
         images=images, output=tmp_path / "link", model_folder=tmp_path, previous_stage=labels
     )
-    with pytest.raises(CommandError, match=r"-o .*link: it is the folder of -prev_stage_predictio"):
+    with pytest.raises(
+        CommandError, match=r"-o .*link: it is also the folder of -prev_stage_predictio"
+    ):
         predict_folder(prediction)
 
 
