@@ -122,7 +122,7 @@ def test_a_model_without_gates_names_the_remedy(model, plans, images, tmp_path, 
 
 def test_missing_folds_are_named_with_those_that_are_there(model, images, tmp_path, capsys):
     message = error_of(capsys, "-i", images, "-o", tmp_path / "out", "-m", model)
-    assert "no checkpoint_final.pth of fold 2 3 4" in message
+    assert "no checkpoint_final.pth for fold 2 3 4" in message
     assert "-f 0 1" in message
 
 

@@ -238,7 +238,7 @@ class NaNSession:
 def test_nan_is_a_difference(source, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "export_network", lambda *_, **__: ["logits"])
     monkeypatch.setattr(onnxruntime, "InferenceSession", NaNSession)
-    with pytest.raises(CommandError, match=r"fold 0: onnxruntime's logits .* by nan, at most"):
+    with pytest.raises(CommandError, match=r"fold 0: onnxruntime's logits .* by nan, but at most"):
         export_model(source, tmp_path / "exported", "0")
     assert list(tmp_path.iterdir()) == [source]
 
