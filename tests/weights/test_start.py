@@ -130,7 +130,9 @@ def test_too_little_is_refused(source_of, tmp_path, minimal_plans, least, is_eno
     if is_enough:
         check_share(adaptation, source, least)
     else:
-        with pytest.raises(CommandError, match=r"--least 0\.99: [\d.]+% of the encoder's weights"):
+        with pytest.raises(
+            CommandError, match=r"--least 0\.99: only [\d.]+% of the encoder's weights"
+        ):
             check_share(adaptation, source, least)
 
 

@@ -258,8 +258,8 @@ def test_labels_that_the_data_set_does_not_have_are_named(tmp_path, caplog):
     write(tmp_path / "pred" / "b.nii.gz", np.minimum(prediction, 1))
     unknown = "is not in dataset.json and counts as background in the"
     expected = [
-        f"the label 99, {unknown} reference of 2 case(s): a (2 voxels), b (2 voxels)",
-        f"the label 255, {unknown} prediction of 1 case(s): a (1 voxels)",
+        f"the label 99 {unknown} reference of 2 case(s): a (2 voxels), b (2 voxels)",
+        f"the label 255 {unknown} prediction of 1 case(s): a (1 voxels)",
     ]
     run(tmp_path, REGIONS)
     assert warnings_of(caplog) == expected
