@@ -97,7 +97,8 @@ def plan_like(
     configuration_name = "2d" if len(source.settings.patch_size) == 2 else "3d_fullres"
     if configuration_name not in base["configurations"]:
         raise CommandError(
-            f"{name} is 2-D, and the network of {source.path} is 3-D; choose weights of a 2-D one"
+            f"{name} is 2-D, but the network of {source.path} is 3-D; choose weights of a 2-D "
+            "network"
         )
     notes: list[str] = []
     stock = base["configurations"][configuration_name]
@@ -161,20 +162,20 @@ def _spacing(
             raise CommandError(
                 f"the weights come with a spacing of {len(settings.spacing_mm)} numbers and a "
                 f"patch of {len(settings.patch_size)}: their plans are damaged; give --spacing "
-                f"{DATASET}, or one in mm"
+                f"{DATASET}, or a spacing in mm"
             )
         return list(settings.spacing_mm)
     if wanted == PRETRAINED:
         notes.append(
-            "the pretraining left images at their own spacing; theirs is that of nnU-Net's plans "
-            "for the data set"
+            "the pretraining left images at their own spacing; the spacing is that of nnU-Net's "
+            "plans for the data set"
         )
     if isinstance(wanted, str):
         return [float(step) for step in of_dataset]
     if len(wanted) != len(of_dataset) or not all(0 < step < float("inf") for step in wanted):
         raise CommandError(
-            f"--spacing {' '.join(map(str, wanted))}: give {len(of_dataset)} numbers of mm above "
-            f"0, {PRETRAINED} or {DATASET}"
+            f"--spacing {' '.join(map(str, wanted))}: give {len(of_dataset)} numbers above 0 in "
+            f"mm, {PRETRAINED} or {DATASET}"
         )
     return [float(step) for step in wanted]
 
@@ -198,8 +199,8 @@ def _check_patch(configuration: Mapping) -> None:
     rows = [row if isinstance(row, (list, tuple)) else [row] * len(patch) for row in strides]
     if any(len(row) != len(patch) for row in rows):
         raise CommandError(
-            f"--patch {' '.join(map(str, patch))}: the network is {len(rows[0])}-D; give as many "
-            f"numbers"
+            f"--patch {' '.join(map(str, patch))}: the network is {len(rows[0])}-D; give "
+            f"{len(rows[0])} numbers"
         )
     divisors = [prod(steps) for steps in zip(*rows, strict=True)]
     nearest = [
@@ -208,13 +209,13 @@ def _check_patch(configuration: Mapping) -> None:
     ]
     if nearest != list(patch):
         raise CommandError(
-            f"--patch {' '.join(map(str, patch))}: the network halves it to multiples of "
-            f"{' '.join(map(str, divisors))}; the nearest that is: {' '.join(map(str, nearest))}"
+            f"--patch {' '.join(map(str, patch))}: the network needs multiples of "
+            f"{' '.join(map(str, divisors))}; the nearest is {' '.join(map(str, nearest))}"
         )
     if list(patch) == divisors:
         raise CommandError(
-            f"--patch {' '.join(map(str, patch))}: one voxel would be left at the coarsest "
-            f"resolution, which cannot be normalised; give a larger one"
+            f"--patch {' '.join(map(str, patch))}: only one voxel would be left at the coarsest "
+            "resolution, which cannot be normalised; give a larger patch"
         )
 
 

@@ -115,11 +115,11 @@ def test_a_broken_file_in_a_users_trainer_folder_is_blamed(tmp_path):
 @pytest.mark.parametrize(
     ("written", "what", "meant"),
     [
-        ('"/data/raw"', "has quotation marks", "/data/raw"),
-        ("'/data/my raw'", "has quotation marks", "'/data/my raw'"),
+        ('"/data/raw"', "contains quotation marks", "/data/raw"),
+        ("'/data/my raw'", "contains quotation marks", "'/data/my raw'"),
         ("/data/raw ", "begins or ends with a space", "/data/raw"),
         ("~/raw", "begins with ~", "/home/me/raw"),
-        ("$HOME/raw", "has the name of a variable", "/home/me/raw"),
+        ("$HOME/raw", "contains the name of a variable", "/home/me/raw"),
     ],
 )
 def test_a_value_that_no_shell_has_read_is_named(monkeypatch, written, what, meant):

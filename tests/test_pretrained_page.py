@@ -101,8 +101,8 @@ def test_from_openmind(folder, tmp_path):
     source = save_nnssl(tmp_path / "checkpoint_final.pth")
     (trainer,) = run(recipe, folder, {"DATASET_ID": "901"})
     log = log_of(trainer)
-    assert f"The network starts from {source}: 100.0% of the encoder's numbers" in log
-    assert "Please cite what the pretrained weights come from" in log
+    assert f"The network starts from {source}: 100.0% of the encoder's weights" in log
+    assert "Please cite the sources of the pretrained weights" in log
     assert trainer.current_epoch == 1
 
 
@@ -120,7 +120,7 @@ def test_from_totalsegmentator(folder, tmp_path, minimal_plans):
     plans = trainer.plans_manager.plans
     assert plans["foreground_intensity_properties_per_channel"] == {"0": {"mean": 7.0, "std": 2.0}}
     log = log_of(trainer)
-    assert "100.0% of the encoder's numbers come from there" in log
+    assert "100.0% of the encoder's weights come from there" in log
     assert "adapted: encoder.stages.0.0.convs.0.conv.weight, 2 image channels summed to 1" in log
 
 

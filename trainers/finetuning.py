@@ -183,13 +183,13 @@ class _Finetuning(_Trainer):
         if not (self._was_loaded or self._continues):
             if self._missing:
                 raise CommandError(
-                    f"the plans' pretrained weights are not there any more: {self._missing}; put "
-                    "the file back, plan again with nnunet-attention plan --like and its new path, "
-                    "or give -pretrained_weights (nnunet-attention upgrade -d)"
+                    f"the plans' pretrained weights are no longer there: {self._missing}; put the "
+                    "file back, plan again with nnunet-attention plan --like and its new path, or "
+                    "give -pretrained_weights (nnunet-attention upgrade -d)"
                 )
             raise CommandError(
-                f"{type(self).__name__} starts from pretrained weights, and has none: plan with "
-                f"nnunet-attention plan --like and train with these plans (-p), or give "
+                f"{type(self).__name__} starts from pretrained weights but has none: plan with "
+                "nnunet-attention plan --like and train with these plans (-p), or give "
                 f"-pretrained_weights; to train from scratch, use {self.from_scratch}"
             )
         super().on_train_start()
@@ -215,7 +215,7 @@ class _Finetuning(_Trainer):
         self._was_loaded = True
         self.print_to_log_file(
             f"The network starts from {path}: {adaptation.encoder_share:.1%} of the encoder's "
-            "numbers come from there"
+            "weights come from there"
         )
         for outcome in adaptation.outcomes:
             if outcome.reason:
@@ -237,7 +237,7 @@ class _Finetuning(_Trainer):
     def _note_loading(self, module: nn.Module, incompatible: object) -> None:
         if self._was_loaded and not self._continues:
             self.print_to_log_file(
-                "The weights of -pretrained_weights take the place of those that the plans name"
+                "The weights of -pretrained_weights replace those that the plans name"
             )
         self._was_loaded = True
 
@@ -261,7 +261,7 @@ class PlainUNetFinetuneTrainer(_Finetuning, FoundationTrainer):
     If the plans name the attention U-Net, its plain counterpart is trained.
     """
 
-    from_scratch = "nnUNetTrainer with plans that name no gates"
+    from_scratch = "nnUNetTrainer with plans without gates"
 
     @staticmethod
     def build_network_architecture(

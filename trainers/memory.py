@@ -21,4 +21,6 @@ class KeepsFreedMemory(_Trainer):
         """Start as nnU-Net does, then keep freed memory; worker processes are not affected."""
         super().on_train_start()
         if self.device.type == "cpu" and keep_freed_memory():
-            self.print_to_log_file("Freed memory is kept; NNUNET_ATTENTION_KEEP_MEMORY=0 stops it")
+            self.print_to_log_file(
+                "Freed memory is kept; NNUNET_ATTENTION_KEEP_MEMORY=0 turns this off"
+            )

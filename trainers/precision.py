@@ -49,7 +49,7 @@ class MixedPrecisionOnCPU(_Trainer):
         # Checked first, as a refused training must leave no folder.
         if bfloat16_from(os.environ.get(VARIABLE)):
             if device.type == "cpu":
-                _require_bfloat16(f"{VARIABLE}=1 cannot be had", "; unset it to train in 32 bits")
+                _require_bfloat16(f"{VARIABLE}=1 cannot be used", "; unset it to train in 32 bits")
             self._bfloat16 = True
         super().__init__(plans, configuration, fold, dataset_json, device)
 
@@ -62,7 +62,7 @@ class MixedPrecisionOnCPU(_Trainer):
         if self.device.type == "cpu":
             self._settle_precision()
         elif self._bfloat16:
-            self.print_to_log_file(f"{VARIABLE}=1 changes nothing on {self.device.type}")
+            self.print_to_log_file(f"{VARIABLE}=1 has no effect on {self.device.type}")
         super().run_training()
 
     def train_step(self, batch: dict) -> dict:
@@ -91,8 +91,9 @@ class MixedPrecisionOnCPU(_Trainer):
         since = read_bfloat16_since(fold) if epoch else None
         if since is not None:
             _require_bfloat16(
-                f"{fold} was begun in bfloat16",
-                "; go on on a machine that has them, or remove precision.json to go on in 32 bits",
+                f"{fold} was started in bfloat16",
+                "; continue on a machine that has them, or remove precision.json to continue in "
+                "32 bits",
             )
             self._bfloat16 = True
         elif self._bfloat16:

@@ -30,7 +30,7 @@ def costs_of_plans(
     for name in names:
         if name not in plans["configurations"]:
             raise CommandError(
-                f"-c {name}: {path} has no such configuration, but "
+                f"-c {name}: {path} has no such configuration; it has "
                 f"{', '.join(plans['configurations'])}"
             )
     manager = PlansManager(plans)

@@ -47,7 +47,7 @@ def chosen_engine(choice: EngineChoice) -> str:
     ):
         if value not in known:
             names = ", ".join(name for name in known if name is not None)
-            raise CommandError(f"{flag} {value}: there is no such one; choose from {names}")
+            raise CommandError(f"{flag} {value}: unknown; choose from {names}")
     if choice.engine is not None:
         if not is_installed(choice.engine):
             raise CommandError(
@@ -57,16 +57,16 @@ def chosen_engine(choice: EngineChoice) -> str:
         able = _precisions_of(choice.engine)
         if choice.precision not in able:
             raise CommandError(
-                f"--precision {choice.precision}: {choice.engine} computes on this processor in "
-                f"{' or '.join(able)}; {_remedy(choice.precision, choice.engine)}"
+                f"--precision {choice.precision}: on this processor {choice.engine} computes only "
+                f"in {' or '.join(able)}; {_remedy(choice.precision, choice.engine)}"
             )
         return choice.engine
     for engine in _BY_SPEED:
         if is_installed(engine) and choice.precision in _precisions_of(engine):
             return engine
     raise CommandError(
-        f"--precision {choice.precision}: no engine that is installed computes in it on this "
-        f"processor; {_remedy(choice.precision)}"
+        f"--precision {choice.precision}: no installed engine supports it on this processor; "
+        f"{_remedy(choice.precision)}"
     )
 
 
@@ -90,7 +90,7 @@ def _remedy(precision: str, engine: str | None = None) -> str:
     if others:
         return f"use --engine {others[0]}"
     if not is_installed(OPENVINO):
-        return f"{INSTALL}, as OpenVINO may, or use --precision {F32}"
+        return f"{INSTALL} (OpenVINO may support it), or use --precision {F32}"
     return f"use --precision {F32}"
 
 

@@ -127,7 +127,7 @@ def write_graph(
     size = sum(p.numel() * p.element_size() for p in module.parameters())
     if size > _LARGEST_BYTES:
         raise NotExportableError(
-            f"the network's weights are {size / 1e9:.1f} GB, and an ONNX file holds at most "
+            f"the network's weights are {size / 1e9:.1f} GB, but an ONNX file holds at most "
             f"{_LARGEST_BYTES / 1e9:.0f} GB"
         )
     with _evaluated(module) as traced:
@@ -161,7 +161,9 @@ def require_exporter() -> None:
     """Raise a CommandError if a package that torch needs to write ONNX is not installed."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        raise CommandError(f"{' and '.join(missing)} not installed, to write ONNX; {INSTALL}")
+        raise CommandError(
+            f"{' and '.join(missing)} not installed, but needed to write ONNX; {INSTALL}"
+        )
 
 
 def patch_divisors(network: nn.Module) -> list[int]:
@@ -173,8 +175,8 @@ def patch_divisors(network: nn.Module) -> list[int]:
     strides = getattr(getattr(network, "encoder", None), "strides", None)
     if strides is None:
         raise NotExportableError(
-            f"the network {type(network).__name__} does not tell its strides, so that the patch "
-            "cannot be left free; export it for a fixed patch"
+            f"the network {type(network).__name__} does not tell its strides, so the patch size "
+            "cannot be left variable; export it for a fixed patch size"
         )
     return [math.prod(steps) for steps in zip(*strides, strict=True)]
 

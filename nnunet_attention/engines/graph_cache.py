@@ -114,8 +114,8 @@ class GraphCache:
             self._remove_others(name, path)
         except OSError as error:
             raise CommandError(
-                f"{self.folder}: no network can be kept there for an engine: {disk_error(error)}; "
-                "another folder is named with --cache"
+                f"{self.folder}: cannot keep networks for engines there: {disk_error(error)}; name "
+                "another folder with --cache"
             ) from error
         return path
 

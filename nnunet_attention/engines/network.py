@@ -198,7 +198,7 @@ def put_on_engine(
         except (NotExportableError, DifferentResultsError) as error:
             if choice.precision not in (F32, BF16):
                 raise
-            request.tell(f"{error}; it is run by torch")
+            request.tell(f"{error}; torch runs it instead")
             chosen_engine(EngineChoice(TORCH, choice.precision))
             engine = TORCH
         else:
@@ -268,7 +268,7 @@ class _Graphs:
         network, request = self._network, self._request
 
         def written(path: Path) -> None:
-            request.tell(f"writing {type(network).__name__} for the engine, once: {path}")
+            request.tell(f"writing {type(network).__name__} for the engine (only once): {path}")
             write(path)
 
         key = graph_key(network, request.shape, outputs, shapes)
@@ -317,10 +317,10 @@ def _compare_once(
         difference = float(np.max(shares))
         if math.isfinite(difference):
             cache.note_difference(path, title, difference)
-    or_maps = ", or other maps," if len(session.output_names) > 1 else ""
+    or_maps = " or maps" if len(session.output_names) > 1 else ""
     if not difference <= _TOLERANCES.get(precision, _TOLERANCE_IN_16_BITS):
         raise DifferentResultsError(
-            f"{engine} {version} computes other logits than torch{or_maps} (by "
+            f"{engine} {version} computes logits{or_maps} that differ from torch's (by "
             f"{difference:.2g} of their scale)"
         )
 

@@ -73,7 +73,7 @@ class NetworkParts:
         if parts is None or attention_gates(network) != list(parts[1].iter_gates()):
             raise NotExportableError(
                 f"the network {type(network).__name__} is not an encoder and a decoder that holds "
-                "all gates, without which no engine can replace their coefficients"
+                "all gates, so no engine can replace the gates' coefficients"
             )
         self._network, (self._encoder, self._decoder) = network, parts
         self.encoder_shapes = {INPUT_NAME: (1, *shape)}

@@ -30,7 +30,7 @@ def read_columns(option: str, path: Path, columns: Sequence[str]) -> pd.DataFram
     if not isinstance(table.index, pd.RangeIndex):
         # pandas would take surplus cells at the start of each row as its index, and shift the rest.
         raise CommandError(
-            f"{option}: its rows have more cells than its first line names columns "
+            f"{option}: its rows have more cells than its first line has columns "
             f"({', '.join(table)}); name all columns there, or remove the cells"
         )
     table.columns = table.columns.str.strip()

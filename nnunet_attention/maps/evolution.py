@@ -84,8 +84,8 @@ def draw_evolution(
     for other in epochs[1:]:
         if _signature(other) != _signature(first):
             raise CommandError(
-                f"{fold}: epoch {other.epoch} was recorded on other patches or with other gates "
-                f"than epoch {first.epoch}; remove the files of one of the two trainings"
+                f"{fold}: epoch {other.epoch} was recorded on different patches or with different "
+                f"gates from epoch {first.epoch}; remove the files of one of the two trainings"
             )
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -111,8 +111,8 @@ class CaseExport(SegmentationExport):
         """
         if not can_be_written(self.properties, self._ending):
             raise CommandError(
-                f"{self.case}: its reader {self.plans_manager.plans['image_reader_writer']} keeps "
-                "the geometry in a way that maps cannot be written with; supported are nnU-Net's "
+                f"{self.case}: maps cannot be written with the geometry as its reader "
+                f"{self.plans_manager.plans['image_reader_writer']} keeps it; use one of nnU-Net's "
                 "own readers"
             )
         try:

@@ -55,7 +55,6 @@ def _check_proof(proof: Proof, weights: list[int]) -> None:
     """Refuse the results of an ablation of another model, or of other folds."""
     if list(proof.weights) != weights:
         raise CommandError(
-            f"--proof {proof.path}: it is about other weights than these ({len(proof.weights)} "
-            f"fold(s), here {len(weights)}); name the ablation.json of this model and these folds "
-            "(-f)"
+            f"--proof {proof.path}: it is about different weights ({len(proof.weights)} fold(s), "
+            f"here {len(weights)}); give the ablation.json of this model and these folds (-f)"
         )

@@ -531,7 +531,7 @@ function listen() {
 
 async function begin() {
   if (typeof DecompressionStream === "undefined") {
-    throw new Error("this browser is too old to unpack the volumes; use one of 2023 or later");
+    throw new Error("this browser is too old to unpack the volumes; use one from 2023 or later");
   }
   await Promise.all([view.image, view.prediction, view.reference, ...view.maps].filter(Boolean).map(unpack));
   build();

@@ -118,5 +118,5 @@ def _note(factors: tuple[int, ...], map_factors: tuple[int, ...]) -> str:
     ]
     return (
         f"To keep this page small it shows {' and '.join(parts)} (z, y, x): values are means over "
-        "a block, labels those in its middle."
+        "a block, labels those at its centre."
     )

@@ -12,7 +12,7 @@ _READINGS = {
         "a gate shuts out is lower."
     ),
     "he": (
-        "These gates started anywhere between 0.2 and 0.8: only differences within a map tell "
+        "These gates started anywhere between 0.2 and 0.8: only differences within a map mean "
         "something."
     ),
 }

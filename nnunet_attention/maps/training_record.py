@@ -36,8 +36,8 @@ def epochs_to_record() -> frozenset[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise CommandError(
-            f"{EPOCHS_VARIABLE}={text!r} must be numbers of epochs, 1 or more, with commas between "
-            "them, such as 3,6,10,60,150"
+            f"{EPOCHS_VARIABLE}={text!r} must be epoch numbers of 1 or more, separated by commas, "
+            "such as 3,6,10,60,150"
         )
     return frozenset(map(int, parts))
 
@@ -115,7 +115,7 @@ def read_recorded_epochs(fold: Path) -> list[RecordedEpoch]:
     if not paths:
         raise CommandError(
             f"{fold} has no recorded attention maps ({FOLDER}/epoch_*.npz); train with "
-            f"{EPOCHS_VARIABLE}=3,6,10,60,150 set, or go on training with it and --c"
+            f"{EPOCHS_VARIABLE}=3,6,10,60,150 set, or continue training with it and --c"
         )
     epochs = [_read(path) for path in paths]
     return sorted(epochs, key=lambda one: one.epoch)

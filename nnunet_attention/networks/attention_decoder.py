@@ -53,8 +53,8 @@ class AttentionDecoder(UNetDecoder):
             remedy = "use a plain network"
             if len(self.stages) == 1:
                 remedy = (
-                    "gate the skip of full resolution (--gate_full_resolution of nnunet-attention "
-                    "plan, or gate_full_resolution in the plans' arch_kwargs), or use a plain U-Net"
+                    "gate the full-resolution skip (nnunet-attention plan --gate_full_resolution, "
+                    "or gate_full_resolution in the plans' arch_kwargs), or use a plain U-Net"
                 )
             raise ValueError(
                 f"a network of {len(self.stages) + 1} stages has no skip connection to gate "

@@ -24,7 +24,7 @@ def check_axes(plans: Mapping, configuration: Mapping) -> None:
         axes = plans.get(name, [0, 1, 2])
         if not _are_whole(axes, 0) or sorted(axes) != [0, 1, 2]:
             raise CommandError(
-                f"the plans have {axes!r} for {name}; expected an order of the axes 0, 1 and 2"
+                f"the plans have {axes!r} for {name}; expected a permutation of the axes 0, 1 and 2"
             )
     patch_size = configuration.get("patch_size", [1, 1, 1])
     if not _are_whole(patch_size, 1) or len(patch_size) not in (2, 3):
@@ -47,7 +47,7 @@ def check_axes(plans: Mapping, configuration: Mapping) -> None:
             if not _are_whole(sizes, 1) or len(sizes) != len(patch_size):
                 raise CommandError(
                     f"the plans have {row!r} among {name}; expected {len(patch_size)} positive "
-                    f"whole numbers, as many as the patch has axes"
+                    "whole numbers, one for each axis of the patch"
                 )
 
 
@@ -61,8 +61,8 @@ def check_sizes(arguments: Mapping) -> None:
         for number in _numbers(value):
             if number > (_MOST_LAYERS if name.startswith("n_") else _MOST_CHANNELS):
                 raise CommandError(
-                    f"the plans have {number} for {name}; no network is that large: they are "
-                    f"damaged"
+                    f"the plans have {number} for {name}; no network is that large, so the plans "
+                    "are damaged"
                 )
 
 

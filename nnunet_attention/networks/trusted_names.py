@@ -37,9 +37,9 @@ def network_class(path: str) -> type[nn.Module]:
         if _is_network_part(network, _NETWORK_PACKAGES):
             return network
     raise CommandError(
-        f"the plans name the network {path}, which is not imported: expected a network of "
-        f"dynamic_network_architectures or nnunet_attention, such as nnU-Net's PlainConvUNet and "
-        f"ResidualEncoderUNet, as loading anything else could execute code"
+        f"the plans name the network {path}, which will not be imported: expected a network of "
+        "dynamic_network_architectures or nnunet_attention, such as nnU-Net's PlainConvUNet and "
+        "ResidualEncoderUNet, as loading anything else could execute code"
     )
 
 
@@ -55,9 +55,9 @@ def check_layer(name: str, path: object) -> None:
     """
     if not _is_network_part(_located(path, _LAYER_PACKAGES), _LAYER_PACKAGES):
         raise CommandError(
-            f"the plans name {path} for {name}, which is not imported: expected a layer of "
+            f"the plans name {path} for {name}, which will not be imported: expected a layer of "
             f"{' or '.join(package.rstrip('.') for package in _LAYER_PACKAGES)}, as loading "
-            f"anything else could execute code"
+            "anything else could execute code"
         )
 
 

@@ -180,6 +180,6 @@ def _as_command_error(what: str) -> Iterator[None]:
 def _check_is_plain_name(name: str, value: object) -> None:
     if not is_plain_name(value):
         raise CommandError(
-            f"the plans have {value!r} for {name}; expected a name without folders, as data are "
-            f"written and deleted under it"
+            f"the plans have {value!r} for {name}; expected a name without folders, because data "
+            "are written and deleted under it"
         )

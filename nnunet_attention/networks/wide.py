@@ -127,7 +127,8 @@ def wide_mismatch_in_words(mismatch: float) -> str:
     """Return a sentence for users, who expect networks of equal size, on the `wide_mismatch`."""
     return (
         f"the wide U-Net has {abs(mismatch):.1%} {'more' if mismatch > 0 else 'fewer'} parameters "
-        f"than the attention U-Net: these plans' channels allow no size within {WIDE_TOLERANCE:.0%}"
+        "than the attention U-Net: with the channels of these plans, no size within "
+        f"{WIDE_TOLERANCE:.0%} is possible"
     )
 
 

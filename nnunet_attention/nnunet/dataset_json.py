@@ -48,9 +48,9 @@ def check_dataset_json(
     """
     if ending and _is_first_version(content):
         raise CommandError(
-            f"{where} is one of nnU-Net v1 or of the Medical Segmentation Decathlon: it has no "
-            "file_ending. Convert the data set with nnUNetv2_convert_old_nnUNet_dataset, or a task "
-            "of the Decathlon with nnUNetv2_convert_MSD_dataset"
+            f"{where} has the format of nnU-Net v1 or of the Medical Segmentation Decathlon: it "
+            "has no file_ending. Convert the data set with nnUNetv2_convert_old_nnUNet_dataset, "
+            "or a Decathlon task with nnUNetv2_convert_MSD_dataset"
         )
     names = _entry_of_channels(content)
     for name, is_needed in (("file_ending", ending), ("labels", True), (names, channels)):
@@ -107,14 +107,14 @@ def _is_first_version(content: Mapping) -> bool:
 
 def _check_ending(where: str, ending: object) -> None:
     if not (isinstance(ending, str) and len(ending) > 1 and ending.startswith(".")):
-        raise _wrong(where, "file_ending", f"is {ending!r}, without the dot it begins with")
+        raise _wrong(where, "file_ending", f"is {ending!r} but must begin with a dot")
 
 
 def _check_labels(where: str, labels: object) -> None:
     if not isinstance(labels, Mapping) or not labels:
-        raise _wrong(where, "labels", f"is {labels!r}, not a value for each name")
+        raise _wrong(where, "labels", f"is {labels!r}, not a mapping from names to values")
     if _is_inverted(labels):
-        raise _wrong(where, "labels", "must be NAME: NUMBER, and is the wrong way round")
+        raise _wrong(where, "labels", "must be NAME: NUMBER, but is the wrong way round")
     for name, value in labels.items():
         values = value if isinstance(value, list) else [value]
         if not values or not all(map(_is_number, values)):
@@ -123,13 +123,13 @@ def _check_labels(where: str, labels: object) -> None:
 
 def _check_channels(where: str, name: str, channels: object) -> None:
     if not isinstance(channels, Mapping) or not channels:
-        raise _wrong(where, name, f"is {channels!r}, not a name for each channel's number")
+        raise _wrong(where, name, f"is {channels!r}, not a mapping from channel numbers to names")
     numbers = [key for key in channels if not _is_number(key)]
     if numbers and all(_is_number(value) for value in channels.values()):
-        raise _wrong(where, name, "has numbers for names, the wrong way round")
+        raise _wrong(where, name, "has names and numbers the wrong way round")
     numbered = [str(number) for number in range(len(channels))]
     if sorted(map(str, channels)) != sorted(numbered):
-        raise _wrong(where, name, f"has {', '.join(map(str, channels))}, not 0 to N-1")
+        raise _wrong(where, name, f"has the channels {', '.join(map(str, channels))}, not 0 to N-1")
     for value in channels.values():
         if not isinstance(value, str):
             raise _wrong(where, name, f"has the name {value!r}, which is not text")

@@ -47,11 +47,12 @@ def how_misread(value: str) -> tuple[str, str] | None:
     bare = value.strip()
     unquoted = bare.strip("\"'\u201c\u201d\u2018\u2019")
     if unquoted != bare:
-        return "has quotation marks, which are part of the path", unquoted
+        return "contains quotation marks, which count as part of the path", unquoted
     if bare != value:
-        return "begins or ends with a space, which is part of the path", bare
+        return "begins or ends with a space, which counts as part of the path", bare
     if bare.startswith("~"):
-        return "begins with ~, which is the home folder only to a shell", os.path.expanduser(bare)
+        meant = os.path.expanduser(bare)
+        return "begins with ~, which only a shell expands to the home folder", meant
     if re.search(r"\$\w|\$\{\w|%\w+%", bare):
-        return "has the name of a variable, not its value", os.path.expandvars(bare)
+        return "contains the name of a variable instead of its value", os.path.expandvars(bare)
     return None

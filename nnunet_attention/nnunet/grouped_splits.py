@@ -28,8 +28,8 @@ def grouped_splits(groups: Mapping[str, str], folds: int = NNUNET_FOLDS) -> list
         members.setdefault(groups[case], []).append(case)
     if len(members) < folds:
         raise CommandError(
-            f"{len(groups)} cases are in {len(members)} groups, and {folds} folds need a group "
-            "each at the least; train with -f all, or use finer groups"
+            f"{len(groups)} cases are in only {len(members)} groups, but {folds} folds need at "
+            "least one group each; train with -f all, or use finer groups"
         )
     # scikit-learn takes seconds to import.
     from nnunetv2.utilities.crossval_split import generate_crossval_split

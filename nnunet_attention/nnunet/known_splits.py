@@ -35,9 +35,9 @@ class Splits:
         if trained:
             raise CommandError(
                 f"{summary} holds {len(trained)} case(s) that fold {fold} was trained on, such as "
-                f"{trained[0]} (train, in {self.path}); move their files out of "
+                f"{trained[0]} (listed under train in {self.path}); move their files out of "
                 f"{summary.parent} and validate again (nnUNetv2_train ... --val), or, if the fold "
-                "was trained with another split, put that file back"
+                "was trained with another split, put that splits file back"
             )
 
     def validates(self, fold: int | str, cases: Collection[str]) -> bool:

@@ -45,8 +45,8 @@ def find_trainer(name: str) -> "type[nnUNetTrainer]":
         return trainer
     if reason is not None:
         raise CommandError(
-            f"nnU-Net cannot load the trainer {name} ({reason}); see `nnunet-attention doctor`, "
-            f"and for trainers of your own, {SEARCH_PATH_VARIABLE}"
+            f"nnU-Net cannot load the trainer {name} ({reason}); run `nnunet-attention doctor`, "
+            f"and for trainers of your own check {SEARCH_PATH_VARIABLE}"
         )
     raise CommandError(_not_found(str(name)))
 
@@ -85,7 +85,7 @@ def check_network(path: str, where: str) -> None:
     meant = f"; did you mean {' or '.join(by_last_name[last] for last in close)}?" if close else "."
     raise CommandError(
         f"{where} names the network {path}, which nnU-Net will not find{meant} Correct the plans, "
-        "or install what it is in"
+        "or install the package that contains it"
     )
 
 
@@ -190,6 +190,6 @@ def _not_found(name: str) -> str:
     close = _close(name, (trainer for trainer in trainer_names() if "Trainer" in trainer))
     meant = f"; did you mean {' or '.join(close)}?" if close else "."
     return (
-        f"nnU-Net finds no trainer {name}{meant} See `nnunet-attention doctor`, or for a trainer "
-        f"of your own, {SEARCH_PATH_VARIABLE}"
+        f"nnU-Net finds no trainer {name}{meant} Run `nnunet-attention doctor`, or for a trainer "
+        f"of your own check {SEARCH_PATH_VARIABLE}"
     )

@@ -40,14 +40,14 @@ def read_plans(path: Path) -> dict:
     plans = read_json(path)
     configurations = plans.get("configurations")
     if not isinstance(configurations, dict) or not configurations:
-        raise CommandError(f"{path} is not a plans file of nnU-Net v2: it has no configurations")
+        raise CommandError(f"{path} is not an nnU-Net v2 plans file: it has no configurations")
     for name, configuration in configurations.items():
         if not isinstance(configuration, dict):
-            raise CommandError(f"{path}: configuration {name} is no JSON object; plan again")
+            raise CommandError(f"{path}: configuration {name} is not a JSON object; plan again")
         if "architecture" not in configuration and "inherits_from" not in configuration:
             raise CommandError(
-                f"{path}: configuration {name} has no architecture, as in plans of an old nnU-Net; "
-                "plan again with nnUNetv2_plan_experiment"
+                f"{path}: configuration {name} has no architecture, as in the plans of old nnU-Net "
+                "versions; plan again with nnUNetv2_plan_experiment"
             )
     return plans
 
@@ -87,8 +87,8 @@ def save_plans(plans: Mapping, path: Path) -> None:
             if existing["configurations"].get(name) != configuration
         ]
         raise CommandError(
-            f"{path} exists with other content ({', '.join(different)}); models may depend on "
-            "it. Choose another name with -overwrite_plans_name, or remove the file"
+            f"{path} already exists with different content ({', '.join(different)}); models may "
+            "depend on it. Choose another name with -overwrite_plans_name, or remove the file"
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def configuration_of(plans: Mapping, name: str, seen: tuple[str, ...] = ()) -> d
     if not isinstance(name, str) or name not in configurations or name in seen:
         raise CommandError(
             f"-c {name}: the plans {plans.get('plans_name')} of {plans.get('dataset_name')} have "
-            f"only {', '.join(sorted(configurations))}; choose among these"
+            f"only {', '.join(sorted(configurations))}; choose one of these"
         )
     own = configurations[name]
     if not isinstance(own, Mapping):
@@ -197,7 +197,7 @@ def check_unchanged(model: Path, plans: Mapping, configuration: str, dataset_jso
     changed = differences(before, relevant(plans, configuration, dataset_json))
     if changed:
         raise CommandError(
-            f"the plans of {model.parent.name} have changed since {model} was begun: "
+            f"the plans of {model.parent.name} have changed since {model} was started: "
             f"{'; '.join(changed)}. Put the old plans back, give the new ones another name "
             "(-overwrite_plans_name when planning), or move the model's folder away"
         )

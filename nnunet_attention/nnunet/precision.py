@@ -44,8 +44,8 @@ def read_bfloat16_since(fold: Path) -> int | None:
     # True is an int as well.
     if type(epoch) is not int or epoch < 0:
         raise CommandError(
-            f"{path} must hold the whole number {_KEY}, and has {epoch!r}; put the file back, or "
-            "remove it to go on in 32 bits"
+            f"{path} must hold the whole number {_KEY}, but has {epoch!r}; put the file back, or "
+            "remove it to continue in 32 bits"
         )
     return epoch
 

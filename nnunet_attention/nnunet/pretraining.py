@@ -113,8 +113,8 @@ def read_adaptation_plan(plan: object, where: str) -> Pretraining:
         return _pretraining(_mapping(plan, where, ADAPTATION_PLAN), where)
     except RecursionError as error:
         raise CommandError(
-            f"{where}: the adaptation plan holds itself, or is nested too deeply; take the "
-            f"checkpoint from its source again"
+            f"{where}: the adaptation plan contains itself or is nested too deeply; get the "
+            "checkpoint from its source again"
         ) from error
 
 
@@ -132,7 +132,9 @@ def _pretraining(plan: Mapping, where: str) -> Pretraining:
     used = _sizes(_entry(configuration, "patch_size", where), where, "patch_size")
     schemes = _listed(_entry(configuration, "normalization_schemes", where))
     if not schemes or not all(isinstance(scheme, str) for scheme in schemes):
-        raise _malformed(where, "normalization_schemes", schemes, "the names of normalisations")
+        raise _malformed(
+            where, "normalization_schemes", schemes, "the names of normalisation schemes"
+        )
     masks = _listed(configuration.get("use_mask_for_norm"))
     channels = plan.get("pretrain_num_input_channels", 1)
     if not isinstance(channels, int) or not 1 <= channels <= _LARGEST_SIZE:
@@ -141,7 +143,9 @@ def _pretraining(plan: Mapping, where: str) -> Pretraining:
     advised = plan.get("recommended_downstream_patchsize")
     patch = used if advised is None else _sizes(advised, where, "recommended_downstream_patchsize")
     if spacing is not None and len(spacing) != len(patch):
-        raise _malformed(where, "spacing", spacing, f"{len(patch)} numbers, as patches have axes")
+        raise _malformed(
+            where, "spacing", spacing, f"{len(patch)} numbers, one for each axis of the patch"
+        )
     in_projections = _listed(plan.get("keys_to_in_proj")) or []
     position = plan.get("key_to_lpe")
     return Pretraining(
@@ -230,7 +234,7 @@ def citation_lines(citations: object) -> list[str]:
         lines.append(used)
         lines += [f"  {paper}" for paper in (papers if isinstance(papers, list) else [papers])]
     if lines:
-        lines.insert(0, "Please cite what the pretrained weights come from:")
+        lines.insert(0, "Please cite the sources of the pretrained weights:")
     return lines
 
 
@@ -245,14 +249,14 @@ def _architecture(plans: object, where: str) -> dict:
         }
     if name.startswith(("Primus", "SwinUNETR")):
         raise CommandError(
-            f"{where} holds a transformer, {name}; attention gates stand on the skip connections "
-            f"of U-Nets: take a checkpoint of a ResidualEncoderUNet, such as OpenMind's ResEncL"
+            f"{where} holds a transformer, {name}; attention gates need the skip connections of a "
+            "U-Net: use a checkpoint of a ResidualEncoderUNet, such as OpenMind's ResEncL"
         )
     known = {path.rpartition(".")[2]: path for path in (_RESIDUAL, _PLAIN)}
     arguments = plans.get("arch_kwargs")
     if arguments is None:
         raise CommandError(
-            f"{where} holds a network {name} and does not say how it is built; known are "
+            f"{where} holds a network {name} but does not say how it is built; supported are "
             f"{', '.join((*_PRESETS, *known))}, the last two with arch_kwargs"
         )
     imported = _listed(plans.get("arch_kwargs_requiring_import")) or []

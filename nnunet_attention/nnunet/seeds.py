@@ -62,8 +62,8 @@ def read_seed(fold: Path) -> SeedRecord | None:
     # True is an int as well.
     if any(type(number) is not int or number < 0 for number in numbers):
         raise CommandError(
-            f"{path} must hold the whole numbers seed and first_epoch, and has {content}; put the "
-            "file back, or remove it: the seed is unknown then"
+            f"{path} must hold the whole numbers seed and first_epoch, but has {content}; put the "
+            "file back, or remove it (the seed is then unknown)"
         )
     return SeedRecord(content["seed"], content["first_epoch"])
 
@@ -89,6 +89,6 @@ def check_same_seed(fold: Path, record: SeedRecord | None, seed: int | None) -> 
     """
     if record is not None and seed is not None and record.seed != seed:
         raise CommandError(
-            f"{fold} was trained with the seed {record.seed}, and {seed} is asked for; give "
-            f"{record.seed} or none to go on, or move the folder away to train it anew"
+            f"{fold} was trained with the seed {record.seed}, but {seed} was requested; give "
+            f"{record.seed} or no seed to continue, or move the folder away to train it again"
         )

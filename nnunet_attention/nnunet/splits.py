@@ -12,7 +12,7 @@ from nnunet_attention.nnunet.model_folders import ALL
 SPLITS_FILE = "splits_final.json"
 # As many as nnU-Net makes where there is no such file.
 NNUNET_FOLDS = 5
-SPLITS_REMEDY = "put the file back, or remove it to have nnU-Net's own split made again"
+SPLITS_REMEDY = "put the file back, or remove it so that nnU-Net makes its own split again"
 _PARTS = ("train", "val")
 # nnU-Net's: the file must be the one that training would have written.
 _SEED = 12345
@@ -69,15 +69,15 @@ def check_splits(splits: list[dict], path: Path, cases: Collection[str] | None, 
     if int(fold) >= len(splits):
         # nnU-Net would silently train on a random 80:20 split.
         raise CommandError(
-            f"-f {fold}: {path} has {len(splits)} folds, 0 to {len(splits) - 1}; "
-            "choose among them, or add a split"
+            f"-f {fold}: {path} has {len(splits)} folds, 0 to {len(splits) - 1}; choose one of "
+            "them, or add a split"
         )
     train, val = (set(splits[int(fold)][part]) for part in _PARTS)
     for name, part in (("train", train), ("val", val)):
         if not part:
             raise CommandError(
-                f"{path}, fold {fold}: {name} is empty, and a fold needs cases to train on and "
-                f"others to validate; {SPLITS_REMEDY}"
+                f"{path}, fold {fold}: {name} is empty, but a fold needs both training and "
+                f"validation cases; {SPLITS_REMEDY}"
             )
     both = sorted(train & val)
     if both:
@@ -109,8 +109,8 @@ def write_splits(path: Path, cases: Collection[str]) -> None:
     """
     if len(cases) < NNUNET_FOLDS:
         raise CommandError(
-            f"{path.parent.name} has {len(cases)} cases, and nnU-Net splits into {NNUNET_FOLDS} "
-            f"folds; train with -f all, or write your own {path}"
+            f"{path.parent.name} has only {len(cases)} cases, but nnU-Net splits into "
+            f"{NNUNET_FOLDS} folds; train with -f all, or write your own {path}"
         )
     save_splits(path, _nnunet_splits(cases))
 

@@ -80,7 +80,7 @@ def parse_summary(content: Mapping, where: str) -> Summary:
     entries = content.get("metric_per_case")
     if not isinstance(entries, list) or not entries:
         raise CommandError(
-            f"{where} is not a summary of nnU-Net: no metric_per_case; {SUMMARY_REMEDY}"
+            f"{where} is not an nnU-Net summary: it has no metric_per_case; {SUMMARY_REMEDY}"
         )
     cases = tuple(_case(entry, number, where) for number, entry in enumerate(entries))
     written = content.get("tolerance_mm")

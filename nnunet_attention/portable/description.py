@@ -52,8 +52,8 @@ def describe_model(model: TrainedModel) -> dict[str, Any]:
         raise CommandError(f"the model cannot be described: {error} is missing") from error
     except UnicodeEncodeError as error:
         raise CommandError(
-            "the model cannot be described: a name in plans or dataset.json holds characters that "
-            "cannot be written; rename it"
+            "the model cannot be described: a name in plans or dataset.json contains characters "
+            "that cannot be written; rename it"
         ) from error
     except Exception as error:  # plans from elsewhere can fail in any way
         reason = str(error).partition("\n")[0]
@@ -102,8 +102,9 @@ def _channels(model: TrainedModel) -> list[dict[str, Any]]:
     schemes, masks = configuration.normalization_schemes, configuration.use_mask_for_norm
     if not len(names) == len(schemes) == len(masks):
         raise CommandError(
-            f"the data set has {len(names)} channels, and the plans normalize {len(schemes)} and "
-            f"have a mask or none for {len(masks)}; plans and data set belong to different models"
+            f"the data set has {len(names)} channels, but the plans have normalization_schemes for "
+            f"{len(schemes)} and use_mask_for_norm for {len(masks)}; plans and data set belong to "
+            "different models"
         )
     # The channel numbers are strings in the plans.
     numbers = sorted(names, key=int)

@@ -129,8 +129,8 @@ def _require_engines() -> None:
     require_exporter()
     if find_spec("onnxruntime") is None:
         raise CommandError(
-            "onnxruntime is not installed, with which what is exported is compared with torch; "
-            'pip install "nnunet-attention[engines]"'
+            "onnxruntime is not installed, but needed to compare the export with torch; pip "
+            'install "nnunet-attention[engines]"'
         )
 
 
@@ -144,19 +144,19 @@ def _require_free(target: Path, overwrite: bool) -> None:
         target / MODEL_JSON
     ):
         raise CommandError(
-            f"{target} exists already and is not an exported model, so that nothing in it is "
-            "touched; choose another name for -o, or remove it"
+            f"{target} already exists and is not an exported model, so nothing in it was touched; "
+            "choose another name for -o, or remove it"
         )
     if not overwrite:
         raise CommandError(
-            f"{target} is an exported model already; give --overwrite to replace it, or choose "
+            f"{target} is already an exported model; give --overwrite to replace it, or choose "
             "another name for -o"
         )
     others = sorted(path.name for path in target.iterdir() if not _is_exported(path.name))
     if others:
         raise CommandError(
-            f"{target} holds what no export has written and --overwrite would delete: "
-            f"{', '.join(others)}; move it elsewhere, or choose another name for -o"
+            f"{target} holds files that no export wrote and that --overwrite would delete: "
+            f"{', '.join(others)}; move them elsewhere, or choose another name for -o"
         )
 
 
@@ -217,8 +217,9 @@ def _written_network(model: TrainedModel, fold: str, folder: Path, options: Expo
         allowed = _TOLERANCES[options.precision] * max(scale, 1.0)
         if not difference <= allowed:
             raise CommandError(
-                f"fold {fold}: onnxruntime's {what} differ from torch's by {difference:.3g}, at "
-                f"most {allowed:.3g} was expected of values up to {scale:.3g}; nothing was written"
+                f"fold {fold}: onnxruntime's {what} differ from torch's by {difference:.3g}, but "
+                f"at most {allowed:.3g} was expected for values up to {scale:.3g}; nothing was "
+                "written"
             )
     program = None
     if options.program:

@@ -39,8 +39,8 @@ def _head(content: Mapping) -> Iterator[str]:
     yield ""
     folds = _folds(content)
     yield (
-        f"A segmentation model that nnU-Net trained ({content['trainer']}, {content['plans']}, "
-        f"{folds}), in ONNX. torch and nnU-Net are not needed to use it."
+        f"A segmentation model trained by nnU-Net ({content['trainer']}, {content['plans']}, "
+        f"{folds}), in ONNX. Using it needs neither torch nor nnU-Net."
     )
     yield ""
     yield "| channel | image | normalisation |"
@@ -86,8 +86,8 @@ def _use(content: Mapping) -> Iterator[str]:
     yield ""
     if content["previous_stage"]:
         yield (
-            f"This is the second stage of a cascade: it needs the segmentation of "
-            f"{content['previous_stage']} as further channels, which `segment.py` does not make."
+            "This is the second stage of a cascade: it needs the segmentation of "
+            f"{content['previous_stage']} as additional channels, which `segment.py` does not make."
         )
     else:
         yield "```bash"
@@ -97,11 +97,10 @@ def _use(content: Mapping) -> Iterator[str]:
         yield ""
         yield (
             "The segmentation has the geometry of the first image. `--no-mirroring` is "
-            f"{2 ** len(content['mirroring_axes'])} times as fast and a little less exact; "
-            "`--folds` takes some of the folds."
+            f"{2 ** len(content['mirroring_axes'])} times as fast but a little less accurate; "
+            "`--folds` selects folds."
             if content["mirroring_axes"]
-            else "The segmentation has the geometry of the first image. `--folds` takes some of "
-            "the folds."
+            else "The segmentation has the geometry of the first image. `--folds` selects folds."
         )
     yield ""
 
@@ -111,7 +110,7 @@ def _files(content: Mapping) -> Iterator[str]:
     yield ""
     yield "| | |"
     yield "|---|---|"
-    yield "| `model.json` | all that a program must know, in any language |"
+    yield "| `model.json` | all that a program in any language must know |"
     yield "| `model.schema.json` | what `model.json` may hold, and what it means |"
     yield "| `segment.py` | the program below |"
     shape = ", ".join(["batch", str(content["input"]["channels"]), *_patch(content)])
@@ -147,12 +146,12 @@ def _steps(content: Mapping) -> Iterator[str]:
     yield ""
     steps = []
     if content["transpose_forward"] != [0, 1, 2]:
-        steps.append(f"z, y, x are put into the order {content['transpose_forward']}.")
+        steps.append(f"The axes z, y, x are put into the order {content['transpose_forward']}.")
     steps += [
         "The image is cropped to the box of all voxels that are not 0 in some channel.",
         "Each channel is normalised as the table says.",
         f"It is resampled to {spacing} mm{of_slices}, {_spline(content, 'images')}.",
-        f"Where it is smaller than {patch}, zeros are put around it.",
+        f"Where it is smaller than {patch}, it is padded with zeros.",
         f"Patches of {patch} are moved over it in steps of at most {content['step']:g} of their "
         f"size. Logits are weighted with a Gaussian of sigma {content['gaussian_sigma']:g} of the "
         "patch's size, added up, and divided by the sum of the weights.",
@@ -176,7 +175,10 @@ def _steps(content: Mapping) -> Iterator[str]:
         )
     else:
         steps.append("A voxel's label is that of the highest logit.")
-    steps.append("What was cropped away is background; the order of the axes is taken back.")
+    steps.append(
+        "What was cropped away becomes background, and the axes are put back into their original "
+        "order."
+    )
     for number, step in enumerate(steps, start=1):
         yield f"{number}. {step}"
     yield ""
@@ -214,8 +216,8 @@ def _accuracy(content: Mapping) -> Iterator[str]:
         f"On {content['checked']['patches']} random patches, onnxruntime's logits (weights in "
         f"{bits} bits) differ from torch's by at most {worst:.1e}; the largest logit was "
         f"{largest:.1f}. `segment.py` resamples as nnU-Net does and adds up patches in 32 bits, "
-        "where nnU-Net has 16, so that single voxels at borders may differ. nnU-Net's "
-        "postprocessing, if the model has any, is not part of it."
+        "where nnU-Net uses 16, so single voxels at borders may differ. nnU-Net's postprocessing, "
+        "if the model has any, is not part of it."
     )
     yield ""
 

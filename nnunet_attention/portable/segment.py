@@ -27,10 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("segmentation", type=Path, help="the file to write")
     parser.add_argument("images", type=Path, nargs="+", help="a file for each channel, in order")
     parser.add_argument(
-        "--model", type=Path, default=Path(__file__).parent, help="the folder of model.json"
+        "--model", type=Path, default=Path(__file__).parent, help="the folder with model.json"
     )
-    parser.add_argument("--folds", nargs="+", help="folds to average (default: all there are)")
-    parser.add_argument("--no-mirroring", action="store_true", help="faster, a little less exact")
+    parser.add_argument("--folds", nargs="+", help="folds to average (default: all)")
+    parser.add_argument(
+        "--no-mirroring", action="store_true", help="faster but a little less accurate"
+    )
     given = parser.parse_args(arguments)
     try:
         check_target(given.segmentation, given.images)
@@ -62,7 +64,7 @@ def check_target(path: Path, images: list[Path]) -> None:
         raise ValueError(f"{path} cannot be written: there is no folder {path.parent}")
     # It is written under another name first, which takes a place in the folder.
     if not os.access(path.resolve().parent, os.W_OK):
-        raise ValueError(f"{path} cannot be written: no file can be made in {path.parent}")
+        raise ValueError(f"{path} cannot be written: no file can be created in {path.parent}")
     if path.resolve() in [image.resolve() for image in images]:
         raise ValueError(f"{path} is an image, which the segmentation would replace")
 
@@ -76,19 +78,19 @@ def check(model: dict) -> None:
     for name in ("images", "logits"):
         function = model["resampling"][name]["function"]
         if function != "resample_data_or_seg_to_shape":
-            raise ValueError(f"{name} are resampled by {function}, which is not written here")
+            raise ValueError(f"{name} are resampled by {function}, which is not supported here")
     schemes = {channel["normalization"]["scheme"] for channel in model["channels"]}
     if unknown := schemes - set(NORMALIZATIONS):
-        raise ValueError(f"no such normalization here: {', '.join(sorted(unknown))}")
+        raise ValueError(f"unsupported normalization: {', '.join(sorted(unknown))}")
     if model["reader"] not in READERS:
-        raise ValueError(f"images are read by {model['reader']}, which is not written here")
+        raise ValueError(f"images are read by {model['reader']}, which is not supported here")
 
 
 def load_networks(folder: Path, model: dict, folds: list[str] | None) -> list:
     """Load the network of each fold."""
     networks = {network["fold"]: network["file"] for network in model["networks"]}
     if missing := [fold for fold in folds or () if fold not in networks]:
-        raise ValueError(f"no fold {', '.join(missing)}; there are {', '.join(networks)}")
+        raise ValueError(f"no fold {', '.join(missing)}; the model has {', '.join(networks)}")
     return [load_network(folder / networks[fold]) for fold in folds or networks]
 
 
@@ -168,14 +170,16 @@ def read(paths: list[Path], model: dict) -> tuple[np.ndarray, list[float], tuple
         spacing = [999 * max(spacing), *spacing]
     names = [channel["name"] for channel in model["channels"]]
     if len(channels) != len(names):
-        raise ValueError(f"{len(channels)} channels given; wanted {len(names)}: {', '.join(names)}")
+        raise ValueError(
+            f"{len(channels)} channels given; expected {len(names)}: {', '.join(names)}"
+        )
     if len({channel.shape for channel in channels}) > 1:
         raise ValueError("the channels are of different sizes")
     sizes = [image.GetSpacing() for image in images]
     if not all(len(size) == len(sizes[0]) and np.allclose(size, sizes[0]) for size in sizes):
         raise ValueError("the channels have different spacings; resample them to one grid")
     if not all(np.isfinite(channel).all() for channel in channels):
-        raise ValueError("the image holds NaN or infinity, of which no label comes; replace them")
+        raise ValueError("the image contains NaN or infinity, which give no label; replace them")
     return np.stack(channels), spacing[-3:], (images[0], turned_back)
 
 
@@ -319,7 +323,7 @@ def spline(old: int, new: int, order: int) -> np.ndarray:
         near = 2 / 3 - distance**2 + distance**3 / 2
         weights = np.where(distance < 1, near, (2 - distance).clip(0) ** 3 / 6)
     else:
-        raise ValueError(f"splines of order {order} are not written here")
+        raise ValueError(f"splines of order {order} are not supported here")
     return (weights @ extended).astype(np.float32)
 
 

@@ -87,6 +87,6 @@ class Exporters:
 
 def _died(case: str) -> CommandError:
     return CommandError(
-        f"{case}: the process that exported it died, most likely for want of memory; run again "
+        f"{case}: the process that exported it died, most likely for lack of memory; run again "
         "with --continue_prediction and fewer processes (-nps 1)"
     )

@@ -154,8 +154,8 @@ def _check_folders(prediction: FolderPrediction) -> None:
     for flag, folder in prediction.label_folders().items():
         if folder is not None and output.exists() and output.samefile(folder):
             raise CommandError(
-                f"-o {output}: it is the folder of {flag} too, whose files the segmentations would "
-                "replace; choose another folder"
+                f"-o {output}: it is also the folder of {flag}, and the segmentations would "
+                "replace its files; choose another folder"
             )
     parts = prediction.number_of_parts
     if prediction.part >= parts:

@@ -22,19 +22,21 @@ def named_cases(folder: Path, ending: str, channels: int, reader: str) -> list[s
     paths = sorted(path for path in folder.iterdir() if path.name.endswith(ending))
     names = [path.name for path in paths]
     if not names:
-        raise CommandError(f"-i {folder}: there is no image; files must be named CASE_0000{ending}")
+        raise CommandError(
+            f"-i {folder}: there are no images; files must be named CASE_0000{ending}"
+        )
     noted = [name for name in names if name.startswith("._")]
     if noted:
         raise CommandError(
-            f"-i {folder}: {noted[0]} is not an image, but a note of macOS about {noted[0][2:]}; "
-            f"delete such files: find {folder} -name '._*' -delete"
+            f"-i {folder}: {noted[0]} is not an image, but metadata that macOS keeps about "
+            f"{noted[0][2:]}; delete such files: find {folder} -name '._*' -delete"
         )
     absent = [path.name for path in paths if not path.is_file()]
     if absent:
         # nnU-Net would skip it.
         raise CommandError(
-            f"-i {folder}: {absent[0]} is a folder, or a link to a file that is not there; put the "
-            "image in its place, or remove it"
+            f"-i {folder}: {absent[0]} is a folder, or a link to a missing file; put the image in "
+            "its place, or remove it"
         )
     numbers: dict[str, list[str]] = {}
     for name in names:
@@ -65,8 +67,8 @@ def check_label_images(flag: str, folder: Path, cases: Sequence[str], ending: st
     missing = [case for case in cases if not (folder / f"{case}{ending}").is_file()]
     if missing:
         raise CommandError(
-            f"{flag} {folder}: {len(missing)} of {len(cases)} label images missing, the first is "
-            f"{missing[0]}{ending}"
+            f"{flag} {folder}: {len(missing)} of {len(cases)} label images are missing; the first "
+            f"is {missing[0]}{ending}"
         )
 
 
@@ -79,15 +81,15 @@ def _check_channels(
     if unknown:
         raise CommandError(
             f"-i {folder}: case {case} has the channel(s) {', '.join(given)}, but the model takes "
-            f"{known}; a case of its own is named {case}_{unknown[0]}_0000{ending}"
+            f"{known}; if it is a case of its own, name it {case}_{unknown[0]}_0000{ending}"
         )
     missing = [f"{case}_{number}{ending}" for number in required if number not in given]
     if missing and not (
         given == ["0000"] and _holds_all(folder / f"{case}_0000{ending}", channels, reader)
     ):
         raise CommandError(
-            f"-i {folder}: case {case}: {', '.join(missing)} missing; the model takes "
-            f"{channels} channel(s) of each case"
+            f"-i {folder}: case {case}: {', '.join(missing)} missing; the model takes {channels} "
+            "channel(s) for each case"
         )
 
 

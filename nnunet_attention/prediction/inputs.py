@@ -127,7 +127,7 @@ def _with_itk(path: Path) -> Header:
     numbers = reader.GetNumberOfComponents()
     if numbers != 1:
         raise ValueError(
-            f"it holds {numbers} numbers a voxel, which would be taken for slices; write a file "
+            f"it holds {numbers} values per voxel, which would be taken for slices; write one file "
             "for each channel"
         )
     if len(shape) not in (2, 3, 4):
@@ -165,7 +165,7 @@ def _with_scikit_image(path: Path) -> Header:
     if len(shape) == 2:
         return Header(1, shape)
     if len(shape) != 3 or shape[2] not in (3, 4):
-        raise ValueError(f"it has shape {shape}, expected a picture in grey or in colour")
+        raise ValueError(f"it has shape {shape}, expected a grey or colour picture")
     return Header(shape[2], shape[:2])
 
 

@@ -161,8 +161,8 @@ class CasePredictor(nnUNetPredictor):
         if torch.isnan(logits.amax()):
             # nnU-Net would write background.
             raise PredictionError(
-                "the network gives NaN; its training has diverged, or its checkpoint is damaged: "
-                "use another one (-chk), or train again"
+                "the network outputs NaN: its training diverged, or its checkpoint is damaged; "
+                "use another checkpoint (-chk), or train again"
             )
         return logits
 
@@ -234,8 +234,8 @@ class CasePredictor(nnUNetPredictor):
                 name = "" if case["ofile"] is None else f"case {Path(case['ofile']).name}: "
                 if not torch.isfinite(case["data"]).all():
                     raise CommandError(
-                        f"{name}the image holds NaN or infinity, which a network only passes on; "
-                        "replace them"
+                        f"{name}the image contains NaN or infinity, which the network would only "
+                        "pass on; replace them"
                     )
                 try:
                     results.append(self._predict_case(case, save_probabilities, exporters))
@@ -393,8 +393,8 @@ class CasePredictor(nnUNetPredictor):
                 image_files, previous_files, outputs, num_processes
             )
             remedy = (
-                "nnU-Net's process printed the reason, or was ended by the system if it printed "
-                "none; it may be about one of the next cases, which -npp 0 tells"
+                "nnU-Net's process printed the reason, or the system ended it if it printed none; "
+                "the fault may be in one of the next cases, and -npp 0 tells which"
             )
             return named_by_case(preprocessed, image_files, remedy)
         preprocessed = PreprocessAdapter(

@@ -135,7 +135,7 @@ def _mirroring_axes(value: Any, number_of_axes: int) -> tuple[int, ...] | None:
     ):
         raise CommandError(
             f"the checkpoint has {value!r} for inference_allowed_mirroring_axes; expected axes of "
-            f"the patch, 0 to {number_of_axes - 1}; take it from its source again"
+            f"the patch, 0 to {number_of_axes - 1}; get it from its source again"
         )
     return tuple(value)
 
@@ -185,7 +185,7 @@ def _folds_to_use(folder: Path, requested: Folds, checkpoint_name: str) -> list[
     missing = [fold for fold in folds if fold not in present]
     if missing or not folds:
         raise CommandError(
-            f"{folder} has no {checkpoint_name} of fold {' '.join(missing) or '0 to 4'}; "
-            + (f"those that have one: -f {' '.join(present)}" if present else "no fold has one")
+            f"{folder} has no {checkpoint_name} for fold {' '.join(missing) or '0 to 4'}; "
+            + (f"folds that have one: -f {' '.join(present)}" if present else "no fold has one")
         )
     return folds

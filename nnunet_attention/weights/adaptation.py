@@ -29,7 +29,7 @@ from nnunet_attention.weights.checkpoint import fault_of
 from nnunet_attention.weights.function_preserving import start_from_plain
 from nnunet_attention.weights.source import NNSSL, PretrainedSource
 
-TAKEN, ADAPTED, NEW, LEFT = "taken", "adapted", "new", "left away"
+TAKEN, ADAPTED, NEW, LEFT = "taken", "adapted", "new", "left out"
 _ENCODER, _DECODER, _GATES = "encoder.", "decoder.", "decoder.gates."
 _HEADS = "decoder.seg_layers."
 _PARTS_OF_LAYER = re.compile(r"^(.*)\.(?:conv|norm)\.[a-z_]+$")
@@ -120,7 +120,7 @@ def adapt(
         if fault is not None:
             raise CommandError(f"{source.path}: {fault}")
         if match.tensor is not None and _layer_of(name) in new_layers:
-            told = "its layer starts as new"
+            told = "its layer is newly initialised"
         elif match.tensor is not None:
             channels = None
             if name == first_name and match.tensor.ndim == len(shape):
@@ -136,7 +136,7 @@ def adapt(
             how = "; ".join(filter(None, [match.origin, told]))
             outcomes.append(TensorOutcome(name, shape, ADAPTED if told else TAKEN, how))
     if not any(name.startswith(_ENCODER) for name in weights):
-        why = "the encoder, which it reads, starts as new"
+        why = "the encoder that feeds it is newly initialised"
         weights = {}
         outcomes = [
             outcome
@@ -210,14 +210,16 @@ class _Matching:
         if name.startswith(_GATES):
             return _Match(None, why_not="gates start as identity")
         if name.startswith(_DECODER) and self._source.decoder_left:
-            why = f"the source's decoder is left away: {self._source.decoder_left}"
+            why = f"the source's decoder is left out: {self._source.decoder_left}"
             return _Match(None, why_not=why)
         for candidate in (name, *aliases):
             there = self._place(candidate)
             if there is not None and there in self._source.weights:
                 self.used.add(there)
                 if name.startswith(_HEADS) and not self._heads:
-                    return _Match(None, why_not="segmentation layers start anew, as with nnU-Net")
+                    return _Match(
+                        None, why_not="segmentation layers are newly initialised, as in nnU-Net"
+                    )
                 origin = "" if there == candidate else f"from {there}"
                 return _Match(self._source.weights[there], origin)
         return _Match(None, why_not=self._why_absent(name))
@@ -235,7 +237,7 @@ class _Matching:
                 continue
             reason = "the network has no such layer"
             if not name.startswith((_ENCODER, _DECODER)):
-                reason = "it is no part of a U-Net's encoder or decoder"
+                reason = "it is not part of a U-Net's encoder or decoder"
             elif name.startswith(_DECODER) and self._decoder_left:
                 reason = self._decoder_left
             yield TensorOutcome(name, tuple(value.shape), LEFT, reason)
@@ -254,10 +256,10 @@ class _Matching:
     def _why_absent(self, name: str) -> str:
         stage = re.match(r"^encoder\.stages\.(\d+)\.", name)
         if stage is not None and int(stage[1]) >= self._source_stages > 0:
-            return f"the source has {self._source_stages} stages only"
+            return f"the source has only {self._source_stages} stages"
         if name.startswith(_ENCODER) and not self._source_has_layers_of(name):
             kind = self._source.plain_architecture["network_class_name"].rpartition(".")[2]
-            return f"the source's {kind} builds its stages otherwise"
+            return f"the source's {kind} builds its stages differently"
         if name.endswith(".bias") and _layer_of(name) + ".conv.bias" == name:
             return "the source's convolution has no bias"
         return "the source has no such layer"
@@ -277,9 +279,9 @@ class _Channels:
         self.source_images = weight.shape[1] - source.previous_channels
         if self.source_images < 1:
             raise CommandError(
-                f"{source.path}: the first convolution has {weight.shape[1]} channels, of which "
-                f"its plans give {source.previous_channels} to an earlier stage's segmentations; "
-                f"the plans are of another network"
+                f"{source.path}: the first convolution has {weight.shape[1]} channels, but its "
+                f"plans give {source.previous_channels} of them to an earlier stage's "
+                "segmentations; the plans belong to another network"
             )
         self.images = image_channels
         self.previous = shape[1] - image_channels
@@ -293,20 +295,20 @@ class _Channels:
             times = torch.bincount(index, minlength=there)
             images = images[:, index] / times[index].view(1, -1, *[1] * (weight.ndim - 2))
             told.append(
-                f"{there} image channel{'s' * (there > 1)} repeated to {here}, divided by how "
-                f"often each is there"
+                f"{there} image channel{'s' * (there > 1)} repeated to {here}, each divided by the "
+                "number of its copies"
             )
         elif here < there:
             images = torch.stack([images[:, place::here].sum(1) for place in range(here)], 1)
             told.append(f"{there} image channels summed to {here}")
         if self.previous == 0:
             if self.source_previous:
-                told.append("the channels of an earlier stage's segmentations left away")
+                told.append("the channels of an earlier stage's segmentations left out")
             return images, told
         if self.previous == self.source_previous:
             return torch.cat([images, weight[:, there:]], 1), told
         zeros = images.new_zeros(weight.shape[0], self.previous, *weight.shape[2:])
-        told.append(f"{self.previous} channels of an earlier stage's segmentations begin with 0")
+        told.append(f"{self.previous} channels of an earlier stage's segmentations start at 0")
         return torch.cat([images, zeros], 1), told
 
 
@@ -316,7 +318,7 @@ def _fitted(
     """Return the tensor in another shape and what was done, or None and why if no rule applies."""
     if channels is None and tuple(value.shape) == shape:
         return value, ""
-    differs = f"it is {_by(shape)}, in the source {_by(value.shape)}"
+    differs = f"it is {_by(shape)} here, {_by(value.shape)} in the source"
     if value.ndim != len(shape) or value.ndim < 3 or transposed:
         return None, differs
     if value.shape[0] != shape[0] or (channels is None and value.shape[1] != shape[1]):
@@ -337,7 +339,7 @@ def _fitted(
             value = nn.functional.pad(value, padding)
         else:
             return None, differs
-        what = "summed" if here == 1 else "filled up with 0"
+        what = "summed" if here == 1 else "padded with 0"
         told.append(f"kernel {what} from {there} to {here} along axis {axis - 2}")
     return value, "; ".join(told)
 
@@ -383,9 +385,9 @@ def _check_dimensions(source: PretrainedSource, first: Tensor) -> None:
     here = first.ndim - 2
     if there and here not in there:
         raise CommandError(
-            f"{source.path} holds a {max(there)}-D network, and the plans' configuration is "
-            f"{here}-D: no rule leads from one to the other; choose a configuration that is "
-            f"{max(there)}-D with -c, or other weights"
+            f"{source.path} holds a {max(there)}-D network, but the plans' configuration is "
+            f"{here}-D: no rule converts one into the other; choose a {max(there)}-D configuration "
+            "with -c, or other weights"
         )
 
 
@@ -393,8 +395,8 @@ def _check_finite(source: PretrainedSource, weights: Mapping[str, Tensor]) -> No
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise CommandError(
-                f"{source.path}: {name} has values that are not finite; the training that made it "
-                f"has failed, or the file is damaged: take another checkpoint"
+                f"{source.path}: {name} has values that are not finite: the training that made it "
+                "failed, or the file is damaged; use another checkpoint"
             )
 
 
@@ -405,17 +407,18 @@ def _notes(source: PretrainedSource, network: nn.Module) -> Iterator[str]:
     steps = [[int(step) for step in row] for row in encoder.strides]
     there = arguments.get("strides")
     if _rows(there, len(steps[0])) != steps:
-        yield f"the stages' strides are {_steps(steps)}, in the source {_steps(_rows(there, 3))}"
+        theirs = _steps(_rows(there, 3))
+        yield f"the stages' strides are {_steps(steps)} here, {theirs} in the source"
     for name in ("norm_op", "nonlin"):
         wanted = str(arguments.get(name)).rpartition(".")[2]
         found = getattr(encoder, name, None)
         if found is not None and found.__name__ != wanted:
-            yield f"{name} is {found.__name__}, in the source {wanted}"
+            yield f"{name} is {found.__name__} here, {wanted} in the source"
     start = getattr(network.decoder, "gate_start", "identity")
     if start != "identity":
-        yield f"the gates start as identity, and not as {start}, which the plans ask for"
+        yield f"the gates start as identity, not as {start}, which the plans ask for"
     if source.kind == NNSSL:
-        yield "only the encoder comes from nnssl's checkpoint; the decoder starts as new"
+        yield "only the encoder comes from nnssl's checkpoint; the decoder is newly initialised"
 
 
 def _rows(value: Any, axes: int) -> list[list[int]]:

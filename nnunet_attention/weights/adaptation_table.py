@@ -16,7 +16,7 @@ def tensor_table(adaptation: Adaptation) -> Grid:
         for outcome in adaptation.outcomes
     ]
     return Grid.of_texts(
-        "Every tensor of the network, then those of the source that are left away",
+        "Every tensor of the network, then those of the source that are left out",
         ["tensor", "shape", "outcome", "why"],
         rows,
         names=4,
@@ -41,7 +41,7 @@ def part_table(adaptation: Adaptation) -> Grid:
         ],
         names=1,
         notes=(
-            f"{adaptation.encoder_share:.1%} of the encoder's numbers come from the source",
+            f"{adaptation.encoder_share:.1%} of the encoder's weights come from the source",
             *adaptation.notes,
         ),
     )

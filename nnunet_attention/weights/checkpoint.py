@@ -87,9 +87,9 @@ def load_safely(path: Path) -> dict:
         raise CommandError(f"cannot load the checkpoint {path}: {remedy}")
     if Version(torch.__version__) < _FIRST_SAFE_TORCH:
         raise CommandError(
-            f"torch is {torch.__version__}, with which loading a checkpoint can execute code or "
-            f"damage memory (CVE-2025-32434 before 2.6, CVE-2026-24747 before 2.10); install torch "
-            f'2.10 or later: pip install "torch>=2.10"'
+            f"with torch {torch.__version__}, loading a checkpoint can execute code or damage "
+            "memory (CVE-2025-32434 before 2.6, CVE-2026-24747 before 2.10); install torch 2.10 "
+            'or later: pip install "torch>=2.10"'
         )
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_globals()):
@@ -100,8 +100,8 @@ def load_safely(path: Path) -> dict:
         raise CommandError(_why_not_loaded(path, error)) from error
     if not isinstance(checkpoint, dict):
         raise CommandError(
-            f"{path} is not a checkpoint of nnU-Net: it holds a {type(checkpoint).__name__}, "
-            f"not a dictionary with network_weights, trainer_name and init_args"
+            f"{path} is not an nnU-Net checkpoint: it holds a {type(checkpoint).__name__}, not a "
+            "dictionary with network_weights, trainer_name and init_args"
         )
     return checkpoint
 
@@ -144,14 +144,14 @@ def _why_not_loaded(path: Path, error: Exception) -> str:
     refused = _REFUSED_GLOBAL.search(str(error))
     if refused:
         return (
-            f"refused to load {path}: it asks for {refused[1]}, and only tensors, plain Python "
-            f"values and numpy numbers are allowed, as loading anything else could execute code; "
-            f"take the checkpoint from its source again, as nnU-Net wrote it"
+            f"refused to load {path}: it asks for {refused[1]}, but only tensors, plain Python "
+            "values and numpy numbers are allowed, as loading anything else could execute code; "
+            "get the checkpoint from its source again, as nnU-Net wrote it"
         )
     if isinstance(error, PermissionError):
         return f"cannot load the checkpoint {path}: permission denied"
     return (
-        f"{path} is not a checkpoint of nnU-Net, or is truncated or damaged "
+        f"{path} is not an nnU-Net checkpoint, or is truncated or damaged "
         f"({_what_is_wrong(path, error)}); copy or download it again"
     )
 
@@ -167,16 +167,16 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
             with zipfile.ZipFile(path) as archive:
                 broken = archive.testzip()
             if broken is not None:
-                return f"the check sum of its part {broken} is wrong"
+                return f"the checksum of its part {broken} is wrong"
         elif not start.startswith(_PICKLE_START):
-            return "it does not begin as files of torch do"
+            return "it does not begin like a torch file"
     except zipfile.BadZipFile:
-        return "it begins as a checkpoint does, and its end is missing"
+        return "it begins like a checkpoint, but its end is missing"
     except (OSError, zlib.error, EOFError, ValueError, NotImplementedError):
         return "one of its parts cannot be unpacked"
     if isinstance(error, (RuntimeError, pickle.UnpicklingError)):
         return _first_line(error)
-    return "what it holds ends too soon or is not a pickle of torch's"
+    return "its content ends too soon or is not a torch pickle"
 
 
 def _first_line(error: Exception) -> str:
@@ -193,8 +193,8 @@ def check_entries(path: Path, checkpoint: Mapping) -> None:
     """
     if ADAPTATION_PLAN in checkpoint:
         raise CommandError(
-            f"{path} is a checkpoint of nnssl, which has learnt no segmentation; fit it to plans "
-            f"with nnunet-attention upgrade -d, or plan with it: nnunet-attention plan --like"
+            f"{path} is an nnssl checkpoint, which has not learnt to segment; fit it to plans with "
+            "nnunet-attention upgrade -d, or plan for it with nnunet-attention plan --like"
         )
     _require(path, "", checkpoint, ("network_weights", "trainer_name", "init_args"))
     init_arguments = checkpoint["init_args"]
@@ -220,14 +220,14 @@ def without_prefixes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def fault_of(name: str, value: Tensor) -> str | None:
     """Return why no network can compute with a tensor, or None if one can."""
     if value.is_meta or value.layout != torch.strided:
-        kind = "without numbers" if value.is_meta else f"stored as {value.layout}"
+        kind = "without values" if value.is_meta else f"stored as {value.layout}"
     elif value.dtype not in _FLOATS and not name.endswith(_COUNTER):
-        kind = f"of numbers of the type {value.dtype}"
+        kind = f"of type {value.dtype}"
     else:
         return None
     return (
-        f"{name} is a tensor {kind}; nnU-Net writes none such: the file is damaged, take another "
-        f"checkpoint"
+        f"{name} is a tensor {kind}; nnU-Net never writes such a tensor: the file is damaged; use "
+        "another checkpoint"
     )
 
 
@@ -240,7 +240,7 @@ def check_weights(path: Path, weights: object) -> None:
     _check_type(path, "network_weights", weights, dict)
     assert isinstance(weights, dict)
     if not weights:
-        raise CommandError(f"{path} is not a checkpoint of nnU-Net: network_weights is empty")
+        raise CommandError(f"{path} is not an nnU-Net checkpoint: network_weights is empty")
     for name, value in weights.items():
         _check_type(path, f"the name {name!r} in network_weights", name, str)
         _check_type(path, f"network_weights[{name!r}]", value, Tensor)
@@ -250,14 +250,14 @@ def _require(path: Path, prefix: str, found: Mapping, names: Iterable[str]) -> N
     missing = [prefix + name for name in names if name not in found]
     if missing:
         raise CommandError(
-            f"{path} is not a checkpoint of nnU-Net: {', '.join(missing)} missing; expected a "
-            f"checkpoint_final.pth or checkpoint_best.pth that nnUNetv2_train wrote"
+            f"{path} is not an nnU-Net checkpoint: {', '.join(missing)} missing; expected a "
+            "checkpoint_final.pth or checkpoint_best.pth written by nnUNetv2_train"
         )
 
 
 def _check_type(path: Path, name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind):
         raise CommandError(
-            f"{path} is not a checkpoint of nnU-Net: {name} is a {type(value).__name__}, "
-            f"wanted a {kind.__name__}"
+            f"{path} is not an nnU-Net checkpoint: {name} is a {type(value).__name__}; expected a "
+            f"{kind.__name__}"
         )

@@ -38,7 +38,7 @@ def start_from_plain(attention: nn.Module, plain_weights: Mapping[str, Tensor]) 
     missing = [name for name in fit.missing_keys if not name.startswith("decoder.gates.")]
     if missing or fit.unexpected_keys:
         raise ValueError(
-            f"missing are {_examples(missing)}; unknown are {_examples(fit.unexpected_keys)}"
+            f"missing: {_examples(missing)}; unknown: {_examples(fit.unexpected_keys)}"
         )
     start_gates(decoder.iter_gates(), decoder.stages, "identity")
 

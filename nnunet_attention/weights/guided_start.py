@@ -54,7 +54,7 @@ def guided_start(
     lines = [f"wrote {target}"]
     if start.difference is not None:
         lines.append(
-            f"the network computes what the source computes: the largest difference of logits on "
+            "the network computes what the source computes: the largest difference in logits on "
             f"random input is {start.difference:g}"
         )
     train = [
@@ -62,7 +62,7 @@ def guided_start(
         *("-tr", GATED_TRAINER if gated else PLAIN_TRAINER, "-pretrained_weights", str(target)),
     ]
     lines.append(
-        "start a training from it (nnU-Net starts the segmentation layers anew):\n  "
+        "start a training from it (nnU-Net initialises the segmentation layers anew):\n  "
         + shlex.join(train)
     )
     return lines + citation_lines(start.source.citations)

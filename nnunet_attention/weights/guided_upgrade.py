@@ -42,8 +42,8 @@ def guided_upgrade(
     lines = _about_checkpoint(target, checkpoint["init_args"], difference)
     if gate_full_resolution:
         lines.append(
-            'with plans that have "gate_full_resolution": true among the arch_kwargs; other plans '
-            "build no gate there, and nnU-Net would drop its weights without a word"
+            'use plans that have "gate_full_resolution": true in arch_kwargs; other plans build '
+            "no gate there, and nnU-Net would silently drop its weights"
         )
     return lines
 
@@ -92,7 +92,7 @@ def _about_folder(target: Path, folder: UpgradedModelFolder) -> list[str]:
 
 
 def _written(target: Path, difference: float) -> list[str]:
-    return [f"wrote {target}", f"largest difference of logits on random input: {difference:g}"]
+    return [f"wrote {target}", f"largest difference in logits on random input: {difference:g}"]
 
 
 def _folds_and_checkpoint(folds: Mapping[Path, str]) -> list[str]:

@@ -108,8 +108,8 @@ def upgrade_model_folder(
             configuration_name = configuration_names[0]
             if set(configuration_names) != {configuration_name}:
                 raise CommandError(
-                    f"the checkpoints in {source} are of several configurations, "
-                    f"{', '.join(sorted(set(configuration_names)))}; a model folder has one"
+                    f"the checkpoints in {source} belong to several configurations "
+                    f"({', '.join(sorted(set(configuration_names)))}); a model folder has only one"
                 )
 
             for name in (DATASET_JSON, PLANS_JSON, *_COPIED_IF_PRESENT):
@@ -128,11 +128,11 @@ def _read_json(path: Path) -> dict:
         content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CommandError(
-            f"{path.parent} is not a model folder of nnU-Net: {path.name} is missing; expected "
-            f"the folder TRAINER__PLANS__CONFIGURATION that holds it and fold_0, fold_1, ..."
+            f"{path.parent} is not an nnU-Net model folder: {path.name} is missing; expected the "
+            "folder TRAINER__PLANS__CONFIGURATION that holds it and fold_0, fold_1, ..."
         ) from error
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot read {path}: {error}") from error
     if not isinstance(content, dict):
-        raise CommandError(f"{path} holds a {type(content).__name__}, wanted a JSON object")
+        raise CommandError(f"{path} holds a {type(content).__name__}; expected a JSON object")
     return content

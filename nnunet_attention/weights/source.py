@@ -138,9 +138,9 @@ def read_source(path: Path, checkpoint: dict | None = None) -> PretrainedSource:
         return _of_nnssl(path, checkpoint)
     if "init_args" not in checkpoint and "network_weights" in checkpoint:
         raise CommandError(
-            f"{path} does not say what network its weights are of: it has neither nnssl's "
-            f"{ADAPTATION_PLAN} nor nnU-Net's init_args; take the checkpoint from its source "
-            f"again, such as OpenMind's checkpoint_final.pth"
+            f"{path} does not say which network its weights belong to: it has neither nnssl's "
+            f"{ADAPTATION_PLAN} nor nnU-Net's init_args; get the checkpoint from its source again, "
+            "such as OpenMind's checkpoint_final.pth"
         )
     check_entries(path, checkpoint)
     return _of_nnunet(path, checkpoint)
@@ -166,7 +166,7 @@ def checkpoint_in(folder: Path) -> Path:
 
 def _of_nnssl(path: Path, checkpoint: Mapping) -> PretrainedSource:
     if "network_weights" not in checkpoint:
-        raise CommandError(f"{path} has no network_weights; take it from its source again")
+        raise CommandError(f"{path} has no network_weights; get it from its source again")
     check_weights(path, checkpoint["network_weights"])
     pretraining = read_adaptation_plan(checkpoint[ADAPTATION_PLAN], str(path))
     try:
@@ -177,9 +177,9 @@ def _of_nnssl(path: Path, checkpoint: Mapping) -> PretrainedSource:
     weights = _named_as_here(without_prefixes(checkpoint["network_weights"]), pretraining)
     if not any(name.startswith("encoder.") for name in weights):
         raise CommandError(
-            f"{path}: no weights begin with {pretraining.key_to_encoder} or "
-            f"{pretraining.key_to_stem}, where its adaptation plan has the encoder; the plan is of "
-            f"another network"
+            f"{path}: no weight names begin with {pretraining.key_to_encoder} or "
+            f"{pretraining.key_to_stem}, where its adaptation plan has the encoder; the plan "
+            "belongs to another network"
         )
     return PretrainedSource(
         path,
@@ -188,7 +188,7 @@ def _of_nnssl(path: Path, checkpoint: Mapping) -> PretrainedSource:
         pretraining.architecture,
         pretraining.channels,
         0,
-        "it was made for the pretraining's own task",
+        "it was made for the pretraining task",
         pretraining.settings,
         citations=tuple(plain_citations(checkpoint.get(CITATIONS))),
         pretraining=pretraining,
@@ -242,7 +242,7 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
         content["architecture"],
         images,
         channels - images,
-        "it has learnt behind gates" if gated else "",
+        "it was trained behind gates" if gated else "",
         settings,
         name,
         checkpoint["trainer_name"],

@@ -142,15 +142,15 @@ def check_share(adaptation: Adaptation, source: PretrainedSource, least: float |
     share = adaptation.encoder_share
     if share == 0:
         raise CommandError(
-            f"nothing of {source.path} fits the encoder of the plans' network, so that a training "
-            f"from it would be one from scratch; plan with the architecture of the source "
-            f"(nnunet-attention plan --like), or choose other weights"
+            f"nothing in {source.path} fits the encoder of the plans' network, so training from it "
+            "would be training from scratch; plan with the architecture of the source "
+            "(nnunet-attention plan --like), or choose other weights"
         )
     if least is not None and share < least:
         raise CommandError(
-            f"--least {least:g}: {share:.1%} of the encoder's weights come from {source.path}; the "
-            f"table says why the others do not. Plan with the architecture of the source "
-            f"(nnunet-attention plan --like), or ask for less"
+            f"--least {least:g}: only {share:.1%} of the encoder's weights come from "
+            f"{source.path}; the table says why the others do not. Plan with the architecture of "
+            "the source (nnunet-attention plan --like), or lower --least"
         )
 
 

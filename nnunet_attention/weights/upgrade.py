@@ -100,7 +100,7 @@ def upgrade_checkpoint(
             start_from_plain(attention, plain.state_dict())
         except ValueError as error:
             raise CommandError(
-                f"the trainer {checkpoint['trainer_name']} builds another network than the plans "
+                f"the trainer {checkpoint['trainer_name']} builds a network other than the plans "
                 f"name, which cannot be upgraded: {error}"
             ) from error
         difference = difference_of_logits(plain, attention)
@@ -177,7 +177,7 @@ def _plain_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     plain = without_prefixes(weights)
     if any(name.startswith("decoder.gates.") for name in plain):
         raise CommandError(
-            "it is an attention checkpoint already: its network has decoder.gates; use it as it is"
+            "it is already an attention checkpoint: its network has decoder.gates; use it as it is"
         )
     for name, value in plain.items():
         fault = fault_of(name, value)
@@ -207,8 +207,8 @@ def build_as_trained(trainer_name: str, manager, configuration, inputs: int, out
         trainer = find_trainer(trainer_name)
     except CommandError as error:
         _logger.warning(
-            "The trainer %s cannot be loaded here (%s). It is taken for one that trains the "
-            "network which the plans name.",
+            "The trainer %s cannot be loaded here (%s). It is assumed to train the network that "
+            "the plans name.",
             trainer_name,
             error,
         )
@@ -252,7 +252,9 @@ def difference_of_logits(plain: nn.Module, attention: nn.Module) -> float:
         before = _as_list(plain.to(dtype)(image))
         after = _as_list(attention.to(dtype)(image))
     if [logits.shape for logits in before] != [logits.shape for logits in after]:
-        raise CommandError("the network returns logits of other shapes than the plans' network")
+        raise CommandError(
+            "the trainer's network returns logits of shapes other than those of the plans' network"
+        )
     scale = max(logits.abs().max().item() for logits in before)
     difference = max(
         (plain_logits - logits).abs().max().item()
@@ -262,8 +264,8 @@ def difference_of_logits(plain: nn.Module, attention: nn.Module) -> float:
     if not difference <= TOLERANCE * max(scale, torch.finfo(dtype).tiny):
         raise CommandError(
             f"the upgraded network computes something else: on a random image of {size} voxels its "
-            f"logits differ by up to {difference:g}, where they are up to {scale:g}; the trainer "
-            f"builds a network that the plans do not describe, or the weights are not finite"
+            f"logits, which are up to {scale:g}, differ by up to {difference:g}; the trainer "
+            "builds a network that the plans do not describe, or the weights are not finite"
         )
     return difference
 

@@ -37,7 +37,7 @@ def test_a_table_replaces_what_stood_between_its_marks():
 
 
 def test_a_missing_mark_is_named():
-    with pytest.raises(ValueError, match="<!-- one --> stands 0 times"):
+    with pytest.raises(ValueError, match="<!-- one --> occurs 0 times"):
         filled("no marks", "one", "| x |")
 
 

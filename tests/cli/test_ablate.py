@@ -124,7 +124,9 @@ def test_an_engine_gives_the_same_effects_and_leaves_nothing_but_its_graphs(
     kept = sorted(path.name.partition(".")[0] for path in (model / "engines").glob("*.onnx"))
     assert kept == ["fold_0-checkpoint_final-decoder", "fold_0-checkpoint_final-encoder"]
     assert run(data, model, *arguments, output="onnxruntime") == 1
-    wanted = "ablation with other prediction (engine onnxruntime, here torch); delete that folder"
+    wanted = (
+        "ablation with different prediction (engine onnxruntime, here torch); delete that folder"
+    )
     assert wanted in capsys.readouterr().err
 
 
@@ -142,7 +144,7 @@ def test_maps_show_the_verdicts_of_their_model_only(data, model, capsys):
     sentences = [one["sentence"] for one in verdicts if one["label"] == "mean of labels"]
     assert sidecar["maps"]["gate_0"]["verdicts"][0] in sentences
     assert main(["maps", *given, "-o", str(data / "two"), "-f", "0", "1"]) == 1
-    assert "it is about other weights than these (1 fold(s), here 2)" in capsys.readouterr().err
+    assert "it is about different weights (1 fold(s), here 2)" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -181,7 +183,7 @@ def test_what_cannot_be_done_is_told_in_one_line(data, model, arguments, message
 def test_labels_that_lack_are_named(data, model, capsys):
     (data / "labels" / "p2_a.nii.gz").unlink()
     assert run(data, model) == 1
-    assert "1 of 4 label images missing, the first is p2_a.nii.gz" in capsys.readouterr().err
+    assert "1 of 4 label images are missing; the first is p2_a.nii.gz" in capsys.readouterr().err
 
 
 def test_one_case_is_too_few(data, model, capsys):
@@ -189,7 +191,7 @@ def test_one_case_is_too_few(data, model, capsys):
         for path in (data / "images").glob(f"{name}_*"):
             path.unlink()
     assert run(data, model) == 1
-    assert "1 case: two at the least are needed" in capsys.readouterr().err
+    assert "1 case: at least two are needed" in capsys.readouterr().err
 
 
 def test_a_network_without_gates_is_refused(data, minimal_plans, capsys):
@@ -203,6 +205,6 @@ def test_a_network_without_gates_is_refused(data, minimal_plans, capsys):
 def test_a_folder_with_other_work_is_left_alone(data, model, capsys):
     assert run(data, model, "--replace", "zero") == 0
     assert run(data, model, "--replace", "open") == 1
-    assert "keeps cases of an ablation with other settings" in capsys.readouterr().err
+    assert "holds cases of an ablation with different settings" in capsys.readouterr().err
     shutil.rmtree(data / "out" / "cases")
     assert run(data, model, "--replace", "open") == 0

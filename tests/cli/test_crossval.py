@@ -248,6 +248,6 @@ def test_quotation_marks_in_a_variable_are_named(nnunet, capsys, monkeypatch):
     message = failure(capsys, "-d", 901, "-tr", "TrainerA", "--dry-run")
     assert "nnUNet_results: the value " in message
     assert (
-        f"has quotation marks, which are part of the path; set it to {nnunet.folders.results}"
-        in (message)
-    )
+        "contains quotation marks, which count as part of the path; set it to "
+        f"{nnunet.folders.results}"
+    ) in message

@@ -109,7 +109,7 @@ def test_an_unknown_label_is_named_on_stderr(folder):
         [sys.executable, "-c", script, *options], check=True, capture_output=True, text=True
     )
     assert done.stderr == (
-        "the label 255, which dataset.json does not know, counts as background in the prediction "
+        "the label 255 is not in dataset.json and counts as background in the prediction "
         "of 1 case(s): a (1 voxels)\n"
     )
 

@@ -35,8 +35,8 @@ def test_files_and_differences_are_printed(source, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-f", "4"], "has no checkpoint_final.pth of fold 4"),
-        (["-chk", "checkpoint_best.pth"], "has no checkpoint_best.pth of fold 0 to 4"),
+        (["-f", "4"], "has no checkpoint_final.pth for fold 4"),
+        (["-chk", "checkpoint_best.pth"], "has no checkpoint_best.pth for fold 0 to 4"),
         (["--coefficients"], "has no attention gates"),
     ],
 )

@@ -337,11 +337,11 @@ def test_damaged_results_give_one_line_and_no_output(damage, message, results, t
         (("--metrics", "dize"), "unknown metric 'dize'"),
         (("--metrics", "hd95_mm"), "no hd95_mm; measure them with --surface"),
         (("--results", "Paper"), "--results Paper: give NAME=DIR"),
-        (("--results", "A=x", "A=x"), "given twice, but a training counts once"),
+        (("--results", "A=x", "A=x"), "given twice, but each training counts once"),
         (("--paired-repeats",), "every model was trained once"),
         (("--repeats", "nowhere"), "--repeats nowhere: there is no such folder"),
         (("-f", "0", "all"), "give fold numbers, or all by itself"),
-        (("--surface",), "no references of Dataset001_One"),
+        (("--surface",), "no reference segmentations of Dataset001_One"),
         (("-gt", "x"), "-gt would be ignored without --surface"),
         (("--tolerance", "3", "-np", "2"), "--tolerance, -np would be ignored without --surface"),
         (("--missing-distance", "0"), "--missing-distance would be ignored as neither assd_mm"),
@@ -477,7 +477,7 @@ def test_surfaces_are_measured_from_the_validation_predictions(measuring, tmp_pa
 def test_a_tolerance_for_a_label_that_no_data_set_has_is_refused(measuring, tmp_path, capsys):
     assert main([*measuring, "--tolerance", "foo=1", "organ=3"]) == 1
     message = capsys.readouterr().err
-    assert "tolerance of unknown label 'foo'; known are: organ" in message
+    assert "tolerance for unknown label 'foo'; known are: organ" in message
     assert message.count("\n") == 1
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.rglob("*.cache"))

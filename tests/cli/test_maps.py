@@ -122,7 +122,7 @@ def test_a_model_without_gates_names_the_remedy(model, plans, images, tmp_path, 
 
 def test_missing_folds_are_named_with_those_that_are_there(model, images, tmp_path, capsys):
     message = error_of(capsys, "-i", images, "-o", tmp_path / "out", "-m", model)
-    assert "no checkpoint_final.pth of fold 2 3 4" in message
+    assert "no checkpoint_final.pth for fold 2 3 4" in message
     assert "-f 0 1" in message
 
 
@@ -184,7 +184,7 @@ def test_missing_images_channels_and_references_are_named(model, images, tmp_pat
     assert "one_0001.nii.gz missing" in error_of(capsys, "-i", images, *common)
     shutil.copy(images / "one_0000.nii.gz", images / "one_0001.nii.gz")
     message = error_of(capsys, "-i", images, *common, "-gt", tmp_path / "empty")
-    assert "2 of 2 label images missing, the first is one.nii.gz" in message
+    assert "2 of 2 label images are missing; the first is one.nii.gz" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -194,11 +194,11 @@ def test_channels_other_than_the_models_are_named_with_their_case(model, images,
     added = [shutil.copy(one, images / f"scan_{year}.nii.gz") for year in (2023, 2024)]
     message = error_of(capsys, *common)
     assert "case scan has the channel(s) 2023, 2024, but the model takes 0000 to 0001" in message
-    assert "a case of its own is named scan_2023_0000.nii.gz" in message
+    assert "if it is a case of its own, name it scan_2023_0000.nii.gz" in message
     for path in added:
         path.unlink()
     of_macos = shutil.copy(one, images / "._one_0000.nii.gz")
-    assert "._one_0000.nii.gz is not an image, but a note of macOS" in error_of(capsys, *common)
+    assert "._one_0000.nii.gz is not an image, but metadata that macOS" in error_of(capsys, *common)
     of_macos.unlink()
     (images / "two_0000.nii.gz").unlink()
     assert "case two: two_0000.nii.gz missing" in error_of(capsys, *common)
@@ -235,7 +235,7 @@ def test_an_image_of_nan_is_named(model, plans, images, tmp_path, capsys):
     affine = nibabel.load(images / "two_0000.nii.gz").affine
     nibabel.save(nibabel.Nifti1Image(array, affine), images / "two_0000.nii.gz")
     message = error_of(capsys, "-i", images, "-o", tmp_path / "out", "-m", model, "-f", 0)
-    assert "case two: the image holds NaN or infinity" in message
+    assert "case two: the image contains NaN or infinity" in message
     assert (tmp_path / "out" / "one.nii.gz").exists()
     assert not (tmp_path / "out" / "two.nii.gz").exists()
 

@@ -201,7 +201,7 @@ def test_a_data_set_is_planned_like_pretrained_weights(folder, tmp_path, capsys)
     assert configuration["patch_size"] == [8, 16, 16]
     output = capsys.readouterr().out
     assert output.startswith(f"plans: {folder / 'AttentionPretrainedPlans.json'}")
-    assert "100.0% of the encoder's numbers come from the source" in output
+    assert "100.0% of the encoder's weights come from the source" in output
     assert "VRAM (GB)" in output
     assert (
         "nnUNetv2_preprocess -d 901 -plans_name AttentionPretrainedPlans -c 3d_fullres\n"

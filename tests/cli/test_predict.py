@@ -150,10 +150,10 @@ def test_without_an_engine_installed_torch_runs_it_and_that_is_told(
     ("arguments", "message"),
     [
         (("--engine", "openvino"), "openvino is not installed; pip install"),
-        (("--precision", "f16"), "--precision f16: no engine that is installed computes in it"),
+        (("--precision", "f16"), "--precision f16: no installed engine supports it"),
         (("-device", "cuda", "--engine", "torch"), "--engine would be ignored with -device cuda"),
         (("--engine", "torch", "--cache", "x"), "--cache would be ignored with torch"),
-        (("-f", 3), "no checkpoint_final.pth of fold 3"),
+        (("-f", 3), "no checkpoint_final.pth for fold 3"),
         (("-num_parts", 2, "-part_id", 2), "the parts are 0 to 1"),
         (("-d", 900), "give either the model's folder with -m, or -d and -c"),
     ],

@@ -42,7 +42,7 @@ def test_a_checkpoint_is_upgraded_and_its_use_printed(source, tmp_path, capsys):
     assert load_checkpoint(target)["trainer_name"] == "AttentionUNetTrainer"
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"wrote {target}"
-    assert float(lines[1].removeprefix("largest difference of logits on random input: ")) <= 1e-4
+    assert float(lines[1].removeprefix("largest difference in logits on random input: ")) <= 1e-4
     assert lines[3] == (
         "  nnUNetv2_train Dataset900_Minimal 3d_fullres 0 -p nnUNetPlans -tr AttentionUNetTrainer "
         f"-pretrained_weights '{target}'"
@@ -99,7 +99,7 @@ def test_bad_input_gives_one_line_exit_code_1_and_no_output(tmp_path, capsys):
     assert main(["upgrade", str(source), "-o", str(target)]) == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert output.err.startswith(f"nnunet-attention upgrade: {source} is not a checkpoint")
+    assert output.err.startswith(f"nnunet-attention upgrade: {source} is not an nnU-Net checkpoint")
     assert output.err.count("\n") == 1
     assert not target.exists()
 
@@ -148,7 +148,7 @@ def test_a_pretrained_encoder_is_fitted_to_plans_and_every_tensor_named(
     for name in ("encoder.stem.convs.0.conv.weight", "decoder.transpconvs.1.bias"):
         assert name in told
     assert "1 image channel repeated to 2" in told
-    assert "100.0% of the encoder's numbers come from the source" in told
+    assert "100.0% of the encoder's weights come from the source" in told
     trainer = "PlainUNetFinetuneTrainer" if plain else "AttentionUNetFinetuneTrainer"
     assert f"-tr {trainer} -pretrained_weights" in told
     assert "Isensee et al. (2024)" in told
@@ -165,7 +165,7 @@ def test_a_pretrained_encoder_is_fitted_to_plans_and_every_tensor_named(
         ),
         (["-d", "900", "-p", "Absent"], "Absent.json: there is no such file"),
         (["-d", "900", "-p", "LikePlans", "-c", "2d"], "-c 2d: the plans"),
-        ([], "checkpoint of nnssl, which has learnt no segmentation"),
+        ([], "nnssl checkpoint, which has not learnt to segment"),
     ],
 )
 def test_what_cannot_be_done_with_a_pretrained_encoder_is_told_in_one_line(

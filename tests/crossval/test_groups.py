@@ -141,7 +141,7 @@ def test_too_few_groups_for_the_folds_are_refused_and_nothing_written(nnunet):
     add_patients(nnunet, patients=4)
     outcome = run(with_groups(patients_plan(), nnunet.folders, BY_PATTERN))
     (message,) = outcome.failed.values()
-    assert "8 cases are in 4 groups, and 5 folds need a group each" in message
+    assert "8 cases are in only 4 groups, but 5 folds need at least one group each" in message
     assert not nnunet.folders.splits(PATIENTS).exists()
 
 
@@ -224,7 +224,10 @@ def test_names_that_look_grouped_are_noted_before_the_split_alone(nnunet):
     [
         (("--keep-splits",), "--keep-splits would be ignored without --groups or --group-by"),
         (("--group-by", "(c)", "-f", "all"), "--group-by would be ignored with -f all"),
-        (("--group-by", "case"), "--group-by 'case' has no group; put what names the patient"),
+        (
+            ("--group-by", "case"),
+            "--group-by 'case' has no group; put the part that names the patient",
+        ),
         (("--groups", "absent.csv"), "--groups absent.csv: there is no such file"),
     ],
 )

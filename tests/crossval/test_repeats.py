@@ -142,7 +142,9 @@ def test_a_fold_of_another_seed_is_refused_before_anything_begins(nnunet, monkey
     fold = all_runs(wanted, nnunet.folders)[1].folder(nnunet.folders.of_repeat(2))
     write_seed(fold, SeedRecord(8))
     assert missing_steps(wanted, nnunet.folders) == []
-    with pytest.raises(CommandError, match=r"repeat_2.* was trained with the seed 8, and 9 is ask"):
+    with pytest.raises(
+        CommandError, match=r"repeat_2.* was trained with the seed 8, but 9 was req"
+    ):
         missing_steps(plan(**ONE_FOLD, repeats=2, seed=8), nnunet.folders)
     # Not asked for, it is kept.
     assert missing_steps(plan(**ONE_FOLD, repeats=2), nnunet.folders) == []

@@ -139,5 +139,5 @@ def test_the_key_follows_what_gates_call(monkeypatch, tmp_path):
 
 def test_a_folder_that_takes_nothing_is_named_with_the_remedy(tmp_path, write):
     (tmp_path / "file").touch()
-    with pytest.raises(CommandError, match=r"file/engines: no network can be kept .* --cache"):
+    with pytest.raises(CommandError, match=r"file/engines: cannot keep networks .* --cache"):
         GraphCache(tmp_path / "file" / "engines").graph("fold_0", KEY, write)

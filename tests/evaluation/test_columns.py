@@ -39,8 +39,8 @@ def test_every_cell_is_text(tmp_path):
         ("case;group\na;p\n", "no column case and group"),
         ("case\na\n", r"no column group \(it has case\); its first line must name the columns"),
         # Read without care, each group would be taken for a case.
-        ("case,group\na,p,x\nb,q,y\n", "rows have more cells than its first line names columns"),
-        ("case,group\na,p,\nb,q,\n", "rows have more cells than its first line names columns"),
+        ("case,group\na,p,x\nb,q,y\n", "rows have more cells than its first line has columns"),
+        ("case,group\na,p,\nb,q,\n", "rows have more cells than its first line has columns"),
         ("case,group\na,p\nb,q,y\n", "cannot be read as CSV"),
         ("", "cannot be read as CSV"),
         (b"case,group\n\xe9,p\n", "cannot be read as CSV"),

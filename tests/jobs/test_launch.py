@@ -390,7 +390,7 @@ def test_too_few_cases_for_a_split_fail_with_the_remedy(nnunet):
     nnunet.add_dataset("Dataset903_Few", cases=3)
     outcome, _ = run(nnunet, plan(datasets=("Dataset903_Few",)))
     (message,) = outcome.failed.values()
-    assert "has 3 cases, and nnU-Net splits into 5 folds; train with -f all" in message
+    assert "has only 3 cases, but nnU-Net splits into 5 folds; train with -f all" in message
 
 
 def test_a_results_folder_that_cannot_be_written_is_one_clear_error(nnunet):

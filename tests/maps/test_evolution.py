@@ -83,7 +83,7 @@ def test_a_row_has_one_scale_for_all_epochs(tmp_path, drawn):
 def test_other_patches_are_not_drawn_together(tmp_path):
     record(tmp_path, 1)
     record(tmp_path, 2, (3, 4, 6))
-    with pytest.raises(CommandError, match="epoch 2 was recorded on other patches"):
+    with pytest.raises(CommandError, match="epoch 2 was recorded on different patches"):
         draw_evolution(tmp_path, tmp_path, LABELS)
 
 

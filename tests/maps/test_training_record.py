@@ -66,7 +66,7 @@ def test_without_the_variable_nothing_is_recorded(monkeypatch):
 @pytest.mark.parametrize("text", ["3;6", "0", "-1", "1.5", "all"])
 def test_a_malformed_variable_is_an_error_before_training_begins(trainer, monkeypatch, text):
     monkeypatch.setenv(EPOCHS_VARIABLE, text)
-    with pytest.raises(CommandError, match=f"{EPOCHS_VARIABLE}='{text}' must be numbers"):
+    with pytest.raises(CommandError, match=f"{EPOCHS_VARIABLE}='{text}' must be epoch numbers"):
         trainer.on_train_start()
 
 
@@ -171,7 +171,7 @@ def test_recordings_of_other_patches_are_not_drawn_together(trainer, tmp_path):
     trainer.current_epoch = 2
     trainer.configuration_manager.configuration["patch_size"] = [4, 8, 8]
     record_epoch(trainer)
-    with pytest.raises(CommandError, match="epoch 2 was recorded on other patches"):
+    with pytest.raises(CommandError, match="epoch 2 was recorded on different patches"):
         draw_evolution(Path(trainer.output_folder), tmp_path, DATASET_JSON["labels"])
 
 

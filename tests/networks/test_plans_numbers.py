@@ -11,7 +11,7 @@ from nnunet_attention.networks.trusted_plans import check_plans
 @pytest.mark.parametrize("name", ["transpose_forward", "transpose_backward"])
 def test_an_order_of_axes_that_is_none_is_refused(name, axes, minimal_plans):
     minimal_plans[name] = axes
-    with pytest.raises(CommandError, match=f"for {name}; expected an order of the axes"):
+    with pytest.raises(CommandError, match=f"for {name}; expected a permutation of the axes"):
         check_plans(minimal_plans, "3d_fullres")
 
 

@@ -34,7 +34,7 @@ def test_networks_of_nnunet_and_ours_are_found(path, name):
     "path", [f"{NNUNET}.nn.Linear", f"{NNUNET}.np", NNUNET, "PlainConvUNet", None, 1]
 )
 def test_what_is_no_network_of_theirs_is_refused(path):
-    with pytest.raises(CommandError, match="which is not imported"):
+    with pytest.raises(CommandError, match="which will not be imported"):
         network_class(path)
 
 
@@ -45,7 +45,7 @@ def test_layers_of_torch_are_accepted(path):
 
 @pytest.mark.parametrize("path", ["os.system", "torch.nn.functional.relu", "torch.nn", None, 3])
 def test_what_is_no_layer_is_refused_with_the_arguments_name(path):
-    with pytest.raises(CommandError, match="for nonlin, which is not imported"):
+    with pytest.raises(CommandError, match="for nonlin, which will not be imported"):
         check_layer("nonlin", path)
 
 

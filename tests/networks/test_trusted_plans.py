@@ -104,7 +104,7 @@ def test_a_command_in_the_plans_is_not_run(way, folder, minimal_plans, capsys):
         nonlin="subprocess.Popen", nonlin_kwargs={"args": f"echo > {marker}", "shell": True}
     )
     message = refused(way, minimal_plans, folder, capsys)
-    assert "the plans name subprocess.Popen for nonlin, which is not imported" in message
+    assert "the plans name subprocess.Popen for nonlin, which will not be imported" in message
     assert not marker.exists()
 
 
@@ -152,7 +152,7 @@ def test_the_hostile_module_of_these_tests_would_be_imported(tmp_path, monkeypat
 )
 def test_what_is_no_layer_of_torch_is_refused(path, minimal_plans):
     architecture_of(minimal_plans)["arch_kwargs"]["nonlin"] = path
-    with pytest.raises(CommandError, match="for nonlin, which is not imported"):
+    with pytest.raises(CommandError, match="for nonlin, which will not be imported"):
         check_plans(minimal_plans, "3d_fullres")
 
 

@@ -157,7 +157,7 @@ def test_the_mismatch_is_the_share_of_the_gated_networks_parameters(minimal_plan
 
 def test_few_channels_miss_the_size_and_it_is_said_by_how_much():
     assert wide_mismatch_in_words(0.0278) == (
-        "the wide U-Net has 2.8% more parameters than the attention U-Net: these plans' channels "
-        "allow no size within 1%"
+        "the wide U-Net has 2.8% more parameters than the attention U-Net: with the channels of "
+        "these plans, no size within 1% is possible"
     )
     assert "has 12.0% fewer parameters" in wide_mismatch_in_words(-0.12)

@@ -24,23 +24,35 @@ FIRST_VERSION = {
     "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}],
 }
 BAD = {
-    "first version": (FIRST_VERSION, "is one of nnU-Net v1 .*nnUNetv2_convert_MSD_dataset"),
+    "first version": (FIRST_VERSION, "has the format of nnU-Net v1 .*nnUNetv2_convert_MSD_dataset"),
     "no ending": (
         {**GOOD, "file_ending": None},
         r'file_ending is None.*"file_ending": "\.nii\.gz"',
     ),
-    "no dot": ({**GOOD, "file_ending": "nii.gz"}, "file_ending is 'nii.gz', without the dot"),
+    "no dot": (
+        {**GOOD, "file_ending": "nii.gz"},
+        "file_ending is 'nii.gz' but must begin with a dot",
+    ),
     "inverted labels": (
         {**GOOD, "labels": {"0": "background", "1": "organ"}},
-        'labels must be NAME: NUMBER, and is the wrong.*"labels": {"background": 0, "organ": 1}',
+        'labels must be NAME: NUMBER, but is the wrong.*"labels": {"background": 0, "organ": 1}',
     ),
-    "listed labels": ({**GOOD, "labels": ["background", "organ"]}, "not a value for each name"),
+    "listed labels": (
+        {**GOOD, "labels": ["background", "organ"]},
+        "not a mapping from names to values",
+    ),
     "no background": ({**GOOD, "labels": {"organ": 1}}, "labels lacks the background"),
     "label in words": ({**GOOD, "labels": {"background": 0, "organ": "one"}}, "not a whole number"),
     "label of 1.5": ({**GOOD, "labels": {"background": 0, "organ": 1.5}}, "not a whole number"),
-    "inverted channels": ({**GOOD, "channel_names": {"T1": 0, "T2": 1}}, "the wrong way round"),
-    "listed channels": ({**GOOD, "channel_names": ["T1"]}, "not a name for each channel's number"),
-    "channels from 1": ({**GOOD, "channel_names": {"1": "T1"}}, "has 1, not 0 to N-1"),
+    "inverted channels": (
+        {**GOOD, "channel_names": {"T1": 0, "T2": 1}},
+        "names and numbers the wrong way round",
+    ),
+    "listed channels": (
+        {**GOOD, "channel_names": ["T1"]},
+        "not a mapping from channel numbers to names",
+    ),
+    "channels from 1": ({**GOOD, "channel_names": {"1": "T1"}}, "has the channels 1, not 0 to N-1"),
     "channel without text": ({**GOOD, "channel_names": {"0": None}}, "has the name None"),
     "cases in words": ({**GOOD, "numTraining": "five"}, "numTraining is 'five'"),
     "listed cases": ({**GOOD, "dataset": ["a"]}, "dataset does not name cases"),

@@ -57,7 +57,7 @@ def test_nnunets_own_split_tears_patients_apart():
 
 def test_fewer_groups_than_folds_are_an_error():
     few = {case: group for case, group in GROUPS.items() if group < "p4"}
-    with pytest.raises(CommandError, match=r"8 cases are in 4 groups, and 5 folds"):
+    with pytest.raises(CommandError, match=r"8 cases are in only 4 groups, but 5 folds"):
         grouped_splits(few)
     assert len(grouped_splits(few, folds=4)) == 4
 

@@ -57,7 +57,7 @@ def test_a_misspelt_trainer_is_refused_with_those_that_are_like_it(monkeypatch):
         ("AtentionUNetTrainer", "did you mean AttentionUNetTrainer or "),
         ("nnunettrainer", "did you mean nnUNetTrainer or "),
         ("WideUNetTrainer250epochs", "did you mean WideUNetTrainer_250epochs or "),
-        ("SomethingElse", r"no trainer SomethingElse\. See"),
+        ("SomethingElse", r"no trainer SomethingElse\. Run"),
     ):
         with pytest.raises(CommandError, match=meant):
             check_trainers([name])
@@ -91,7 +91,10 @@ def test_networks_that_nnunet_finds_are_accepted(path):
     [
         (f"{NNUNET}.PlainConvUnet2", f"did you mean {NNUNET}.PlainConvUNet"),
         ("nnunet_attention.networks.AtentionUNet", "did you mean nnunet_attention.networks.Att"),
-        ("not_installed.networks.Other", "Correct the plans, or install what it is in"),
+        (
+            "not_installed.networks.Other",
+            "Correct the plans, or install the package that contains it",
+        ),
         (None, "names the network None"),
     ],
 )

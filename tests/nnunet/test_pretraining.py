@@ -94,7 +94,7 @@ def test_what_is_missing_is_named(plan, name):
 def test_a_plan_that_holds_itself_is_refused(plan):
     plan["architecture_plans"]["arch_kwargs"]["strides"] = endless = []
     endless.append(endless)
-    with pytest.raises(CommandError, match=r"file\.pth: the adaptation plan holds itself"):
+    with pytest.raises(CommandError, match=r"file\.pth: the adaptation plan contains itself"):
         read_adaptation_plan(plan, "file.pth")
 
 
@@ -118,7 +118,7 @@ def test_the_entry_of_plans_is_that_of_nnunets_development_branch(plan):
 
 def test_citations_are_lines_for_people():
     assert citation_lines(CITATIONS) == [
-        "Please cite what the pretrained weights come from:",
+        "Please cite the sources of the pretrained weights:",
         "Architecture: ResEncL",
         "  Isensee et al. (2024). nnU-Net revisited.",
         "Pretraining: MAE",

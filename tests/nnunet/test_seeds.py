@@ -49,5 +49,7 @@ def test_a_damaged_record_is_refused_by_name(tmp_path, content):
 def test_another_seed_is_refused_with_the_remedy(tmp_path):
     for record, seed in ((None, 7), (SeedRecord(7), None), (SeedRecord(7), 7)):
         check_same_seed(tmp_path, record, seed)
-    with pytest.raises(CommandError, match="was trained with the seed 7, and 8 is asked for; give"):
+    with pytest.raises(
+        CommandError, match="was trained with the seed 7, but 8 was requested; give"
+    ):
         check_same_seed(tmp_path, SeedRecord(7), 8)

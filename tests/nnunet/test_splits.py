@@ -120,5 +120,5 @@ def test_the_split_that_is_written_is_nnunets(tmp_path):
 
 def test_fewer_cases_than_folds_are_named_with_the_remedy(tmp_path):
     path = tmp_path / "Dataset007_Seven" / "splits_final.json"
-    with pytest.raises(CommandError, match=r"^Dataset007_Seven has 4 cases, .*-f all"):
+    with pytest.raises(CommandError, match=r"^Dataset007_Seven has only 4 cases, .*-f all"):
         write_splits(path, CASES[:4])

@@ -60,7 +60,7 @@ def test_the_file_is_written_once_and_a_different_one_is_kept(folder):
 
 def test_the_source_cannot_be_overwritten(folder):
     before = (folder / "nnUNetPlans.json").read_text()
-    with pytest.raises(CommandError, match="exists with other content"):
+    with pytest.raises(CommandError, match="already exists with different content"):
         convert_plans(folder, "nnUNetPlans", "nnUNetPlans")
     assert (folder / "nnUNetPlans.json").read_text() == before
 

@@ -93,7 +93,7 @@ def test_without_a_spacing_it_is_the_data_sets_and_that_is_told(folder, tmp_path
 
 def test_a_smaller_patch_can_be_had_if_the_network_divides_it(folder, mae):
     assert planned(mae, patch_size=[8, 12, 16])[1]["patch_size"] == [8, 12, 16]
-    with pytest.raises(CommandError, match=r"--patch 8 13 16: .* the nearest that is: 8 12 16"):
+    with pytest.raises(CommandError, match=r"--patch 8 13 16: .* the nearest is 8 12 16"):
         planned(mae, patch_size=[8, 13, 16], plans_name="Other")
     with pytest.raises(CommandError, match="one voxel would be left"):
         planned(mae, patch_size=[4, 4, 4], plans_name="Other")
@@ -181,7 +181,7 @@ def test_a_model_of_two_dimensions_plans_2d(folder, tmp_path, colleague, minimal
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 1.0, float("nan"))])
 def test_a_spacing_that_is_none_is_refused(folder, mae, spacing):
-    with pytest.raises(CommandError, match="give 3 numbers of mm above 0"):
+    with pytest.raises(CommandError, match="give 3 numbers above 0 in mm"):
         planned(mae, spacing=spacing)
     assert not list(folder.glob("*Plans.json"))
 
@@ -196,7 +196,7 @@ def test_a_spacing_of_other_axes_than_the_patch_is_refused(folder, tmp_path, col
 
 def test_plans_with_another_content_are_not_overwritten(folder, mae):
     planned(mae)
-    with pytest.raises(CommandError, match="exists with other content"):
+    with pytest.raises(CommandError, match="already exists with different content"):
         planned(mae, patch_size=[8, 8, 8])
     with pytest.raises(CommandError, match="two underscores in a row"):
         planned(mae, plans_name="ptPlans__mae")
@@ -210,5 +210,5 @@ def test_a_model_that_does_not_say_how_it_normalises_is_refused(folder, tmp_path
 
 def test_a_flat_data_set_has_no_use_for_a_deep_network(tmp_path, monkeypatch, mae):
     write_fingerprinted_dataset(tmp_path, monkeypatch, (1, 64, 80), (999, 1, 1))
-    with pytest.raises(CommandError, match=f"{NAME} is 2-D, and the network of .* is 3-D"):
+    with pytest.raises(CommandError, match=f"{NAME} is 2-D, but the network of .* is 3-D"):
         planned(mae)

@@ -190,7 +190,7 @@ def test_planning_again_changes_nothing_and_other_content_is_not_overwritten(sma
     path = small / "AttentionUNetPlans.json"
     before = path.stat().st_mtime_ns, path.read_text()
     AttentionUNetPlanner(NAME).plan_experiment()
-    with pytest.raises(CommandError, match=r"other content .*-overwrite_plans_name"):
+    with pytest.raises(CommandError, match=r"different content .*-overwrite_plans_name"):
         AttentionUNetPlanner(NAME, gate_full_resolution=True).plan_experiment()
     assert (path.stat().st_mtime_ns, path.read_text()) == before
 

@@ -146,7 +146,9 @@ def test_another_function_is_named_with_its_arguments():
 def test_plans_of_another_number_of_channels_are_refused():
     model = model_of(plans_with(), dataset_with())
     model.configuration_manager.configuration["normalization_schemes"] = ["NoNormalization"]
-    with pytest.raises(CommandError, match="has 2 channels, and the plans normalize 1 and have"):
+    with pytest.raises(
+        CommandError, match="has 2 channels, but the plans have normalization_schemes for 1"
+    ):
         describe_model(model)
 
 
@@ -176,7 +178,7 @@ def test_damaged_plans_are_refused_in_one_line(name, value, message):
 
 def test_names_that_cannot_be_written_are_refused():
     model = model_of(plans_with(), dataset_with(channels=("T1", "C\ud800T")))
-    with pytest.raises(CommandError, match="holds characters that cannot be written; rename it"):
+    with pytest.raises(CommandError, match="contains characters that cannot be written; rename it"):
         describe_model(model)
 
 

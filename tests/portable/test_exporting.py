@@ -183,7 +183,7 @@ def test_what_is_there_and_no_export_is_never_touched(source, tmp_path, written)
     target.mkdir()
     (target / "thesis.md").write_text("years")
     for overwrite in (False, True):
-        with pytest.raises(CommandError, match="is not an exported model, so that nothing in it"):
+        with pytest.raises(CommandError, match="is not an exported model, so nothing in it"):
             export_model(source, target, overwrite=overwrite)
     (target / "model.json").write_text('{"my": "own"}')
     with pytest.raises(CommandError, match="is not an exported model"):
@@ -199,7 +199,7 @@ def test_what_is_there_and_no_export_is_never_touched(source, tmp_path, written)
 def test_an_earlier_export_is_replaced_only_if_that_is_said(source, tmp_path, written):
     target = tmp_path / "exported"
     export_model(source, target, "0")
-    with pytest.raises(CommandError, match="is an exported model already; give --overwrite"):
+    with pytest.raises(CommandError, match="is already an exported model; give --overwrite"):
         export_model(source, target, "1")
     assert (target / "fold_0.onnx").exists()
     export_model(source, target, "1", overwrite=True)
@@ -238,7 +238,7 @@ class NaNSession:
 def test_nan_is_a_difference(source, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "export_network", lambda *_, **__: ["logits"])
     monkeypatch.setattr(onnxruntime, "InferenceSession", NaNSession)
-    with pytest.raises(CommandError, match=r"fold 0: onnxruntime's logits .* by nan, at most"):
+    with pytest.raises(CommandError, match=r"fold 0: onnxruntime's logits .* by nan, but at most"):
         export_model(source, tmp_path / "exported", "0")
     assert list(tmp_path.iterdir()) == [source]
 
@@ -257,7 +257,9 @@ def test_what_somebody_put_into_an_export_is_never_deleted(source, tmp_path, wri
     target = tmp_path / "exported"
     export_model(source, target, "0")
     (target / "segmentation.nii.gz").write_text("hours")
-    with pytest.raises(CommandError, match=r"would delete: segmentation.nii.gz; move it elsewhere"):
+    with pytest.raises(
+        CommandError, match=r"would delete: segmentation.nii.gz; move them elsewhere"
+    ):
         export_model(source, target, "1", overwrite=True)
     assert (target / "segmentation.nii.gz").read_text() == "hours"
     assert written == ["fold_0.onnx"]
@@ -285,7 +287,7 @@ def test_coefficients_of_a_network_without_gates_are_refused(tmp_path, written):
     [
         ("plans.json", r"plans\.json"),
         ("dataset.json", r"dataset\.json"),
-        ("fold_0/checkpoint_final.pth", "has no checkpoint_final.pth of fold 0"),
+        ("fold_0/checkpoint_final.pth", "has no checkpoint_final.pth for fold 0"),
     ],
 )
 def test_an_incomplete_model_is_refused(source, tmp_path, written, remove, message):

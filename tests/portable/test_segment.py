@@ -272,7 +272,7 @@ def test_another_normalisation_or_resampling_is_refused():
     content = _content(model_of(plans_with(), dataset_with()))
     other = copy.deepcopy(content)
     other["channels"][1]["normalization"]["scheme"] = "Other"
-    with pytest.raises(ValueError, match="no such normalization here: Other"):
+    with pytest.raises(ValueError, match="unsupported normalization: Other"):
         segment.check(other)
     other = copy.deepcopy(content)
     other["resampling"]["logits"] = {"function": "resample_torch_fornnunet", "arguments": {}}
@@ -283,8 +283,8 @@ def test_another_normalisation_or_resampling_is_refused():
 @pytest.mark.parametrize(
     ("values", "spacing_mm", "message"),
     [
-        ((1.0, np.nan), (3.0, 2.0, 1.0), "holds NaN or infinity"),
-        ((-np.inf, 1.0), (3.0, 2.0, 1.0), "holds NaN or infinity"),
+        ((1.0, np.nan), (3.0, 2.0, 1.0), "contains NaN or infinity"),
+        ((-np.inf, 1.0), (3.0, 2.0, 1.0), "contains NaN or infinity"),
         ((1.0, 1.0), (3.0, 2.0, 1.1), "have different spacings; resample them to one grid"),
     ],
 )
@@ -349,10 +349,10 @@ def test_errors_are_one_line(tmp_path, capsys):
     write_oblique(np.zeros((3, 4, 5), np.float32), path, (1, 1, 1))
     assert segment.main(["out.nii.gz", str(path), "--model", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert error == "segment.py: 1 channels given; wanted 2: T1, CT\n"
+    assert error == "segment.py: 1 channels given; expected 2: T1, CT\n"
     arguments = ["out.nii.gz", str(path), "--model", str(tmp_path), "--folds", "3"]
     assert segment.main(arguments) == 1
-    assert "no fold 3; there are" in capsys.readouterr().err
+    assert "no fold 3; the model has" in capsys.readouterr().err
 
 
 def test_a_folder_without_permission_is_refused_before_images_are_read(
@@ -361,7 +361,7 @@ def test_a_folder_without_permission_is_refused_before_images_are_read(
     # Permissions do not bind root.
     monkeypatch.setattr(segment.os, "access", lambda path, mode: path != tmp_path)
     assert segment.main([str(tmp_path / "out.nii.gz"), "absent.nii.gz"]) == 1
-    assert f"no file can be made in {tmp_path}" in capsys.readouterr().err
+    assert f"no file can be created in {tmp_path}" in capsys.readouterr().err
 
 
 def test_what_is_interrupted_while_it_is_written_leaves_the_segmentation_of_before(

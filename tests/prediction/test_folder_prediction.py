@@ -45,7 +45,9 @@ def test_segmentations_never_replace_those_of_the_previous_stage(tmp_path):
     prediction = FolderPrediction(
         images=images, output=tmp_path / "link", model_folder=tmp_path, previous_stage=labels
     )
-    with pytest.raises(CommandError, match=r"-o .*link: it is the folder of -prev_stage_predictio"):
+    with pytest.raises(
+        CommandError, match=r"-o .*link: it is also the folder of -prev_stage_predictio"
+    ):
         predict_folder(prediction)
 
 
@@ -56,5 +58,5 @@ def test_segmentations_beside_maps_never_replace_the_reference(tmp_path):
         model_folder=tmp_path,
         options=MapOptions(reference_folder=tmp_path),
     )
-    with pytest.raises(CommandError, match=r"-o .*: it is the folder of -gt too"):
+    with pytest.raises(CommandError, match=r"-o .*: it is also the folder of -gt"):
         maps.predict_folder(prediction)

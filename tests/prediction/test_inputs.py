@@ -51,7 +51,7 @@ def test_channels_may_lie_in_files_of_their_own_or_together(tmp_path):
 
 def test_vectors_and_wrong_axes_are_refused(tmp_path):
     vectors = write(tmp_path / "a.nii.gz", (3, 4, 5, 2), is_vector=True)
-    with pytest.raises(CommandError, match=r"case liver_1: .*a.nii.gz .*2 numbers a voxel"):
+    with pytest.raises(CommandError, match=r"case liver_1: .*a.nii.gz .*2 values per voxel"):
         check(vectors)
     with pytest.raises(CommandError, match=r"b.nii.gz .*with NibabelIO: it has 4 axes"):
         check(write(tmp_path / "b.nii.gz", (2, 3, 4, 5)), reader="NibabelIO")

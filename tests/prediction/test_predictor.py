@@ -103,7 +103,7 @@ class OfOneNumber(nn.Module):
 @pytest.mark.parametrize(
     ("logit", "message"),
     [
-        (float("nan"), r"^case a: the network gives NaN; its training has diverged"),
+        (float("nan"), r"^case a: the network outputs NaN: its training diverged"),
         # 16 bits, in which nnU-Net adds up, end at 65504.
         (1e6, r"^case a: cannot be predicted: Encountered inf in predicted array"),
     ],

@@ -50,8 +50,8 @@ def test_the_network_has_the_first_folds_weights_and_all_are_at_hand(folder, req
 @pytest.mark.parametrize(
     ("requested", "message"),
     [
-        ([0, 1, 3], r"no checkpoint_final.pth of fold 1 3; those that have one: -f 0 2 all"),
-        ([], "no checkpoint_final.pth of fold 0 to 4"),
+        ([0, 1, 3], r"no checkpoint_final.pth for fold 1 3; folds that have one: -f 0 2 all"),
+        ([], "no checkpoint_final.pth for fold 0 to 4"),
     ],
 )
 def test_a_missing_fold_is_named_with_those_that_are_there(folder, requested, message):
@@ -90,7 +90,7 @@ def test_axes_that_a_patch_has_not_are_refused(axes, with_axes):
 
 
 def test_another_checkpoint_that_no_fold_has_is_named(folder):
-    with pytest.raises(CommandError, match=r"no best.pth of fold 0 to 4; no fold has one"):
+    with pytest.raises(CommandError, match=r"no best.pth for fold 0 to 4; no fold has one"):
         load_trained_model(folder, None, "best.pth")
 
 

@@ -108,7 +108,7 @@ def test_the_network_starts_with_the_encoder_that_the_plans_name(build, plans):
     for one, other in zip(found, wanted, strict=True):
         assert (one - other).abs().max() <= 1e-5 * other.abs().max()
     log = Path(trainer.log_file).read_text()
-    assert "100.0% of the encoder's numbers come from there" in log
+    assert "100.0% of the encoder's weights come from there" in log
     assert "new: decoder.stages.0.convs.0.conv.weight, the source's decoder is left" in log
 
 
@@ -151,7 +151,7 @@ def test_weights_that_cannot_be_had_are_one_clear_error(build, plans, tmp_path, 
     if fault == "another network":
         arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
         arguments["features_per_stage"] = [5, 7, 9]
-        wanted = "nothing of .* fits the encoder"
+        wanted = "nothing in .* fits the encoder"
     else:
         torch.save([1], tmp_path / "mae.pth")
         wanted = "holds a list"
@@ -272,7 +272,7 @@ def test_what_is_to_be_cited_is_told_at_the_start(train):
 
 def test_pretrained_weights_of_the_command_are_taken_and_come_last(train, plans, tmp_path):
     del plans["pretrain_info"]
-    with pytest.raises(CommandError, match="starts from pretrained weights, and has none"):
+    with pytest.raises(CommandError, match="starts from pretrained weights but has none"):
         train(GATED, 1).run_training()
     other = initialized(train(GATED, 1)).network
     with torch.no_grad():
@@ -287,7 +287,7 @@ def test_weights_that_replace_those_of_the_plans_are_told(train, tmp_path):
     weights = initialized(train(GATED, 1)).network.state_dict()
     torch.save({"network_weights": weights}, tmp_path / "other.pth")
     trainer = train(GATED, 1, pretrained=str(tmp_path / "other.pth"))
-    told = "The weights of -pretrained_weights take the place of those that the plans name"
+    told = "The weights of -pretrained_weights replace those that the plans name"
     assert told in Path(trainer.log_file).read_text()
 
 
@@ -299,7 +299,7 @@ def test_weights_of_the_command_serve_where_those_of_the_plans_have_gone(train, 
     name = "encoder.stem.convs.0.conv.weight"
     assert torch.equal(trainer.network.state_dict()[name], weights[name])
     trainer.on_train_start()
-    with pytest.raises(CommandError, match=r"not there any more: .*mae\.pth; put the file"):
+    with pytest.raises(CommandError, match=r"no longer there: .*mae\.pth; put the file"):
         train(GATED, 1).run_training()
 
 

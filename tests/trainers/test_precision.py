@@ -207,7 +207,7 @@ def test_without_the_variable_a_step_is_stock_nnunets(name, make, one_thread, mo
 def test_a_processor_without_the_instructions_is_refused(name, build, monkeypatch, tmp_path):
     monkeypatch.setattr(precision, "why_no_bfloat16", lambda: "the processor is old")
     monkeypatch.setenv(VARIABLE, "1")
-    with pytest.raises(CommandError, match=f"{VARIABLE}=1 cannot be had: the processor is old; "):
+    with pytest.raises(CommandError, match=f"{VARIABLE}=1 cannot be used: the processor is old; "):
         build(getattr(trainers, name))
     assert not list((tmp_path / "nnUNet_results").iterdir())
 
@@ -228,7 +228,7 @@ def test_on_a_gpu_the_variable_is_told_to_change_nothing(build, monkeypatch):
     monkeypatch.setattr(type(trainer), "print_to_log_file", lambda _, text: said.append(text))
     trainer.device = torch.device("cuda")
     trainer.run_training()
-    assert said == [f"{VARIABLE}=1 changes nothing on cuda"]
+    assert said == [f"{VARIABLE}=1 has no effect on cuda"]
     assert ran == [True]
     assert not (Path(trainer.output_folder) / "precision.json").exists()
 
@@ -275,7 +275,9 @@ def test_a_training_begun_in_bfloat16_is_not_gone_on_with_where_it_would_be_slow
     fold = train("1", 1)
     monkeypatch.setattr(precision, "why_no_bfloat16", lambda: "the processor is old")
     before = {path: path.read_bytes() for path in fold.glob("*.pth")}
-    with pytest.raises(CommandError, match="was begun in bfloat16: the processor is old; go on"):
+    with pytest.raises(
+        CommandError, match="was started in bfloat16: the processor is old; continue"
+    ):
         train("", 2, go_on=True)
     assert {path: path.read_bytes() for path in fold.glob("*.pth")} == before
 

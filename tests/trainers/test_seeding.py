@@ -177,7 +177,7 @@ def test_a_training_goes_on_with_its_seed_where_none_is_given(train):
 def test_a_training_that_was_begun_with_another_seed_is_refused(train):
     fold = fold_of(train("AttentionUNetTrainer", "7", epochs=1))
     before = {path: path.read_bytes() for path in fold.glob("*.pth")}
-    with pytest.raises(CommandError, match="was trained with the seed 7, and 8 is asked for"):
+    with pytest.raises(CommandError, match="was trained with the seed 7, but 8 was requested"):
         train("AttentionUNetTrainer", "8", epochs=3, go_on=True)
     assert {path: path.read_bytes() for path in fold.glob("*.pth")} == before
     assert json.loads((fold / "seed.json").read_text())["seed"] == 7

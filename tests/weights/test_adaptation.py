@@ -78,7 +78,7 @@ def test_the_encoder_of_a_pretraining_answers_the_same(read, minimal_plans):
     assert adaptation.encoder_share == 1
     assert outcomes(adaptation, "encoder.") == {"taken"}
     assert outcomes(adaptation, "decoder.gates.") == {"new"}
-    assert outcomes(adaptation, "decoder.stages.") == {"new", "left away"}
+    assert outcomes(adaptation, "decoder.stages.") == {"new", "left out"}
 
 
 @pytest.mark.parametrize(("source_channels", "channels"), [(1, 3), (2, 4), (2, 3)])
@@ -144,8 +144,8 @@ def test_longer_kernels_answer_the_same_to_any_image(read, minimal_plans):
     assert_close(features(network, image(2)), features(pretrained, image(2)))
     weight = outcome_of(adaptation, "encoder.stages.1.blocks.1.conv2.conv.weight")
     assert weight.reason == (
-        "kernel filled up with 0 from 1 to 3 along axis 0; "
-        "kernel filled up with 0 from 1 to 3 along axis 1"
+        "kernel padded with 0 from 1 to 3 along axis 0; "
+        "kernel padded with 0 from 1 to 3 along axis 1"
     )
 
 
@@ -169,7 +169,7 @@ def test_deeper_stages_start_as_new_and_the_others_answer_the_same(read, minimal
     assert outcomes(adaptation, "encoder.stages.3.") == {"new"}
     assert 0 < adaptation.encoder_share < 1
     new = outcome_of(adaptation, "encoder.stages.3.blocks.0.conv1.conv.weight")
-    assert new.reason == "the source has 3 stages only"
+    assert new.reason == "the source has only 3 stages"
 
 
 def test_surplus_blocks_and_stages_are_named(read, minimal_plans):
@@ -184,7 +184,7 @@ def test_surplus_blocks_and_stages_are_named(read, minimal_plans):
     )
     network = network_of_source(shallow)
     adaptation = adapt(read(nnssl_checkpoint()), network, 1)
-    left = {outcome.name for outcome in adaptation.outcomes if outcome.outcome == "left away"}
+    left = {outcome.name for outcome in adaptation.outcomes if outcome.outcome == "left out"}
     assert "encoder.stages.1.blocks.1.conv2.norm.bias" in left
     assert "encoder.stages.2.blocks.0.skip.1.conv.weight" in left
     # Each tensor once, under one of its names.
@@ -227,9 +227,9 @@ def test_a_layer_of_other_width_is_new_as_a_whole(read, minimal_plans):
     load_adapted(network, adaptation)
     assert outcomes(adaptation, "encoder.stages.2.") == {"new"}
     weight = outcome_of(adaptation, "encoder.stages.2.blocks.0.conv1.conv.weight")
-    assert weight.reason == "it is 9x6x3x3x3, in the source 8x6x3x3x3"
+    assert weight.reason == "it is 9x6x3x3x3 here, 8x6x3x3x3 in the source"
     name = "encoder.stages.2.blocks.0.conv1.norm.bias"
-    assert outcome_of(adaptation, name).reason == "its layer starts as new"
+    assert outcome_of(adaptation, name).reason == "its layer is newly initialised"
     assert torch.equal(network.state_dict()[name], before[name])
 
 
@@ -240,11 +240,11 @@ def test_where_all_layers_are_of_another_width_the_sources_are_not_told_as_absen
     wide = plans_like_source(minimal_plans, features_per_stage=[5, 7, 9])
     adaptation = adapt(read(plain_checkpoint(plans)), network_of_plain(wide), 2)
     assert adaptation.weights == {}
-    left = {o.name: o.reason for o in adaptation.outcomes if o.outcome == "left away"}
+    left = {o.name: o.reason for o in adaptation.outcomes if o.outcome == "left out"}
     assert not any(name.startswith("encoder.") for name in left)
-    assert set(left.values()) == {"the encoder, which it reads, starts as new"}
+    assert set(left.values()) == {"the encoder that feeds it is newly initialised"}
     weight = outcome_of(adaptation, "encoder.stages.2.blocks.0.conv1.conv.weight")
-    assert weight.reason == "it is 9x7x3x3x3, in the source 8x6x3x3x3"
+    assert weight.reason == "it is 9x7x3x3x3 here, 8x6x3x3x3 in the source"
 
 
 def test_a_plain_network_tells_a_residual_one_nothing(read, minimal_plans):
@@ -257,11 +257,11 @@ def test_a_plain_network_tells_a_residual_one_nothing(read, minimal_plans):
     assert adaptation.weights == {}
     assert outcomes(adaptation, "encoder.stem") == {"new"}
     weight = outcome_of(adaptation, "encoder.stages.0.blocks.0.conv1.conv.weight")
-    assert weight.reason == "the source's PlainConvUNet builds its stages otherwise"
+    assert weight.reason == "the source's PlainConvUNet builds its stages differently"
     decoder = outcome_of(adaptation, "decoder.stages.0.convs.0.conv.weight")
     assert (decoder.outcome, decoder.reason) == (
         "new",
-        "the encoder, which it reads, starts as new",
+        "the encoder that feeds it is newly initialised",
     )
 
 
@@ -273,7 +273,7 @@ def test_a_cascades_segmentations_begin_with_nothing(read, minimal_plans):
     shown = torch.cat([image().expand(-1, 2, -1, -1, -1), segmentations], 1)
     assert_close(features(network, shown), features(source_network(), image()))
     first = outcome_of(adaptation, "encoder.stem.convs.0.conv.weight")
-    assert "2 channels of an earlier stage's segmentations begin with 0" in first.reason
+    assert "2 channels of an earlier stage's segmentations start at 0" in first.reason
 
 
 @pytest.mark.parametrize("there", ["plain 3d", "plain 2d"])
@@ -281,7 +281,7 @@ def test_two_and_three_dimensions_do_not_meet(read, minimal_plans, there):
     here = {"plain 3d": "plain 2d", "plain 2d": "plain 3d"}[there]
     network = network_of(AttentionUNetTrainer, plans_of(minimal_plans, here))
     source = read(plain_checkpoint(plans_of(minimal_plans, there)))
-    dimensions = f"holds a {there[-2]}-D network, and the plans' configuration is {here[-2]}-D"
+    dimensions = f"holds a {there[-2]}-D network, but the plans' configuration is {here[-2]}-D"
     with pytest.raises(CommandError, match=dimensions):
         adapt(source, network, 2)
 
@@ -303,13 +303,13 @@ def test_damaged_weights_are_new_or_refused(read, minimal_plans, damage):
     if damage == "flat":
         checkpoint["network_weights"][name] = weight.flatten()
         first = outcome_of(adapt(read(checkpoint), network, 1), name)
-        assert (first.outcome, first.reason) == ("new", "it is 4x1x3x3x3, in the source 108")
+        assert (first.outcome, first.reason) == ("new", "it is 4x1x3x3x3 here, 108 in the source")
         return
     damaged, told = {
-        "whole numbers": (weight.to(torch.int64), r"numbers of the type torch\.int64"),
-        "eight bits": (weight.to(torch.float8_e4m3fn), r"numbers of the type torch\.float8_e4m3fn"),
+        "whole numbers": (weight.to(torch.int64), r"of type torch\.int64"),
+        "eight bits": (weight.to(torch.float8_e4m3fn), r"of type torch\.float8_e4m3fn"),
         "sparse": (weight.to_sparse(), r"stored as torch\.sparse_coo"),
-        "meta": (weight.to("meta"), "a tensor without numbers"),
+        "meta": (weight.to("meta"), "a tensor without values"),
     }[damage]
     checkpoint["network_weights"][name] = damaged
     with pytest.raises(CommandError, match=told):
@@ -335,7 +335,7 @@ def test_heads_can_be_left_to_the_trainer(read, minimal_plans):
 def test_every_tensor_has_one_row(read, minimal_plans):
     network = network_of_source(plans_like_source(minimal_plans))
     adaptation = adapt(read(nnssl_checkpoint()), network, 1)
-    rows = [outcome.name for outcome in adaptation.outcomes if outcome.outcome != "left away"]
+    rows = [outcome.name for outcome in adaptation.outcomes if outcome.outcome != "left out"]
     wanted = [name for name, _ in network.named_parameters()]
     assert sorted(rows) == sorted(wanted)
 
@@ -346,7 +346,7 @@ def test_another_start_of_the_gates_is_told_and_not_taken(read, minimal_plans):
         "nnunet_attention.networks.AttentionResidualEncoderUNet"
     )
     network, adaptation = adapted(read(nnssl_checkpoint()), plans)
-    told = "the gates start as identity, and not as open, which the plans ask for"
+    told = "the gates start as identity, not as open, which the plans ask for"
     assert told in adaptation.notes
     with torch.no_grad():
         _, (coefficients,) = network(image(), return_coefficients=True)
@@ -358,5 +358,5 @@ def test_plans_of_a_cascade_that_the_weights_are_not_of_are_refused(read, minima
     configurations = checkpoint["init_args"]["plans"]["configurations"]
     configurations["3d_fullres"]["previous_stage"] = "3d_lowres"
     network = network_of(AttentionUNetTrainer, minimal_plans)
-    with pytest.raises(CommandError, match="has 2 channels, of which its plans give 2"):
+    with pytest.raises(CommandError, match="has 2 channels, but its plans give 2"):
         adapt(read(checkpoint), network, 2)

@@ -161,10 +161,10 @@ def with_another_first_byte_in_its_pickle(whole: bytes) -> bytes:
         (lambda whole: b"", "it is empty"),
         (lambda whole: whole[: len(whole) // 2], "its end is missing"),
         (lambda whole: whole[:3], "its end is missing"),
-        (with_another_first_byte_in_its_pickle, "the check sum of its part .* is wrong"),
-        (lambda whole: b"epoch,loss", "it does not begin as files of torch do"),
-        (lambda whole: b"\x80\x02", "ends too soon or is not a pickle"),
-        (lambda whole: b"\x80\x02e", "ends too soon or is not a pickle"),
+        (with_another_first_byte_in_its_pickle, "the checksum of its part .* is wrong"),
+        (lambda whole: b"epoch,loss", "it does not begin like a torch file"),
+        (lambda whole: b"\x80\x02", "ends too soon or is not a torch pickle"),
+        (lambda whole: b"\x80\x02e", "ends too soon or is not a torch pickle"),
     ],
 )
 def test_what_is_wrong_with_a_damaged_file_is_said_in_words(path, damage, reason):
@@ -185,7 +185,7 @@ def test_a_truncated_file_is_refused(path, kept):
 
 def test_a_text_file_is_refused(tmp_path):
     (tmp_path / "notes.pth").write_text("not a checkpoint")
-    with pytest.raises(CommandError, match="not a checkpoint of nnU-Net") as caught:
+    with pytest.raises(CommandError, match="not an nnU-Net checkpoint") as caught:
         load_checkpoint(tmp_path / "notes.pth")
     assert "\n" not in str(caught.value)
 
@@ -285,7 +285,7 @@ def test_a_part_that_says_it_is_packed_in_an_unknown_way_is_damaged(tmp_path):
     entry = content.rfind(b"PK\x01\x02")
     content[entry + 10] = 77
     path.write_bytes(bytes(content))
-    with pytest.raises(CommandError, match=r"damaged\.pth is not a checkpoint of nnU-Net"):
+    with pytest.raises(CommandError, match=r"damaged\.pth is not an nnU-Net checkpoint"):
         load_checkpoint(path)
 
 

@@ -148,7 +148,7 @@ def test_missing_and_unknown_names_are_refused(minimal_plans, plain_weights):
     weights = dict(plain_weights)
     weights["other.bias"] = weights.pop("decoder.seg_layers.0.bias")
     with pytest.raises(
-        ValueError, match=r"missing are decoder.seg_layers.0.bias; unknown are other.bias"
+        ValueError, match=r"missing: decoder.seg_layers.0.bias; unknown: other.bias"
     ):
         start_from_plain(network, weights)
 

@@ -43,7 +43,7 @@ def test_the_final_checkpoints_are_predicted_with_if_there_are(
     lines = guided_upgrade(tmp_path, tmp_path / "new")
     assert lines == [
         f"wrote {tmp_path / 'new'}",
-        "largest difference of logits on random input: 0.5",
+        "largest difference in logits on random input: 0.5",
         "predict with it:\n  nnUNetv2_predict_from_modelfolder -i IMAGES -o SEGMENTATIONS "
         f"-m {tmp_path / 'new'} {options}",
     ]

@@ -135,7 +135,9 @@ def test_a_target_in_a_missing_folder_is_refused(model, tmp_path):
 def test_one_bad_checkpoint_is_named_and_leaves_nothing_behind(model, tmp_path):
     path = model / "fold_1" / "checkpoint_final.pth"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CommandError, match=r"fold_1/checkpoint_final.pth is not a checkpoint"):
+    with pytest.raises(
+        CommandError, match=r"fold_1/checkpoint_final.pth is not an nnU-Net checkpoint"
+    ):
         upgrade_model_folder(model, tmp_path / "upgraded")
     checkpoint = torch.load(model / "fold_0" / "checkpoint_final.pth", weights_only=False)
     del checkpoint["network_weights"]["decoder.seg_layers.0.bias"]
@@ -154,7 +156,7 @@ def test_checkpoints_of_several_configurations_are_refused(model, tmp_path, mini
     checkpoint = torch.load(path, weights_only=False)
     checkpoint["init_args"]["configuration"] = "3d_lowres"
     torch.save(checkpoint, path)
-    with pytest.raises(CommandError, match="several configurations, 3d_fullres, 3d_lowres"):
+    with pytest.raises(CommandError, match=r"several configurations \(3d_fullres, 3d_lowres\)"):
         upgrade_model_folder(model, tmp_path / "upgraded")
     assert list(tmp_path.iterdir()) == [model]
 
@@ -163,7 +165,7 @@ def test_checkpoints_of_several_configurations_are_refused(model, tmp_path, mini
 def test_a_folder_that_is_no_model_is_refused(model, tmp_path, name):
     content = (model / name).read_text()
     for text, message in (
-        (None, f"is not a model folder of nnU-Net: {name} is missing"),
+        (None, f"is not an nnU-Net model folder: {name} is missing"),
         (content[:-5], f"cannot read .*{name}"),
         ("[]", f"{name} holds a list"),
     ):

@@ -44,7 +44,7 @@ def test_parts_are_found_where_the_plan_has_them(tmp_path):
     source = read_source(saved(tmp_path / "a.pth", checkpoint))
     assert {name.removeprefix("encoder.") for name in source.weights} == set(encoder)
     plan.update(key_to_encoder="elsewhere.stages", key_to_stem="elsewhere.stem")
-    with pytest.raises(CommandError, match=r"no weights begin with elsewhere\.stages"):
+    with pytest.raises(CommandError, match=r"no weight names begin with elsewhere\.stages"):
         read_source(saved(tmp_path / "b.pth", checkpoint))
 
 
@@ -99,7 +99,7 @@ def test_of_a_models_folds_all_comes_first(tmp_path, minimal_plans):
 def test_of_a_gated_model_the_decoder_is_left(tmp_path, minimal_plans):
     upgraded = upgrade_checkpoint(plain_checkpoint(minimal_plans)).checkpoint
     source = read_source(saved(tmp_path / "gated.pth", upgraded))
-    assert source.decoder_left == "it has learnt behind gates"
+    assert source.decoder_left == "it was trained behind gates"
 
 
 def test_a_transformer_is_refused(tmp_path):
@@ -110,7 +110,7 @@ def test_a_transformer_is_refused(tmp_path):
 
 def test_weights_that_do_not_say_what_network_they_are_of_are_refused(tmp_path):
     content = {"network_weights": source_network().state_dict()}
-    with pytest.raises(CommandError, match="does not say what network its weights are of"):
+    with pytest.raises(CommandError, match="does not say which network its weights belong to"):
         read_source(saved(tmp_path / "bare.pth", content))
 
 
@@ -132,7 +132,7 @@ def test_hostile_architectures_are_refused_like_hostile_plans(tmp_path, entry, t
 
 
 def test_nnssls_checkpoint_is_not_taken_for_one_of_nnunet(tmp_path):
-    with pytest.raises(CommandError, match=r"checkpoint of nnssl.*upgrade -d"):
+    with pytest.raises(CommandError, match=r"nnssl checkpoint.*upgrade -d"):
         load_checkpoint(save_nnssl(tmp_path / "mae.pth"))
 
 

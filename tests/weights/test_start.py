@@ -106,7 +106,7 @@ def test_a_trainer_with_a_network_of_its_own_is_no_exact_source(source_of, tmp_p
     checkpoint = plain_checkpoint(minimal_plans, trainer=nnUNetTrainerBN)
     start = start_from(source_of(checkpoint), target_of(tmp_path / "data", minimal_plans))
     assert start.difference is None
-    left = {o.name for o in start.adaptation.outcomes if o.outcome == "left away"}
+    left = {o.name for o in start.adaptation.outcomes if o.outcome == "left out"}
     assert "encoder.stages.0.0.convs.0.norm.running_mean" in left
 
 
@@ -130,7 +130,9 @@ def test_too_little_is_refused(source_of, tmp_path, minimal_plans, least, is_eno
     if is_enough:
         check_share(adaptation, source, least)
     else:
-        with pytest.raises(CommandError, match=r"--least 0\.99: [\d.]+% of the encoder's weights"):
+        with pytest.raises(
+            CommandError, match=r"--least 0\.99: only [\d.]+% of the encoder's weights"
+        ):
             check_share(adaptation, source, least)
 
 
@@ -138,7 +140,7 @@ def test_nothing_is_refused_after_the_table(source_of, tmp_path, minimal_plans):
     target = target_of(tmp_path / "data", plans_like_source(minimal_plans))
     source = source_of(plain_checkpoint(minimal_plans))
     seen = []
-    with pytest.raises(CommandError, match=r"nothing of .* fits the encoder"):
+    with pytest.raises(CommandError, match=r"nothing in .* fits the encoder"):
         guided_start(
             source.path, tmp_path / "new.pth", target.path, "3d_fullres", on_adaptation=seen.append
         )
@@ -155,7 +157,7 @@ def test_people_are_told_how_to_train_and_what_to_cite(source_of, tmp_path, mini
         "  nnUNetv2_train Dataset900_Minimal 3d_fullres 0 -p nnUNetPlans "
         f"-tr PlainUNetFinetuneTrainer -pretrained_weights {tmp_path / 'new.pth'}"
     )
-    assert lines[2] == "Please cite what the pretrained weights come from:"
+    assert lines[2] == "Please cite the sources of the pretrained weights:"
     content = torch.load(tmp_path / "new.pth", weights_only=True)
     assert content["pretrained_from"]["citations"] == CITATIONS
     assert content["pretrained_from"]["encoder_share"] == 1
@@ -197,7 +199,7 @@ def test_hippocampus_goes_into_all_reference_plans_or_is_refused(hippocampus, pa
             adaptation_to(hippocampus, target)
         return
     adaptation = adaptation_to(hippocampus, target)
-    rows = [o for o in adaptation.outcomes if o.outcome != "left away"]
+    rows = [o for o in adaptation.outcomes if o.outcome != "left out"]
     assert len({o.name for o in rows}) == len(rows)
     residual = "ResEnc" in str(path)
     # The first four stages of the plain networks are as wide as those of Hippocampus.

@@ -42,8 +42,8 @@ def read_proof(path: Path) -> Proof:
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise CommandError(
-            f"--proof {path}: it is no ablation.json as nnunet-attention ablate writes it, for it "
-            f"lacks or garbles {error}"
+            f"--proof {path}: it is not an ablation.json as nnunet-attention ablate writes it "
+            f"(missing or malformed: {error})"
         ) from error
     sentences: dict[str, list[str]] = {}
     for gates, _, sentence in sorted(found, key=lambda one: one[1] != MEAN_OF_LABELS):
@@ -51,7 +51,7 @@ def read_proof(path: Path) -> Proof:
             sentences.setdefault(map_name(gates), []).append(sentence)
     if not sentences:
         raise CommandError(
-            f"--proof {path}: it has no verdict on a single gate; ablate each gate (--gates each) "
-            "with a replacement that keeps the level, such as --replace mean"
+            f"--proof {path}: it has no verdict on any single gate; ablate each gate (--gates "
+            "each) with a replacement that keeps the level, such as --replace mean"
         )
     return Proof(path, weights, {name: tuple(of_gate) for name, of_gate in sentences.items()})

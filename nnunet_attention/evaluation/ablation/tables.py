@@ -21,8 +21,8 @@ from nnunet_attention.evaluation.statistics.comparisons import Comparison
 MEANINGS = {
     "open": "1 everywhere",
     "mean": "the mean of the image's coefficients, everywhere",
-    "shuffled": "the image's coefficients, each in a random place",
-    "other_case": "another image's coefficients, brought onto this one's size",
+    "shuffled": "the image's coefficients, each at a random place",
+    "other_case": "another image's coefficients, resized to this one's size",
     "uniform": "one number for all images, the mean of their means",
     "zero": "0 everywhere",
     "random_weights": "what gates with random weights give",
@@ -119,8 +119,8 @@ def violation_grid(ablation: Ablation) -> Grid:
 
 AREAS_EXPLAINED = (
     "Area between the curve of the coefficients' order and that of the other order, above 0 where "
-    "the coefficients' is the more faithful: shutting what it calls important costs more, letting "
-    "it through brings more. cam: Grad-CAM of the same skip connection."
+    "the coefficients' order is more faithful: shutting what it calls important costs more, "
+    "letting it through gains more. cam: Grad-CAM of the same skip connection."
 )
 
 
@@ -146,7 +146,7 @@ def too_few(ablation: Ablation) -> tuple[str, ...]:
         return ()
     return (
         f"With {ablation.units} {ablation.unit}s and {ablation.tests} tests nothing can be "
-        f"significant: the smallest p-value possible is {ablation.least_p_value:.2g}. Give more "
+        f"significant: the smallest possible p-value is {ablation.least_p_value:.2g}. Give more "
         "cases, or fewer gates and replacements.",
     )
 
@@ -172,13 +172,13 @@ def methods(ablation: Ablation) -> list[str]:
     named = "; ".join(f"{name}: {MEANINGS[name]}" for name in replacements)
     counted = f"{ablation.cases} cases"
     if ablation.groups is not None:
-        counted += f" in {ablation.units} groups, of each of which the mean counts"
+        counted += f" in {ablation.units} groups, each counted by its mean"
     paragraphs = [
         f"In {counted}, the coefficients of attention gates were replaced, and the segmentation "
-        f"was predicted as before ({named}). Replacements are maps of the whole image, made of the "
-        "stitched maps of the ordinary prediction in blocks as large as a voxel of the gate's "
-        "grid; overlapping patches and mirrored passes see the same.",
-        f"{effects_explained(ablation)} Undefined values are left out of both predictions.",
+        f"was predicted as before ({named}). Replacements are maps of the whole image, made from "
+        "the stitched maps of the ordinary prediction in blocks as large as a voxel of the "
+        "gate's grid; overlapping patches and mirrored passes see the same values.",
+        f"{effects_explained(ablation)} Undefined values are left out for both predictions.",
         verdicts_explained(ablation),
     ]
     if ablation.curves is not None:

@@ -313,7 +313,7 @@ class Leaderboard:
                 if values[first].equals(values[second]):
                     notes.append(
                         f"{dataset}: trainings {first + 1} and {second + 1} of {model} have equal "
-                        "values in all cases; if they are one training, name it once"
+                        "values in all cases; if they are the same training, name it only once"
                     )
         return notes
 

@@ -152,7 +152,7 @@ def collect_results(
             "finish them, leave them out with -f, or give --allow-incomplete"
         )
     if not frames:
-        raise CommandError("none of the folds asked for has results; check -d, -c, -f and -tr")
+        raise CommandError("none of the requested folds has results; check -d, -c, -f and -tr")
     frame = concatenate(frames)
     splits = {} if is_nnunet_split is None else _known_splits(request, frame, is_nnunet_split)
     means = {model: mean_cost(of_trainings) for model, of_trainings in costs.items()}
@@ -187,7 +187,7 @@ def _check(request: Request, results_dir: Path | None) -> None:
         raise CommandError("nothing to compare; name trainers with -tr, or results with --results")
     if request.trained and results_dir is None:
         raise CommandError(
-            "nnUNet_results is not set, and -tr looks there; export it, or give --results NAME=DIR"
+            "nnUNet_results is not set, but -tr looks there; export it, or give --results NAME=DIR"
         )
     if request.repeats and not request.trained:
         raise CommandError(
@@ -201,7 +201,7 @@ def _check(request: Request, results_dir: Path | None) -> None:
         twice = sorted({place for place in given if given.count(place) > 1})
         if twice:
             raise CommandError(
-                f"{option} {', '.join(twice)}: given twice, but a training counts once"
+                f"{option} {', '.join(twice)}: given twice, but each training counts once"
             )
     for name in ("folds", "configurations", "datasets", "trained"):
         values = getattr(request, name) or ()
@@ -216,7 +216,7 @@ def _readers(request: Request, results_dir: Path | None) -> Iterable[_Reader]:
     clash = sorted(set(names) & set(request.named))
     if clash:
         raise CommandError(
-            f"--results {clash[0]}=...: a trained model has this name; choose another"
+            f"--results {clash[0]}=...: a trained model already has this name; choose another"
         )
     datasets = _full_names(request, results_dir)
     roots = [*([] if results_dir is None else [results_dir]), *request.repeats]

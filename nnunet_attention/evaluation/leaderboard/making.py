@@ -157,8 +157,8 @@ def references_of(dataset: str, folder: Path | None, alone: bool) -> Path:
             return candidate
     looked = ", ".join(map(str, candidates)) or "no folder, as neither variable is set"
     raise CommandError(
-        f"--surface: no references of {dataset} (looked in {looked}); name them with -gt, or set "
-        "nnUNet_preprocessed"
+        f"--surface: no reference segmentations of {dataset} (looked in {looked}); name them with "
+        "-gt, or set nnUNet_preprocessed"
     )
 
 

@@ -75,7 +75,9 @@ def read_published(path: Path) -> tuple[PublishedMean, ...]:
     option = f"--published {path}"
     table = read_columns(option, path, PUBLISHED_COLUMNS)
     if table.empty:
-        raise CommandError(f"{option}: there is no row below its heading; give one for each result")
+        raise CommandError(
+            f"{option}: there are no rows below its heading; give one for each result"
+        )
     columns = [*PUBLISHED_COLUMNS, *(name for name in _OPTIONAL_COLUMNS if name in table)]
     # The heading is line 1.
     return tuple(
@@ -100,7 +102,8 @@ def check_published(results: Iterable[PublishedMean], models: Iterable[str]) -> 
         where = f"--published: {result.model}, {result.dataset}, {result.label}"
         if result.model in names:
             raise CommandError(
-                f"{where}: a model of the leaderboard has this name; give the published one another"
+                f"{where}: a model of the leaderboard already has this name; give the published "
+                "one another"
             )
         key = (result.model, result.dataset, result.label, result.metric)
         if key in seen:

@@ -153,8 +153,8 @@ def read_named_results(
         )
         if not chosen:
             raise CommandError(
-                f"{root / dataset} has no results; wanted CONFIGURATION/fold_k/validation/"
-                "summary.json below it"
+                f"{root / dataset} has no results; expected "
+                "CONFIGURATION/fold_k/validation/summary.json below it"
             )
         for configuration in chosen:
             folder = root / dataset / configuration
@@ -299,7 +299,7 @@ def _read_folds(
         elif labels != first_labels[1]:
             raise CommandError(
                 f"{path} has labels {_listed(labels)}, but {first_labels[0]} has "
-                f"{_listed(first_labels[1])}; validate the folds with one and the same dataset.json"
+                f"{_listed(first_labels[1])}; validate the folds with the same dataset.json"
             )
         cases = frame["case"].unique()
         if splits is not None:
@@ -307,7 +307,7 @@ def _read_folds(
         for case in cases:
             if case in fold_of_case:
                 raise CommandError(
-                    f"case {case} is both in {fold_of_case[case]} and in {path}; folds must not "
+                    f"case {case} is in both {fold_of_case[case]} and {path}; folds must not "
                     "overlap: check splits_final.json, and validate these folds again"
                 )
             fold_of_case[case] = path
@@ -330,7 +330,7 @@ def _checked_numbers(where: str, values: Mapping[str, float]) -> dict[str, float
     numbers = {}
     for key, value in values.items():
         if key in _COUNTS and not (math.isfinite(value) and value >= 0 and value == int(value)):
-            raise CommandError(f"{where}: {key} is {value}, no count of voxels; {SUMMARY_REMEDY}")
+            raise CommandError(f"{where}: {key} is {value}, not a voxel count; {SUMMARY_REMEDY}")
         if key in ("Dice", "IoU") and not (math.isnan(value) or 0 <= value <= 1):
             raise CommandError(f"{where}: {key} is {value}, not between 0 and 1; {SUMMARY_REMEDY}")
         numbers[key] = float(value)

@@ -145,7 +145,7 @@ class Trainings:
             if len(mine) != len(theirs):
                 raise CommandError(
                     f"--paired-repeats: {first} has {len(mine)} and {second} {len(theirs)} "
-                    "trainings; give both equally many, in the order of their seeds, or leave "
+                    "trainings; give both the same number, in the order of their seeds, or leave "
                     "the option out"
                 )
             seeds = (range(len(mine)), range(len(theirs)))

@@ -64,7 +64,9 @@ class ResultCache:
         except FileNotFoundError:
             return
         except OSError as error:
-            logger.warning("%s cannot be read, so all is computed again: %s", self.path, error)
+            logger.warning(
+                "%s cannot be read, so everything is computed again: %s", self.path, error
+            )
             return
         for line in filter(None, lines):
             try:

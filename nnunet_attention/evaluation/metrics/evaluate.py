@@ -247,8 +247,8 @@ def evaluate_pairs(
             finish(futures[future], future.result())
     except BrokenProcessPool as error:
         raise CommandError(
-            "a worker process ended, probably for want of memory; run it again with a smaller -np: "
-            "it goes on where it stopped"
+            "a worker process died, probably for lack of memory; run again with a smaller -np: it "
+            "continues where it stopped"
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
@@ -266,8 +266,8 @@ def _metrics(
                 cases.setdefault((of_file, label), []).append(f"{pair.case} ({number} voxels)")
     for (of_file, label), names in cases.items():
         logger.warning(
-            "the label %s, which dataset.json does not know, counts as background in the %s of "
-            "%d case(s): %s",
+            "the label %s is not in dataset.json and counts as background in the %s of %d "
+            "case(s): %s",
             *(label, of_file, len(names), _some(names)),
         )
     return [result["metrics"] for result in finished]
@@ -336,7 +336,8 @@ def evaluate_folder(
     if unknown:
         raise CommandError(
             f"{ground_truth_dir} has no reference for {len(unknown)} predictions: "
-            f"{_some(unknown)}; name the folder that has them with -gt, or move these away"
+            f"{_some(unknown)}; name the folder that has them with -gt, or move these predictions "
+            "away"
         )
     pairs = [
         Pair(
@@ -463,7 +464,7 @@ def add_surface_metrics(
             for file in (pair.reference_file, pair.prediction_file):
                 if not file.is_file():
                     raise CommandError(
-                        f"{file}: there is no such file, and surface metrics need it; validate "
+                        f"{file}: there is no such file, but surface metrics need it; validate "
                         "again (nnUNetv2_train ... --val), or leave these metrics out"
                     )
             pairs.append(pair)
@@ -472,7 +473,7 @@ def add_surface_metrics(
             places.append(of_case)
     if unknown:
         raise CommandError(
-            f"tolerance of unknown label {', '.join(map(repr, sorted(unknown)))}; known are: "
+            f"tolerance for unknown label {', '.join(map(repr, sorted(unknown)))}; known are: "
             f"{', '.join(labels)}"
         )
     results = evaluate_pairs(pairs, caches, processes, on_progress)

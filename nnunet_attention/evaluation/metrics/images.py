@@ -134,7 +134,7 @@ def _read_with_itk(path: Path) -> Segmentation:
             raise
         return segmentation
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise ValueError(f"it has {image.GetNumberOfComponentsPerPixel()} channels, wanted one")
+        raise ValueError(f"it has {image.GetNumberOfComponentsPerPixel()} channels, expected one")
     labels = SimpleITK.GetArrayFromImage(image)
     if is_nifti and labels.dtype.kind == "f":
         _check_finite(path)
@@ -175,7 +175,7 @@ def _check_finite(path: Path) -> None:
 
     image = nibabel.load(path)
     if isinstance(image, SpatialImage) and not np.isfinite(np.asanyarray(image.dataobj)).all():
-        raise CommandError(f"{path} holds NaN or infinity; a segmentation holds whole labels")
+        raise CommandError(f"{path} holds NaN or infinity; labels must be whole numbers")
 
 
 def _read_picture(path: Path) -> Segmentation:
@@ -190,7 +190,7 @@ def _read_picture(path: Path) -> Segmentation:
 
         labels = imread(path)
     if of_spacing is None and labels.ndim != 2:
-        raise ValueError(f"it has shape {labels.shape}, wanted one channel of labels")
+        raise ValueError(f"it has shape {labels.shape}, expected one channel of labels")
     if of_spacing is None or not of_spacing.is_file():
         return Segmentation(labels, (1.0,) * labels.ndim, spacing_is_known=False)
     spacing = read_json(of_spacing).get("spacing")
@@ -198,7 +198,7 @@ def _read_picture(path: Path) -> Segmentation:
         raise ValueError(f"{of_spacing} has no spacing for shape {labels.shape}")
     spacing = tuple(float(step) for step in spacing[-labels.ndim :])
     if not all(step > 0 for step in spacing):
-        raise ValueError(f"{of_spacing} has spacing {spacing}, wanted positive numbers")
+        raise ValueError(f"{of_spacing} has spacing {spacing}, expected positive numbers")
     return Segmentation(labels, spacing)
 
 
@@ -211,9 +211,9 @@ def whole_numbers(labels: np.ndarray, path: Path) -> np.ndarray:
     if labels.dtype.kind == "f":
         whole = np.isfinite(labels).all() and np.array_equal(np.rint(labels), labels)
         if not whole:
-            raise CommandError(f"{path} holds fractions or NaN; a segmentation holds whole labels")
+            raise CommandError(f"{path} holds fractions or NaN; labels must be whole numbers")
     elif labels.dtype.kind not in "bui":
-        raise CommandError(f"{path} holds {labels.dtype}; a segmentation holds whole labels")
+        raise CommandError(f"{path} holds {labels.dtype}; labels must be whole numbers")
     if labels.size and labels.min() < 0:
         raise CommandError(f"{path} holds the label {labels.min():.0f}; labels start at 0")
     # Compared as a Python integer, because a 32-bit float cannot represent the limit.

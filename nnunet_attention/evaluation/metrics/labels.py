@@ -64,7 +64,7 @@ class LabelScheme:
             name: label for name, label in members.items() if label != 0 and set(_all(label)) != {0}
         }
         if not foreground:
-            raise CommandError(f"{where} has no labels but the background")
+            raise CommandError(f"{where} has no labels except background")
         if any(len(_all(label)) > 1 for label in members.values()):
             names = {label: name for name, label in foreground.items()}
         else:

@@ -75,7 +75,7 @@ def pairs_of_labels(
     """
     if reference.shape != prediction.shape:
         raise ValueError(
-            f"reference and prediction must have one shape, got {reference.shape} and "
+            f"reference and prediction must have the same shape, got {reference.shape} and "
             f"{prediction.shape}"
         )
     box = bounding_box((reference != 0) | (prediction != 0))

@@ -57,13 +57,13 @@ def surface_distances(
     reference, prediction = np.asarray(reference, bool), np.asarray(prediction, bool)
     if reference.shape != prediction.shape:
         raise ValueError(
-            f"reference and prediction must have one shape, got {reference.shape} and "
+            f"reference and prediction must have the same shape, got {reference.shape} and "
             f"{prediction.shape}"
         )
     spacing = tuple(float(step) for step in spacing_mm)
     if len(spacing) != reference.ndim or not all(0 < step < math.inf for step in spacing):
         raise ValueError(
-            f"spacing_mm must be {reference.ndim} positive numbers, one an axis, got {spacing}"
+            f"spacing_mm must be {reference.ndim} positive numbers, one per axis, got {spacing}"
         )
     wide = [
         (length, step) for length, step in zip(reference.shape, spacing, strict=True) if length > 1

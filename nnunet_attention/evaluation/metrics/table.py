@@ -79,8 +79,8 @@ def recorded_tolerances(frame: pd.DataFrame) -> dict[str, dict[str, float | None
                 listed = sorted("unknown" if mm is None else f"{mm:g}" for mm in values)
                 raise CommandError(
                     f"{dataset}, {label}: normalised surface Dice was computed with several "
-                    f"tolerances in mm: {', '.join(listed)}; compute all results alike with "
-                    "nnunet-attention evaluate --tolerance, or leave this metric out"
+                    f"tolerances in mm: {', '.join(listed)}; compute all results with the same "
+                    "tolerance (nnunet-attention evaluate --tolerance), or leave this metric out"
                 )
             tolerances.setdefault(str(dataset), {})[str(label)] = values[0]
     return tolerances

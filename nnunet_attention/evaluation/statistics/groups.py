@@ -66,9 +66,9 @@ class LikelyGroups:
         """A note for the user."""
         return (
             f"names of cases look grouped: {self.cases} cases have {self.groups} stems (such as "
-            f"{self.stem} of {self.examples[0]} and {self.examples[1]}), and are counted as "
-            "independent; if a stem is a patient, give --groups FILE.csv or "
-            f"--group-by '{self.pattern}'"
+            f"{self.stem} of {self.examples[0]} and {self.examples[1]}), but are counted as "
+            "independent; if a stem is a patient, give --groups FILE.csv or --group-by "
+            f"'{self.pattern}'"
         )
 
 
@@ -123,7 +123,7 @@ def read_groups_by_dataset(
             if rows.empty:
                 others_named = ", ".join(dict.fromkeys(table[DATASET_COLUMN]))
                 raise CommandError(
-                    f"{option}: no row is for {dataset}, as its column {DATASET_COLUMN} has "
+                    f"{option}: no row is for {dataset}, because its column {DATASET_COLUMN} has "
                     f"{others_named or 'no name'}; give full names or numbers there, or another "
                     "heading"
                 )
@@ -162,7 +162,8 @@ def groups_by_pattern(pattern: str, cases: Collection[str]) -> dict[str, str]:
         raise CommandError(f"{option} is not a regular expression: {error}") from error
     if expression.groups == 0:
         raise CommandError(
-            f"{option} has no group; put what names the patient in brackets, such as (patient\\d+)"
+            f"{option} has no group; put the part that names the patient in brackets, such as "
+            "(patient\\d+)"
         )
     found = {case: expression.search(case) for case in cases}
     groups = {case: match.group(1) for case, match in found.items() if match and match.group(1)}
@@ -369,7 +370,7 @@ def _checked(option: str, groups: dict[str, str]) -> dict[str, str]:
     sizes = Counter(groups.values())
     if len(sizes) == 1 and len(groups) > 1:
         raise CommandError(
-            f"{option}: all {len(groups)} cases are in one group, {next(iter(sizes))}; "
-            "two groups at the least are needed"
+            f"{option}: all {len(groups)} cases are in one group, {next(iter(sizes))}; at least "
+            "two groups are needed"
         )
     return groups

@@ -101,7 +101,7 @@ def common_cases(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         first = defined[twice].iloc[0]
         raise CommandError(
             f"model {first['model']} has case {first['case']} of {first['dataset']} "
-            f"{first['configuration']} twice; give each model another name"
+            f"{first['configuration']} twice; give each model a different name"
         )
     expected = (
         defined[["dataset", "metric", *contestant]]

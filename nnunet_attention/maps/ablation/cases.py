@@ -85,8 +85,8 @@ def load_case(predictor: AblationPredictor, case: AblationCase) -> LoadedCase:
     data, properties = preprocessed["data"], preprocessed["data_properties"]
     if not torch.isfinite(data).all():
         raise CommandError(
-            f"case {case.name}: the image holds NaN or infinity, which a network only passes on; "
-            "replace them"
+            f"case {case.name}: the image contains NaN or infinity, which the network would only "
+            "pass on; replace them"
         )
     labels = _read_labels(predictor, case.reference)
     shape = tuple(properties["shape_before_cropping"])

@@ -118,13 +118,13 @@ def check_cases_and_settings(
     """
     if len(cases) < 2:
         raise CommandError(
-            f"{len(cases)} case: two at the least are needed, as intervals and tests are over cases"
+            f"{len(cases)} case: at least two are needed, as intervals and tests are over cases"
         )
     check_replacements(settings.replacements)
     check_metrics(settings.metrics)
     settings.gate_sets(predictor.gate_count)
     if settings.groups is not None and len(set(settings.groups.values())) < 2:
-        raise CommandError("all cases are of one group; two groups at the least are needed")
+        raise CommandError("all cases are in one group; at least two groups are needed")
 
 
 @contextmanager

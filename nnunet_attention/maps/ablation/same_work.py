@@ -48,7 +48,7 @@ def check_same_work(folder: Path, identity: dict) -> None:
     ]
     if differing:
         raise CommandError(
-            f"{folder} keeps cases of an ablation with other {' and '.join(differing)}; delete "
+            f"{folder} holds cases of an ablation with different {' and '.join(differing)}; delete "
             "that folder, or choose another -o"
         )
 

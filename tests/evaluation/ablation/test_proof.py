@@ -35,9 +35,9 @@ def test_the_verdict_about_all_labels_comes_first(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({}, "it is no ablation.json"),
-        ({"model": {"weights": "x"}, "verdicts": []}, "it is no ablation.json"),
-        ({"model": {"weights": [1]}, "verdicts": []}, "no verdict on a single gate"),
+        ({}, "it is not an ablation.json"),
+        ({"model": {"weights": "x"}, "verdicts": []}, "it is not an ablation.json"),
+        ({"model": {"weights": [1]}, "verdicts": []}, "no verdict on any single gate"),
     ],
 )
 def test_what_is_no_proof_is_refused(tmp_path, content, message):

@@ -214,7 +214,7 @@ def test_without_splits_five_folds_are_wanted_by_default(results):
         ({"datasets": ("7",)}, "data set 7: no such data sets in .*Dataset001_One"),
         ({"trained": (("OtherTrainer", "nnUNetPlans"),)}, "no such model.*nnUNetTrainer__nnUNet"),
         ({"configurations": ("2d",)}, "there is no such model"),
-        ({"named": {"nnUNetTrainer": Path("PUBLISHED")}}, "a trained model has this name"),
+        ({"named": {"nnUNetTrainer": Path("PUBLISHED")}}, "a trained model already has this name"),
         ({"named": {"Paper": Path("nowhere")}}, "--results Paper=nowhere: there is no such"),
     ],
 )

@@ -161,5 +161,5 @@ def test_references_are_looked_for_where_nnunet_has_them(tmp_path, monkeypatch):
 
 def test_a_folder_holds_references_itself_only_for_one_data_set(tmp_path):
     assert references_of("Dataset001_One", tmp_path, True) == tmp_path
-    with pytest.raises(CommandError, match="no references of Dataset001_One"):
+    with pytest.raises(CommandError, match="no reference segmentations of Dataset001_One"):
         references_of("Dataset001_One", tmp_path, False)

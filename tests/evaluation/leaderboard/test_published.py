@@ -136,7 +136,7 @@ def test_without_published_results_nothing_is_said():
         ([paper(label="liver")], "no label liver; give one of: x"),
         ([paper(metric="iou")], "iou is not compared here; add it to --metrics"),
         ([paper(), paper(label="x")], "dice is given twice"),
-        ([paper(model="mine")], "a model of the leaderboard has this name"),
+        ([paper(model="mine")], "a model of the leaderboard already has this name"),
         ([paper(mean=72.0)], "divide percentages by 100"),
         ([paper(sd=3.4)], "divide percentages by 100"),
     ],
@@ -168,7 +168,7 @@ def test_a_file_is_read(tmp_path):
     ("text", "message"),
     [
         ("model,dataset,mean,n\nPaper,4,.89,260\n", "no column sd"),
-        ("model,dataset,mean,sd,n\n", "no row below its heading"),
+        ("model,dataset,mean,sd,n\n", "no rows below its heading"),
         ("model,dataset,mean,sd,n\nPaper,4,.89,,260\n", "row 2 has no sd"),
         ("model,dataset,mean,sd,n\nPaper,4,.89\n", "row 2 has no sd and no n"),
         ("model,dataset,mean,sd,n\nPaper,4,.89,high,260\n", "sd is high; it must be a number"),

@@ -256,10 +256,10 @@ def test_labels_that_the_data_set_does_not_have_are_named(tmp_path, caplog):
         write(tmp_path / "gt" / f"{case}.nii.gz", reference)
     write(tmp_path / "pred" / "a.nii.gz", prediction)
     write(tmp_path / "pred" / "b.nii.gz", np.minimum(prediction, 1))
-    unknown = "which dataset.json does not know, counts as background in the"
+    unknown = "is not in dataset.json and counts as background in the"
     expected = [
-        f"the label 99, {unknown} reference of 2 case(s): a (2 voxels), b (2 voxels)",
-        f"the label 255, {unknown} prediction of 1 case(s): a (1 voxels)",
+        f"the label 99 {unknown} reference of 2 case(s): a (2 voxels), b (2 voxels)",
+        f"the label 255 {unknown} prediction of 1 case(s): a (1 voxels)",
     ]
     run(tmp_path, REGIONS)
     assert warnings_of(caplog) == expected
@@ -283,7 +283,7 @@ def test_unknown_labels_are_named_where_surfaces_are_measured(validation, caplog
     add_surface_metrics(frame, gt, target)
     messages = warnings_of(caplog)
     assert len(messages) == 2
-    assert all("the label 3, which dataset.json does not know" in one for one in messages)
+    assert all("the label 3 is not in dataset.json" in one for one in messages)
 
 
 def test_what_is_undefined_is_written_as_nnunet_writes_it(folder):

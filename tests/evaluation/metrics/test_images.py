@@ -64,7 +64,7 @@ def test_stacks_of_tif_have_the_spacing_of_the_file_beside(tmp_path, labels):
     np.testing.assert_array_equal(read.labels, labels)
     assert read.spacing_mm == SPACING_MM
     (tmp_path / "a.json").write_text(json.dumps({"spacing": [3, 0, 1]}))
-    with pytest.raises(CommandError, match=r"a.tif .*wanted positive"):
+    with pytest.raises(CommandError, match=r"a.tif .*expected positive"):
         read_segmentation(tmp_path / "a.tif")
 
 
@@ -191,7 +191,7 @@ def test_what_cannot_be_read_is_named(tmp_path, labels):
     with pytest.raises(CommandError, match=r"a.txt: unknown file ending; known are .nii.gz"):
         read_segmentation(tmp_path / "a.txt")
     imsave(tmp_path / "colour.png", np.stack([labels[0]] * 3, axis=-1), check_contrast=False)
-    with pytest.raises(CommandError, match=r"colour.png .*wanted one channel"):
+    with pytest.raises(CommandError, match=r"colour.png .*expected one channel"):
         read_segmentation(tmp_path / "colour.png")
     for name in ("broken.nii.gz", "broken.png", "broken.tif"):
         (tmp_path / name).write_bytes(b"not an image")

@@ -57,9 +57,9 @@ def test_tolerances_are_per_label(tmp_path):
     ("labels", "message"),
     [
         ({"0": "background", "1": "liver"}, "labels must be NAME: NUMBER"),
-        ({"background": 0}, "no labels but the background"),
+        ({"background": 0}, "no labels except background"),
         ({"background": 0, "liver": 1, "ignore": [2, 3]}, "ignore label must be one number"),
-        ([0, 1], r"labels is \[0, 1\], not a value for each name"),
+        ([0, 1], r"labels is \[0, 1\], not a mapping from names to values"),
     ],
 )
 def test_a_damaged_dataset_json_is_named(tmp_path, labels, message):

@@ -96,7 +96,7 @@ def test_masks_are_counted():
 
 
 def test_images_of_different_shape_are_refused():
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         overlap_counts(np.ones((2, 3), int), np.ones((3, 2), int), [1])
 
 

@@ -193,7 +193,7 @@ def test_an_island_far_off_is_as_far_as_it_is():
 
 
 def test_masks_of_different_shape_are_refused():
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         surface_distances(np.ones((2, 3)), np.ones((3, 2)), (1.0, 1.0))
 
 

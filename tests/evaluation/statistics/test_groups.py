@@ -314,8 +314,8 @@ def test_without_a_column_of_data_sets_a_row_is_for_all_of_them(tmp_path):
         (BY_DATASET.replace("2,c2,b", "2,c2,a"), f", {TWO}: all 2 cases are in one group, a"),
         (
             BY_DATASET.replace("1,", "9,").replace("001_One", "009_Nine"),
-            f": no row is for {ONE}, as its column dataset has Dataset009_Nine, 9, 009, 2, 3; give "
-            "full names or numbers there",
+            f": no row is for {ONE}, because its column dataset has Dataset009_Nine, 9, 009, 2, 3; "
+            "give full names or numbers there",
         ),
         ("case,group\nc1,p\nc2,p\nc3,q\n", f", {TWO}: all 2 cases are in one group, p"),
     ],

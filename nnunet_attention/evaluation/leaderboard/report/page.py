@@ -119,7 +119,7 @@ def _findings(board: Leaderboard) -> str:
     if pairs:
         once = ""
         if any(pair.repeated is None for _, pair in pairs):
-            once = ", which for models that were trained once speaks of other "
+            once = ", which for models that were trained once holds for other "
             once += f"{board.settings.unit}s, not of other trainings"
         significant = [(row, pair) for row, pair in pairs if pair.adjusted_p_value < 0.05]
         sentences.append(
