@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 _SHOWN = 3
+_SEARCHES = 3
 
 
 def find_trainer(name: str) -> "type[nnUNetTrainer]":
@@ -28,14 +29,13 @@ def find_trainer(name: str) -> "type[nnUNetTrainer]":
         CommandError: if nnU-Net does not find it, cannot import it, or it is no trainer.
     """
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     # The name may come from a checkpoint, and the search also finds `os` in nnU-Net's modules.
     trainer, reason = None, None
     if isinstance(name, str) and name.isidentifier():
         try:
             with redirect_stdout(StringIO()):
-                trainer = recursive_find_trainer_class_by_name(name)
+                trainer = _search(name)
         except Exception as error:  # the search imports whatever lies in nnU-Net's search path
             is_absent = str(error).startswith("Could not find requested")
             is_another = isinstance(error, (AssertionError, TypeError))
@@ -49,6 +49,23 @@ def find_trainer(name: str) -> "type[nnUNetTrainer]":
             f"and for trainers of your own check {SEARCH_PATH_VARIABLE}"
         )
     raise CommandError(_not_found(str(name)))
+
+
+def _search(name: str) -> object:
+    """Let nnU-Net search, again if a look at one module imports another.
+
+    nnU-Net asks all of sys.modules for their files meanwhile, and lazy modules (such as those of
+    six.moves) are imported by being asked; the next time they are there.
+    """
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    for _ in range(_SEARCHES - 1):
+        try:
+            return recursive_find_trainer_class_by_name(name)
+        except RuntimeError as error:
+            if "changed size during iteration" not in str(error):
+                raise
+    return recursive_find_trainer_class_by_name(name)
 
 
 def check_trainers(names: Iterable[str]) -> None:

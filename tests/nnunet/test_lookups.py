@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities import find_objects
 
 from nnunet_attention.doorway import SEARCH_PATH_VARIABLE
 from nnunet_attention.doorway import directory as doorway_directory
@@ -12,6 +14,7 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.lookups import (
     check_network,
     check_trainers,
+    find_trainer,
     network_paths,
     trainer_names,
 )
@@ -42,6 +45,20 @@ def test_trainers_of_nnunet_of_ours_and_of_the_user_are_found(own_trainers):
             "Alias",
         ]
     )
+
+
+def test_a_search_that_imports_while_it_looks_is_made_again(monkeypatch):
+    searches = []
+
+    def search(name):
+        searches.append(name)
+        if len(searches) < 3:
+            raise RuntimeError("dictionary changed size during iteration")
+        return nnUNetTrainer
+
+    monkeypatch.setattr(find_objects, "recursive_find_trainer_class_by_name", search)
+    assert find_trainer("nnUNetTrainer") is nnUNetTrainer
+    assert searches == ["nnUNetTrainer"] * 3
 
 
 def test_every_trainer_of_ours_is_known(own_trainers):
