@@ -28,7 +28,9 @@ def on_files(files, config):
 
 
 def on_pre_build(config):
-    """Stop where a public class or function has no docstring, or a room is not in the reference.
+    """Stop where something public has no docstring, or a room is not in the reference.
+
+    Classes, functions, methods and properties without one would be missing there.
 
     Raises:
         PluginError: naming all of them.
@@ -51,7 +53,20 @@ def on_pre_build(config):
             member = module.members.get(str(name))
             if member is None or (member.is_alias and not member.resolved):
                 continue  # constants that were assigned several at once
-            if not member.is_attribute and not member.has_docstring:
-                faults.append(f"{room}.{name} has no docstring")
+            faults.extend(
+                f"{path} has no docstring" for path in _without_docstring(member, f"{room}.{name}")
+            )
     if faults:
         raise PluginError("; ".join(faults))
+
+
+def _without_docstring(member, path):
+    """Yield the paths of a public name, and of its own public methods, that have no docstring."""
+    member = member.final_target if member.is_alias else member
+    if not member.is_attribute and not member.has_docstring:
+        yield path
+    if member.is_class:
+        for name, inner in member.members.items():
+            is_method = not inner.is_alias and (inner.is_function or "property" in inner.labels)
+            if is_method and not name.startswith("_") and not inner.has_docstring:
+                yield f"{path}.{name}"

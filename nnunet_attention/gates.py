@@ -147,6 +147,7 @@ class AttentionGate(nn.Module):
         return (2 * self.inter_channels + 1) * gating_voxels + maps_on_skip_grid * skip_voxels
 
     def extra_repr(self) -> str:
+        """Return the channels and the stride, which torch prints with the module."""
         return f"{self.skip_channels}, {self.gating_channels}, stride={self.stride}"
 
     def _resample(self, features: Tensor, size: torch.Size) -> Tensor:

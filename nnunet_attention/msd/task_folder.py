@@ -54,9 +54,11 @@ class MsdTask:
         return f"Task{self.number:02d}_{self.name}"
 
     def image(self, case: str) -> Path:
+        """Return the file of a training case's image."""
         return self.folder / "imagesTr" / (case + _ENDING)
 
     def label(self, case: str) -> Path:
+        """Return the file of a training case's labels."""
         return self.label_file(self.folder / "labelsTr", case)
 
     def label_file(self, folder: Path, case: str) -> Path:

@@ -38,10 +38,12 @@ class Task:
 
     @property
     def number(self) -> int:
+        """The task's number, such as 4 of Task04_Hippocampus."""
         return int(self.name[4:6])
 
     @property
     def archive_name(self) -> str:
+        """The name of the file that is downloaded."""
         return f"{self.name}.tar"
 
     @property

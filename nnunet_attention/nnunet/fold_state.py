@@ -61,6 +61,7 @@ class FoldRun:
         return f"{self.dataset} {self.model} fold {self.fold}{repeat_in_words(self.repeat)}"
 
     def folder(self, folders: Folders) -> Path:
+        """Return the folder of the fold's checkpoints and logs."""
         return folders.fold(self.dataset, self.trainer, self.plans, self.configuration, self.fold)
 
     def command(self, state: FoldState) -> tuple[str, ...]:

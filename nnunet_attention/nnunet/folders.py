@@ -62,6 +62,7 @@ class Folders:
         return replace(self, results=folder_of_repeat(self.results, repeat))
 
     def raw_dataset(self, dataset: str) -> Path:
+        """Return the folder of a data set's images and labels as the user has them."""
         return self.raw / dataset
 
     def raw_dataset_json(self, dataset: str) -> Path:
@@ -69,6 +70,7 @@ class Folders:
         return self.raw_dataset(dataset) / DATASET_JSON
 
     def dataset(self, dataset: str) -> Path:
+        """Return the folder of a data set's plans, splits and preprocessed cases."""
         return self.preprocessed / dataset
 
     def dataset_json(self, dataset: str) -> Path:
@@ -76,9 +78,11 @@ class Folders:
         return self.dataset(dataset) / DATASET_JSON
 
     def fingerprint(self, dataset: str) -> Path:
+        """Return the file of what planning has learnt of the images."""
         return self.dataset(dataset) / "dataset_fingerprint.json"
 
     def plans(self, dataset: str, plans: str) -> Path:
+        """Return the file of the plans of a name."""
         return self.dataset(dataset) / f"{plans}.json"
 
     def data(self, dataset: str, identifier: str) -> Path:
@@ -90,15 +94,19 @@ class Folders:
         return self.dataset(dataset) / f".{identifier}.unfinished"
 
     def references(self, dataset: str) -> Path:
+        """Return the folder of the labels that validations are compared with."""
         return self.dataset(dataset) / REFERENCES
 
     def splits(self, dataset: str) -> Path:
+        """Return the file that says which cases each fold trains and validates."""
         return self.dataset(dataset) / SPLITS_FILE
 
     def model(self, dataset: str, trainer: str, plans: str, configuration: str) -> Path:
+        """Return the folder of a model with all its folds."""
         return self.results / dataset / ModelName(trainer, plans, configuration).folder
 
     def fold(self, dataset: str, trainer: str, plans: str, configuration: str, fold: str) -> Path:
+        """Return the folder of a fold's checkpoints and logs."""
         return fold_folder(self.model(dataset, trainer, plans, configuration), fold)
 
     def next_stage(
