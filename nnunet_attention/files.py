@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -71,6 +72,27 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def link(path: Path, target: Path, to_folder: bool = False) -> None:
+    """Make a symbolic link, which must not exist.
+
+    Args:
+        path: the link.
+        target: what it leads to; a relative one is taken from the link's folder.
+        to_folder: whether the target is a folder, which Windows must be told.
+
+    Raises:
+        CommandError: if the system makes none, as Windows does not for everybody.
+    """
+    try:
+        path.symlink_to(target, to_folder)
+    except (OSError, NotImplementedError) as error:
+        reason = disk_error(error) if isinstance(error, OSError) else str(error)
+        remedy = "; on Windows, switch on Developer Mode" if sys.platform == "win32" else ""
+        raise CommandError(
+            f"{path} cannot be made as a symbolic link to {target}: {reason}{remedy}"
+        ) from error
 
 
 def is_plain_name(value: object) -> bool:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sys
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from nnunet_attention.cli import main
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import (
     folder_written_beside,
+    link,
     read_json,
     require_writable,
     require_writable_file,
@@ -217,3 +219,30 @@ def test_a_folder_that_was_filled_meanwhile_is_not_replaced(tmp_path):
 def _fill_meanwhile(target):
     with folder_written_beside(target):
         (target / "kept").touch()
+
+
+def test_a_link_leads_to_its_target(tmp_path):
+    (tmp_path / "target").mkdir()
+    link(tmp_path / "link", Path("target"), to_folder=True)
+    assert (tmp_path / "link").readlink() == Path("target")
+    assert (tmp_path / "link").is_dir()
+
+
+def no_privilege(*_, **__):
+    # What Windows says to who may not make links, error 1314.
+    raise OSError(errno.EINVAL, "A required privilege is not held by the client")
+
+
+@pytest.mark.parametrize(
+    ("system", "end"),
+    [("linux", "client"), ("win32", "client; on Windows, switch on Developer Mode")],
+)
+def test_a_system_that_makes_no_links_is_one_clear_error(tmp_path, monkeypatch, system, end):
+    monkeypatch.setattr(os, "symlink", no_privilege)
+    monkeypatch.setattr(sys, "platform", system)
+    with pytest.raises(CommandError) as raised:
+        link(tmp_path / "link", Path("target"))
+    assert str(raised.value) == (
+        f"{tmp_path / 'link'} cannot be made as a symbolic link to target: "
+        f"A required privilege is not held by the {end}"
+    )

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import NNUNET_LAYOUT, read_json, remove, write_json, write_text
+from nnunet_attention.files import (
+    NNUNET_LAYOUT,
+    disk_error,
+    link,
+    read_json,
+    remove,
+    write_json,
+    write_text,
+)
 from nnunet_attention.nnunet.dataset_names import (
     folders_of_datasets,
     full_dataset_name,
@@ -168,10 +176,7 @@ def derive(
         if is_new:
             os.replace(beside, folder)
     except OSError as error:
-        raise CommandError(
-            f"{folder} cannot be made with links to {original}: {error}; nnUNet_preprocessed must "
-            "be on a disk that supports symbolic links"
-        ) from error
+        raise CommandError(f"{folder} cannot be made of {original}: {disk_error(error)}") from error
 
 
 def read_split(folders: Folders, dataset: str, fold: str) -> dict:
@@ -218,11 +223,11 @@ def _refuse_changed_plans(
 def _link(original: Path, folder: Path) -> None:
     if not original.is_dir():
         raise CommandError(f"{original} is missing; preprocess the data set first")
-    link = folder / original.name
-    if not link.is_dir():
-        link.unlink(missing_ok=True)
+    path = folder / original.name
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
         # Relative: the three folders may be moved together.
-        link.symlink_to(Path("..") / original.parent.name / original.name, True)
+        link(path, Path("..") / original.parent.name / original.name, to_folder=True)
 
 
 def _note(original: str, fold: str) -> dict:

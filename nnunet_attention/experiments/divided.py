@@ -18,7 +18,7 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.experiments.derived import FIRST_NUMBER, LAST_NUMBER
 from nnunet_attention.experiments.predicting import images_of
 from nnunet_attention.experiments.stages import Action
-from nnunet_attention.files import NNUNET_LAYOUT, read_json, remove, write_json
+from nnunet_attention.files import NNUNET_LAYOUT, link, read_json, remove, write_json
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_attention.nnunet.dataset_names import (
     folders_of_datasets,
@@ -181,13 +181,13 @@ class Divide(Action):
         merge = dataset == self.division.pretraining
         for case, images in images_of(original, sorted(cases)).items():
             for image in images:
-                (beside / _IMAGES / image.name).symlink_to(image.absolute())
+                link(beside / _IMAGES / image.name, image.absolute())
             labels = original / RAW_REFERENCES / f"{case}{ending}"
             copy = beside / RAW_REFERENCES / labels.name
             if merge:
                 _merge_labels(labels, copy)
             else:
-                copy.symlink_to(labels.absolute())
+                link(copy, labels.absolute())
         described["numTraining"] = len(cases)
         if merge:
             described["labels"] = {"background": 0, "foreground": 1}

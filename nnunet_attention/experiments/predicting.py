@@ -12,7 +12,7 @@ from nnunet_attention.crossval import command_text
 from nnunet_attention.errors import CommandError
 from nnunet_attention.experiments.stages import Action
 from nnunet_attention.experiments.target_plans import moved_name
-from nnunet_attention.files import remove
+from nnunet_attention.files import link, remove
 from nnunet_attention.jobs.local import command_environment
 from nnunet_attention.jobs.process import run_command
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
@@ -133,8 +133,8 @@ class Prediction(Action):
             images.mkdir(parents=True)
             for case in cases:
                 for channel, path in enumerate(files[case]):
-                    link = images / f"{case}_{channel:04d}{scheme.file_ending}"
-                    link.symlink_to(path.absolute())
+                    name = f"{case}_{channel:04d}{scheme.file_ending}"
+                    link(images / name, path.absolute())
             environment = command_environment() | self._place.variables
             run_command(self.command(images, predictions), environment, log)
             self._evaluate(predictions)

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from submitit import Job, SlurmExecutor
     from submitit.helpers import DelayedSubmission
 
-# Sent by SLURM before the end of a job's time.
-_WARNING = signal.SIGUSR2
 _POLL_SECONDS = 0.5
 _QUEUE_SECONDS = 10.0
 # Each requeueing ends one time limit; a step of a month on a partition of an hour needs 720.
@@ -75,25 +73,28 @@ class StepTask:
 
     def __call__(self) -> dict:
         """Run the step to its end, and return the fields of its `Result`."""
-        # SLURM's warning is for us; it would end the step's processes, which it reaches too.
+        # Sent by SLURM before the end of a job's time. No constant of this module, which Windows,
+        # without this signal, imports too.
+        warning = signal.SIGUSR2
+        # It is for us; it would end the step's processes, which it reaches too.
         self._attempt = Attempt(
             self._step,
             self._output,
             command_environment(),
             socket.gethostname(),
-            ignored_signals=(_WARNING,),
+            ignored_signals=(warning,),
         )
         # A warning during the start would leave a process that nobody knows of.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {warning})
         self._attempt.start()
         while (result := self._attempt.poll()) is None:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {_WARNING})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {warning})
             time.sleep(_POLL_SECONDS)
-            signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
+            signal.pthread_sigmask(signal.SIG_BLOCK, {warning})
         if result.exit_code == -signal.SIGTERM:
             # Either the job is being cancelled or preempted, and this is the end of it, or
             # somebody has ended the step alone.
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {_WARNING})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {warning})
             time.sleep(_CANCELLED_SECONDS)
         return asdict(result)
 
@@ -125,7 +126,7 @@ class SlurmRunner:
             from submitit import SlurmExecutor
         except ImportError as error:
             raise CommandError(
-                "--slurm needs submitit; install it with: pip install nnunet-attention[slurm]"
+                "--slurm needs submitit; install the extra `slurm` of nnunet-attention"
             ) from error
         if SlurmExecutor.affinity() < 0:
             raise CommandError(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import remove
+from nnunet_attention.files import link, remove
 from nnunet_attention.jobs.process import run_command
 from nnunet_attention.msd.archives import one_at_a_time
 from nnunet_attention.msd.task_folder import MsdTask, read_msd_task
@@ -105,7 +105,7 @@ def _with_test_folder(task: MsdTask, folder: Path) -> Iterator[Path]:
     linked = folder / task.folder_name
     (linked / "imagesTs").mkdir(parents=True)
     for name in ("imagesTr", "labelsTr", DATASET_JSON):
-        (linked / name).symlink_to(task.folder / name)
+        link(linked / name, task.folder / name, to_folder=name != DATASET_JSON)
     yield linked
 
 
