@@ -3,11 +3,13 @@
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 
 import numpy as np
 import pytest
 import torch
+from documents import shown
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training import nnUNetTrainer as all_trainers  # noqa: N813 a package
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -19,11 +21,15 @@ from nnunetv2.training.nnUNetTrainer.variants.network_architecture.nnUNetTrainer
     nnUNetTrainerBN,
 )
 from nnunetv2.training.nnUNetTrainer.variants.optimizer.nnUNetTrainerAdan import nnUNetTrainerAdan
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from torch import nn
 
+from nnunet_attention import trainers
+from nnunet_attention.errors import CommandError
 from nnunet_attention.networks import AttentionUNet
 from nnunet_attention.plans import converted_plans
 from nnunet_attention.trainers import AttentionUNetTrainer
+from nnunet_attention.trainers.foundation import _builders
 
 # One that augments otherwise, one without deep supervision, one that changes the plans' network.
 REPRESENTATIVES = ("nnUNetTrainerDA5", "nnUNetTrainerNoDeepSupervision", "nnUNetTrainerBN")
@@ -178,3 +184,53 @@ def test_batch_normalisation_reaches_the_gated_network(built):
     modules = list(built(nnUNetTrainerBN.__name__).network.modules())
     assert any(isinstance(module, nn.BatchNorm3d) for module in modules)
     assert not any(isinstance(module, nn.InstanceNorm3d) for module in modules)
+
+
+def shown_on_the_page() -> str:
+    (piece,) = (piece for piece in shown("python") if piece.page.stem == "any-trainer")
+    return piece.code
+
+
+OF_ONES_OWN = """
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+class TrainerOfOnesOwn(nnUNetTrainer):
+    pass
+"""
+
+
+@pytest.mark.parametrize("code", [OF_ONES_OWN, shown_on_the_page()])
+def test_a_trainer_in_a_folder_of_ones_own_is_found_and_trains_the_gated_network(
+    code, build, plans, tmp_path, monkeypatch
+):
+    (name,) = re.findall(r"^class (\w+)", code, re.MULTILINE)
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / f"{name.lower()}_module.py").write_text(code)
+    monkeypatch.setenv("nnUNet_extTrainer", str(folder))
+    trainer = build(recursive_find_trainer_class_by_name(name), plans)
+    trainer.initialize()
+    assert type(trainer).__name__ == name
+    assert type(trainer.network) is AttentionUNet
+
+
+def test_two_bases_that_build_a_network_each_are_refused(build, plans):
+    class Both(AttentionUNetTrainer, nnUNetTrainerBN):
+        pass
+
+    with pytest.raises(CommandError, match="network of AttentionUNetTrainer, and not that of nnUN"):
+        build(Both, plans).initialize()
+
+
+def test_a_class_that_builds_its_own_network_may_have_two_such_bases(build, plans):
+    class Both(AttentionUNetTrainer, nnUNetTrainerBN):
+        build_network_architecture = staticmethod(nnUNetTrainerBN.build_network_architecture)
+
+    trainer = build(Both, plans)
+    trainer.initialize()
+    assert any(isinstance(module, nn.BatchNorm3d) for module in trainer.network.modules())
+
+
+@pytest.mark.parametrize("name", trainers.__all__)
+def test_no_trainer_of_ours_hides_a_network(name):
+    assert _builders(getattr(trainers, name))[1] is None
