@@ -166,12 +166,12 @@ def _discovery_remedy(environment: Mapping[str, str], report: Mapping) -> str:
     manual = f'export {doorway.SEARCH_PATH_VARIABLE}="$(nnunet-attention where)"'
     others = _without_doorway(environment).get(doorway.SEARCH_PATH_VARIABLE)
     if report["devices"] is None:
-        return "repair the installation: pip install --force-reinstall nnunetv2 nnunet-attention"
+        return "install nnunetv2 and nnunet-attention again, with pip's --force-reinstall"
     if doorway.is_switched_off():
         return f"unset {doorway.OPT_OUT_VARIABLE}, or {manual}"
     if others:
         return f"nnU-Net imports every file in {others} too: move broken ones out, or {manual}"
-    return f"pip install --force-reinstall --no-deps nnunet-attention, or {manual}"
+    return f"install nnunet-attention again, with pip's --force-reinstall --no-deps, or {manual}"
 
 
 def _device_finding(report: Mapping) -> Finding:

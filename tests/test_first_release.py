@@ -2,7 +2,8 @@
 
 `first_release/` was written at revision 4308e51 of this repository, by its conversion of the
 smallest plans (features 2, 3, 4) and three steps of its trainer; the expected logits were computed
-there. tests/crossval/test_begun_before.py does the same for manifests.
+there. tests/crossval/test_begun_before.py goes on from manifests in the format of that time, which
+are written there by hand.
 """
 
 import copy

@@ -2,22 +2,31 @@
 
 import argparse
 import ast
+import itertools
 import re
 import shlex
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import nnunetv2
 import pytest
-from documents import PAGES, Shown, commands, shown
-from repository import REPOSITORY
+from documents import PAGES, Shown, commands, commands_of, inline, shown
+from repository import DOCS, REPOSITORY
 
 from nnunet_attention import trainers
+from nnunet_attention.cli.main import COMMANDS as OUR_COMMANDS
 from nnunet_attention.cli.main import build_parser
+from nnunet_attention.portable import segment
+from nnunet_attention.portable.readme import PACKAGES
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMMANDS = commands()
+CODE = (REPOSITORY / "nnunet_attention", REPOSITORY / "trainers", Path(nnunetv2.__path__[0]))
 STOCK_TRAINERS = {"nnUNetTrainer", "nnUNetTrainerDA5"}  # test_any_trainer.py has them all
+TRAINERS_SHOWN = {
+    name for piece in shown("python") for name in re.findall(r"^class (\w+)", piece.code, re.M)
+}
 
 
 def starting_with(*words: str) -> list[Shown]:
@@ -33,10 +42,13 @@ def words_of(command: Shown) -> list[str]:
 
 def test_no_command_goes_unchecked():
     """Those of `python -m benchmarks` are parsed in tests/benchmarks/test_documents.py."""
-    checked = ("nnunet-attention", "make", "pip", "export", "python")
+    checked = (
+        r"(nnunet-attention|make|pip install) |nnUNetv2_\w+ |python -m benchmarks\.|"
+        r"python EXPORTED/segment\.py |python -m pip freeze|export (\w+=\S+ ?)+$|"
+        r'export nnUNet_extTrainer="\$\(nnunet-attention where\)" $'
+    )
     for command in COMMANDS:
-        first = command.code.split()[0]
-        assert first in checked or first.startswith("nnUNetv2_"), command
+        assert re.match(checked, f"{command.code} "), command
 
 
 @pytest.mark.parametrize("command", starting_with("nnunet-attention"), ids=str)
@@ -53,7 +65,57 @@ def test_nnunets_commands_are_installed_and_the_trainers_shown_are_ours(command)
     words = words_of(command)
     assert Path(sys.executable).with_name(words[0]).exists()
     if "-tr" in words:
-        assert words[words.index("-tr") + 1] in {*trainers.__all__, *STOCK_TRAINERS}
+        known = {*trainers.__all__, *STOCK_TRAINERS, *TRAINERS_SHOWN}
+        assert words[words.index("-tr") + 1] in known
+
+
+def options(words: list[str]) -> list[str]:
+    return [word for word in words if re.match(r"--?[a-zA-Z]", word)]
+
+
+def subparser(name: str) -> argparse.ArgumentParser:
+    (subparsers,) = (
+        action
+        for action in build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    return subparsers.choices[name]
+
+
+OURS_WITHIN = [*inline("nnunet-attention"), *inline(*OUR_COMMANDS)]
+
+
+@pytest.mark.parametrize("command", OURS_WITHIN, ids=str)
+def test_our_commands_within_sentences_have_the_options_shown(command):
+    """They may leave out arguments, and our name before the command's."""
+    words = words_of(command)
+    name, *arguments = words[1:] if words[0] == "nnunet-attention" else words
+    parsers = [subparser(name)]
+    for action in parsers[0]._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            parsers.extend(action.choices.values())
+    known = {option for parser in parsers for option in parser._option_string_actions}
+    assert known.issuperset(options(arguments))
+
+
+NNUNETS_WITHIN = inline(
+    *(entry.name for entry in entry_points(group="console_scripts") if "nnUNetv2_" in entry.name)
+)
+
+
+@pytest.mark.parametrize("command", NNUNETS_WITHIN, ids=str)
+def test_nnunets_commands_within_sentences_have_the_options_shown(command, monkeypatch):
+    def parsed_only(self, *_):
+        raise ParsedError(self._option_string_actions)
+
+    words = words_of(command)
+    (entry_point,) = entry_points(group="console_scripts", name=words[0])
+    run = entry_point.load()
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", parsed_only)
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(ParsedError) as parsed:
+        run()
+    assert parsed.value.args[0].keys() >= set(options(words))
 
 
 class ParsedError(Exception):
@@ -78,7 +140,29 @@ def test_nnunets_commands_take_the_arguments_shown(command, monkeypatch):
     assert parsed.value.args == ([],)
 
 
-@pytest.mark.parametrize("command", starting_with("make"), ids=str)
+def folds_of(words: list[str]) -> set[str]:
+    """What follows `-f`; by default nnU-Net's five folds."""
+    if "-f" not in words:
+        return set("01234")
+    after = words[words.index("-f") + 1 :]
+    return {*itertools.takewhile(lambda word: not word.startswith("-"), after)}
+
+
+WHOLE = [piece for piece in shown("bash") if "nnUNetv2_train " in piece.code]
+
+
+@pytest.mark.parametrize("piece", WHOLE, ids=str)
+def test_folds_that_predict_have_been_trained_there(piece):
+    trained = set()
+    for command in commands_of(piece):
+        words = shlex.split(command.code)
+        if words[0] == "nnUNetv2_train":
+            trained |= set("01234") if words[3] == "$fold" else {words[3]}
+        elif words[0] == "nnUNetv2_predict" or words[1] in ("maps", "predict", "ablate"):
+            assert folds_of(words) <= trained, command
+
+
+@pytest.mark.parametrize("command", [*starting_with("make"), *inline("make")], ids=str)
 def test_targets_shown_are_in_the_makefile(command):
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     target, *variables = words_of(command)[1:]
@@ -87,14 +171,50 @@ def test_targets_shown_are_in_the_makefile(command):
         assert re.search(rf"^{variable.partition('=')[0]} \?=", makefile, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", starting_with("pip"), ids=str)
-def test_extras_shown_are_those_of_the_package(command):
+@pytest.mark.parametrize("command", [*starting_with("pip"), *inline("pip")], ids=str)
+def test_what_pip_is_shown_to_install_is_here_or_can_be_had(command):
+    """No index has the package itself: its source, or a wheel that `make build` wrote."""
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
-    for extra in re.findall(r"\[(\w+)\]", command.code):
-        assert re.search(rf"^{extra} = \[", project, re.MULTILINE)
+    known = {*segment_packages(), "wandb", "nnunet_attention-VERSION-py3-none-any.whl"}
+    for target in words_of(command)[2:]:
+        extra = re.fullmatch(r"\.(?:\[(\w+)\])?", target)
+        assert extra or target in known
+        if extra and extra[1]:
+            assert re.search(rf"^{extra[1]} = \[", project, re.MULTILINE)
 
 
-def test_every_trainer_is_in_the_readme():
+def segment_packages() -> set[str]:
+    return set(PACKAGES.split())
+
+
+@pytest.mark.parametrize("command", starting_with("python"), ids=str)
+def test_the_exported_program_takes_the_arguments_shown(command, monkeypatch):
+    if not command.code.startswith("python EXPORTED/segment.py"):
+        pytest.skip("another program")
+
+    def parsed_only(self, arguments, *_):
+        raise ParsedError(parse(self, arguments))
+
+    parse = argparse.ArgumentParser.parse_args
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed_only)
+    with pytest.raises(ParsedError):
+        segment.main(words_of(command)[2:])
+
+
+def test_variables_shown_are_read_by_nnunet_or_us():
+    read = {name for folder in CODE for path in folder.rglob("*.py") for name in names_in(path)}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"(?<!\w)(?:NNUNET_[A-Z0-9_]+|nnUNet_\w+)(?![\w.])", text):
+            assert name in read, f"{page.name}: {name}"
+
+
+def names_in(path: Path) -> list[str]:
+    return re.findall(r"[\"'](NNUNET_[A-Z0-9_]+|nnUNet_\w+)[\"']", path.read_text(encoding="utf-8"))
+
+
+def test_every_trainer_is_in_the_table_of_trainers():
+    table = (DOCS / "options.md").read_text(encoding="utf-8")
     for name in trainers.__all__:
         length = re.sub(
             r"^(AttentionUNetTrainer|AttentionUNetSupervisedTrainer|WideUNetTrainer|"
@@ -103,7 +223,7 @@ def test_every_trainer_is_in_the_readme():
             "",
             name,
         )
-        assert name in README or length in README
+        assert name in table or length in table
 
 
 @pytest.mark.parametrize("piece", shown("python"), ids=str)
@@ -126,10 +246,26 @@ def test_python_examples_run(piece):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_relative_links_lead_somewhere(page):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8"))
     assert links or page.name != "README.md"
-    for link in links:
-        assert (page.parent / link).exists(), link
+    for link, anchor in links:
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), f"{link}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def test_an_anchor_is_made_of_its_heading(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# On a CPU: fast\n```bash\n# none\n```\n## `-p` fails, or `maps`\n")
+    assert anchors(page) == {"on-a-cpu-fast", "-p-fails-or-maps"}
 
 
 def test_the_picture_at_the_top_is_small():

@@ -120,9 +120,7 @@ def add_execution_arguments(
         "--dry-run", action="store_true", help="print what is missing, in order, and do nothing"
     )
     parser.add_argument("-o", type=Path, metavar="DIR", dest="output", help=output)
-    slurm = parser.add_argument_group(
-        "SLURM", "needs the slurm extra: pip install nnunet-attention[slurm]"
-    )
+    slurm = parser.add_argument_group("SLURM", "needs the extra `slurm` of nnunet-attention")
     slurm.add_argument(
         "--slurm", action="store_true", help="submit everything as jobs, folds as a job array"
     )

@@ -24,7 +24,8 @@ AXES = ("z", "y", "x")
 BATCH = "batch"
 
 _NEEDED = ("onnx", "onnxscript")
-INSTALL = 'pip install "nnunet-attention[engines]"'
+# True wherever the package comes from: a clone, a wheel or an index.
+INSTALL = "install the extra `engines` of nnunet-attention"
 # A protobuf file is limited to 2 GiB, not all of which is weights.
 _LARGEST_BYTES = 2_000_000_000
 

@@ -17,6 +17,7 @@ from torch import nn
 from nnunet_attention.engines import export_network, output_names
 from nnunet_attention.engines.graph import (
     INPUT_NAME,
+    INSTALL,
     LOGITS_NAME,
     outputs_of_torch,
     patch_divisors,
@@ -129,8 +130,7 @@ def _require_engines() -> None:
     require_exporter()
     if find_spec("onnxruntime") is None:
         raise CommandError(
-            "onnxruntime is not installed, but needed to compare the export with torch; pip "
-            'install "nnunet-attention[engines]"'
+            f"onnxruntime is not installed, but needed to compare the export with torch; {INSTALL}"
         )
 
 

@@ -149,7 +149,7 @@ def test_without_an_engine_installed_torch_runs_it_and_that_is_told(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--engine", "openvino"), "openvino is not installed; pip install"),
+        (("--engine", "openvino"), "openvino is not installed; install the extra"),
         (("--precision", "f16"), "--precision f16: no installed engine supports it"),
         (("-device", "cuda", "--engine", "torch"), "--engine would be ignored with -device cuda"),
         (("--engine", "torch", "--cache", "x"), "--cache would be ignored with torch"),

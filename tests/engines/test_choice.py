@@ -40,7 +40,7 @@ def test_the_fastest_that_is_able_is_chosen(machine, able, precision, expected):
 @pytest.mark.parametrize(
     ("able", "engine", "precision", "message"),
     [
-        ({"torch": ("f32",)}, "openvino", "f32", "openvino is not installed; pip install"),
+        ({"torch": ("f32",)}, "openvino", "f32", "openvino is not installed; install the extra"),
         (
             {"torch": ("f32",), "onnxruntime": ("f32",), "openvino": ("f32", "bf16")},
             "onnxruntime",
