@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from plain_checkpoints import DATASET_JSON, plain_checkpoint, plans_of
 from repository import REPOSITORY
 from tiny_preprocessed import write_preprocessed
+from tiny_trainers import DATASET_JSON as ONE_CHANNEL
+from tiny_trainers import build_trainer
 
 from nnunet_attention.cli import main
 from nnunet_attention.cli.main import build_parser
@@ -23,7 +26,9 @@ from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 PAGE = (REPOSITORY / "docs" / "pretrained.md").read_text(encoding="utf-8")
 RECIPES = {
     title.strip(): body
-    for title, body in re.findall(r"^## (From [^\n]*)\n(.*?)(?=^## )", PAGE, re.M | re.S)
+    for title, body in re.findall(
+        r"^## ((?:From|The simplest)[^\n]*)\n(.*?)(?=^## )", PAGE, re.M | re.S
+    )
 }
 
 
@@ -54,7 +59,7 @@ def run(recipe: str, folder, places: dict[str, str]) -> list:
             plans = read_plans(folder / f"{words[words.index('-plans_name') + 1]}.json")
             (configuration,) = plans["configurations"].values()
             write_preprocessed(folder, configuration["data_identifier"])
-        else:
+        elif words[0] != "nnUNetv2_predict_from_modelfolder":
             assert words[:4] == ["nnUNetv2_train", "901", "3d_fullres", "0"]
             options = dict(zip(words[4::2], words[5::2], strict=True))
             trainers.append(trained(options))
@@ -84,8 +89,8 @@ def log_of(trainer) -> str:
         return file.read()
 
 
-def test_there_are_three_recipes():
-    assert len(RECIPES) == 3
+def test_there_are_four_recipes():
+    assert len(RECIPES) == 4
 
 
 def test_all_commands_of_the_page_take_the_arguments_shown():
@@ -94,6 +99,30 @@ def test_all_commands_of_the_page_take_the_arguments_shown():
     for line in lines:
         words = shlex.split(line.replace("DATASET_ID", "4"))[1:]
         assert build_parser().parse_args(words).command == words[0]
+
+
+def test_gates_for_a_trained_model(folder, tmp_path, minimal_plans):
+    (recipe,) = (title for title in RECIPES if "simplest" in title)
+    plans = plans_of(minimal_plans, "plain 3d anisotropic")
+    plans["dataset_name"] = NAME
+    configuration = plans["configurations"]["3d_fullres"]
+    configuration.update(patch_size=[8, 16, 16], use_mask_for_norm=[False])
+    (folder / "nnUNetPlans.json").write_text(json.dumps(plans))
+    (folder / "dataset.json").write_text(json.dumps(ONE_CHANNEL))
+    write_preprocessed(folder, configuration["data_identifier"])
+    stock = build_trainer(nnUNetTrainer, plans)
+    stock.initialize()
+    model = tmp_path / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    (model / "fold_0").mkdir(parents=True)
+    (model / "plans.json").write_text(json.dumps(plans))
+    (model / "dataset.json").write_text(json.dumps(ONE_CHANNEL))
+    stock.save_checkpoint(str(model / "fold_0" / "checkpoint_final.pth"))
+    (model / "fold_0" / "checkpoint_latest.pth").touch()
+    (trainer,) = run(recipe, folder, {"DATASET_ID": "901", "MODEL_FOLDER": str(model)})
+    new = [path.relative_to("NEW_FOLDER") for path in Path("NEW_FOLDER").rglob("*.*")]
+    assert sorted(map(str, new)) == ["dataset.json", "fold_0/checkpoint_final.pth", "plans.json"]
+    assert trainer.current_epoch == 1
+    assert hasattr(trainer.network.decoder, "gates")
 
 
 def test_from_openmind(folder, tmp_path):
