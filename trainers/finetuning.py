@@ -29,6 +29,7 @@ from nnunet_attention.nnunet.pretraining import (
     CITATIONS,
     PRETRAIN_INFO,
     citation_lines,
+    with_whole_networks,
 )
 from nnunet_attention.trainers.attention import AttentionUNetTrainer
 from nnunet_attention.trainers.foundation import FoundationTrainer, bare_network
@@ -120,6 +121,8 @@ class _Finetuning(_Trainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 as in nnUNetTrainer
     ):
+        # What is passed on is also what nnU-Net saves beside the model and in its checkpoints.
+        plans = with_whole_networks(plans)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.initial_lr = INITIAL_RATE
         arguments = self.configuration_manager.network_arch_init_kwargs

@@ -16,6 +16,7 @@ from nnunet_attention.files import (
 )
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.model_folders import PLANS_JSON, fold_folders
+from nnunet_attention.nnunet.pretraining import with_whole_networks
 
 # The entries that preprocessing, training and export read besides the configuration.
 _OF_PLANS = (
@@ -31,7 +32,7 @@ _NOT_READ = ("median_image_size_in_voxels", "inherits_from")
 
 
 def read_plans(path: Path) -> dict:
-    """Read a plans file of nnU-Net.
+    """Read a plans file of nnU-Net; see `with_whole_networks`.
 
     Raises:
         CommandError: if it is absent, no plans file, or one from before nnU-Net 2.4, which does
@@ -49,7 +50,7 @@ def read_plans(path: Path) -> dict:
                 f"{path}: configuration {name} has no architecture, as in the plans of old nnU-Net "
                 "versions; plan again with nnUNetv2_plan_experiment"
             )
-    return plans
+    return with_whole_networks(plans)
 
 
 def whole_plans(path: Path) -> dict | None:

@@ -48,6 +48,7 @@ _RESENC_L: dict[str, Any] = {
     "nonlin_kwargs": {"inplace": True},
 }
 _IMPORTED = ["conv_op", "norm_op", "dropout_op", "nonlin"]
+_PATHS = {path.rpartition(".")[2]: path for path in (_RESIDUAL, _PLAIN)}
 # Of voxels along an axis, or of channels: more than any image has.
 _LARGEST_SIZE = 2**31
 
@@ -203,6 +204,22 @@ def pretrain_info(
     }
 
 
+def with_whole_networks(plans: Mapping) -> dict:
+    """Return plans in which networks that are only named, as nnssl names them, are described.
+
+    nnU-Net's development branch copies nnssl's `architecture_plans` into its plans: "ResEncL"
+    without arguments, or "ResidualEncoderUNet" without its module.
+
+    Args:
+        plans: content of a plans file, whatever it holds; not changed.
+    """
+    configurations = plans.get("configurations")
+    if not isinstance(configurations, Mapping):
+        return dict(plans)
+    whole = {name: _with_whole_network(content) for name, content in configurations.items()}
+    return {**plans, "configurations": whole}
+
+
 def plain_citations(citations: object) -> list[dict]:
     """Return those of a checkpoint's citations that can be written into plans.
 
@@ -242,31 +259,48 @@ def _architecture(plans: object, where: str) -> dict:
     plans = _mapping(plans, where, "architecture_plans")
     name = _text(_entry(plans, "arch_class_name", where), where, "arch_class_name")
     if name in _PRESETS:
-        return {
-            "network_class_name": _RESIDUAL,
-            "arch_kwargs": json.loads(json.dumps(_RESENC_L)),
-            "_kw_requires_import": list(_IMPORTED),
-        }
+        return _preset()
     if name.startswith(("Primus", "SwinUNETR")):
         raise CommandError(
             f"{where} holds a transformer, {name}; attention gates need the skip connections of a "
             "U-Net: use a checkpoint of a ResidualEncoderUNet, such as OpenMind's ResEncL"
         )
-    known = {path.rpartition(".")[2]: path for path in (_RESIDUAL, _PLAIN)}
     arguments = plans.get("arch_kwargs")
     if arguments is None:
         raise CommandError(
             f"{where} holds a network {name} but does not say how it is built; supported are "
-            f"{', '.join((*_PRESETS, *known))}, the last two with arch_kwargs"
+            f"{', '.join((*_PRESETS, *_PATHS))}, the last two with arch_kwargs"
         )
     imported = _listed(plans.get("arch_kwargs_requiring_import")) or []
     if not all(isinstance(argument, str) for argument in imported):
         raise _malformed(where, "arch_kwargs_requiring_import", imported, "names of arguments")
     return {
-        "network_class_name": known.get(name, name),
+        "network_class_name": _PATHS.get(name, name),
         "arch_kwargs": _plain(_mapping(arguments, where, "arch_kwargs")),
         "_kw_requires_import": list(imported),
     }
+
+
+def _preset() -> dict:
+    return {
+        "network_class_name": _RESIDUAL,
+        "arch_kwargs": json.loads(json.dumps(_RESENC_L)),
+        "_kw_requires_import": list(_IMPORTED),
+    }
+
+
+def _with_whole_network(configuration: Any) -> Any:
+    architecture = configuration.get("architecture") if isinstance(configuration, Mapping) else None
+    if not isinstance(architecture, Mapping):
+        return configuration
+    name = architecture.get("network_class_name")
+    if name in _PRESETS and architecture.get("arch_kwargs") is None:
+        return {**configuration, "architecture": _preset()}
+    if isinstance(name, str) and name in _PATHS:
+        imported = architecture.get("_kw_requires_import") or []
+        named = {"network_class_name": _PATHS[name], "_kw_requires_import": imported}
+        return {**configuration, "architecture": {**architecture, **named}}
+    return configuration
 
 
 def _plain(value: Any) -> Any:

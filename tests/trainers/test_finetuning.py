@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from nnssl_checkpoints import CITATIONS, plans_like_source, save_nnssl, source_network
+from nnssl_checkpoints import (
+    ARGUMENTS,
+    CITATIONS,
+    ONLY_NAMED,
+    plans_like_source,
+    save_nnssl,
+    source_network,
+)
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -110,6 +117,20 @@ def test_the_network_starts_with_the_encoder_that_the_plans_name(build, plans):
     log = Path(trainer.log_file).read_text()
     assert "100.0% of the encoder's weights come from there" in log
     assert "new: decoder.stages.0.convs.0.conv.weight, the source's decoder is left" in log
+
+
+@pytest.mark.parametrize("name", [GATED, PLAIN])
+def test_plans_of_the_development_branch_that_only_name_the_network_are_trained(
+    build, plans, monkeypatch, name
+):
+    monkeypatch.setattr("nnunet_attention.nnunet.pretraining._RESENC_L", ARGUMENTS)
+    plans["configurations"]["3d_fullres"]["architecture"] = ONLY_NAMED
+    trainer = initialized(build(getattr(trainers, name), plans))
+    assert "100.0% of the encoder's numbers come from there" in Path(trainer.log_file).read_text()
+    # Whoever reads the saved plans can build the network.
+    for saved in (trainer.plans_manager.plans, trainer.my_init_kwargs["plans"]):
+        architecture = saved["configurations"]["3d_fullres"]["architecture"]
+        assert architecture["arch_kwargs"] == ARGUMENTS
 
 
 def test_with_one_seed_it_starts_as_its_control(build, plans, monkeypatch):

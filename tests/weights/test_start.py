@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from nnssl_checkpoints import CITATIONS, nnssl_checkpoint, plans_like_source, source_network
+from nnssl_checkpoints import (
+    ARGUMENTS,
+    CITATIONS,
+    ONLY_NAMED,
+    nnssl_checkpoint,
+    plans_like_source,
+    source_network,
+)
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.network_architecture.nnUNetTrainerBN import (
@@ -78,6 +85,16 @@ def test_nnunet_takes_the_checkpoint_as_pretrained_weights(
     for name, value in start.network.state_dict().items():
         wanted = heads[name] if ".seg_layers." in name else value
         assert torch.equal(network.state_dict()[name], wanted), name
+
+
+def test_plans_of_the_development_branch_that_only_name_the_network_are_a_target(
+    source_of, tmp_path, minimal_plans, monkeypatch
+):
+    monkeypatch.setattr("nnunet_attention.nnunet.pretraining._RESENC_L", ARGUMENTS)
+    plans = plans_like_source(minimal_plans)
+    plans["configurations"]["3d_fullres"]["architecture"] = ONLY_NAMED
+    start = start_from(source_of(nnssl_checkpoint()), target_of(tmp_path / "data", plans))
+    assert start.adaptation.encoder_share == 1
 
 
 def test_into_its_own_plans_a_checkpoint_goes_exactly(source_of, tmp_path, minimal_plans):
