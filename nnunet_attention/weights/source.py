@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.from_plans import attention_class_path
+from nnunet_attention.networks.plans_numbers import check_strides
 from nnunet_attention.networks.trusted_plans import (
     building,
     check_architecture,
@@ -172,6 +173,7 @@ def _of_nnssl(path: Path, checkpoint: Mapping) -> PretrainedSource:
     try:
         attention_class_path(pretraining.architecture["network_class_name"])
         check_architecture(pretraining.architecture)
+        check_strides(pretraining.architecture, len(pretraining.settings.patch_size))
     except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
     weights = _named_as_here(without_prefixes(checkpoint["network_weights"]), pretraining)
@@ -228,6 +230,7 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
             content = configuration.configuration
         attention_class_path(content["architecture"]["network_class_name"])
         with building(name):
+            check_strides(content["architecture"], len(content["patch_size"]))
             channels, _ = network_channels(manager, configuration, init_arguments["dataset_json"])
             settings = _settings_of(plans, content)
     except CommandError as error:

@@ -131,6 +131,40 @@ def test_hostile_architectures_are_refused_like_hostile_plans(tmp_path, entry, t
         read_source(path)
 
 
+STRIDES = {
+    "none": (None, "None for strides, and 3 for n_stages"),
+    "empty": ([], r"\[\] for strides"),
+    "a number": (2, "2 for strides"),
+    "a dictionary": ({"a": 1}, r"{'a': 1} for strides"),
+    "too few": ([[1, 1, 1], [2, 2, 2]], "and 3 for n_stages"),
+    "a zero": ([[1, 1, 1], [0, 2, 2], [2, 2, 2]], r"\[0, 2, 2\] among strides"),
+    "strings": ([[1, 1, 1], ["2", "2", "x"], [2, 2, 2]], "'x'.* among strides"),
+    "fractions": ([[1.0, 1.0, 1.0]] * 3, "among strides"),
+    "a hole": ([[1, 1, 1], [None], [2, 2, 2]], r"\[None\] among strides"),
+    "two axes": ([[1, 1], [2, 2], [2, 2]], "expected 3 positive"),
+}
+
+
+@pytest.mark.parametrize(("strides", "told"), STRIDES.values(), ids=STRIDES)
+def test_strides_of_nnssl_that_no_network_has_are_one_clear_error(tmp_path, strides, told):
+    arguments = {**ARGUMENTS, "strides": strides}
+    path = save_nnssl(tmp_path / "damaged.pth", arch_kwargs=arguments)
+    with pytest.raises(CommandError, match=rf"damaged\.pth: .*{told}"):
+        read_source(path)
+
+
+def test_arguments_that_lack_strides_are_one_clear_error(tmp_path, minimal_plans):
+    arguments = {name: value for name, value in ARGUMENTS.items() if name != "strides"}
+    with pytest.raises(CommandError, match="None for strides"):
+        read_source(save_nnssl(tmp_path / "damaged.pth", arch_kwargs=arguments))
+    checkpoint = plain_checkpoint(minimal_plans)
+    plans = deepcopy(minimal_plans)
+    del plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["strides"]
+    checkpoint["init_args"]["plans"] = plans
+    with pytest.raises(CommandError, match=r"final\.pth: .*None for strides"):
+        read_source(saved(tmp_path / "final.pth", checkpoint))
+
+
 def test_nnssls_checkpoint_is_not_taken_for_one_of_nnunet(tmp_path):
     with pytest.raises(CommandError, match=r"nnssl checkpoint.*upgrade -d"):
         load_checkpoint(save_nnssl(tmp_path / "mae.pth"))
