@@ -27,10 +27,10 @@ from nnunet_attention.networks import AttentionDecoder
 from nnunet_attention.networks.gate_start import undo_start
 from nnunet_attention.weights.checkpoint import fault_of
 from nnunet_attention.weights.function_preserving import start_from_plain
-from nnunet_attention.weights.source import NNSSL, PretrainedSource
+from nnunet_attention.weights.source import GATES, NNSSL, PretrainedSource
 
 TAKEN, ADAPTED, NEW, LEFT = "taken", "adapted", "new", "left out"
-_ENCODER, _DECODER, _GATES = "encoder.", "decoder.", "decoder.gates."
+_ENCODER, _DECODER = "encoder.", "decoder."
 _HEADS = "decoder.seg_layers."
 _PARTS_OF_LAYER = re.compile(r"^(.*)\.(?:conv|norm)\.[a-z_]+$")
 _STAGE_OF_DECODER = re.compile(r"^decoder\.(stages|transpconvs|seg_layers)\.(\d+)\.(.*)$")
@@ -83,7 +83,7 @@ class Adaptation:
         return all(
             outcome.outcome == TAKEN
             for outcome in self.outcomes
-            if not outcome.name.startswith(_GATES)
+            if not outcome.name.startswith(GATES)
         )
 
 
@@ -165,7 +165,7 @@ def load_adapted(network: nn.Module, adaptation: Adaptation) -> None:
     state = {
         name: value.detach().clone()
         for name, value in network.state_dict().items()
-        if not name.startswith(_GATES)
+        if not name.startswith(GATES)
     }
     decoder = network.decoder
     if isinstance(decoder, AttentionDecoder):
@@ -207,7 +207,7 @@ class _Matching:
 
     def find(self, name: str, aliases: Sequence[str]) -> _Match:
         """Return the source's tensor for a name, or why there is none."""
-        if name.startswith(_GATES):
+        if name.startswith(GATES):
             return _Match(None, why_not="gates start as identity")
         if name.startswith(_DECODER) and self._source.decoder_left:
             why = f"the source's decoder is left out: {self._source.decoder_left}"

@@ -170,6 +170,18 @@ def test_nnssls_checkpoint_is_not_taken_for_one_of_nnunet(tmp_path):
         load_checkpoint(save_nnssl(tmp_path / "mae.pth"))
 
 
+def test_the_works_to_cite_are_those_of_what_a_checkpoint_was_made_from(tmp_path, minimal_plans):
+    plans = {**minimal_plans, "pretrain_info": {"citations": CITATIONS}}
+    checkpoint = plain_checkpoint(plans)
+    assert list(read_source(saved(tmp_path / "a.pth", checkpoint)).citations) == CITATIONS
+    # Weights for plans that name another pretraining, from something else.
+    checkpoint["pretrained_from"] = {"citations": [{"name": "VoCo"}]}
+    source = read_source(saved(tmp_path / "b.pth", checkpoint))
+    assert source.citations == ({"name": "VoCo"},)
+    checkpoint["pretrained_from"] = {"citations": []}
+    assert read_source(saved(tmp_path / "c.pth", checkpoint)).citations == ()
+
+
 def test_labels_that_nnunet_cannot_read_are_told_in_one_line(tmp_path, minimal_plans):
     checkpoint = plain_checkpoint(minimal_plans)
     # Regions without their order.
