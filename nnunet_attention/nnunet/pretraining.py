@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nnunet_attention.errors import CommandError
@@ -18,6 +19,8 @@ ADAPTATION_PLAN = "nnssl_adaptation_plan"
 CITATIONS = "citations"
 PRETRAIN_INFO = "pretrain_info"
 CHECKPOINT_PATH = "checkpoint_path"
+_CHECKPOINT_NAME = "checkpoint_name"
+_OF_PLACE = (CHECKPOINT_PATH, _CHECKPOINT_NAME)
 
 # Where nnU-Net's own networks have the parts that nnssl's checkpoints name; the plain U-Net has its
 # stem in the first stage.
@@ -192,7 +195,7 @@ def pretrain_info(
     first = [f"{_FIRST[residual]}.convs.0.{name}" for name in ("conv", "all_modules.0")]
     return {
         CHECKPOINT_PATH: checkpoint_path,
-        "checkpoint_name": name,
+        _CHECKPOINT_NAME: name,
         "key_to_encoder": pretraining.key_to_encoder if pretraining else KEY_TO_ENCODER,
         "key_to_stem": pretraining.key_to_stem if pretraining else _STEMS[residual],
         "keys_to_in_proj": list(pretraining.keys_to_in_proj if pretraining else first),
@@ -202,6 +205,25 @@ def pretrain_info(
         "pt_recommended_downstream_patchsize": list(patch_size),
         CITATIONS: list(citations),
     }
+
+
+def have_moved(before: object, now: object) -> bool:
+    """Tell whether two entries of plans name the same weights, which have left the first's place.
+
+    Where the first's file still exists, the second's may be another one that looks alike.
+
+    Args:
+        before: the `pretrain_info` of existing plans, whatever it holds.
+        now: that of new plans.
+    """
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return False
+    place = before.get(CHECKPOINT_PATH)
+    return (
+        isinstance(place, str)
+        and not Path(place).exists()
+        and {**before, **dict.fromkeys(_OF_PLACE)} == {**now, **dict.fromkeys(_OF_PLACE)}
+    )
 
 
 def with_whole_networks(plans: Mapping) -> dict:

@@ -1,6 +1,7 @@
 """Plans like pretrained weights have their data, network and patch, and share data made alike."""
 
 import json
+import shutil
 from copy import deepcopy
 
 import pytest
@@ -200,6 +201,27 @@ def test_plans_with_another_content_are_not_overwritten(folder, mae):
         planned(mae, patch_size=[8, 8, 8])
     with pytest.raises(CommandError, match="two underscores in a row"):
         planned(mae, plans_name="ptPlans__mae")
+
+
+def test_plans_follow_weights_that_were_moved(folder, mae, tmp_path):
+    before, _ = planned(mae)
+    # A copy may be another one; models may have been trained from the first.
+    copied = tmp_path / "copy.pth"
+    shutil.copy(mae.path, copied)
+    with pytest.raises(CommandError, match=r"different content \(pretrain_info\)"):
+        planned(read_source(copied))
+    mae.path.unlink()
+    after, _ = planned(read_source(copied))
+    assert after["pretrain_info"].pop("checkpoint_path") == str(copied)
+    assert after["pretrain_info"].pop("checkpoint_name") == "copy"
+    del before["pretrain_info"]["checkpoint_path"], before["pretrain_info"]["checkpoint_name"]
+    assert after == before
+    # Weights of something else are no moved ones.
+    checkpoint = {**nnssl_checkpoint(), "citations": []}
+    torch.save(checkpoint, tmp_path / "other.pth")
+    copied.unlink()
+    with pytest.raises(CommandError, match=r"different content \(pretrain_info\)"):
+        planned(read_source(tmp_path / "other.pth"))
 
 
 def test_a_model_that_does_not_say_how_it_normalises_is_refused(folder, tmp_path, minimal_plans):
