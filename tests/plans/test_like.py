@@ -161,6 +161,38 @@ def test_a_model_is_a_source_too_with_its_intensities(folder, tmp_path, colleagu
     assert configuration["data_identifier"] == "AttentionPretrainedPlans_3d_fullres"
 
 
+def test_intensities_that_no_one_knows_are_told(folder, tmp_path):
+    checkpoint = nnssl_checkpoint()
+    plan = checkpoint["nnssl_adaptation_plan"]["pretrain_plan"]
+    plan["configurations"]["onemmiso"]["normalization_schemes"] = ["CTNormalization"]
+    torch.save(checkpoint, tmp_path / "ct.pth")
+    result = plan_like(NAME, read_source(tmp_path / "ct.pth"))
+    (note,) = result.notes
+    assert "without the intensities that CTNormalization used" in note
+    # Those of the fingerprint.
+    intensities = json.loads(result.path.read_text())["foreground_intensity_properties_per_channel"]
+    assert set(intensities["0"].values()) == {1.0}
+
+
+def test_settings_of_a_network_that_are_not_taken_over_are_told(folder, tmp_path, colleague):
+    gated = upgrade_checkpoint(colleague).checkpoint
+    configuration = gated["init_args"]["plans"]["configurations"]["3d_fullres"]
+    configuration["architecture"]["network_class_name"] = GATED_RESIDUAL
+    configuration["architecture"]["arch_kwargs"].update(
+        deep_supervision=False, output_transform=True
+    )
+    torch.save(gated, tmp_path / "gated.pth")
+    result = plan_like(NAME, read_source(tmp_path / "gated.pth"))
+    arguments = json.loads(result.path.read_text())["configurations"]["3d_fullres"]["architecture"][
+        "arch_kwargs"
+    ]
+    assert "deep_supervision" not in arguments
+    assert arguments["output_transform"] is False
+    supervision, transform = result.notes
+    assert "trained without deep supervision" in supervision
+    assert "have an output transform" in transform
+
+
 def test_a_gated_model_keeps_its_gates(folder, tmp_path, colleague):
     gated = upgrade_checkpoint(colleague, gate_full_resolution=True).checkpoint
     torch.save(gated, tmp_path / "gated.pth")

@@ -61,6 +61,14 @@ def test_a_checkpoint_of_nnunet_is_known_by_its_plans(tmp_path, minimal_plans):
     assert source.decoder_left == ""
 
 
+@pytest.mark.parametrize("prefix", ["module.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_distributed_and_compiled_networks_are_dropped(tmp_path, prefix):
+    checkpoint = nnssl_checkpoint()
+    weights = checkpoint["network_weights"]
+    checkpoint["network_weights"] = {prefix + name: value for name, value in weights.items()}
+    assert list(read_source(saved(tmp_path / "a.pth", checkpoint)).weights) == list(weights)
+
+
 def test_the_plans_of_an_old_nnunet_are_understood(tmp_path, minimal_plans):
     """Those of TotalSegmentator's first models have no `architecture`."""
     checkpoint = plain_checkpoint(minimal_plans)
