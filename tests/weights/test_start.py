@@ -23,6 +23,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from plain_checkpoints import DATASET_JSON, network_of, plain_checkpoint, plans_of, random_image
 from shared_data import PLANS, needs, reference_configurations
 
+from nnunet_attention.cli.upgrade import print_adaptation
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.wide import build_plain_network
 from nnunet_attention.trainers import AttentionUNetTrainer
@@ -204,24 +205,35 @@ def hippocampus(tmp_path_factory):
 
 @needs(PLANS)
 @pytest.mark.slow
+@pytest.mark.parametrize("gated", [True, False])
 @pytest.mark.parametrize(
     ("path", "configuration"),
     reference_configurations(),
     ids=lambda value: value if isinstance(value, str) else "-".join(value.parts[-3:-1]),
 )
-def test_hippocampus_goes_into_all_reference_plans_or_is_refused(hippocampus, path, configuration):
+def test_hippocampus_goes_into_all_reference_plans_or_is_refused(
+    hippocampus, path, configuration, gated, capsys
+):
     target = read_target(path, configuration)
     if configuration == "2d":
         with pytest.raises(CommandError, match="holds a 3-D network"):
-            adaptation_to(hippocampus, target)
+            adaptation_to(hippocampus, target, gated=gated)
         return
-    adaptation = adaptation_to(hippocampus, target)
+    adaptation = adaptation_to(hippocampus, target, gated=gated)
     rows = [o for o in adaptation.outcomes if o.outcome != "left out"]
     assert len({o.name for o in rows}) == len(rows)
-    residual = "ResEnc" in str(path)
-    # The first four stages of the plain networks are as wide as those of Hippocampus.
-    assert (adaptation.encoder_share == 0) == residual
+    assert any("decoder.gates." in o.name for o in rows) == gated
     assert all(o.reason for o in adaptation.outcomes if o.outcome != "taken")
+    print_adaptation(adaptation)
+    printed = capsys.readouterr().out
+    assert all(o.name in printed for o in adaptation.outcomes)
+    assert f"{adaptation.encoder_share:.1%} of the encoder's numbers" in printed
+    # The first four stages of the plain networks are as wide as those of Hippocampus.
+    if "ResEnc" in str(path):
+        with pytest.raises(CommandError, match="nothing of .* fits the encoder"):
+            check_share(adaptation, hippocampus, None)
+    else:
+        check_share(adaptation, hippocampus, 0.1)
 
 
 @needs(PLANS)
