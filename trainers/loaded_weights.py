@@ -17,7 +17,7 @@ class LoadedWeights(NamedTuple):
 
 
 def weights_being_loaded() -> LoadedWeights | None:
-    """Return the checkpoint from which nnU-Net is loading weights into a network, from a hook of it.
+    """Return the checkpoint from which nnU-Net is loading weights, while a network's hook runs.
 
     nnU-Net tells no trainer: it passes the network alone to `load_pretrained_weights`. The
     checkpoint is therefore looked for among the variables of this function, up the stack.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -183,7 +183,7 @@ class PaperTable:
                 f"Differences from {other}: mean and 95 % interval",
                 "Difference",
                 partial(self._difference_cell, other),
-                lambda method, other=other: method not in (other, self.layout.baseline),
+                partial(_is_none_of, (other, self.layout.baseline)),
             )
             grids += [] if grid is None else [grid]
         return grids
@@ -500,6 +500,10 @@ def _value_record(value: Value) -> dict:
         "adjusted_p_value": value.adjusted_p_value,
         "significantly_better": value.is_better,
     }
+
+
+def _is_none_of(names: Collection[str], name: str) -> bool:
+    return name not in names
 
 
 def _comparison_record(comparison: Comparison, repeated: Repeated | None) -> dict:
