@@ -124,8 +124,8 @@ def finetune(
     first = plan.models[0][0]
     if _FINETUNED in first:
         raise CommandError(
-            f"-tr {first}: the first trainer is trained from scratch, and this one refuses to be; "
-            f"begin with one such as {DEFAULT_TRAINERS[FINETUNE][0]}"
+            f"-tr {first}: the first trainer trains from scratch, but this one only fine-tunes; "
+            f"begin with another, such as {DEFAULT_TRAINERS[FINETUNE][0]}"
         )
     wide = [trainer for trainer, _ in plan.models if trainer.startswith(_WIDE)]
     if wide:

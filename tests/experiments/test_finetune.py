@@ -168,9 +168,12 @@ def test_a_start_is_made_again_when_the_pretraining_has_been(fake, tmp_path):
         ({"models": (MODELS[0], ("A", "Other"))}, "the same plans"),
         (
             {"models": tuple((tr, "nnUNetPlans") for tr in DEFAULT_TRAINERS["finetune"][1:])},
-            "-tr PlainUNetFinetuneTrainer: the first trainer is trained from scratch",
+            "-tr PlainUNetFinetuneTrainer: the first trainer trains from scratch",
         ),
-        ({"models": (MODELS[0], ("WideUNetTrainer", "nnUNetPlans"))}, "-tr WideUNetTrainer: no"),
+        (
+            {"models": (MODELS[0], ("WideUNetTrainer", "nnUNetPlans"))},
+            "-tr WideUNetTrainer: weights",
+        ),
         ({"configurations": ("3d_cascade_fullres",)}, "a cascade needs all folds"),
     ],
 )

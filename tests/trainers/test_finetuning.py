@@ -130,7 +130,7 @@ def test_plans_of_the_development_branch_that_only_name_the_network_are_trained(
     monkeypatch.setattr("nnunet_attention.nnunet.pretraining._RESENC_L", ARGUMENTS)
     plans["configurations"]["3d_fullres"]["architecture"] = ONLY_NAMED
     trainer = initialized(build(getattr(trainers, name), plans))
-    assert "100.0% of the encoder's numbers come from there" in Path(trainer.log_file).read_text()
+    assert "100.0% of the encoder's weights come from there" in Path(trainer.log_file).read_text()
     # Whoever reads the saved plans can build the network.
     for saved in (trainer.plans_manager.plans, trainer.my_init_kwargs["plans"]):
         architecture = saved["configurations"]["3d_fullres"]["architecture"]
@@ -399,7 +399,7 @@ def test_weights_that_anyone_else_loads_are_no_weights_of_the_command(train):
     assert weights_being_loaded() is None
     trainer.on_train_start()
     log = Path(trainer.log_file).read_text()
-    assert "Please cite" not in log.rpartition("take the place")[2]
+    assert "Please cite" not in log.rpartition("replace those that the plans name")[2]
 
 
 def assert_starts_from_the_pretraining(trainer) -> None:

@@ -227,10 +227,10 @@ def test_hippocampus_goes_into_all_reference_plans_or_is_refused(
     print_adaptation(adaptation)
     printed = capsys.readouterr().out
     assert all(o.name in printed for o in adaptation.outcomes)
-    assert f"{adaptation.encoder_share:.1%} of the encoder's numbers" in printed
+    assert f"{adaptation.encoder_share:.1%} of the encoder's weights" in printed
     # The first four stages of the plain networks are as wide as those of Hippocampus.
     if "ResEnc" in str(path):
-        with pytest.raises(CommandError, match=r"nothing of .* fits the encoder"):
+        with pytest.raises(CommandError, match=r"nothing in .* fits the encoder"):
             check_share(adaptation, hippocampus, None)
     else:
         check_share(adaptation, hippocampus, 0.1)
