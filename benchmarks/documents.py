@@ -51,6 +51,8 @@ TABLES = (
     ("benchmarks.md", "hippocampus published table", _HIPPOCAMPUS / "published.md"),
     ("benchmarks.md", "nuclei runs table", _HIPPOCAMPUS.with_name("nuclei") / "runs.md"),
     ("benchmarks.md", "nuclei starts table", _HIPPOCAMPUS.with_name("nuclei") / "starts.md"),
+    # Written by `python -m benchmarks.finetune`.
+    ("pretrained.md", "finetune table", ROOT / "benchmarks" / "results" / "finetune" / "table.md"),
     ("deployment.md", "engines plans table", _ENGINES / "plans.md"),
     ("deployment.md", "resampling table", _ENGINES.with_name("resampling") / "cpu.md"),
     *(

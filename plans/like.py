@@ -1,8 +1,9 @@
 """Plans a data set with the preprocessing and the network of pretrained weights."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
+from io import StringIO
 from math import prod
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def plan_like(
         "spacing": _spacing(spacing, source.settings, stock["spacing"], notes),
         "patch_size": list(patch_size or source.settings.patch_size),
         "batch_size": source.settings.batch_size or _BATCH,
-        "architecture": _architecture(source, gate_full_resolution),
+        "architecture": _architecture(source, gate_full_resolution, notes),
     }
     _check_patch(configuration)
     configuration["median_image_size_in_voxels"] = [
@@ -128,8 +129,14 @@ def plan_like(
         "configurations": {configuration_name: configuration},
         PRETRAIN_INFO: source.as_pretrain_info(),
     }
-    if _CT in configuration["normalization_schemes"] and source.settings.intensities:
-        plans[_INTENSITIES] = _of_channels(source.settings.intensities, channels)
+    if _CT in configuration["normalization_schemes"]:
+        if source.settings.intensities:
+            plans[_INTENSITIES] = _of_channels(source.settings.intensities, channels)
+        else:
+            notes.append(
+                f"the weights come without the intensities that {_CT} used in their training; "
+                f"images are normalised with the data set's own"
+            )
     configuration["data_identifier"] = _data_identifier(
         folder, plans, configuration_name, as_stock=_is_prepared_as(configuration, stock)
     )
@@ -145,7 +152,12 @@ def plan_like(
 
 
 class _UnsavedPlanner(AttentionUNetPlanner):
-    """Plans as nnU-Net does and writes no file."""
+    """Plans as nnU-Net does, writes no file, and prints nothing."""
+
+    def plan_experiment(self) -> dict:
+        # It prints its configurations, which are not those that are written.
+        with redirect_stdout(StringIO()):
+            return super().plan_experiment()
 
     def save_plans(self, plans: dict) -> None:
         recursive_fix_for_json_export(plans)
@@ -180,7 +192,7 @@ def _spacing(
     return [float(step) for step in wanted]
 
 
-def _architecture(source: PretrainedSource, gate_full_resolution: bool) -> dict:
+def _architecture(source: PretrainedSource, gate_full_resolution: bool, notes: list[str]) -> dict:
     """Add gates to the source's network; a gate at the highest resolution is kept."""
     arguments = source.architecture["arch_kwargs"]
     architecture = gated_architecture(
@@ -189,7 +201,16 @@ def _architecture(source: PretrainedSource, gate_full_resolution: bool) -> dict:
         or bool(arguments.get("gate_full_resolution", False)),
     )
     # Left to the trainer, as in nnU-Net's plans.
-    architecture["arch_kwargs"].pop("deep_supervision", None)
+    if architecture["arch_kwargs"].pop("deep_supervision", True) is False:
+        notes.append(
+            "the weights were trained without deep supervision, and these plans ask for it; "
+            '"deep_supervision": false in their arch_kwargs turns it off'
+        )
+    if arguments.get("output_transform"):
+        notes.append(
+            "the gates of the weights' network have an output transform; those of these plans have "
+            "none, as gates with one cannot start as identity"
+        )
     return architecture
 
 

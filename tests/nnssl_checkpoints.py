@@ -34,6 +34,9 @@ ARGUMENTS = {
     "nonlin_kwargs": {"inplace": True},
 }
 
+# The `architecture` of plans that nnU-Net's development branch writes for OpenMind's ResEnc L.
+ONLY_NAMED = {"network_class_name": "ResEncL", "arch_kwargs": None, "_kw_requires_import": None}
+
 
 def source_network(channels: int = 1, dtype: torch.dtype = torch.float32) -> ResidualEncoderUNet:
     """The network of a masked autoencoder: one channel in and out, all parameters random."""

@@ -85,6 +85,7 @@ OVERRIDDEN = {
     "arch_class_name arch_kwargs arch_kwargs_req_import",
     f"{_PLANNER}.get_plans_for_configuration": "spacing median_shape data_identifier "
     "approximate_n_voxels_dataset _cache",
+    f"{_PLANNER}.plan_experiment": "",
     f"{_PLANNER}.save_plans": "plans",
     f"{_UNET}.PlainConvUNet.initialize": "module",
     f"{_UNET}.ResidualEncoderUNet.initialize": "module",
@@ -219,6 +220,10 @@ PRESENT = (
 # What the source of a class has: attributes of its objects, and texts, names and numbers that we
 # read or repeat.
 WRITTEN = {
+    # Looked for among its variables, in trainers/loaded_weights.py.
+    "nnunetv2.run.load_pretrained_weights.load_pretrained_weights": (
+        *("(network, fname", "saved_model = torch.load(fname", "mod.load_state_dict("),
+    ),
     _TRAINER: (
         *("self.configuration_manager", "self.current_epoch", "self.device", "self.is_cascaded"),
         *("self.is_ddp", "self.label_manager", "self.local_rank", "self.network"),
@@ -341,7 +346,11 @@ def test_the_decoder_holds_what_ours_takes_over_and_nothing_else(network):
 
 
 @pytest.mark.parametrize(
-    "name", ["conv_op", "output_channels", "strides", "norm_op", "norm_op_kwargs", "kernel_sizes"]
+    "name",
+    [
+        *("conv_op", "output_channels", "strides", "norm_op", "norm_op_kwargs", "kernel_sizes"),
+        *("nonlin", "nonlin_kwargs", "dropout_op", "dropout_op_kwargs"),
+    ],
 )
 def test_the_encoder_tells_how_it_is_built(network, name):
     assert hasattr(network.encoder, name)

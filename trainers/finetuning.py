@@ -1,6 +1,7 @@
 """Trainers that start from pretrained weights: attention U-Net, and plain U-Net as its control."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,15 @@ from nnunet_attention.nnunet.pretraining import (
     CITATIONS,
     PRETRAIN_INFO,
     citation_lines,
+    pretrain_info,
+    with_whole_networks,
 )
 from nnunet_attention.trainers.attention import AttentionUNetTrainer
 from nnunet_attention.trainers.foundation import FoundationTrainer, bare_network
+from nnunet_attention.trainers.loaded_weights import LoadedWeights, weights_being_loaded
 from nnunet_attention.trainers.short import nnUNetTrainer_short
 from nnunet_attention.weights.adaptation import adapt, load_adapted
-from nnunet_attention.weights.source import read_source
+from nnunet_attention.weights.source import GATES, PRETRAINED_FROM, citations_of, read_source
 from nnunet_attention.weights.start import check_share
 
 if TYPE_CHECKING:  # the class that it is mixed into
@@ -109,7 +113,8 @@ class _Finetuning(_Trainer):
     from_scratch = "AttentionUNetTrainer"
     _was_loaded = False
     _continues = False
-    _missing = ""
+    # Why the weights that the plans name cannot be used; those of `-pretrained_weights` still can.
+    _failure: CommandError | None = None
 
     # The signature must be nnUNetTrainer's: it stores the arguments by the names found here.
     def __init__(
@@ -120,6 +125,8 @@ class _Finetuning(_Trainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 as in nnUNetTrainer
     ):
+        # What is passed on is also what nnU-Net saves beside the model and in its checkpoints.
+        plans = with_whole_networks(plans)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.initial_lr = INITIAL_RATE
         arguments = self.configuration_manager.network_arch_init_kwargs
@@ -134,10 +141,7 @@ class _Finetuning(_Trainer):
     def initialize(self) -> None:
         """Initialise as nnU-Net does, and load the weights that the plans name.
 
-        If their file does not exist, those of `-pretrained_weights` may still be loaded later.
-
-        Raises:
-            CommandError: if the weights cannot be read, or do not fit.
+        If they cannot be loaded, those of `-pretrained_weights` still can, later.
         """
         super().initialize()
         if self._continues:
@@ -145,9 +149,16 @@ class _Finetuning(_Trainer):
         info = self._pretrain_info()
         path = info.get(CHECKPOINT_PATH)
         if isinstance(path, str) and Path(path).exists():
-            self._start_from(Path(path))
+            try:
+                self._start_from(Path(path))
+            except CommandError as error:
+                self._failure = error
         elif path:
-            self._missing = str(path)
+            self._failure = CommandError(
+                f"the plans' pretrained weights are no longer there: {path}; put the file back, "
+                "plan again with nnunet-attention plan --like and its new path, or give "
+                "-pretrained_weights (nnunet-attention upgrade -d)"
+            )
         self._bare_network().register_load_state_dict_post_hook(self._note_loading)
 
     def configure_optimizers(self) -> tuple:
@@ -171,23 +182,24 @@ class _Finetuning(_Trainer):
         """
         self._continues = True
         super().load_checkpoint(*checkpoint, **named)
+        (given,) = (*checkpoint, *named.values())
+        if not isinstance(given, Mapping):
+            # With mmap only what is looked at is read.
+            given = torch.load(given, map_location="cpu", weights_only=False, mmap=True)
+        # The plans of this training may name other weights than those that it began with.
+        self._set_pretrain_info(given["init_args"]["plans"].get(PRETRAIN_INFO))
 
     def on_train_start(self) -> None:
         """Start as nnU-Net does, and log the works to cite.
 
         Raises:
-            CommandError: if no pretrained weights were loaded.
+            CommandError: if no pretrained weights were loaded: there are none, they cannot be read,
+                or they do not fit.
         """
         if not self.was_initialized:
             self.initialize()
         if not (self._was_loaded or self._continues):
-            if self._missing:
-                raise CommandError(
-                    f"the plans' pretrained weights are no longer there: {self._missing}; put the "
-                    "file back, plan again with nnunet-attention plan --like and its new path, or "
-                    "give -pretrained_weights (nnunet-attention upgrade -d)"
-                )
-            raise CommandError(
+            raise self._failure or CommandError(
                 f"{type(self).__name__} starts from pretrained weights but has none: plan with "
                 "nnunet-attention plan --like and train with these plans (-p), or give "
                 f"-pretrained_weights; to train from scratch, use {self.from_scratch}"
@@ -234,12 +246,69 @@ class _Finetuning(_Trainer):
     def _bare_network(self) -> Any:
         return bare_network(self.network)
 
+    def _set_pretrain_info(self, info: dict | None) -> None:
+        """Put the weights that the training began with into the plans that are saved with it."""
+        if info is None:
+            self.plans_manager.plans.pop(PRETRAIN_INFO, None)
+        else:
+            self.plans_manager.plans[PRETRAIN_INFO] = info
+
     def _note_loading(self, module: nn.Module, incompatible: object) -> None:
-        if self._was_loaded and not self._continues:
+        """Note that weights were loaded from outside, whichever they are."""
+        if self._continues:
+            return
+        loaded = weights_being_loaded()
+        if loaded is not None:
+            self._check_gates(module, loaded)
+        if self._was_loaded:
             self.print_to_log_file(
                 "The weights of -pretrained_weights replace those that the plans name"
             )
         self._was_loaded = True
+        self._set_pretrain_info(None if loaded is None else self._info_of(loaded))
+
+    def _check_gates(self, network: nn.Module, loaded: LoadedWeights) -> None:
+        """Refuse to load weights behind gates into a network without gates.
+
+        nnU-Net finds all tensors that it looks for, and ignores the gates.
+
+        Raises:
+            CommandError: if the checkpoint has gates, and the network has none.
+        """
+        weights = loaded.checkpoint.get("network_weights", {})
+        gates = [any(GATES in name for name in names) for names in (weights, network.state_dict())]
+        if gates == [True, False]:
+            raise CommandError(
+                f"-pretrained_weights {loaded.path}: they have gates, and the network of "
+                f"{type(self).__name__} has none. It would compute something else, as weights "
+                f"behind gates are doubled; make weights without gates with nnunet-attention "
+                f"upgrade -d --plain"
+            )
+
+    def _info_of(self, loaded: LoadedWeights) -> dict:
+        """Log what the network starts from, and return the entry of plans that says so."""
+        path = loaded.path.absolute()
+        self.print_to_log_file(f"The network starts from {path}, the -pretrained_weights")
+        info = pretrain_info(
+            str(path),
+            path.stem,
+            len(channel_names(self.dataset_json)),
+            self.configuration_manager.patch_size,
+            citations_of(loaded.checkpoint),
+            residual=hasattr(self._bare_network().encoder, "stem"),
+        )
+        made_from = loaded.checkpoint.get(PRETRAINED_FROM)
+        if isinstance(made_from, Mapping):
+            told = {
+                name: value
+                for name, value in made_from.items()
+                if isinstance(name, str) and isinstance(value, (str, float))
+            }
+            self.print_to_log_file(
+                "  made from " + ", ".join(f"{name} {value}" for name, value in told.items())
+            )
+            info[PRETRAINED_FROM] = told
+        return info
 
 
 class AttentionUNetFinetuneTrainer(_Finetuning, AttentionUNetTrainer):

@@ -165,6 +165,8 @@ def _plan_like(arguments: argparse.Namespace) -> int:
         "another patch), and gates start as identity; leave it out",
     )
     source = read_source(arguments.like)
+    if arguments.like.is_dir():
+        print(f"weights: {source.path}")
     for dataset in [dataset_name(given) for given in arguments.datasets]:
         planned = plan_like(
             dataset,

@@ -10,6 +10,7 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.experiments.divided import SIZES, Divide, divide
 from nnunet_attention.experiments.paper_table import Layout
 from nnunet_attention.experiments.stages import (
+    DEFAULT_TRAINERS,
     FINETUNE,
     Action,
     Arm,
@@ -32,6 +33,7 @@ from nnunet_attention.nnunet.model_folders import ALL
 
 _GATED = "AttentionUNet"
 _WIDE = "WideUNet"
+_FINETUNED = "FinetuneTrainer"
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,12 @@ def finetune(
         raise CommandError("-p: finetune compares trainers with the same plans; give one")
     if len(plan.models) < 2:
         raise CommandError("-tr: finetune needs a trainer from scratch and one that fine-tunes")
+    first = plan.models[0][0]
+    if _FINETUNED in first:
+        raise CommandError(
+            f"-tr {first}: the first trainer trains from scratch, but this one only fine-tunes; "
+            f"begin with another, such as {DEFAULT_TRAINERS[FINETUNE][0]}"
+        )
     wide = [trainer for trainer, _ in plan.models if trainer.startswith(_WIDE)]
     if wide:
         raise CommandError(
@@ -172,7 +180,9 @@ def finetune(
             for fold, size in zip(folds, SIZES, strict=True)
         }
         title = f"Fine-tuning on {short_dataset_name(division.original)}"
-        return Layout(title, settings, next(iter(methods.values())), True)
+        # Whether gates help is a question to the same weights without gates.
+        controls = tuple(methods[model] for model in tuned if not model[0].startswith(_GATED))
+        return Layout(title, settings, methods[(scratch, plans)], True, controls)
 
     return Experiment(FINETUNE, configuration, tuple(stages), arms, layout)
 

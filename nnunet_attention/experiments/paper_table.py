@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,11 @@ from nnunet_attention.evaluation.leaderboard.grid.terminal import print_grid
 from nnunet_attention.evaluation.leaderboard.methods import versions
 from nnunet_attention.evaluation.leaderboard.records import settings_record, trainings_record
 from nnunet_attention.evaluation.leaderboard.tables import (
+    confidence_interval,
     count_heading,
     count_text,
     p_text,
+    signed,
     spread_text,
     test_words,
     units_in_words,
@@ -63,12 +66,14 @@ class Layout:
         baseline: method that the others are tested against.
         methods_in_columns: as in the paper's table of training sizes; else each setting's methods
             stand in rows, as in its table of transfer.
+        controls: further methods that the others are compared with, without a test.
     """
 
     title: str
     settings: Mapping[str, str]
     baseline: str
     methods_in_columns: bool = False
+    controls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,12 +175,25 @@ class PaperTable:
             return [self._in_columns()]
         return [self._in_rows(label) for label in self.labels]
 
+    def differences(self) -> list[Grid]:
+        """Compare methods with the baseline, and with each control, with intervals."""
+        grids = []
+        for other in (self.layout.baseline, *self.layout.controls):
+            grid = self._by_method(
+                f"Differences from {other}: mean and 95 % interval",
+                "Difference",
+                partial(self._difference_cell, other),
+                partial(_is_none_of, (other, self.layout.baseline)),
+            )
+            grids += [] if grid is None else [grid]
+        return grids
+
     def p_values(self) -> Grid | None:
         """Compare each method with the baseline; None where there is only the baseline."""
         return self._by_method(
             f"p-values against {self.layout.baseline}: raw (Holm)",
             "p (Holm)",
-            lambda value, metric: _p_cell(value),
+            lambda *place: _p_cell(self.value(*place)),
             lambda method: method != self.layout.baseline,
         )
 
@@ -186,7 +204,7 @@ class PaperTable:
         return self._by_method(
             f"SD between the means of trainings (between {self.board.settings.unit}s)",
             "SD",
-            _spread_cell,
+            lambda *place: _spread_cell(self.value(*place), place[2]),
             lambda method: self.board.trainings[method] > 1,
         )
 
@@ -194,7 +212,7 @@ class PaperTable:
         self,
         title: str,
         folded: str,
-        cell: Callable[[Value | None, str], Cell],
+        cell: Callable[[str, str, str, str], Cell],
         is_shown: Callable[[str], bool],
     ) -> Grid | None:
         """Return a grid with a row for each setting, label and method; None without rows.
@@ -202,7 +220,7 @@ class PaperTable:
         Args:
             title: Of the grid.
             folded: Heading of its numbers where they stand below each other.
-            cell: Makes a cell of a value and a metric.
+            cell: Makes the cell of a setting, label, metric and method.
             is_shown: Tells whether a method has rows.
         """
         metrics = self.board.settings.metrics
@@ -218,7 +236,7 @@ class PaperTable:
                         groups.add(len(rows))
                     n = next(value.count for value in values if value)
                     names = (self.layout.settings[setting], label, method, n)
-                    cells = [cell(*pair) for pair in zip(values, metrics, strict=True)]
+                    cells = [cell(setting, label, metric, method) for metric in metrics]
                     rows.append((*map(Cell, names), *cells))
         if not rows:
             return None
@@ -233,6 +251,21 @@ class PaperTable:
             folded_heading=("Metric", folded),
         )
 
+    def pair(self, setting: str, label: str, metric: str, method: str, other: str) -> Pair | None:
+        """Look up a comparison of two methods, `method` first; None where there is none."""
+        row = self._rows.get((setting, label, metric))
+        return None if row is None else _against(row, method, other)
+
+    def _difference_cell(
+        self, other: str, setting: str, label: str, metric: str, method: str
+    ) -> Cell:
+        pair = self.pair(setting, label, metric, method, other)
+        if pair is None:
+            return Cell(DASH)
+        comparison = pair.comparison
+        ends = confidence_interval(comparison.low, comparison.high, metric, signed)
+        return Cell(f"{signed(comparison.mean_difference, metric)} {ends}")
+
     def caption(self) -> str:
         """Say what the numbers are."""
         return (
@@ -243,13 +276,23 @@ class PaperTable:
             "apart from their mean). S2S distance: average symmetric surface distance. Undefined "
             f"values: policy '{self.board.settings.policy}'. Inference: mean seconds from one case "
             "to the next in nnU-Net's validation, with sliding window and mirroring."
-            f"{self._trained_once()}"
+            f"{self._intervals()}{self._trained_once()}"
         )
 
     def _trainings(self) -> str:
         """Say how often methods were trained; nothing if they were trained once."""
         count = max(self.board.trainings.values())
         return "" if count == 1 else f", of means over {count} trainings"
+
+    def _intervals(self) -> str:
+        """Say what the intervals of differences are; nothing where there are none."""
+        counts = self.board.trainings
+        if len(counts) == 1:
+            return ""
+        over = f"{self.board.settings.unit}s"
+        if min(counts.values()) > 1:
+            over += " and trainings"
+        return f" Intervals: bootstrap over {over}."
 
     def _trained_once(self) -> str:
         """Say what p-values do not tell; nothing where there are none, or several trainings."""
@@ -269,7 +312,12 @@ class PaperTable:
                 for label in self.labels:
                     values = {name: self.value(setting, label, name, method) for name in metrics}
                     labels[label] = {
-                        name: None if value is None else _value_record(value)
+                        name: None
+                        if value is None
+                        else {
+                            **_value_record(value),
+                            "against_controls": self._controls_record(setting, label, name, method),
+                        }
                         for name, value in values.items()
                     }
                 results.append(
@@ -290,6 +338,17 @@ class PaperTable:
             "settings": settings_record(self.board.settings),
             "results": results,
             "versions": versions(),
+        }
+
+    def _controls_record(self, setting: str, label: str, metric: str, method: str) -> dict:
+        pairs = {
+            control: self.pair(setting, label, metric, method, control)
+            for control in self.layout.controls
+        }
+        return {
+            control: _comparison_record(pair.comparison, pair.repeated)
+            for control, pair in pairs.items()
+            if pair is not None
         }
 
     def _in_rows(self, label: str) -> Grid:
@@ -408,7 +467,11 @@ def as_latex(table: PaperTable) -> str:
 
 def _all_grids(table: PaperTable) -> list[Grid]:
     further = (table.p_values(), table.spreads())
-    return [*table.grids(), *(grid for grid in further if grid is not None)]
+    return [
+        *table.grids(),
+        *table.differences(),
+        *(grid for grid in further if grid is not None),
+    ]
 
 
 def _against(row: Row, method: str, baseline: str) -> Pair | None:
@@ -433,10 +496,18 @@ def _value_record(value: Value) -> dict:
         **trainings_record(value.repeated),
         "against_baseline": None
         if value.comparison is None
-        else {**asdict(value.comparison), **trainings_record(value.repeated_comparison)},
+        else _comparison_record(value.comparison, value.repeated_comparison),
         "adjusted_p_value": value.adjusted_p_value,
         "significantly_better": value.is_better,
     }
+
+
+def _is_none_of(names: Collection[str], name: str) -> bool:
+    return name not in names
+
+
+def _comparison_record(comparison: Comparison, repeated: Repeated | None) -> dict:
+    return {**asdict(comparison), **trainings_record(repeated)}
 
 
 def _cell(value: Value | None, metric: str) -> Cell:

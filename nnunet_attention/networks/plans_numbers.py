@@ -51,6 +51,28 @@ def check_axes(plans: Mapping, configuration: Mapping) -> None:
                 )
 
 
+def check_strides(architecture: Mapping, axes: int) -> None:
+    """Check that the `architecture` of plans has strides for each of its stages and axes.
+
+    `check_axes` lets plans without strides pass, which no network can be built from.
+
+    Args:
+        architecture: of a configuration.
+        axes: the number of the patch's axes.
+
+    Raises:
+        CommandError: with the strides, if there are none, or not as many as stages.
+    """
+    arguments = architecture["arch_kwargs"]
+    strides, stages = arguments.get("strides"), arguments.get("n_stages")
+    if not isinstance(strides, (list, tuple)) or not strides or len(strides) != stages:
+        raise CommandError(
+            f"the network has {str(strides)[:80]} for strides, and {str(stages)[:80]} for "
+            f"n_stages; expected a list with {axes} numbers for each stage"
+        )
+    check_axes({}, {"patch_size": [1] * axes, "architecture": architecture})
+
+
 def check_sizes(arguments: Mapping) -> None:
     """Check that no number among a network's arguments is larger than any real network's.
 

@@ -16,6 +16,7 @@ from nnunet_attention.files import (
 )
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.model_folders import PLANS_JSON, fold_folders
+from nnunet_attention.nnunet.pretraining import PRETRAIN_INFO, have_moved, with_whole_networks
 
 # The entries that preprocessing, training and export read besides the configuration.
 _OF_PLANS = (
@@ -31,7 +32,7 @@ _NOT_READ = ("median_image_size_in_voxels", "inherits_from")
 
 
 def read_plans(path: Path) -> dict:
-    """Read a plans file of nnU-Net.
+    """Read a plans file of nnU-Net; see `with_whole_networks`.
 
     Raises:
         CommandError: if it is absent, no plans file, or one from before nnU-Net 2.4, which does
@@ -49,7 +50,7 @@ def read_plans(path: Path) -> dict:
                 f"{path}: configuration {name} has no architecture, as in the plans of old nnU-Net "
                 "versions; plan again with nnUNetv2_plan_experiment"
             )
-    return plans
+    return with_whole_networks(plans)
 
 
 def whole_plans(path: Path) -> dict | None:
@@ -65,7 +66,8 @@ def save_plans(plans: Mapping, path: Path) -> None:
     """Write a plans file; where the same content is there already, do nothing.
 
     Configurations that only the existing file has were added by its owner. They are kept, as
-    nnU-Net's planner keeps them.
+    nnU-Net's planner keeps them. If nothing has changed but the place of pretrained weights, the
+    file gets their new place, see `have_moved`.
 
     Raises:
         CommandError: if the existing file has different content, or cannot be written.
@@ -86,10 +88,14 @@ def save_plans(plans: Mapping, path: Path) -> None:
             for name, configuration in content["configurations"].items()
             if existing["configurations"].get(name) != configuration
         ]
-        raise CommandError(
-            f"{path} already exists with different content ({', '.join(different)}); models may "
-            "depend on it. Choose another name with -overwrite_plans_name, or remove the file"
-        )
+        if different != [PRETRAIN_INFO] or not have_moved(
+            existing.get(PRETRAIN_INFO), content.get(PRETRAIN_INFO)
+        ):
+            raise CommandError(
+                f"{path} already exists with different content ({', '.join(different)}); models "
+                "may depend on it. Choose another name with -overwrite_plans_name, or remove the "
+                "file"
+            )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, content, **NNUNET_LAYOUT)

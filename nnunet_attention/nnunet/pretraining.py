@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nnunet_attention.errors import CommandError
@@ -18,6 +19,8 @@ ADAPTATION_PLAN = "nnssl_adaptation_plan"
 CITATIONS = "citations"
 PRETRAIN_INFO = "pretrain_info"
 CHECKPOINT_PATH = "checkpoint_path"
+_CHECKPOINT_NAME = "checkpoint_name"
+_OF_PLACE = (CHECKPOINT_PATH, _CHECKPOINT_NAME)
 
 # Where nnU-Net's own networks have the parts that nnssl's checkpoints name; the plain U-Net has its
 # stem in the first stage.
@@ -48,6 +51,7 @@ _RESENC_L: dict[str, Any] = {
     "nonlin_kwargs": {"inplace": True},
 }
 _IMPORTED = ["conv_op", "norm_op", "dropout_op", "nonlin"]
+_PATHS = {path.rpartition(".")[2]: path for path in (_RESIDUAL, _PLAIN)}
 # Of voxels along an axis, or of channels: more than any image has.
 _LARGEST_SIZE = 2**31
 
@@ -191,7 +195,7 @@ def pretrain_info(
     first = [f"{_FIRST[residual]}.convs.0.{name}" for name in ("conv", "all_modules.0")]
     return {
         CHECKPOINT_PATH: checkpoint_path,
-        "checkpoint_name": name,
+        _CHECKPOINT_NAME: name,
         "key_to_encoder": pretraining.key_to_encoder if pretraining else KEY_TO_ENCODER,
         "key_to_stem": pretraining.key_to_stem if pretraining else _STEMS[residual],
         "keys_to_in_proj": list(pretraining.keys_to_in_proj if pretraining else first),
@@ -201,6 +205,41 @@ def pretrain_info(
         "pt_recommended_downstream_patchsize": list(patch_size),
         CITATIONS: list(citations),
     }
+
+
+def have_moved(before: object, now: object) -> bool:
+    """Tell whether two entries of plans name the same weights, which have left the first's place.
+
+    Where the first's file still exists, the second's may be another one that looks alike.
+
+    Args:
+        before: the `pretrain_info` of existing plans, whatever it holds.
+        now: that of new plans.
+    """
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return False
+    place = before.get(CHECKPOINT_PATH)
+    return (
+        isinstance(place, str)
+        and not Path(place).exists()
+        and {**before, **dict.fromkeys(_OF_PLACE)} == {**now, **dict.fromkeys(_OF_PLACE)}
+    )
+
+
+def with_whole_networks(plans: Mapping) -> dict:
+    """Return plans in which networks that are only named, as nnssl names them, are described.
+
+    nnU-Net's development branch copies nnssl's `architecture_plans` into its plans: "ResEncL"
+    without arguments, or "ResidualEncoderUNet" without its module.
+
+    Args:
+        plans: content of a plans file, whatever it holds; not changed.
+    """
+    configurations = plans.get("configurations")
+    if not isinstance(configurations, Mapping):
+        return dict(plans)
+    whole = {name: _with_whole_network(content) for name, content in configurations.items()}
+    return {**plans, "configurations": whole}
 
 
 def plain_citations(citations: object) -> list[dict]:
@@ -242,31 +281,48 @@ def _architecture(plans: object, where: str) -> dict:
     plans = _mapping(plans, where, "architecture_plans")
     name = _text(_entry(plans, "arch_class_name", where), where, "arch_class_name")
     if name in _PRESETS:
-        return {
-            "network_class_name": _RESIDUAL,
-            "arch_kwargs": json.loads(json.dumps(_RESENC_L)),
-            "_kw_requires_import": list(_IMPORTED),
-        }
+        return _preset()
     if name.startswith(("Primus", "SwinUNETR")):
         raise CommandError(
             f"{where} holds a transformer, {name}; attention gates need the skip connections of a "
             "U-Net: use a checkpoint of a ResidualEncoderUNet, such as OpenMind's ResEncL"
         )
-    known = {path.rpartition(".")[2]: path for path in (_RESIDUAL, _PLAIN)}
     arguments = plans.get("arch_kwargs")
     if arguments is None:
         raise CommandError(
             f"{where} holds a network {name} but does not say how it is built; supported are "
-            f"{', '.join((*_PRESETS, *known))}, the last two with arch_kwargs"
+            f"{', '.join((*_PRESETS, *_PATHS))}, the last two with arch_kwargs"
         )
     imported = _listed(plans.get("arch_kwargs_requiring_import")) or []
     if not all(isinstance(argument, str) for argument in imported):
         raise _malformed(where, "arch_kwargs_requiring_import", imported, "names of arguments")
     return {
-        "network_class_name": known.get(name, name),
+        "network_class_name": _PATHS.get(name, name),
         "arch_kwargs": _plain(_mapping(arguments, where, "arch_kwargs")),
         "_kw_requires_import": list(imported),
     }
+
+
+def _preset() -> dict:
+    return {
+        "network_class_name": _RESIDUAL,
+        "arch_kwargs": json.loads(json.dumps(_RESENC_L)),
+        "_kw_requires_import": list(_IMPORTED),
+    }
+
+
+def _with_whole_network(configuration: Any) -> Any:
+    architecture = configuration.get("architecture") if isinstance(configuration, Mapping) else None
+    if not isinstance(architecture, Mapping):
+        return configuration
+    name = architecture.get("network_class_name")
+    if name in _PRESETS and architecture.get("arch_kwargs") is None:
+        return {**configuration, "architecture": _preset()}
+    if isinstance(name, str) and name in _PATHS:
+        imported = architecture.get("_kw_requires_import") or []
+        named = {"network_class_name": _PATHS[name], "_kw_requires_import": imported}
+        return {**configuration, "architecture": {**architecture, **named}}
+    return configuration
 
 
 def _plain(value: Any) -> Any:

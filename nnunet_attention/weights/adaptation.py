@@ -13,9 +13,10 @@ output of its layer:
 Everything else starts as new, whole layers at a time: norm and bias of a new convolution are new.
 """
 
+import inspect
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -27,11 +28,13 @@ from nnunet_attention.networks import AttentionDecoder
 from nnunet_attention.networks.gate_start import undo_start
 from nnunet_attention.weights.checkpoint import fault_of
 from nnunet_attention.weights.function_preserving import start_from_plain
-from nnunet_attention.weights.source import NNSSL, PretrainedSource
+from nnunet_attention.weights.source import GATES, NNSSL, PretrainedSource
 
 TAKEN, ADAPTED, NEW, LEFT = "taken", "adapted", "new", "left out"
-_ENCODER, _DECODER, _GATES = "encoder.", "decoder.", "decoder.gates."
+_ENCODER, _DECODER = "encoder.", "decoder."
 _HEADS = "decoder.seg_layers."
+# Options of layers.
+_WITHOUT_EFFECT = ("inplace", "device", "dtype")
 _PARTS_OF_LAYER = re.compile(r"^(.*)\.(?:conv|norm)\.[a-z_]+$")
 _STAGE_OF_DECODER = re.compile(r"^decoder\.(stages|transpconvs|seg_layers)\.(\d+)\.(.*)$")
 
@@ -83,7 +86,7 @@ class Adaptation:
         return all(
             outcome.outcome == TAKEN
             for outcome in self.outcomes
-            if not outcome.name.startswith(_GATES)
+            if not outcome.name.startswith(GATES)
         )
 
 
@@ -147,7 +150,8 @@ def adapt(
         matching.leave_decoder(why)
     _check_finite(source, weights)
     outcomes += matching.left()
-    return Adaptation(weights, tuple(outcomes), tuple(_notes(source, network)))
+    first_is_new = bool(weights) and first_name not in weights
+    return Adaptation(weights, tuple(outcomes), tuple(_notes(source, network, first_is_new)))
 
 
 def load_adapted(network: nn.Module, adaptation: Adaptation) -> None:
@@ -165,7 +169,7 @@ def load_adapted(network: nn.Module, adaptation: Adaptation) -> None:
     state = {
         name: value.detach().clone()
         for name, value in network.state_dict().items()
-        if not name.startswith(_GATES)
+        if not name.startswith(GATES)
     }
     decoder = network.decoder
     if isinstance(decoder, AttentionDecoder):
@@ -207,7 +211,7 @@ class _Matching:
 
     def find(self, name: str, aliases: Sequence[str]) -> _Match:
         """Return the source's tensor for a name, or why there is none."""
-        if name.startswith(_GATES):
+        if name.startswith(GATES):
             return _Match(None, why_not="gates start as identity")
         if name.startswith(_DECODER) and self._source.decoder_left:
             why = f"the source's decoder is left out: {self._source.decoder_left}"
@@ -400,25 +404,65 @@ def _check_finite(source: PretrainedSource, weights: Mapping[str, Tensor]) -> No
             )
 
 
-def _notes(source: PretrainedSource, network: nn.Module) -> Iterator[str]:
-    """Describe differences that show in no tensor: strides, layers without weights, gate start."""
+def _notes(
+    source: PretrainedSource, network: nn.Module, first_is_new: bool = False
+) -> Iterator[str]:
+    """Describe differences that show in no tensor: strides, layers without weights, gate start.
+
+    Args:
+        source: the weights.
+        network: the network that they are fitted to.
+        first_is_new: whether its first convolution starts as new, and later layers do not.
+    """
     encoder: Any = network.encoder
     arguments = source.plain_architecture["arch_kwargs"]
+    if first_is_new:
+        yield (
+            "the input layers are newly initialised, but the layers after them, which come from "
+            "the source, have learnt to read others"
+        )
     steps = [[int(step) for step in row] for row in encoder.strides]
-    there = arguments.get("strides")
-    if _rows(there, len(steps[0])) != steps:
-        theirs = _steps(_rows(there, 3))
-        yield f"the stages' strides are {_steps(steps)} here, {theirs} in the source"
-    for name in ("norm_op", "nonlin"):
-        wanted = str(arguments.get(name)).rpartition(".")[2]
-        found = getattr(encoder, name, None)
-        if found is not None and found.__name__ != wanted:
-            yield f"{name} is {found.__name__} here, {wanted} in the source"
+    there = _rows(arguments.get("strides"), len(steps[0]))
+    if there != steps:
+        yield f"the stages' strides are {_steps(steps)} here, {_steps(there)} in the source"
+    for name in ("norm_op", "nonlin", "dropout_op"):
+        wanted = arguments.get(name)
+        wanted = wanted and str(wanted).rpartition(".")[2]
+        operation = getattr(encoder, name, None)
+        found = None if operation is None else operation.__name__
+        if found != wanted:
+            yield f"{name} is {found or 'absent'} here, {wanted or 'absent'} in the source"
+        elif operation is not None:
+            key = f"{name}_kwargs"
+            options = (
+                _options(operation, getattr(encoder, key)),
+                _options(operation, arguments.get(key)),
+            )
+            for option in sorted({*options[0], *options[1]}):
+                here, there_too = (known.get(option) for known in options)
+                if here != there_too:
+                    yield f"{option} of {name} is {here} here, {there_too} in the source"
     start = getattr(network.decoder, "gate_start", "identity")
     if start != "identity":
         yield f"the gates start as identity, not as {start}, which the plans ask for"
     if source.kind == NNSSL:
         yield "only the encoder comes from nnssl's checkpoint; the decoder is newly initialised"
+
+
+def _options(operation: Callable, given: object) -> dict[str, Any]:
+    """Return a layer's options, those that are not given too; without those that change no result.
+
+    Args:
+        operation: the layer's class.
+        given: the plans' options for it, whatever they hold.
+    """
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(operation).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    options = {**defaults, **(given if isinstance(given, Mapping) else {})}
+    return {name: value for name, value in options.items() if name not in _WITHOUT_EFFECT}
 
 
 def _rows(value: Any, axes: int) -> list[list[int]]:

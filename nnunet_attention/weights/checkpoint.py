@@ -23,7 +23,7 @@ _FIRST_SAFE_TORCH = Version("2.10")
 _ARCHIVE_START, _PICKLE_START = b"PK\x03\x04", b"\x80"
 _INIT_ARGUMENTS: dict[str, type] = {"plans": dict, "configuration": str, "dataset_json": dict}
 # The first is of distributed networks, and nnUNetTrainer.load_checkpoint drops it too; the second
-# is of compiled networks.
+# is of compiled networks. They come in either order.
 _PREFIXES = ("module.", "_orig_mod.")
 # The types that layers compute with. Batch normalisation also counts batches, in whole numbers.
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -211,8 +211,8 @@ def without_prefixes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Drop the prefixes that distributed and compiled networks put before names."""
     named = {}
     for name, value in weights.items():
-        for prefix in _PREFIXES:
-            name = name.removeprefix(prefix)
+        while name.startswith(_PREFIXES):
+            name = name.partition(".")[2]
         named[name] = value
     return named
 

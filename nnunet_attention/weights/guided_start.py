@@ -52,6 +52,8 @@ def guided_start(
     check_share(start.adaptation, start.source, least)
     save_checkpoint(start_checkpoint(start, wanted, gated=gated), target)
     lines = [f"wrote {target}"]
+    if source.is_dir():
+        lines.insert(0, f"weights: {start.source.path}")
     if start.difference is not None:
         lines.append(
             "the network computes what the source computes: the largest difference in logits on "

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.from_plans import attention_class_path
+from nnunet_attention.networks.plans_numbers import check_strides
 from nnunet_attention.networks.trusted_plans import (
     building,
     check_architecture,
@@ -42,7 +43,8 @@ from nnunet_attention.weights.upgrade import quiet
 NNUNET, NNSSL = "nnU-Net", "nnssl"
 PRETRAINED_FROM = "pretrained_from"
 """The entry of a checkpoint to start from that says which weights it was made from."""
-_GATES = "decoder.gates."
+GATES = "decoder.gates."
+"""How the names of a gated network's further weights begin."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def _of_nnssl(path: Path, checkpoint: Mapping) -> PretrainedSource:
     try:
         attention_class_path(pretraining.architecture["network_class_name"])
         check_architecture(pretraining.architecture)
+        check_strides(pretraining.architecture, len(pretraining.settings.patch_size))
     except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
     weights = _named_as_here(without_prefixes(checkpoint["network_weights"]), pretraining)
@@ -228,13 +231,14 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
             content = configuration.configuration
         attention_class_path(content["architecture"]["network_class_name"])
         with building(name):
+            check_strides(content["architecture"], len(content["patch_size"]))
             channels, _ = network_channels(manager, configuration, init_arguments["dataset_json"])
             settings = _settings_of(plans, content)
     except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
     images = len(channel_names(init_arguments["dataset_json"]))
     weights = without_prefixes(checkpoint["network_weights"])
-    gated = any(name.startswith(_GATES) for name in weights)
+    gated = any(name.startswith(GATES) for name in weights)
     return PretrainedSource(
         path,
         NNUNET,
@@ -246,11 +250,19 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
         settings,
         name,
         checkpoint["trainer_name"],
-        tuple(
-            plain_citations(_part(plans, PRETRAIN_INFO).get(CITATIONS))
-            or plain_citations(_part(checkpoint, PRETRAINED_FROM).get(CITATIONS))
-        ),
+        tuple(citations_of(checkpoint)),
     )
+
+
+def citations_of(checkpoint: Mapping) -> list[dict]:
+    """Return the works that people who use a checkpoint of nnU-Net should cite.
+
+    They come from what it was made from, or else from what its plans name as its start.
+    """
+    if PRETRAINED_FROM in checkpoint:
+        return plain_citations(_part(checkpoint, PRETRAINED_FROM).get(CITATIONS))
+    plans = _part(_part(checkpoint, "init_args"), "plans")
+    return plain_citations(_part(plans, PRETRAIN_INFO).get(CITATIONS))
 
 
 def _settings_of(plans: Mapping, configuration: Mapping) -> SourceSettings:

@@ -117,14 +117,21 @@ def start_from(
     return PretrainedStart(source, adaptation, network, difference)
 
 
-def adaptation_to(source: PretrainedSource, target: TargetPlans) -> Adaptation:
-    """Find which weights the gated network of plans can start with, without allocating it.
+def adaptation_to(
+    source: PretrainedSource, target: TargetPlans, *, gated: bool = True
+) -> Adaptation:
+    """Find which weights the network of plans can start with, without allocating it.
+
+    Args:
+        source: the weights.
+        target: the plans.
+        gated: whether it is the network with gates.
 
     Raises:
         CommandError: see `start_from`.
     """
     with quiet(), torch.device("meta"):
-        network = _built(target, gated=True)
+        network = _built(target, gated)
     return adapt(source, network, target.image_channels)
 
 

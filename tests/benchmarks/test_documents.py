@@ -11,6 +11,9 @@ from documents import commands, inline
 
 from benchmarks.documents import ROOT, TABLES, filled
 
+# Documents of what may not have been measured yet.
+LATER = ("where-gates-help.md", "pretrained.md")
+
 
 @pytest.mark.parametrize(
     ("document", "name", "table"),
@@ -22,7 +25,7 @@ def test_tables_in_the_documents_are_those_of_the_results(document, name, table)
     assert filled(text, name, table.read_text(encoding="utf-8")) == text
 
 
-@pytest.mark.parametrize(("document", "name"), [one[:2] for one in TABLES if "gates" in one[0]])
+@pytest.mark.parametrize(("document", "name"), [one[:2] for one in TABLES if one[0] in LATER])
 def test_a_table_that_is_not_measured_yet_has_its_place(document, name):
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     assert "| x |" in filled(text, name, "| x |")

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+import torch
 from fingerprinted_dataset import DATASET_JSON, NAME, write_fingerprinted_dataset
 from nnssl_checkpoints import save_nnssl
+from plain_checkpoints import plain_checkpoint
 
 from nnunet_attention.cli import main, plan
 from nnunet_attention.networks.gate_start import GATE_STARTS
@@ -199,7 +201,9 @@ def test_a_data_set_is_planned_like_pretrained_weights(folder, tmp_path, capsys)
     configuration = plans_in(folder, "AttentionPretrainedPlans")["configurations"]["3d_fullres"]
     assert configuration["spacing"] == [2, 2, 2]
     assert configuration["patch_size"] == [8, 16, 16]
-    output = capsys.readouterr().out
+    output, error = capsys.readouterr()
+    # The configurations that nnU-Net would plan are not those that are written.
+    assert error == ""
     assert output.startswith(f"plans: {folder / 'AttentionPretrainedPlans.json'}")
     assert "100.0% of the encoder's weights come from the source" in output
     assert "VRAM (GB)" in output
@@ -209,6 +213,18 @@ def test_a_data_set_is_planned_like_pretrained_weights(folder, tmp_path, capsys)
         "-tr AttentionUNetFinetuneTrainer\n"
     ) in output
     assert "Isensee et al. (2024)" in output
+
+
+def test_which_of_a_models_checkpoints_is_planned_like_is_told(
+    folder, tmp_path, minimal_plans, capsys
+):
+    best = tmp_path / "model" / "fold_1" / "checkpoint_best.pth"
+    best.parent.mkdir(parents=True)
+    configuration = minimal_plans["configurations"]["3d_fullres"]
+    configuration.update(normalization_schemes=["ZScoreNormalization"], spacing=[3, 2, 1])
+    torch.save(plain_checkpoint(minimal_plans), best)
+    assert main(["plan", "-d", "901", "--like", str(tmp_path / "model")]) == 0
+    assert capsys.readouterr().out.startswith(f"weights: {best}\n")
 
 
 @pytest.mark.parametrize(

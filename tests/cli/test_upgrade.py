@@ -154,6 +154,16 @@ def test_a_pretrained_encoder_is_fitted_to_plans_and_every_tensor_named(
     assert "Isensee et al. (2024)" in told
 
 
+def test_which_of_a_models_checkpoints_is_fitted_is_told(planned, tmp_path, capsys):
+    best = tmp_path / "model" / "fold_1" / "checkpoint_best.pth"
+    best.parent.mkdir(parents=True)
+    torch.save(plain_checkpoint(json.loads((planned / "LikePlans.json").read_text())), best)
+    target = tmp_path / "start.pth"
+    command = ["upgrade", str(best.parents[1]), "-o", str(target), "-d", "900", "-p", "LikePlans"]
+    assert main(command) == 0
+    assert f"weights: {best}\nwrote {target}\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

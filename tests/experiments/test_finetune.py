@@ -166,7 +166,14 @@ def test_a_start_is_made_again_when_the_pretraining_has_been(fake, tmp_path):
         ({"groups": {TARGET: {}}}, "finetune divides case by case"),
         ({"models": MODELS[:1]}, "one that fine-tunes"),
         ({"models": (MODELS[0], ("A", "Other"))}, "the same plans"),
-        ({"models": (MODELS[0], ("WideUNetTrainer", "nnUNetPlans"))}, "-tr WideUNetTrainer: no"),
+        (
+            {"models": tuple((tr, "nnUNetPlans") for tr in DEFAULT_TRAINERS["finetune"][1:])},
+            "-tr PlainUNetFinetuneTrainer: the first trainer trains from scratch",
+        ),
+        (
+            {"models": (MODELS[0], ("WideUNetTrainer", "nnUNetPlans"))},
+            "-tr WideUNetTrainer: weights",
+        ),
         ({"configurations": ("3d_cascade_fullres",)}, "a cascade needs all folds"),
     ],
 )
@@ -212,7 +219,11 @@ def test_the_experiment_ends_in_a_table_and_is_not_done_twice(fake, tmp_path, ca
     for result in record["results"]:
         assert result["labels"]["organ"]["dice"]["n"] == len(tested)
     table = (out / "table.md").read_text()
-    for text in ("10/8", "20/8", "40/8", "Attention U-Net, fine-tuned, gates first"):
+    for text in (
+        *("10/8", "20/8", "40/8", "Attention U-Net, fine-tuned, gates first"),
+        "Differences from TrainerA: mean and 95 % interval",
+        "Differences from U-Net, fine-tuned: mean and 95 % interval",
+    ):
         assert text in table
     begun = fake.journals()
     assert main(command) == 0

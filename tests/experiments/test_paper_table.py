@@ -1,11 +1,13 @@
 import io
 import json
+import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from leaderboards import TRICKY, frame_of, small_settings
 from rich.console import Console
-from scipy.stats import wilcoxon
+from scipy.stats import bootstrap, wilcoxon
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.building import build_leaderboard
@@ -27,7 +29,7 @@ BETTER = [value + gain for value, gain in zip(PLAIN, GAINS, strict=True)]
 WORSE = [value - gain for value, gain in zip(PLAIN, GAINS, strict=True)]
 
 
-def table_of(dice: dict, methods_in_columns: bool = False, settings=None, costs=None):
+def table_of(dice: dict, methods_in_columns: bool = False, settings=None, costs=None, controls=()):
     """Every metric is Dice's, but distances are 10 mm for Dice 0 and 0 mm for 1."""
     frame = frame_of(dice)
     frames = [frame.assign(metric=name) for name in PAPER_METRICS[:3]]
@@ -38,7 +40,8 @@ def table_of(dice: dict, methods_in_columns: bool = False, settings=None, costs=
         costs,
     )
     settings = settings or {name: name for name in board.datasets}
-    return PaperTable(board, Layout("The experiment", settings, "U-Net", methods_in_columns))
+    layout = Layout("The experiment", settings, "U-Net", methods_in_columns, controls)
+    return PaperTable(board, layout)
 
 
 @pytest.fixture
@@ -107,6 +110,39 @@ def test_p_values_are_those_of_wilcoxon_corrected_for_both_settings(transfer):
         ["BFT", "pancreas", "Attention", "10", *["0.002 (0.004)"] * 4],
         ["AFT", "pancreas", "Attention", "10", *["0.002 (0.004)"] * 4],
     ]
+
+
+def test_differences_have_intervals_that_the_bootstrap_gives(transfer):
+    (grid,) = transfer.differences()
+    assert grid.title == "Differences from U-Net: mean and 95 % interval"
+    names = [row[:4] for row in texts(grid)]
+    assert names == [[setting, "pancreas", "Attention", "10"] for setting in ("BFT", "AFT")]
+    worse, better = (row[4:] for row in texts(grid))
+    interval = bootstrap((GAINS,), np.mean, rng=np.random.default_rng(1)).confidence_interval
+    mean, *ends = re.findall(r"[0-9.]+", better[0])
+    assert mean == "0.060"  # 0.595 / 10 = 0.0595
+    # Of 99 resamples only.
+    assert [float(end) for end in ends] == pytest.approx(list(interval), abs=0.005)
+    assert re.fullmatch(r"\+0\.060 \[\+0\.0\d\d, \+0\.0\d\d\]", better[0])
+    # Distances are ten times as large, 0.595 mm, and better where they are less.
+    assert re.match("\N{MINUS SIGN}0.(59|60) \\[\N{MINUS SIGN}0.", better[3])
+    assert worse[0].startswith("\N{MINUS SIGN}0.060 [")
+    assert "Intervals: bootstrap over cases." in transfer.caption()
+
+
+def test_methods_are_compared_with_a_control_too():
+    dice = {("One", "a"): {"U-Net": PLAIN, "Tuned": WORSE, "Gated": BETTER}}
+    table = table_of(dice, controls=("Tuned",))
+    _, control = table.differences()
+    assert control.title == "Differences from Tuned: mean and 95 % interval"
+    ((*names, difference, _, _, _),) = texts(control)
+    assert names[:3] == ["One", "a", "Gated"]
+    assert difference.startswith("+0.119 [")
+    gated = table.record()["results"][2]
+    assert gated["method"] == "Gated"
+    told = gated["labels"]["a"]["dice"]["against_controls"]["Tuned"]
+    assert told["mean_difference"] == pytest.approx(2 * sum(GAINS) / 10)
+    assert told["low"] < 0.119 < told["high"]
 
 
 def test_methods_in_columns_have_a_group_of_rows_for_each_label():
@@ -217,7 +253,7 @@ def test_trainings_and_patients_are_told_in_caption_and_tables(repeated):
         "trainings. Bold: significantly better than U-Net (p < 0.05; t test over trainings and "
         "groups on the same groups, corrected by Holm's"
     )
-    assert "One training" not in repeated.caption()
+    assert repeated.caption().endswith(" Intervals: bootstrap over groups and trainings.")
     assert repeated.p_values().heading[3] == "n (cases)"
     assert repeated.p_values().rows[0][3].text == "9 (10)"
     spreads = repeated.spreads()
@@ -232,6 +268,9 @@ def test_a_difference_over_trainings_has_the_method_first(repeated):
     mean_difference = value.repeated_comparison.estimate.mean
     assert mean_difference == pytest.approx(value.comparison.mean_difference)
     assert value.repeated_comparison.low < value.repeated_comparison.high
+    (grid,) = repeated.differences()
+    ends = (value.repeated_comparison.low, value.repeated_comparison.high)
+    assert grid.rows[0][4].text.endswith("[{:+.3f}, {:+.3f}]".format(*ends))
     record = repeated.record()["results"][1]["labels"]["a"]["dice"]
     assert record["trainings"]["repeats"] == [2]
     assert record["against_baseline"]["trainings"]["repeats"] == [2, 2]

@@ -3,7 +3,7 @@
 from copy import deepcopy
 
 import pytest
-from nnssl_checkpoints import ARGUMENTS, CITATIONS, nnssl_checkpoint
+from nnssl_checkpoints import ARGUMENTS, CITATIONS, ONLY_NAMED, nnssl_checkpoint
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.pretraining import (
@@ -11,6 +11,7 @@ from nnunet_attention.nnunet.pretraining import (
     plain_citations,
     pretrain_info,
     read_adaptation_plan,
+    with_whole_networks,
 )
 
 
@@ -43,6 +44,45 @@ def test_the_preset_stands_for_its_numbers(plan):
     assert arguments["n_blocks_per_stage"] == [1, 3, 4, 6, 6, 6]
     assert arguments["strides"] == [[1, 1, 1], *[[2, 2, 2]] * 5]
     assert arguments["kernel_sizes"] == [[3, 3, 3]] * 6
+
+
+RESIDUAL_PATH = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+
+
+def test_a_network_that_the_development_branch_only_names_is_described(plan):
+    plan["architecture_plans"] = {"arch_class_name": "ResEncL", "arch_kwargs": None}
+    wanted = read_adaptation_plan(plan, "file.pth").architecture
+    plans = {"configurations": {"3d_fullres": {"spacing": [1, 1, 1], "architecture": ONLY_NAMED}}}
+    before = deepcopy(plans)
+    found = with_whole_networks(plans)["configurations"]["3d_fullres"]
+    assert found == {"spacing": [1, 1, 1], "architecture": wanted}
+    assert wanted["network_class_name"] == RESIDUAL_PATH
+    assert plans == before
+
+
+def test_a_network_whose_module_the_development_branch_leaves_out_gets_it():
+    named = {"network_class_name": "ResidualEncoderUNet", "arch_kwargs": ARGUMENTS}
+    plans = {"configurations": {"2d": {"architecture": {**named, "_kw_requires_import": None}}}}
+    architecture = with_whole_networks(plans)["configurations"]["2d"]["architecture"]
+    assert architecture == {
+        "network_class_name": RESIDUAL_PATH,
+        "arch_kwargs": ARGUMENTS,
+        "_kw_requires_import": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "plans",
+    [
+        {},
+        {"configurations": 3},
+        {"configurations": {"2d": 3, "3d": {"architecture": 3}, "b": {"inherits_from": "2d"}}},
+        {"configurations": {"2d": {"architecture": {"network_class_name": ["ResEncL"]}}}},
+        {"configurations": {"2d": {"architecture": {"network_class_name": RESIDUAL_PATH}}}},
+    ],
+)
+def test_other_networks_and_damaged_plans_stay_as_they_are(plans):
+    assert with_whole_networks(plans) == plans
 
 
 def test_images_that_kept_their_spacing_have_none(plan):

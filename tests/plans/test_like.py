@@ -1,6 +1,7 @@
 """Plans like pretrained weights have their data, network and patch, and share data made alike."""
 
 import json
+import shutil
 from copy import deepcopy
 
 import pytest
@@ -160,6 +161,38 @@ def test_a_model_is_a_source_too_with_its_intensities(folder, tmp_path, colleagu
     assert configuration["data_identifier"] == "AttentionPretrainedPlans_3d_fullres"
 
 
+def test_intensities_that_no_one_knows_are_told(folder, tmp_path):
+    checkpoint = nnssl_checkpoint()
+    plan = checkpoint["nnssl_adaptation_plan"]["pretrain_plan"]
+    plan["configurations"]["onemmiso"]["normalization_schemes"] = ["CTNormalization"]
+    torch.save(checkpoint, tmp_path / "ct.pth")
+    result = plan_like(NAME, read_source(tmp_path / "ct.pth"))
+    (note,) = result.notes
+    assert "without the intensities that CTNormalization used" in note
+    # Those of the fingerprint.
+    intensities = json.loads(result.path.read_text())["foreground_intensity_properties_per_channel"]
+    assert set(intensities["0"].values()) == {1.0}
+
+
+def test_settings_of_a_network_that_are_not_taken_over_are_told(folder, tmp_path, colleague):
+    gated = upgrade_checkpoint(colleague).checkpoint
+    configuration = gated["init_args"]["plans"]["configurations"]["3d_fullres"]
+    configuration["architecture"]["network_class_name"] = GATED_RESIDUAL
+    configuration["architecture"]["arch_kwargs"].update(
+        deep_supervision=False, output_transform=True
+    )
+    torch.save(gated, tmp_path / "gated.pth")
+    result = plan_like(NAME, read_source(tmp_path / "gated.pth"))
+    arguments = json.loads(result.path.read_text())["configurations"]["3d_fullres"]["architecture"][
+        "arch_kwargs"
+    ]
+    assert "deep_supervision" not in arguments
+    assert arguments["output_transform"] is False
+    supervision, transform = result.notes
+    assert "trained without deep supervision" in supervision
+    assert "have an output transform" in transform
+
+
 def test_a_gated_model_keeps_its_gates(folder, tmp_path, colleague):
     gated = upgrade_checkpoint(colleague, gate_full_resolution=True).checkpoint
     torch.save(gated, tmp_path / "gated.pth")
@@ -200,6 +233,27 @@ def test_plans_with_another_content_are_not_overwritten(folder, mae):
         planned(mae, patch_size=[8, 8, 8])
     with pytest.raises(CommandError, match="two underscores in a row"):
         planned(mae, plans_name="ptPlans__mae")
+
+
+def test_plans_follow_weights_that_were_moved(folder, mae, tmp_path):
+    before, _ = planned(mae)
+    # A copy may be another one; models may have been trained from the first.
+    copied = tmp_path / "copy.pth"
+    shutil.copy(mae.path, copied)
+    with pytest.raises(CommandError, match=r"different content \(pretrain_info\)"):
+        planned(read_source(copied))
+    mae.path.unlink()
+    after, _ = planned(read_source(copied))
+    assert after["pretrain_info"].pop("checkpoint_path") == str(copied)
+    assert after["pretrain_info"].pop("checkpoint_name") == "copy"
+    del before["pretrain_info"]["checkpoint_path"], before["pretrain_info"]["checkpoint_name"]
+    assert after == before
+    # Weights of something else are no moved ones.
+    checkpoint = {**nnssl_checkpoint(), "citations": []}
+    torch.save(checkpoint, tmp_path / "other.pth")
+    copied.unlink()
+    with pytest.raises(CommandError, match=r"different content \(pretrain_info\)"):
+        planned(read_source(tmp_path / "other.pth"))
 
 
 def test_a_model_that_does_not_say_how_it_normalises_is_refused(folder, tmp_path, minimal_plans):

@@ -1,14 +1,23 @@
 """Fine-tuning starts from pretrained weights, slowly, and goes on where it was interrupted."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
-from nnssl_checkpoints import CITATIONS, plans_like_source, save_nnssl, source_network
+from nnssl_checkpoints import (
+    ARGUMENTS,
+    CITATIONS,
+    ONLY_NAMED,
+    nnssl_checkpoint,
+    plans_like_source,
+    save_nnssl,
+    source_network,
+)
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from plain_checkpoints import plain_checkpoint
+from plain_checkpoints import plain_checkpoint, plans_of
 from tiny_preprocessed import write_preprocessed
 from tiny_trainers import initialized
 
@@ -17,7 +26,9 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.networks import AttentionResidualEncoderUNet
 from nnunet_attention.nnunet.seeds import VARIABLE
 from nnunet_attention.trainers.finetuning import WarmUpLRScheduler, warm_up_epochs
+from nnunet_attention.trainers.loaded_weights import weights_being_loaded
 from nnunet_attention.weights import read_source
+from nnunet_attention.weights.start import read_target, start_checkpoint, start_from
 
 GATED = "AttentionUNetFinetuneTrainer"
 DECODER_FIRST = "AttentionUNetFinetuneTrainer_decoderFirst"
@@ -112,6 +123,20 @@ def test_the_network_starts_with_the_encoder_that_the_plans_name(build, plans):
     assert "new: decoder.stages.0.convs.0.conv.weight, the source's decoder is left" in log
 
 
+@pytest.mark.parametrize("name", [GATED, PLAIN])
+def test_plans_of_the_development_branch_that_only_name_the_network_are_trained(
+    build, plans, monkeypatch, name
+):
+    monkeypatch.setattr("nnunet_attention.nnunet.pretraining._RESENC_L", ARGUMENTS)
+    plans["configurations"]["3d_fullres"]["architecture"] = ONLY_NAMED
+    trainer = initialized(build(getattr(trainers, name), plans))
+    assert "100.0% of the encoder's weights come from there" in Path(trainer.log_file).read_text()
+    # Whoever reads the saved plans can build the network.
+    for saved in (trainer.plans_manager.plans, trainer.my_init_kwargs["plans"]):
+        architecture = saved["configurations"]["3d_fullres"]["architecture"]
+        assert architecture["arch_kwargs"] == ARGUMENTS
+
+
 def test_with_one_seed_it_starts_as_its_control(build, plans, monkeypatch):
     monkeypatch.setenv(VARIABLE, "3")
     image = torch.randn(1, 1, 16, 16, 16, dtype=torch.float64)
@@ -155,8 +180,9 @@ def test_weights_that_cannot_be_had_are_one_clear_error(build, plans, tmp_path, 
     else:
         torch.save([1], tmp_path / "mae.pth")
         wanted = "holds a list"
+    trainer = initialized(build(getattr(trainers, GATED), plans))
     with pytest.raises(CommandError, match=wanted):
-        initialized(build(getattr(trainers, GATED), plans))
+        trainer.on_train_start()
 
 
 @pytest.fixture
@@ -196,6 +222,18 @@ class StoppedError(Exception):
     """Stands for a kill."""
 
 
+def stop_at(trainer, epoch: int):
+    """Stands for the trainer's method that begins an epoch, until the given one."""
+    begin = trainer.on_epoch_start
+
+    def stop() -> None:
+        if trainer.current_epoch == epoch:
+            raise StoppedError
+        begin()
+
+    return stop
+
+
 @pytest.mark.parametrize(
     ("name", "epoch"),
     [
@@ -217,14 +255,7 @@ def test_an_interrupted_training_goes_on_in_every_stage(
     whole.run_training()
 
     stopped = train(name, 6)
-    begin = stopped.on_epoch_start
-
-    def stop():
-        if stopped.current_epoch == epoch:
-            raise StoppedError
-        begin()
-
-    monkeypatch.setattr(stopped, "on_epoch_start", stop)
+    monkeypatch.setattr(stopped, "on_epoch_start", stop_at(stopped, epoch))
     for path in Path(stopped.output_folder).glob("checkpoint_*"):
         path.unlink()
     with pytest.raises(StoppedError):
@@ -291,16 +322,84 @@ def test_weights_that_replace_those_of_the_plans_are_told(train, tmp_path):
     assert told in Path(trainer.log_file).read_text()
 
 
-def test_weights_of_the_command_serve_where_those_of_the_plans_have_gone(train, tmp_path):
+@pytest.mark.parametrize("fault", ["gone", "damaged", "of another network"])
+def test_weights_of_the_command_serve_where_those_of_the_plans_do_not(
+    train, tmp_path, minimal_plans, fault
+):
     weights = initialized(train(GATED, 1)).network.state_dict()
     torch.save({"network_weights": weights}, tmp_path / "other.pth")
     (tmp_path / "mae.pth").unlink()
+    told = r"no longer there: .*mae\.pth; put the file"
+    if fault == "damaged":
+        torch.save([1], tmp_path / "mae.pth")
+        told = "holds a list"
+    elif fault == "of another network":
+        torch.save(plain_checkpoint(plans_of(minimal_plans, "plain 2d")), tmp_path / "mae.pth")
+        told = "holds a 2-D network"
     trainer = train(GATED, 1, pretrained=str(tmp_path / "other.pth"))
     name = "encoder.stem.convs.0.conv.weight"
     assert torch.equal(trainer.network.state_dict()[name], weights[name])
     trainer.on_train_start()
-    with pytest.raises(CommandError, match=r"no longer there: .*mae\.pth; put the file"):
+    with pytest.raises(CommandError, match=told):
         train(GATED, 1).run_training()
+
+
+@pytest.fixture
+def start(tmp_path, minimal_plans):
+    """Returns a function that makes a checkpoint for -pretrained_weights, with other citations."""
+
+    def made(gated: bool) -> Path:
+        folder = tmp_path / "target"
+        folder.mkdir(exist_ok=True)
+        described = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1}}
+        (folder / "dataset.json").write_text(json.dumps({**described, "file_ending": ".nii.gz"}))
+        (folder / "nnUNetPlans.json").write_text(json.dumps(plans_like_source(minimal_plans)))
+        target = read_target(folder / "nnUNetPlans.json", "3d_fullres")
+        content = {**nnssl_checkpoint(), "citations": [{"type": "Pretraining", "name": "VoCo"}]}
+        torch.save(content, tmp_path / "voco.pth")
+        source = read_source(tmp_path / "voco.pth")
+        begun = start_from(source, target, gated=gated)
+        torch.save(start_checkpoint(begun, target, gated=gated), tmp_path / "start.pth")
+        return tmp_path / "start.pth"
+
+    return made
+
+
+def test_results_tell_what_weights_of_the_command_they_come_from(train, tmp_path, start):
+    trainer = train(GATED, 2, pretrained=str(start(gated=True)))
+    trainer.on_epoch_start = stop_at(trainer, 1)
+    with pytest.raises(StoppedError):
+        trainer.run_training()
+    log = Path(trainer.log_file).read_text()
+    assert f"The network starts from {tmp_path / 'start.pth'}, the -pretrained_weights" in log
+    assert f"checkpoint {tmp_path / 'voco.pth'}, kind nnssl, encoder_share 1.0" in log
+    assert "Pretraining: VoCo" in log
+    assert "MAE" not in log
+    # Also when it has been interrupted, though its plans still name the other weights.
+    resumed = train(GATED, 2, go_on=True)
+    resumed.run_training()
+    assert "Pretraining: VoCo" in Path(resumed.log_file).read_text()
+    final = Path(trainer.output_folder) / "checkpoint_final.pth"
+    assert [work["name"] for work in read_source(final).citations] == ["VoCo"]
+    saved = json.loads((Path(trainer.output_folder_base) / "plans.json").read_text())
+    assert saved["pretrain_info"]["checkpoint_path"] == str(tmp_path / "start.pth")
+    assert saved["pretrain_info"]["pretrained_from"]["checkpoint"] == str(tmp_path / "voco.pth")
+
+
+def test_the_control_refuses_weights_that_have_learnt_behind_gates(train, start):
+    with pytest.raises(CommandError, match=r"start\.pth: they have gates, .* PlainUNetFinetune"):
+        train(PLAIN, 1, pretrained=str(start(gated=True)))
+    trainer = train(PLAIN, 1, pretrained=str(start(gated=False)))
+    assert trainer._was_loaded
+
+
+def test_weights_that_anyone_else_loads_are_no_weights_of_the_command(train):
+    trainer = initialized(train(GATED, 1))
+    trainer.network.load_state_dict(trainer.network.state_dict())
+    assert weights_being_loaded() is None
+    trainer.on_train_start()
+    log = Path(trainer.log_file).read_text()
+    assert "Please cite" not in log.rpartition("replace those that the plans name")[2]
 
 
 def assert_starts_from_the_pretraining(trainer) -> None:

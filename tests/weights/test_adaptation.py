@@ -340,6 +340,44 @@ def test_every_tensor_has_one_row(read, minimal_plans):
     assert sorted(rows) == sorted(wanted)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"nonlin_kwargs": {"inplace": False, "negative_slope": 0.5}},
+            ["negative_slope of nonlin is 0.5 here, 0.01 in the source"],
+        ),
+        (
+            {"norm_op_kwargs": {"eps": 0.1, "affine": True}},
+            ["eps of norm_op is 0.1 here, 1e-05 in the source"],
+        ),
+        (
+            {"dropout_op": "torch.nn.Dropout3d", "dropout_op_kwargs": {"p": 0.25}},
+            ["dropout_op is Dropout3d here, absent in the source"],
+        ),
+        ({"nonlin": "torch.nn.ReLU"}, ["nonlin is ReLU here, LeakyReLU in the source"]),
+        # Written otherwise, they are the same.
+        ({"nonlin_kwargs": {"inplace": True, "negative_slope": 0.01}}, []),
+        ({"norm_op_kwargs": {"affine": True}, "dropout_op_kwargs": {}}, []),
+    ],
+)
+def test_differences_that_show_in_no_tensor_are_told(read, minimal_plans, changes, told):
+    source = read(plain_checkpoint(plans_like_source(minimal_plans)))
+    _, adaptation = adapted(source, plans_like_source(minimal_plans, **changes), channels=2)
+    assert list(adaptation.notes) == told
+
+
+def test_new_input_layers_under_layers_of_the_source_are_told(read, minimal_plans):
+    checkpoint = nnssl_checkpoint()
+    checkpoint["network_weights"] = {
+        name: value for name, value in checkpoint["network_weights"].items() if ".stem." not in name
+    }
+    _, adaptation = adapted(read(checkpoint), plans_like_source(minimal_plans))
+    assert outcomes(adaptation, "encoder.stem.") == {"new"}
+    assert outcomes(adaptation, "encoder.stages.") == {"taken"}
+    assert adaptation.notes[0].startswith("the input layers are newly initialised")
+
+
 def test_another_start_of_the_gates_is_told_and_not_taken(read, minimal_plans):
     plans = plans_like_source(minimal_plans, gate_start="open")
     plans["configurations"]["3d_fullres"]["architecture"]["network_class_name"] = (

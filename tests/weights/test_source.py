@@ -61,6 +61,14 @@ def test_a_checkpoint_of_nnunet_is_known_by_its_plans(tmp_path, minimal_plans):
     assert source.decoder_left == ""
 
 
+@pytest.mark.parametrize("prefix", ["module.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_distributed_and_compiled_networks_are_dropped(tmp_path, prefix):
+    checkpoint = nnssl_checkpoint()
+    weights = checkpoint["network_weights"]
+    checkpoint["network_weights"] = {prefix + name: value for name, value in weights.items()}
+    assert list(read_source(saved(tmp_path / "a.pth", checkpoint)).weights) == list(weights)
+
+
 def test_the_plans_of_an_old_nnunet_are_understood(tmp_path, minimal_plans):
     """Those of TotalSegmentator's first models have no `architecture`."""
     checkpoint = plain_checkpoint(minimal_plans)
@@ -131,9 +139,55 @@ def test_hostile_architectures_are_refused_like_hostile_plans(tmp_path, entry, t
         read_source(path)
 
 
+STRIDES = {
+    "none": (None, "None for strides, and 3 for n_stages"),
+    "empty": ([], r"\[\] for strides"),
+    "a number": (2, "2 for strides"),
+    "a dictionary": ({"a": 1}, r"{'a': 1} for strides"),
+    "too few": ([[1, 1, 1], [2, 2, 2]], "and 3 for n_stages"),
+    "a zero": ([[1, 1, 1], [0, 2, 2], [2, 2, 2]], r"\[0, 2, 2\] among strides"),
+    "strings": ([[1, 1, 1], ["2", "2", "x"], [2, 2, 2]], "'x'.* among strides"),
+    "fractions": ([[1.0, 1.0, 1.0]] * 3, "among strides"),
+    "a hole": ([[1, 1, 1], [None], [2, 2, 2]], r"\[None\] among strides"),
+    "two axes": ([[1, 1], [2, 2], [2, 2]], "expected 3 positive"),
+}
+
+
+@pytest.mark.parametrize(("strides", "told"), STRIDES.values(), ids=STRIDES)
+def test_strides_of_nnssl_that_no_network_has_are_one_clear_error(tmp_path, strides, told):
+    arguments = {**ARGUMENTS, "strides": strides}
+    path = save_nnssl(tmp_path / "damaged.pth", arch_kwargs=arguments)
+    with pytest.raises(CommandError, match=rf"damaged\.pth: .*{told}"):
+        read_source(path)
+
+
+def test_arguments_that_lack_strides_are_one_clear_error(tmp_path, minimal_plans):
+    arguments = {name: value for name, value in ARGUMENTS.items() if name != "strides"}
+    with pytest.raises(CommandError, match="None for strides"):
+        read_source(save_nnssl(tmp_path / "damaged.pth", arch_kwargs=arguments))
+    checkpoint = plain_checkpoint(minimal_plans)
+    plans = deepcopy(minimal_plans)
+    del plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["strides"]
+    checkpoint["init_args"]["plans"] = plans
+    with pytest.raises(CommandError, match=r"final\.pth: .*None for strides"):
+        read_source(saved(tmp_path / "final.pth", checkpoint))
+
+
 def test_nnssls_checkpoint_is_not_taken_for_one_of_nnunet(tmp_path):
     with pytest.raises(CommandError, match=r"nnssl checkpoint.*upgrade -d"):
         load_checkpoint(save_nnssl(tmp_path / "mae.pth"))
+
+
+def test_the_works_to_cite_are_those_of_what_a_checkpoint_was_made_from(tmp_path, minimal_plans):
+    plans = {**minimal_plans, "pretrain_info": {"citations": CITATIONS}}
+    checkpoint = plain_checkpoint(plans)
+    assert list(read_source(saved(tmp_path / "a.pth", checkpoint)).citations) == CITATIONS
+    # Weights for plans that name another pretraining, from something else.
+    checkpoint["pretrained_from"] = {"citations": [{"name": "VoCo"}]}
+    source = read_source(saved(tmp_path / "b.pth", checkpoint))
+    assert source.citations == ({"name": "VoCo"},)
+    checkpoint["pretrained_from"] = {"citations": []}
+    assert read_source(saved(tmp_path / "c.pth", checkpoint)).citations == ()
 
 
 def test_labels_that_nnunet_cannot_read_are_told_in_one_line(tmp_path, minimal_plans):

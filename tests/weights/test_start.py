@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from nnssl_checkpoints import CITATIONS, nnssl_checkpoint, plans_like_source, source_network
+from nnssl_checkpoints import (
+    ARGUMENTS,
+    CITATIONS,
+    ONLY_NAMED,
+    nnssl_checkpoint,
+    plans_like_source,
+    source_network,
+)
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.network_architecture.nnUNetTrainerBN import (
@@ -16,6 +23,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from plain_checkpoints import DATASET_JSON, network_of, plain_checkpoint, plans_of, random_image
 from shared_data import PLANS, needs, reference_configurations
 
+from nnunet_attention.cli.upgrade import print_adaptation
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.wide import build_plain_network
 from nnunet_attention.trainers import AttentionUNetTrainer
@@ -78,6 +86,16 @@ def test_nnunet_takes_the_checkpoint_as_pretrained_weights(
     for name, value in start.network.state_dict().items():
         wanted = heads[name] if ".seg_layers." in name else value
         assert torch.equal(network.state_dict()[name], wanted), name
+
+
+def test_plans_of_the_development_branch_that_only_name_the_network_are_a_target(
+    source_of, tmp_path, minimal_plans, monkeypatch
+):
+    monkeypatch.setattr("nnunet_attention.nnunet.pretraining._RESENC_L", ARGUMENTS)
+    plans = plans_like_source(minimal_plans)
+    plans["configurations"]["3d_fullres"]["architecture"] = ONLY_NAMED
+    start = start_from(source_of(nnssl_checkpoint()), target_of(tmp_path / "data", plans))
+    assert start.adaptation.encoder_share == 1
 
 
 def test_into_its_own_plans_a_checkpoint_goes_exactly(source_of, tmp_path, minimal_plans):
@@ -187,24 +205,35 @@ def hippocampus(tmp_path_factory):
 
 @needs(PLANS)
 @pytest.mark.slow
+@pytest.mark.parametrize("gated", [True, False])
 @pytest.mark.parametrize(
     ("path", "configuration"),
     reference_configurations(),
     ids=lambda value: value if isinstance(value, str) else "-".join(value.parts[-3:-1]),
 )
-def test_hippocampus_goes_into_all_reference_plans_or_is_refused(hippocampus, path, configuration):
+def test_hippocampus_goes_into_all_reference_plans_or_is_refused(
+    hippocampus, path, configuration, gated, capsys
+):
     target = read_target(path, configuration)
     if configuration == "2d":
         with pytest.raises(CommandError, match="holds a 3-D network"):
-            adaptation_to(hippocampus, target)
+            adaptation_to(hippocampus, target, gated=gated)
         return
-    adaptation = adaptation_to(hippocampus, target)
+    adaptation = adaptation_to(hippocampus, target, gated=gated)
     rows = [o for o in adaptation.outcomes if o.outcome != "left out"]
     assert len({o.name for o in rows}) == len(rows)
-    residual = "ResEnc" in str(path)
-    # The first four stages of the plain networks are as wide as those of Hippocampus.
-    assert (adaptation.encoder_share == 0) == residual
+    assert any("decoder.gates." in o.name for o in rows) == gated
     assert all(o.reason for o in adaptation.outcomes if o.outcome != "taken")
+    print_adaptation(adaptation)
+    printed = capsys.readouterr().out
+    assert all(o.name in printed for o in adaptation.outcomes)
+    assert f"{adaptation.encoder_share:.1%} of the encoder's weights" in printed
+    # The first four stages of the plain networks are as wide as those of Hippocampus.
+    if "ResEnc" in str(path):
+        with pytest.raises(CommandError, match=r"nothing in .* fits the encoder"):
+            check_share(adaptation, hippocampus, None)
+    else:
+        check_share(adaptation, hippocampus, 0.1)
 
 
 @needs(PLANS)

@@ -1,0 +1,79 @@
+"""The result of an experiment becomes the table of its document."""
+
+import json
+
+import pytest
+
+from benchmarks import finetune
+from nnunet_attention.errors import CommandError
+
+
+def value(mean: float, baseline: tuple | None = None, **controls: tuple) -> dict:
+    """What table.json has of a method; of comparisons, the mean difference and both ends."""
+
+    def comparison(numbers: tuple) -> dict:
+        return dict(zip(("mean_difference", "low", "high"), numbers, strict=True))
+
+    return {
+        "mean": mean,
+        "sd": 0.05,
+        "against_baseline": baseline and comparison(baseline),
+        "against_controls": {name: comparison(numbers) for name, numbers in controls.items()},
+    }
+
+
+@pytest.fixture
+def record() -> dict:
+    def result(method: str, dice: dict) -> dict:
+        labels = {"anterior": {"dice": value(0)}, "mean of labels": {"dice": dice}}
+        return {"setting_title": "10/96", "method": method, "labels": labels}
+
+    return {
+        "title": "Fine-tuning",
+        "baseline": "U-Net",
+        "results": [
+            result("U-Net", value(0.8, Tuned=(-0.03, -0.04, -0.02))),
+            result("Tuned", value(0.83, (0.03, 0.02, 0.04))),
+            result("Gated", value(0.829, (0.029, 0.018, 0.0396), Tuned=(-0.001, -0.003, 0.001))),
+        ],
+    }
+
+
+def test_every_method_has_a_row_with_differences_and_intervals(record):
+    minus = "\N{MINUS SIGN}"
+    heading, _, scratch, tuned, gated, *rest = finetune.table_of(record).splitlines()
+    assert heading == "| trained/tested | method | Dice | minus U-Net | minus Tuned |"
+    dash = finetune.DASH
+    assert scratch == (
+        f"| 10/96 | U-Net | 0.800 ± 0.050 | {dash} | {minus}0.030 [{minus}0.040, {minus}0.020] |"
+    )
+    assert tuned == f"| 10/96 | Tuned | 0.830 ± 0.050 | +0.030 [+0.020, +0.040] | {dash} |"
+    assert gated == (
+        "| 10/96 | Gated | 0.829 ± 0.050 | +0.029 [+0.018, +0.040] "
+        f"| {minus}0.001 [{minus}0.003, +0.001] |"
+    )
+    assert rest[1].startswith("Dice, mean of labels: mean and SD over cases. Differences")
+    assert rest[1].endswith("bootstrap over cases; one training each.")
+
+
+def test_several_trainings_are_told(record):
+    for result in record["results"]:
+        result["labels"]["mean of labels"]["dice"]["trainings"] = {"repeats": [2]}
+    told = finetune.table_of(record).splitlines()[-1]
+    assert "SD over cases, of means over trainings" in told
+    assert told.endswith("bootstrap over cases and trainings.")
+
+
+def test_the_command_keeps_the_result_and_its_table(record, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetune, "RESULTS", tmp_path / "kept")
+    (tmp_path / "table.json").write_text(json.dumps(record))
+    assert finetune.main([str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "kept" / "table.json").read_text()) == record
+    assert (tmp_path / "kept" / "table.md").read_text("utf-8") == finetune.table_of(record)
+
+
+def test_the_result_of_another_experiment_is_refused(record):
+    for result in record["results"]:
+        result["labels"]["mean of labels"]["dice"]["against_controls"] = {}
+    with pytest.raises(CommandError, match="give the folder of nnunet-attention experiment"):
+        finetune.table_of(record)
