@@ -142,6 +142,7 @@ class CasePredictor(nnUNetPredictor):
                 coefficients=coefficients,
                 features=features,
                 replaces=self.replaces,
+                at_a_time=len(mirrorings(model.mirroring_axes or ())) if self.use_mirroring else 1,
                 tell=self.tell,
             )
         return model
@@ -155,7 +156,8 @@ class CasePredictor(nnUNetPredictor):
         self.make_ready()
         try:
             logits = super().predict_logits_from_preprocessed_data(data)
-        except RuntimeError as error:  # torch's for lack of memory, nnU-Net's for infinite logits
+        # torch's for lack of memory, nnU-Net's for infinite logits; NumPy's; those of engines
+        except (RuntimeError, MemoryError, CommandError) as error:
             raise PredictionError(f"cannot be predicted: {last_line(error)}") from error
         # A maximum propagates NaN.
         if torch.isnan(logits.amax()):

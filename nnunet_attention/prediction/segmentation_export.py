@@ -68,7 +68,8 @@ class SegmentationExport:
             self._unfinished.mkdir(parents=True)
             self._write_segmentation(logits, self._unfinished)
             self._move_segmentation(self._unfinished)
-        except (OSError, RuntimeError, ValueError) as error:  # ITK raises RuntimeError
+        # ITK raises RuntimeError.
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:
             raise CommandError(
                 f"{self.case}: cannot write its segmentation: {last_line(error)}"
             ) from error

@@ -1,5 +1,6 @@
 """The predictor keeps graphs where it may write, and mirrors as nnU-Net does."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from pointwise_network import initialize, pointwise_plans
+from portable_models import dataset_with, model_of, plans_with, write_model
 from torch import nn
 
 from nnunet_attention.engines import EngineChoice, EngineNetwork
@@ -122,6 +124,47 @@ def test_logits_that_are_no_numbers_are_an_error_of_their_case(
     with pytest.raises(CommandError, match=message):
         predictor.predict_from_data_iterator([case], num_processes_segmentation_export=0)
     assert not list(tmp_path.iterdir())
+
+
+class Failing(OfOneNumber):
+    """Fails in every pass."""
+
+    def __init__(self, error: Exception):
+        super().__init__(0.0)
+        self.error = error
+
+    def forward(self, image):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("no room for 9 GiB"), CommandError("no room for 9 GiB")],
+    ids=["NumPy's", "an engine's"],
+)
+def test_a_failing_pass_is_an_error_of_its_case(error, minimal_plans, tmp_path):
+    predictor = initialize(
+        CasePredictor(device=torch.device("cpu")),
+        pointwise_plans(minimal_plans),
+        Failing(error),
+        None,
+        [{}],
+    )
+    case = {"data": torch.zeros(1, 4, 8, 16), "ofile": str(tmp_path / "a"), "data_properties": {}}
+    with pytest.raises(CommandError, match="^case a: cannot be predicted: no room for 9 GiB$"):
+        predictor.predict_from_data_iterator([case], num_processes_segmentation_export=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("mirroring", "axes", "at_a_time"), [(True, (0, 1, 2), 8), (True, None, 1), (False, (0,), 1)]
+)
+def test_an_engine_is_told_how_many_passes_come_at_a_time(tmp_path, mirroring, axes, at_a_time):
+    model = replace(model_of(plans_with(), dataset_with()), mirroring_axes=axes)
+    folder = write_model(tmp_path / NAME, model)
+    predictor = CasePredictor(device=torch.device("cpu"), use_mirroring=mirroring)
+    predictor.initialize_from_trained_model_folder(folder, 0)
+    assert predictor._engine_request.at_a_time == at_a_time
 
 
 def test_an_unknown_resampling_is_refused():
