@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -41,6 +42,9 @@ from nnunet_attention.prediction.mirroring import mirrorings
 from nnunet_attention.prediction.preprocessed import named_by_case, one_ahead
 from nnunet_attention.prediction.segmentation_export import SegmentationExport, is_predicted
 from nnunet_attention.prediction.trained_model import Folds, TrainedModel, load_trained_model
+
+# Of a digest, enough to tell the models of one cache apart.
+_DIGITS = 8
 
 
 class PredictionError(CommandError):
@@ -426,18 +430,27 @@ def uncompiled(network: nn.Module) -> nn.Module:
 
 def _cache_folder(choice: EngineChoice, model_folder: Path, model: TrainedModel) -> Path:
     """Return the folder for a model's graphs; in a cache of several models each has its own."""
-    if choice.cache is None:
+    cache = choice.cache
+    if cache is None:
         beside = model_folder / CACHE_FOLDER
         try:
             require_writable(beside)
         except CommandError:
-            pass
+            cache = _cache_of_user()
         else:
             return beside
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        choice_of_user = cache / "nnunet-attention"
-    else:
-        require_writable(choice.cache, "--cache")
-        choice_of_user = choice.cache
-    # Absolute, so that `-m .` has a name too.
-    return choice_of_user / model.plans_manager.dataset_name / model_folder.absolute().name
+    # Resolved, so that `-m .` has a name too, and one that is the same from everywhere.
+    path = model_folder.resolve()
+    digest = sha256(os.fsencode(path)).hexdigest()[:_DIGITS]
+    return cache / model.plans_manager.dataset_name / f"{path.name}-{digest}"
+
+
+def _cache_of_user() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(cache or Path.home() / ".cache") / "nnunet-attention"
+    except RuntimeError as error:
+        raise CommandError(
+            "no network can be kept for an engine: the model's folder cannot be written, and the "
+            "user has no home; name a folder with --cache"
+        ) from error

@@ -96,14 +96,14 @@ def test_a_pass_that_is_alone_gets_all_processors(graph, monkeypatch, at_a_time,
     assert session._model.get_property("NUM_STREAMS") == streams
 
 
-class Failure(Exception):
+class FailureError(Exception):
     """Is no RuntimeError, as those of onnxruntime are none."""
 
 
 @pytest.mark.parametrize(("engine", "part"), [("onnxruntime", "_session"), ("openvino", "_model")])
 def test_a_failure_of_a_pass_is_told_in_one_line(graph, monkeypatch, engine, part):
     def fail(*arguments):
-        raise Failure("somewhere in C++\nbad allocation")
+        raise FailureError("somewhere in C++\nbad allocation")
 
     session = SESSIONS[engine](graph, SHAPES)
     failing = SimpleNamespace(run=fail, create_infer_request=fail)

@@ -1,5 +1,6 @@
 """The predictor keeps graphs where it may write, and mirrors as nnU-Net does."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,15 +28,19 @@ def test_graphs_are_kept_beside_the_folds(tmp_path):
 
 def test_each_model_has_a_folder_of_its_own_in_a_cache(tmp_path):
     choice = EngineChoice(cache=tmp_path / "cache")
-    expected = tmp_path / "cache" / "Dataset900_Minimal" / NAME
-    assert _cache_folder(choice, tmp_path / NAME, MODEL) == expected
+    found = [_cache_folder(choice, tmp_path / parent / NAME, MODEL) for parent in ("a", "b")]
+    for folder in found:
+        assert folder.parent == tmp_path / "cache" / "Dataset900_Minimal"
+        assert re.fullmatch(NAME + "-[0-9a-f]{8}", folder.name)
+    assert found[0] != found[1]
 
 
 def test_the_folder_in_a_cache_is_the_models_wherever_one_stands(tmp_path, monkeypatch):
     (tmp_path / NAME).mkdir()
     monkeypatch.chdir(tmp_path / NAME)
     choice = EngineChoice(cache=tmp_path / "cache")
-    assert _cache_folder(choice, Path("."), MODEL).name == NAME
+    expected = _cache_folder(choice, tmp_path / NAME, MODEL)
+    assert _cache_folder(choice, Path("."), MODEL) == expected
 
 
 def test_where_nothing_can_be_written_beside_the_folds_the_users_cache_is_taken(
@@ -43,14 +48,26 @@ def test_where_nothing_can_be_written_beside_the_folds_the_users_cache_is_taken(
 ):
     (tmp_path / NAME).touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of user"))
-    expected = tmp_path / "of user" / "nnunet-attention" / "Dataset900_Minimal" / NAME
-    assert _cache_folder(EngineChoice(), tmp_path / NAME, MODEL) == expected
+    expected = tmp_path / "of user" / "nnunet-attention" / "Dataset900_Minimal"
+    assert _cache_folder(EngineChoice(), tmp_path / NAME, MODEL).parent == expected
 
 
-def test_a_cache_that_takes_nothing_is_refused(tmp_path):
+def test_a_cache_may_be_read_only(tmp_path):
+    # It may hold the graphs already; where it does not, they are refused when they are written.
     (tmp_path / "file").touch()
-    with pytest.raises(CommandError, match=r"--cache: cannot write in .*file"):
-        _cache_folder(EngineChoice(cache=tmp_path / "file"), tmp_path / NAME, MODEL)
+    choice = EngineChoice(cache=tmp_path / "file")
+    assert _cache_folder(choice, tmp_path / NAME, MODEL).is_relative_to(tmp_path / "file")
+
+
+def test_without_a_home_the_remedy_is_told(tmp_path, monkeypatch):
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    (tmp_path / NAME).touch()
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", fail)
+    with pytest.raises(CommandError, match="the user has no home; name a folder with --cache"):
+        _cache_folder(EngineChoice(), tmp_path / NAME, MODEL)
 
 
 class FakeSession:
@@ -151,7 +168,7 @@ def test_a_failing_pass_is_an_error_of_its_case(error, minimal_plans, tmp_path):
         [{}],
     )
     case = {"data": torch.zeros(1, 4, 8, 16), "ofile": str(tmp_path / "a"), "data_properties": {}}
-    with pytest.raises(CommandError, match="^case a: cannot be predicted: no room for 9 GiB$"):
+    with pytest.raises(CommandError, match=r"^case a: cannot be predicted: no room for 9 GiB$"):
         predictor.predict_from_data_iterator([case], num_processes_segmentation_export=0)
 
 
