@@ -97,6 +97,8 @@ class CasePredictor(nnUNetPredictor):
         self.tell = tell
         self._image_files: dict[str, Sequence[str]] = {}
         self._engine_request: EngineRequest | None = None
+        # The lists of files, between their check and nnU-Net's question for them.
+        self._checked_lists: tuple | None = None
 
     def initialize_from_trained_model_folder(
         self,
@@ -197,6 +199,47 @@ class CasePredictor(nnUNetPredictor):
     def _maps_of_gates(self) -> tuple[bool, bool]:
         """Whether the gates' coefficients and the features before and after them are wanted."""
         return False, False
+
+    def predict_from_files(
+        self,
+        list_of_lists_or_source_folder,
+        output_folder_or_list_of_truncated_output_files,
+        save_probabilities: bool = False,
+        overwrite: bool = True,
+        num_processes_preprocessing: int = default_num_processes,
+        num_processes_segmentation_export: int = default_num_processes,
+        folder_with_segs_from_prev_stage: str | None = None,
+        num_parts: int = 1,
+        part_id: int = 0,
+    ):
+        """Predict as nnU-Net does, but write nothing before all files were checked.
+
+        Raises:
+            CommandError: for the first case that cannot be read or does not fit the model.
+        """
+        self._checked_lists = self._manage_input_and_output_lists(
+            list_of_lists_or_source_folder,
+            output_folder_or_list_of_truncated_output_files,
+            folder_with_segs_from_prev_stage,
+            overwrite,
+            part_id,
+            num_parts,
+            save_probabilities,
+        )
+        try:
+            return super().predict_from_files(
+                list_of_lists_or_source_folder,
+                output_folder_or_list_of_truncated_output_files,
+                save_probabilities,
+                overwrite,
+                num_processes_preprocessing,
+                num_processes_segmentation_export,
+                folder_with_segs_from_prev_stage,
+                num_parts,
+                part_id,
+            )
+        finally:
+            self._checked_lists = None
 
     def predict_from_files_sequential(
         self,
@@ -306,6 +349,9 @@ class CasePredictor(nnUNetPredictor):
         num_parts: int = 1,
         save_probabilities: bool = False,
     ):
+        checked, self._checked_lists = self._checked_lists, None
+        if checked is not None:
+            return checked
         # nnU-Net's own search for complete cases does not know of maps, so overwrite is True.
         lists = super()._manage_input_and_output_lists(
             list_of_lists_or_source_folder,
