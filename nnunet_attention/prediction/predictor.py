@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import numpy as np
 import torch
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.inference.data_iterators import PreprocessAdapter
@@ -31,6 +32,7 @@ from nnunet_attention.engines import (
     EngineRequest,
     chosen_engine,
     put_on_engine,
+    segmentation_in_image_space,
 )
 from nnunet_attention.errors import CommandError, last_line
 from nnunet_attention.files import require_writable
@@ -159,9 +161,12 @@ class CasePredictor(nnUNetPredictor):
         Raises:
             PredictionError: if the logits cannot be computed, or are NaN.
         """
+        return self._checked_logits(super().predict_logits_from_preprocessed_data, data)
+
+    def _checked_logits(self, predict: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
         self.make_ready()
         try:
-            logits = super().predict_logits_from_preprocessed_data(data)
+            logits = predict(data)
         # torch's for lack of memory, nnU-Net's for infinite logits; NumPy's; those of engines
         except (RuntimeError, MemoryError, CommandError) as error:
             raise PredictionError(f"cannot be predicted: {last_line(error)}") from error
@@ -303,10 +308,14 @@ class CasePredictor(nnUNetPredictor):
         low.
         """
         properties = case["data_properties"]
-        logits = self.predict_logits_from_preprocessed_data(case["data"]).cpu().numpy()
+        at_once = self._reduces_on_device and case["ofile"] is not None and not save_probabilities
+        if at_once:
+            predicted = self._labels_on_device(case["data"], properties)
+        else:
+            predicted = self.predict_logits_from_preprocessed_data(case["data"]).cpu().numpy()
         if case["ofile"] is None:
             return convert_predicted_logits_to_segmentation_with_correct_shape(
-                logits,
+                predicted,
                 self.plans_manager,
                 self.configuration_manager,
                 self.label_manager,
@@ -320,9 +329,57 @@ class CasePredictor(nnUNetPredictor):
             configuration_manager=self.configuration_manager,
             dataset_json=self.dataset_json,
             save_probabilities=save_probabilities,
+            of_labels=at_once,
         )
-        exporters.submit(export, logits)
+        exporters.submit(export, predicted)
         return None
+
+    @property
+    def _reduces_on_device(self) -> bool:
+        """Whether logits become labels before they leave the device."""
+        configuration = self.configuration_manager
+        return (
+            self.device.type != "cpu"
+            and isinstance(configuration, DeviceConfiguration)
+            and configuration.resamples_logits
+        )
+
+    def _labels_on_device(self, data: Tensor, properties: dict) -> np.ndarray:
+        """Predict a preprocessed image; what does not fit on the device is done on the CPU.
+
+        Returns:
+            The labels, (Z, Y, X), in the image's space.
+        """
+        configuration = self.configuration_manager
+        logits = self._checked_logits(self._logits_on_device, data)
+        managers = (self.label_manager, properties)
+        try:
+            return segmentation_in_image_space(logits, self.plans_manager, configuration, *managers)
+        except RuntimeError:  # for lack of memory, of which each device has an error of its own
+            logits = logits.cpu()
+            empty_cache(self.device)
+            configuration = DeviceConfiguration(configuration, torch.device("cpu"))
+            return segmentation_in_image_space(logits, self.plans_manager, configuration, *managers)
+
+    def _logits_on_device(self, data: Tensor) -> Tensor:
+        """Average the folds as nnU-Net does, but on the device, where it has room for that."""
+        folds = self.list_of_parameters
+        try:
+            total: Tensor | None = None
+            for weights in folds:
+                uncompiled(self.network).load_state_dict(weights)
+                # nnU-Net returns them on the CPU if they did not fit on the device.
+                logits = self.predict_sliding_window_return_logits(data)
+                with torch.inference_mode():
+                    total = logits if total is None else total.add_(logits.to(total.device))
+                del logits
+            assert total is not None, "a model has folds"
+            with torch.inference_mode():
+                return total if len(folds) == 1 else total.div_(len(folds))
+        except RuntimeError:  # as above
+            total = None
+            empty_cache(self.device)
+        return super().predict_logits_from_preprocessed_data(data)
 
     @torch.inference_mode()
     def _internal_maybe_mirror_and_predict(self, x: Tensor) -> Tensor:
