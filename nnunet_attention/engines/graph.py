@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -124,7 +124,12 @@ def write_graph(
         CommandError: if onnx or onnxscript is not installed.
     """
     require_exporter()
-    _require_one_file(t.nbytes for t in (*module.parameters(), *module.buffers()))
+    size = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+    if size > _LARGEST_BYTES:
+        raise NotExportableError(
+            f"the network's weights are {size / 1e9:.2f} GB, and torch writes at most "
+            f"{_LARGEST_BYTES / 1e9:.2f} GB into one ONNX file"
+        )
     with _evaluated(module) as traced:
         try:
             # Prediction may run in inference mode, but tracing must not.
@@ -148,11 +153,13 @@ def write_graph(
                 f"the network {type(network).__name__} cannot be written as ONNX: {_reason(error)}"
             ) from error
     assert program is not None, "torch returns a program where dynamo is asked for"
-    # Constants that torch computed may have been added.
-    constants = (value.const_value for value in program.model.graph.initializers.values())
-    _require_one_file(constant.nbytes for constant in constants if constant is not None)
     with written_beside(path) as beside:
         program.save(str(beside))
+        # Constants are not counted above, and another version of torch may have another limit.
+        second = beside.with_name(f"{beside.name}.data")
+        if second.exists():
+            second.unlink()
+            raise NotExportableError("the network's weights and constants do not fit into one file")
 
 
 def require_exporter() -> None:
@@ -209,16 +216,6 @@ class _Outputs(nn.Module):
         with record_attention(self.network, features="skip_0" in names) as record:
             logits = self.network(image)
         return (logits, *(record[name] for name in names))
-
-
-def _require_one_file(sizes: Iterable[int]) -> None:
-    """Raise a NotExportableError if tensors of these sizes, in bytes, do not fit into one file."""
-    size = sum(sizes)
-    if size > _LARGEST_BYTES:
-        raise NotExportableError(
-            f"the network's weights are {size / 1e9:.2f} GB, and torch writes at most "
-            f"{_LARGEST_BYTES / 1e9:.2f} GB into one ONNX file"
-        )
 
 
 @contextmanager

@@ -211,7 +211,8 @@ def _digest_of_code(network: nn.Module) -> str:
                 digest.update(f"{name}.{attribute} = {value!r}\n".encode())
     classes = {kind for module in network.modules() for kind in type(module).__mro__}
     own = {kind for kind in classes if kind.__module__.partition(".")[0] not in _OF_OTHERS}
-    for content in sorted({_source_of(code) for code in (*own, *_CALLED)}):
+    codes: list[type | ModuleType] = [*own, *_CALLED]
+    for content in sorted({_source_of(code) for code in codes}):
         digest.update(content)
     return digest.hexdigest()
 
