@@ -163,7 +163,7 @@ def _check_folders(prediction: FolderPrediction) -> None:
             )
     if output.exists() and output.samefile(prediction.images):
         raise CommandError(
-            f"-o {output}: it is the folder of -i too, where segmentations would be taken for "
+            f"-o {output}: it is also the folder of -i, and segmentations would be taken for "
             "images; choose another folder"
         )
     parts = prediction.number_of_parts

@@ -60,7 +60,7 @@ def test_segmentations_never_replace_those_of_the_previous_stage(tmp_path):
 
 def test_segmentations_are_not_written_among_the_images(tmp_path):
     prediction = FolderPrediction(images=tmp_path, output=tmp_path, model_folder=tmp_path)
-    with pytest.raises(CommandError, match=r"-o .*: it is the folder of -i too, where segmentat"):
+    with pytest.raises(CommandError, match=r"-o .*: it is also the folder of -i, and segmentat"):
         predict_folder(prediction)
 
 
