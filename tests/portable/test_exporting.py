@@ -310,7 +310,9 @@ def test_coefficients_that_are_others_are_not_left_there_either(
 ):
     found = {"logits": 1e-6, "gate_0": 0.01}
     monkeypatch.setattr(exporting, "_compared", lambda *_: (found, 20.0))
-    with pytest.raises(CommandError, match=r"coefficients gate_0 differ .* by 0.01, at most 0.001"):
+    with pytest.raises(
+        CommandError, match=r"coefficients gate_0 differ .* by 0.01, but at most 0.001"
+    ):
         export_model(source, tmp_path / "exported", options=ExportOptions(coefficients=True))
     assert list(tmp_path.iterdir()) == [source]
 
