@@ -90,6 +90,7 @@ versions: $(VENV)/.demo
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.performance --device $(DEVICE)
+	$(BIN)/python -m benchmarks.resampling --device $(DEVICE)
 
 gpu: $(VENV)/.test
 	$(BIN)/python -m benchmarks.gpu run -w $(WORK) $(GPU_OPTIONS)

@@ -26,6 +26,7 @@ OF_GPU = {
     "speed and memory": _CPU.with_name("cuda") / "table.md",
     "kernels": GPU / "kernels.md",
     "levers": GPU / "levers.md",
+    "resampling": GPU / "resampling.md",
     "trainings": GPU / "trainings.md",
     "failures": GPU / "failures.md",
 }
@@ -55,6 +56,7 @@ TABLES = (
     ("pretrained.md", "finetune table", ROOT / "benchmarks" / "results" / "finetune" / "table.md"),
     ("deployment.md", "engines plans table", _ENGINES / "plans.md"),
     ("deployment.md", "resampling table", _ENGINES.with_name("resampling") / "cpu.md"),
+    ("deployment.md", "gpu resampling table", OF_GPU["resampling"]),
     *(
         ("where-gates-help.md", f"gates {name.replace('_', ' ')} table", _GATES / f"{name}.md")
         for name in (

@@ -1,9 +1,10 @@
-"""Measures resampling in torch against nnU-Net's functions, on one thread of a CPU.
+"""Measures resampling in torch against nnU-Net's functions, on one thread of a CPU or on a GPU.
 
-    python -m benchmarks.resampling
+    python -m benchmarks.resampling [--device cuda]
 
 Both resample each kind of image and of logits in shuffled rounds; nnU-Net's logits are processed up
-to their labels. Times are medians of processor time, which other work on a machine affects least.
+to their labels. Times are medians: of processor time on a CPU, which other work on a machine
+affects least, and on a GPU of time on the clock, with images and results copied to it and back.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from nnunet_attention.engines.resampling import resample
 from nnunet_attention.files import write_json, write_text
 
 OUTPUT = ROOT / "benchmarks" / "results" / "resampling"
-_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,23 @@ KINDS = (
 def main() -> None:
     """Measure, and write a table and its data."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", type=Path, default=OUTPUT, dest="output")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [measured(kind, arguments.rounds, arguments.seed) for kind in KINDS]
+    device = torch.device(arguments.device)
+    rows = [measured(kind, arguments.rounds, arguments.seed, device) for kind in KINDS]
     arguments.output.mkdir(parents=True, exist_ok=True)
     text = table(rows)
-    write_json(arguments.output / "cpu.json", {"machine": machine(_CPU), "rows": rows})
-    write_text(arguments.output / "cpu.md", text)
+    result = {"machine": machine(device), "rows": rows}
+    write_json(arguments.output / f"{device.type}.json", result)
+    write_text(arguments.output / f"{device.type}.md", text)
     print(text)
 
 
-def measured(kind: Kind, rounds: int, seed: int) -> dict:
+def measured(kind: Kind, rounds: int, seed: int, device: torch.device) -> dict:
     """Resample one kind in both ways, and compare the results."""
     generator = np.random.default_rng(seed)
     data = generator.normal(size=(kind.classes or 1, *kind.shape)).astype(np.float32)
@@ -78,17 +81,19 @@ def measured(kind: Kind, rounds: int, seed: int) -> dict:
     labels = LabelManager(names, None) if of_logits else None
     ways: dict[str, Callable[[], np.ndarray]] = {
         "nnunet": partial(_by_nnunet, arguments, labels),
-        "torch": partial(resample, *arguments, device=_CPU, labels=labels),
+        "torch": partial(resample, *arguments, device=device, labels=labels),
     }
+    # The result is an array of the CPU, for which the GPU has to finish.
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     results = {}
     # Run once first to make the matrices, which later images of equal sizes reuse.
     ways["torch"]()
     for _ in range(rounds):
         for name in generator.permutation(list(ways)):
-            start = time.process_time()
+            start = clock()
             results[name] = ways[name]()
-            seconds[name].append(time.process_time() - start)
+            seconds[name].append(clock() - start)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     differences = results["torch"] != results["nnunet"]
     return {

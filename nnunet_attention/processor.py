@@ -1,10 +1,19 @@
-"""Tells what the processor can do, without torch."""
+"""Tells what the processors can do and how many there are, without torch."""
 
+import os
 from pathlib import Path
 
 # Products of 16-bit numbers in hardware: Intel and AMD, Intel's matrix unit, ARM.
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 _CPUINFO = Path("/proc/cpuinfo")
+
+
+def processors() -> int:
+    """Count the processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
 
 
 def why_no_bfloat16(cpuinfo: Path = _CPUINFO) -> str | None:

@@ -2,7 +2,12 @@
 
 import pytest
 
-from nnunet_attention.processor import why_no_bfloat16
+from nnunet_attention.processor import processors, why_no_bfloat16
+
+
+def test_processors_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {1, 4, 5}, raising=False)
+    assert processors() == 3
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ import SimpleITK
 import torch
 
 from benchmarks.machine import machine
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_attention.versions import versions_of
 
 BIN = Path(sys.executable).parent
@@ -77,7 +78,10 @@ def measured(
                     seconds[name].append(taken)
                     peaks[name].append(peak)
         outputs = {name: Path(work, name.replace(" ", "_")) for name in VARIANTS}
-        compared = {name: compare(outputs[STOCK], outputs[name], labels) for name in VARIANTS}
+        ending = read_dataset_json(model_folder / DATASET_JSON)["file_ending"]
+        compared = {
+            name: compare(outputs[STOCK], outputs[name], labels, ending) for name in VARIANTS
+        }
     return {
         "cases": len(list(outputs_of(images))),
         "rounds": rounds,
@@ -95,16 +99,24 @@ def outputs_of(folder: Path):
     return folder.glob("*_0000.*")
 
 
-def compare(reference: Path, predicted: Path, labels: Path | None) -> dict:
-    """Compare segmentations with those of the reference, and their Dice if there are labels."""
+def compare(reference: Path, predicted: Path, labels: Path | None, ending: str) -> dict:
+    """Compare segmentations with those of the reference, and their Dice if there are labels.
+
+    Cases whose truth holds background only, which have no Dice, count as voxels.
+    """
     differing = voxels = 0
     differences = []
-    for path in sorted(reference.glob("*.nii.gz")):
+    paths = sorted(reference.glob(f"*{ending}"))
+    if not paths:
+        raise RuntimeError(f"{reference} holds no segmentation *{ending} to compare with")
+    for path in paths:
         expected, segmentation = _read(path), _read(predicted / path.name)
         differing += int((expected != segmentation).sum())
         voxels += expected.size
         if labels is not None:
             truth = _read(labels / path.name)
+            if not (truth > 0).any():
+                continue
             differences.append(mean_dice(segmentation, truth) - mean_dice(expected, truth))
     result: dict = {"differing_voxels": differing, "voxels": voxels}
     if differences:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from benchmarks import documents
+from benchmarks import documents, resampling
 from benchmarks.gpu.stages import CASES, GROUPS, MODELS, best_workers
 from benchmarks.gpu.work import Work
 from benchmarks.machine import told
@@ -61,6 +61,7 @@ def all_tables(finished: Mapping[str, dict]) -> dict[str, str]:
         "speed and memory": markdown(list(merged(finished))),
         "kernels": "\n\n".join(map(kernels_table, _with_gates(finished))),
         "levers": levers_table(finished),
+        "resampling": resampling_table(finished),
         "trainings": trainings_table(finished),
         "failures": failures(finished),
     }
@@ -215,6 +216,15 @@ def levers_table(finished: Mapping[str, dict]) -> str:
     parts = [
         f"{told(record['found']['machine'])}.\n\n{levers.table(record['found']['seconds'])}"
         for record in _of(finished, "levers")
+    ]
+    return "\n".join(parts)
+
+
+def resampling_table(finished: Mapping[str, dict]) -> str:
+    """Return the table as `benchmarks.resampling` prints it."""
+    parts = [
+        f"{told(record['found']['machine'])}.\n\n{resampling.table(record['found']['rows'])}"
+        for record in _of(finished, "resampling")
     ]
     return "\n".join(parts)
 

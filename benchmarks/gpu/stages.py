@@ -118,6 +118,7 @@ def all_stages(
         *(_tests(work, settings, path) for path in files[1:]),
         *of_data["first trainings"],
         _levers(work, settings),
+        _resampling(work, settings),
         *(table for table in tables if table not in first),
         *of_data["more trainings"],
     ]
@@ -200,6 +201,19 @@ def _levers(work: Work, settings: Settings) -> Stage:
         lambda scratch: read_json(scratch / "levers.json"),
         command,
         expected_seconds=120.0,
+    )
+
+
+def _resampling(work: Work, settings: Settings) -> Stage:
+    command = (
+        *(PYTHON, "-m", "benchmarks.resampling", "--device", settings.device),
+        *("--rounds", str(settings.rounds), "-o", str(work.scratch("resampling"))),
+    )
+    return Stage(
+        "resampling",
+        lambda scratch: read_json(scratch / f"{settings.device}.json"),
+        command,
+        expected_seconds=90.0,
     )
 
 

@@ -11,8 +11,8 @@ HELP = (
     "write any trained nnU-Net model as ONNX, with everything that a program in another language "
     "needs to segment with it, and such a program in Python"
 )
-# Those of `portable.exporting`, which imports torch.
-_PRECISIONS = ("f32", "f16")
+# `portable.exporting`, which imports torch, says why bf16 is none.
+_PRECISIONS = ("f32", "f16", "bf16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also output the attention gates' coefficients",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", choices=_PRECISIONS, default="f32",
+        "--precision", choices=_PRECISIONS, default="f32", metavar="{f32,f16}",
         help="precision of the weights: f16 halves the files and is meant for GPUs; images and "
         "logits stay in 32 bits (default: f32)",
     )  # fmt: skip

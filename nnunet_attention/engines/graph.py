@@ -26,8 +26,8 @@ BATCH = "batch"
 _NEEDED = ("onnx", "onnxscript")
 # True wherever the package comes from: a clone, a wheel or an index.
 INSTALL = "install the extra `engines` of nnunet-attention"
-# A protobuf file is limited to 2 GiB, not all of which is weights.
-_LARGEST_BYTES = 2_000_000_000
+# Torch puts larger weights into a second file, which no check sum and no cleaning up would cover.
+_LARGEST_BYTES = 1536 * 2**20
 
 
 class NotExportableError(CommandError):
@@ -125,11 +125,11 @@ def write_graph(
         CommandError: if onnx or onnxscript is not installed.
     """
     require_exporter()
-    size = sum(p.numel() * p.element_size() for p in module.parameters())
+    size = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
     if size > _LARGEST_BYTES:
         raise NotExportableError(
-            f"the network's weights are {size / 1e9:.1f} GB, but an ONNX file holds at most "
-            f"{_LARGEST_BYTES / 1e9:.0f} GB"
+            f"the network's weights are {size / 1e9:.2f} GB, and torch writes at most "
+            f"{_LARGEST_BYTES / 1e9:.2f} GB into one ONNX file"
         )
     with _evaluated(module) as traced:
         try:
@@ -156,6 +156,11 @@ def write_graph(
     assert program is not None, "torch returns a program where dynamo is asked for"
     with written_beside(path) as beside:
         program.save(str(beside))
+        # Constants are not counted above, and another version of torch may have another limit.
+        second = beside.with_name(f"{beside.name}.data")
+        if second.exists():
+            second.unlink()
+            raise NotExportableError("the network's weights and constants do not fit into one file")
 
 
 def require_exporter() -> None:

@@ -4,9 +4,14 @@ import glob
 import hashlib
 import inspect
 import json
+import sys
+import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -24,8 +29,11 @@ CACHE_FOLDER = "engines"
 _WRITERS = ("torch", "onnx", "onnxscript", "dynamic-network-architectures")
 # Modules whose functions gates call or determine a graph's outputs; no layer's class is in them.
 _CALLED = (products, recorder, graph, parts)
+# The packages whose versions are in the key, or that do not compute.
+_OF_OTHERS = ("torch", "builtins", "abc", "typing")
 _DIGITS = 16
 _CHUNK_BYTES = 2**24
+_ABANDONED_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class GraphKey:
 
     Attributes:
         weights: a digest of the weights.
-        network: a digest of the layers and of the source of their classes.
+        network: a digest of the layers, their attributes and the source of their classes.
         shape: (C, *patch).
         outputs: the names of the outputs.
         inputs: the names of the inputs, which distinguish the parts of a network.
@@ -94,7 +102,7 @@ class GraphCache:
         """Return the path of a graph, which is written if it is absent, outdated or damaged.
 
         Args:
-            name: the graph's name; other graphs of the same name are deleted when it is written.
+            name: the graph's name; when it is written, outdated graphs of that name are deleted.
             key: the key of what it is made from.
             write: a function that writes a file whole or not at all.
 
@@ -111,7 +119,7 @@ class GraphCache:
             self._record_path(path).unlink(missing_ok=True)
             write(path)
             write_json(self._record_path(path), {"key": key.content(), "sha256": _digest_of(path)})
-            self._remove_others(name, path)
+            self._remove_others(name, path, key)
         except OSError as error:
             raise CommandError(
                 f"{self.folder}: cannot keep networks for engines there: {disk_error(error)}; name "
@@ -119,21 +127,42 @@ class GraphCache:
             ) from error
         return path
 
-    def _remove_others(self, name: str, path: Path) -> None:
-        for other in self.folder.glob(f"{glob.escape(name)}.*"):
-            if other not in (path, self._record_path(path)) and other.suffix in (".onnx", ".json"):
+    def _remove_others(self, name: str, path: Path, key: GraphKey) -> None:
+        pattern = f"{glob.escape(name)}.*"
+        for other in self.folder.glob(f"{pattern}.onnx"):
+            found = self._record(other).get("key")
+            # Those of other versions belong to another environment that shares the folder.
+            current = isinstance(found, dict) and found.get("versions") == key.content()["versions"]
+            if other != path and current:
                 remove(other)
+                remove(self._record_path(other))
+        # Of processes that were killed. Another machine that shares the folder may be writing.
+        for unfinished in self.folder.glob(f".{pattern}.part"):
+            with suppress(FileNotFoundError):
+                if time.time() - unfinished.stat().st_mtime > _ABANDONED_SECONDS:
+                    remove(unfinished)
 
     def differences(self, path: Path) -> dict[str, float]:
         """Return how much the engines tried with a graph differ from torch, by engine."""
         found = self._record(path).get("differences")
-        return found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            return {}
+        return {
+            engine: difference
+            for engine, difference in found.items()
+            if type(difference) in (int, float) and 0 <= difference <= sys.float_info.max
+        }
 
     def note_difference(self, path: Path, engine: str, difference: float) -> None:
-        """Record how much an engine differs from torch."""
+        """Record how much an engine differs from torch, if that can be written."""
         record = self._record(path)
+        if "key" not in record:
+            # Another process is just writing the graph anew.
+            return
         differences = {**self.differences(path), engine: difference}
-        write_json(self._record_path(path), {**record, "differences": differences})
+        # In a folder that is only read, the engine is compared each time.
+        with suppress(OSError):
+            write_json(self._record_path(path), {**record, "differences": differences})
 
     def _path(self, name: str, key: GraphKey) -> Path:
         digest = hashlib.sha256(json.dumps(key.content(), sort_keys=True).encode()).hexdigest()
@@ -174,13 +203,33 @@ def _digest_of_weights(network: nn.Module) -> str:
 
 
 def _digest_of_code(network: nn.Module) -> str:
-    """Digest the layers, the source files of those not torch's own, and the modules they call."""
+    """Digest the layers with their attributes, and the sources that are not torch's own."""
     digest = hashlib.sha256(repr(network).encode())
-    classes = {type(module) for module in network.modules()}
-    sources = {
-        inspect.getsourcefile(kind) for kind in classes if not kind.__module__.startswith("torch.")
-    }
-    sources |= {inspect.getsourcefile(module) for module in _CALLED}
-    for path in sorted(source for source in sources if source is not None):
-        digest.update(Path(path).read_bytes())
+    for name, module in network.named_modules():
+        for attribute, value in sorted(vars(module).items()):
+            if attribute != "training" and _is_plain(value):
+                digest.update(f"{name}.{attribute} = {value!r}\n".encode())
+    classes = {kind for module in network.modules() for kind in type(module).__mro__}
+    own = {kind for kind in classes if kind.__module__.partition(".")[0] not in _OF_OTHERS}
+    codes: list[type | ModuleType] = [*own, *_CALLED]
+    for content in sorted({_source_of(code) for code in codes}):
+        digest.update(content)
     return digest.hexdigest()
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether a value is a number, a text, or a tuple or list of such."""
+    if isinstance(value, (tuple, list)):
+        return all(_is_plain(entry) for entry in value)
+    return isinstance(value, (int, float, str))
+
+
+def _source_of(code: type | ModuleType) -> bytes:
+    """Return the content of a source file; of unknown code, such as a notebook's, a unique one."""
+    try:
+        path = inspect.getsourcefile(code)
+        if path is not None:
+            return Path(path).read_bytes()
+    except (OSError, TypeError):
+        pass
+    return uuid.uuid4().bytes

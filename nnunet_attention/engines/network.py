@@ -28,7 +28,7 @@ from nnunet_attention.engines.graph import (
 )
 from nnunet_attention.engines.graph_cache import GraphCache, graph_key
 from nnunet_attention.engines.parts import NetworkParts, PartsSession, Replaced, Replacements
-from nnunet_attention.engines.sessions import SESSIONS, Session
+from nnunet_attention.engines.sessions import MOST_AT_A_TIME, SESSIONS, Session
 from nnunet_attention.errors import CommandError
 from nnunet_attention.recorder import AttentionRecord
 from nnunet_attention.versions import versions_of
@@ -57,6 +57,7 @@ class EngineRequest:
         features: whether the means of the skips before and after their gates are wanted.
         replaces: whether coefficients are to be replaced, for which encoder and decoder run apart;
             coefficients are then returned, features are not.
+        at_a_time: how many images there are to segment at once, as those of mirrored passes.
         tell: a function that receives progress messages of one line.
     """
 
@@ -67,6 +68,7 @@ class EngineRequest:
     coefficients: bool = False
     features: bool = False
     replaces: bool = False
+    at_a_time: int = MOST_AT_A_TIME
     tell: Callable[[str], None] = lambda line: None
 
 
@@ -254,7 +256,12 @@ class _Graphs:
             f"{name}-encoder", parts.encoder_shapes, parts.encoder_outputs, parts.write_encoder
         )
         decoder, path = self._session(
-            f"{name}-decoder", parts.decoder_shapes, parts.decoder_outputs, parts.write_decoder
+            f"{name}-decoder",
+            parts.decoder_shapes,
+            parts.decoder_outputs,
+            parts.write_decoder,
+            # Even without mirroring there are several replacements.
+            at_a_time=MOST_AT_A_TIME,
         )
         return PartsSession(encoder, decoder, parts), path
 
@@ -264,6 +271,7 @@ class _Graphs:
         shapes: Mapping[str, tuple[int, ...]],
         outputs: Sequence[str],
         write: Callable[[Path], object],
+        at_a_time: int | None = None,
     ) -> tuple[Session, Path]:
         network, request = self._network, self._request
 
@@ -273,7 +281,10 @@ class _Graphs:
 
         key = graph_key(network, request.shape, outputs, shapes)
         path = self.cache.graph(title, key, written)
-        return SESSIONS[self._engine](path, shapes, request.choice.precision), path
+        session = SESSIONS[self._engine](
+            path, shapes, request.choice.precision, at_a_time or request.at_a_time
+        )
+        return session, path
 
 
 def _compare_once(

@@ -71,9 +71,15 @@ class DeviceConfiguration(ConfigurationManager):
         Except in a cascade this is a mask whose resampled values are never used, so the nearest
         voxel will do.
         """
-        if self.previous_stage_name is not None:
+        other = self.configuration["resampling_fn_seg"] != _REPEATED
+        if other or self.previous_stage_name is not None:
             return super().resampling_fn_seg
         return nearest
+
+    @property
+    def resamples_logits(self) -> bool:
+        """Whether logits are resampled on the device, not by a function that plans name."""
+        return self._on_device("resampling_fn_probabilities") is not None
 
     def _on_device(self, name: str, **options) -> Callable | None:
         if self.configuration[name] != _REPEATED:

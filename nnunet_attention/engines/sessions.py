@@ -1,6 +1,5 @@
 """Runs a network's ONNX file, with OpenVINO or onnxruntime, on several inputs at a time."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,8 +9,10 @@ import numpy as np
 
 from nnunet_attention.engines.choice import BF16, F16, F32, ONNXRUNTIME, OPENVINO
 from nnunet_attention.engines.graph import BATCH
+from nnunet_attention.engines.quiet_onnxruntime import import_onnxruntime
 from nnunet_attention.engines.quiet_openvino import openvino_core
 from nnunet_attention.errors import CommandError, last_line
+from nnunet_attention.processor import processors
 
 _OPENVINO_TYPES = {F32: "f32", BF16: "bf16", F16: "f16"}
 # Each pass needs its own memory; two are enough to keep the cores busy where layers are small.
@@ -28,12 +29,20 @@ class Session(ABC):
         path: its ONNX file, from `write_graph`.
         shapes: the shapes of the inputs, by name; of an image, (1, C, *patch).
         precision: one of PRECISIONS.
+        at_a_time: how many passes `run` is usually given, up to MOST_AT_A_TIME; processors are
+            divided among that many.
     """
 
     output_names: tuple[str, ...]
 
     @abstractmethod
-    def __init__(self, path: Path, shapes: Mapping[str, Sequence[int]], precision: str = F32): ...
+    def __init__(
+        self,
+        path: Path,
+        shapes: Mapping[str, Sequence[int]],
+        precision: str = F32,
+        at_a_time: int = MOST_AT_A_TIME,
+    ): ...
 
     @abstractmethod
     def run(self, passes: Sequence[Inputs]) -> Iterator[list[np.ndarray]]:
@@ -44,6 +53,9 @@ class Session(ABC):
 
         Yields:
             Arrays in the order of `output_names`; they are valid until the next ones are requested.
+
+        Raises:
+            CommandError: if the engine fails.
         """
 
     def rest(self) -> None:  # noqa: B027 - an engine that holds nothing has nothing to do
@@ -53,8 +65,15 @@ class Session(ABC):
 class OpenVINOSession(Session):
     """Runs a network with OpenVINO, two passes at a time."""
 
-    def __init__(self, path: Path, shapes: Mapping[str, Sequence[int]], precision: str = F32):
+    def __init__(
+        self,
+        path: Path,
+        shapes: Mapping[str, Sequence[int]],
+        precision: str = F32,
+        at_a_time: int = MOST_AT_A_TIME,
+    ):
         core = openvino_core()
+        self._path = path
         with _described(path, OPENVINO):
             model = core.read_model(path)
             # With fixed shapes, batch included, OpenVINO can plan ahead.
@@ -64,7 +83,8 @@ class OpenVINOSession(Session):
                 "CPU",
                 {
                     "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[precision],
-                    "NUM_STREAMS": str(min(MOST_AT_A_TIME, processors())),
+                    # A pass is computed by the threads of a single stream.
+                    "NUM_STREAMS": str(min(at_a_time, MOST_AT_A_TIME, processors())),
                 },
             )
         self.output_names = tuple(output.get_any_name() for output in self._model.outputs)
@@ -73,22 +93,28 @@ class OpenVINOSession(Session):
     def run(self, passes: Sequence[Inputs]) -> Iterator[list[np.ndarray]]:
         """Yield the outputs of each pass, while the next one is running."""
         while len(self._requests) < min(len(passes), MOST_AT_A_TIME):
-            self._requests.append(self._model.create_infer_request())
+            with _described(self._path, OPENVINO):
+                self._requests.append(self._model.create_infer_request())
         requests = self._requests[: len(passes)]
         try:
-            for inputs, request in zip(passes, requests, strict=False):
-                request.start_async(dict(inputs), share_inputs=True)
+            with _described(self._path, OPENVINO):
+                for inputs, request in zip(passes, requests, strict=False):
+                    request.start_async(dict(inputs), share_inputs=True)
             for number in range(len(passes)):
                 request = requests[number % len(requests)]
-                request.wait()
-                yield [request.get_tensor(output).data for output in self._model.outputs]
+                with _described(self._path, OPENVINO):
+                    request.wait()
+                    outputs = [request.get_tensor(output).data for output in self._model.outputs]
+                yield outputs
                 following = number + len(requests)
                 if following < len(passes):
-                    request.start_async(dict(passes[following]), share_inputs=True)
+                    with _described(self._path, OPENVINO):
+                        request.start_async(dict(passes[following]), share_inputs=True)
         finally:
             # If the caller stops early, running requests still read their inputs.
             for request in requests:
-                request.wait()
+                with _described(self._path, OPENVINO):
+                    request.wait()
 
     def rest(self) -> None:
         """Release the memory of a pass."""
@@ -99,12 +125,16 @@ class OpenVINOSession(Session):
 class OnnxRuntimeSession(Session):
     """Runs a network with onnxruntime."""
 
-    def __init__(self, path: Path, shapes: Mapping[str, Sequence[int]], precision: str = F32):
-        import onnxruntime
-
+    def __init__(
+        self,
+        path: Path,
+        shapes: Mapping[str, Sequence[int]],
+        precision: str = F32,
+        at_a_time: int = MOST_AT_A_TIME,
+    ):
+        onnxruntime = import_onnxruntime()
         assert precision == F32, "chosen_engine offers nothing else"
-        # On Windows onnxruntime would otherwise send telemetry.
-        onnxruntime.disable_telemetry_events()
+        self._path = path
         options = onnxruntime.SessionOptions()
         # The default counts the processors of the machine, not those that this process may use.
         options.intra_op_num_threads = processors()
@@ -121,23 +151,17 @@ class OnnxRuntimeSession(Session):
     def run(self, passes: Sequence[Inputs]) -> Iterator[list[np.ndarray]]:
         """Yield the outputs of each pass, one after the other."""
         for inputs in passes:
-            yield self._session.run(None, inputs)
+            with _described(self._path, ONNXRUNTIME):
+                outputs = self._session.run(None, inputs)
+            yield outputs
 
 
 SESSIONS: dict[str, type[Session]] = {OPENVINO: OpenVINOSession, ONNXRUNTIME: OnnxRuntimeSession}
 
 
-def processors() -> int:
-    """Count the processors that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1
-
-
 @contextmanager
 def _described(path: Path, engine: str) -> Iterator[None]:
-    """Turn any error of an engine about a file into a CommandError of one line."""
+    """Turn any error of an engine with a file into a CommandError of one line."""
     try:
         yield
     except Exception as error:  # engines have their own errors, and files can fail in any way

@@ -4,7 +4,8 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
@@ -23,7 +24,8 @@ from nnunet_attention.engines.graph import (
     patch_divisors,
     require_exporter,
 )
-from nnunet_attention.errors import CommandError
+from nnunet_attention.engines.quiet_onnxruntime import import_onnxruntime
+from nnunet_attention.errors import CommandError, last_line
 from nnunet_attention.files import (
     disk_error,
     folder_written_beside,
@@ -97,6 +99,11 @@ def export_model(
             onnxruntime's results differ from torch's. In this case nothing is written.
     """
     source, target = Path(source), Path(target)
+    if options.precision == "bf16":
+        raise CommandError(
+            "--precision bf16: onnxruntime does not compute in it on a CPU, so that the file could "
+            "not be checked; use f32, which OpenVINO can run in bfloat16, or f16"
+        )
     if options.precision not in PRECISIONS:
         raise CommandError(f"precision {options.precision!r}: choose {' or '.join(PRECISIONS)}")
     _require_engines()
@@ -106,7 +113,7 @@ def export_model(
     content = describe_model(model) | _tensors(model, options)
     content |= {
         "networks": [],
-        "checked": {"patches": _PATCHES, "seed": _SEED},
+        "checked": {"patches": len(_shapes(model, options)), "seed": _SEED},
         "precision": options.precision,
     }
     try:
@@ -209,8 +216,10 @@ def _written_network(model: TrainedModel, fold: str, folder: Path, options: Expo
         dynamic_patch=options.dynamic_patch,
     )
     if options.precision == "f16":
-        _halve(path)
-    differences, largest = _compared(network, path, (model.input_channels, *patch), names)
+        with _described(fold, "it cannot be converted to 16 bits"):
+            _halve(path)
+    with _described(fold, "onnxruntime cannot run it"):
+        differences, largest = _compared(network, path, _shapes(model, options), names)
     for name, difference in differences.items():
         # Coefficients lie between 0 and 1.
         what, scale = ("logits", largest) if name == LOGITS_NAME else (f"coefficients {name}", 1.0)
@@ -224,7 +233,16 @@ def _written_network(model: TrainedModel, fold: str, folder: Path, options: Expo
     program = None
     if options.program:
         program = f"fold_{fold}.pt2"
-        _write_program(network, folder / program, (model.input_channels, *patch))
+        shape = (model.input_channels, *patch)
+        with _described(fold, "torch cannot write it for torch.export.load"):
+            _write_program(network, folder / program, shape)
+            difference, scale = _program_compared(network, folder / program, shape)
+        allowed = _TOLERANCES["f32"] * max(scale, 1.0)
+        if not difference <= allowed:
+            raise CommandError(
+                f"fold {fold}: the logits of {program} differ from the network's by "
+                f"{difference:.3g}, at most {allowed:.3g} was expected; nothing was written"
+            )
     return {
         "fold": fold,
         "file": path.name,
@@ -233,6 +251,31 @@ def _written_network(model: TrainedModel, fold: str, folder: Path, options: Expo
         "largest_difference": differences,
         "largest_logit": largest,
     }
+
+
+@contextmanager
+def _described(fold: str, problem: str) -> Iterator[None]:
+    """Turn any error of a package into a CommandError of one line, except for those of the disk."""
+    try:
+        yield
+    except (CommandError, OSError):
+        raise
+    except Exception as error:  # onnxruntime and torch have errors of their own, of any kind
+        raise CommandError(
+            f"fold {fold}: {problem}: {last_line(error)}; nothing was written"
+        ) from error
+
+
+def _shapes(model: TrainedModel, options: ExportOptions) -> list[tuple[int, ...]]:
+    """Return the shapes of the patches, batch included, on which networks are compared."""
+    patch = tuple(int(size) for size in model.configuration_manager.patch_size)
+    shapes = [(1, model.input_channels, *patch)] * _PATCHES
+    if options.dynamic_patch:
+        # Another size along each axis, but hardly more memory; and another batch.
+        divisors = patch_divisors(model.network)
+        other = [d * (2 if size != 2 * d else 3) for size, d in zip(patch, divisors, strict=True)]
+        shapes.append((2, model.input_channels, *other))
+    return shapes
 
 
 def _halve(path: Path) -> None:
@@ -250,27 +293,24 @@ def _halve(path: Path) -> None:
 
 
 def _compared(
-    network: nn.Module, path: Path, shape: Sequence[int], names: Sequence[str]
+    network: nn.Module, path: Path, shapes: Sequence[Sequence[int]], names: Sequence[str]
 ) -> tuple[dict[str, float], float]:
     """Compare with torch on random patches; return each largest difference and the largest logit.
 
     Args:
         network: the network in torch.
         path: the ONNX file.
-        shape: (C, *S) of a patch.
+        shapes: (B, C, *S) of each.
         names: the names of the outputs.
     """
-    import onnxruntime
-
-    # On Windows onnxruntime would otherwise send telemetry.
-    onnxruntime.disable_telemetry_events()
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(_SEED)
     differences, largest = dict.fromkeys(names, 0.0), 0.0
-    for _ in range(_PATCHES):
-        image = torch.randn(1, *shape, generator=generator)
+    for shape in shapes:
+        image = torch.randn(*shape, generator=generator)
         found = session.run(list(names), {INPUT_NAME: image.numpy()})
         expected = outputs_of_torch(network, image, names)
         largest = max(largest, float(np.abs(expected[LOGITS_NAME]).max()))
@@ -292,6 +332,15 @@ def _write_program(network: nn.Module, path: Path, shape: Sequence[int]) -> None
             network.eval(), (image,), dynamic_shapes=({0: torch.export.Dim("batch")},)
         )
         torch.export.save(program, path)
+
+
+@torch.no_grad()
+def _program_compared(network: nn.Module, path: Path, shape: Sequence[int]) -> tuple[float, float]:
+    """Compare with the network on a random patch; return the largest difference and logit."""
+    image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(_SEED))
+    expected = network.eval()(image)
+    found = torch.export.load(path).module()(image)
+    return float((found - expected).abs().max()), float(expected.abs().max())
 
 
 def _beside_this_module(name: str) -> str:

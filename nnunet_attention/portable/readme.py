@@ -127,6 +127,12 @@ def _files(content: Mapping) -> Iterator[str]:
                 f"patches of {patch} |"
             )
     yield ""
+    if content["patch_multiple_of"] is not None:
+        yield (
+            "n may be another number along each axis, and is at least 2, so that two voxels are "
+            "left where the network is coarsest. The program below uses patches of the plans' size."
+        )
+        yield ""
 
 
 def _patch(content: Mapping) -> list[str]:
@@ -201,7 +207,11 @@ def _spline(content: Mapping, what: str) -> str:
 
 
 def _normalization(rules: Mapping) -> str:
-    where = "the voxels of the image's nonzero region" if rules["use_mask"] else "the cropped image"
+    where = (
+        "the voxels that are not 0 in some channel, holes filled; voxels outside stay as they are"
+        if rules["use_mask"]
+        else "the cropped image"
+    )
     text = _NORMALIZATIONS.get(rules["scheme"], "nnU-Net's {scheme}")
     return text.format(where=where, scheme=rules["scheme"], **rules.get("intensities", {}))
 

@@ -1,6 +1,5 @@
 """Predicts a folder of images as nnU-Net does, after checking all inputs."""
 
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +8,14 @@ import torch
 
 from nnunet_attention.engines import NNUNET, TORCH, EngineChoice
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import disk_error, require_writable
+from nnunet_attention.files import disk_error, json_text, read_json, require_writable
 from nnunet_attention.nnunet.checkpoints import FINAL
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON
+from nnunet_attention.nnunet.model_folders import PLANS_JSON, PREDICTION_JSON, fold_folders
 from nnunet_attention.prediction.image_names import check_label_images, named_cases
 from nnunet_attention.prediction.predictor import CasePredictor
 from nnunet_attention.prediction.trained_model import Folds
+from nnunet_attention.processor import processors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +109,11 @@ def predict_folder(
     predictor.initialize_from_trained_model_folder(
         prediction.model_folder, prediction.folds, prediction.checkpoint
     )
+    _check_output(prediction.output, predictor)
     _check_cases(prediction, predictor)
     prediction.check_options(predictor)
     previous = None if prediction.previous_stage is None else str(prediction.previous_stage)
     try:
-        prediction.output.mkdir(parents=True, exist_ok=True)
         predictor.predict_from_files(
             str(prediction.images),
             str(prediction.output),
@@ -132,6 +134,8 @@ def predict_folder(
 def prepared_device(name: str) -> torch.device:
     """Return a device, and set torch's number of threads as nnUNetv2_predict does for it.
 
+    On a CPU that is the number of processors, but here only of those that the process may use.
+
     Raises:
         CommandError: if the device is not available.
     """
@@ -142,7 +146,7 @@ def prepared_device(name: str) -> torch.device:
     elif name == "mps" and not torch.backends.mps.is_available():
         raise CommandError("-device mps: torch finds no Apple GPU; use -device cpu")
     elif name == "cpu":
-        torch.set_num_threads(multiprocessing.cpu_count())
+        torch.set_num_threads(processors())
     return torch.device(name)
 
 
@@ -157,12 +161,48 @@ def _check_folders(prediction: FolderPrediction) -> None:
                 f"-o {output}: it is also the folder of {flag}, and the segmentations would "
                 "replace its files; choose another folder"
             )
+    if output.exists() and output.samefile(prediction.images):
+        raise CommandError(
+            f"-o {output}: it is also the folder of -i, and segmentations would be taken for "
+            "images; choose another folder"
+        )
     parts = prediction.number_of_parts
     if prediction.part >= parts:
         raise CommandError(
             f"-part_id {prediction.part}: with -num_parts {parts} the parts are 0 to {parts - 1}"
         )
     require_writable(output, "-o")
+
+
+def _check_output(output: Path, predictor: CasePredictor) -> None:
+    """Refuse a folder in which nnU-Net's copies of plans and dataset.json would replace others."""
+    if not output.is_dir():
+        return
+    if any(path.is_dir() for _, path in fold_folders(output)):
+        raise CommandError(
+            f"-o {output}: it holds folds of a trained model, whose {PLANS_JSON} and "
+            f"{DATASET_JSON} nnU-Net would replace; choose another folder"
+        )
+    if (output / PREDICTION_JSON).exists():
+        # Those that an earlier prediction left.
+        return
+    copies = {PLANS_JSON: predictor.plans_manager.plans, DATASET_JSON: predictor.dataset_json}
+    for name, content in copies.items():
+        path = output / name
+        if path.exists() and not _holds(path, content):
+            raise CommandError(
+                f"-o {output}: its {name} is not of the model, and nnU-Net would replace it; "
+                "choose another folder"
+            )
+
+
+def _holds(path: Path, content: dict) -> bool:
+    """Tell whether a JSON file holds a content; compared as texts, in which NaN equals NaN."""
+    try:
+        found = read_json(path)
+    except CommandError:
+        return False
+    return json_text(found, allow_nan=True) == json_text(content, allow_nan=True)
 
 
 def _check_cases(prediction: FolderPrediction, predictor: CasePredictor) -> None:

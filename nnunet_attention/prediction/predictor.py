@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import numpy as np
 import torch
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.inference.data_iterators import PreprocessAdapter
@@ -30,6 +32,7 @@ from nnunet_attention.engines import (
     EngineRequest,
     chosen_engine,
     put_on_engine,
+    segmentation_in_image_space,
 )
 from nnunet_attention.errors import CommandError, last_line
 from nnunet_attention.files import require_writable
@@ -41,6 +44,9 @@ from nnunet_attention.prediction.mirroring import mirrorings
 from nnunet_attention.prediction.preprocessed import named_by_case, one_ahead
 from nnunet_attention.prediction.segmentation_export import SegmentationExport, is_predicted
 from nnunet_attention.prediction.trained_model import Folds, TrainedModel, load_trained_model
+
+# Of a digest, enough to tell the models of one cache apart.
+_DIGITS = 8
 
 
 class PredictionError(CommandError):
@@ -93,6 +99,8 @@ class CasePredictor(nnUNetPredictor):
         self.tell = tell
         self._image_files: dict[str, Sequence[str]] = {}
         self._engine_request: EngineRequest | None = None
+        # The lists of files, between their check and nnU-Net's question for them.
+        self._checked_lists: tuple | None = None
 
     def initialize_from_trained_model_folder(
         self,
@@ -142,6 +150,7 @@ class CasePredictor(nnUNetPredictor):
                 coefficients=coefficients,
                 features=features,
                 replaces=self.replaces,
+                at_a_time=len(mirrorings(model.mirroring_axes or ())) if self.use_mirroring else 1,
                 tell=self.tell,
             )
         return model
@@ -152,10 +161,14 @@ class CasePredictor(nnUNetPredictor):
         Raises:
             PredictionError: if the logits cannot be computed, or are NaN.
         """
+        return self._checked_logits(super().predict_logits_from_preprocessed_data, data)
+
+    def _checked_logits(self, predict: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
         self.make_ready()
         try:
-            logits = super().predict_logits_from_preprocessed_data(data)
-        except RuntimeError as error:  # torch's for lack of memory, nnU-Net's for infinite logits
+            logits = predict(data)
+        # torch's for lack of memory, nnU-Net's for infinite logits; NumPy's; those of engines
+        except (RuntimeError, MemoryError, CommandError) as error:
             raise PredictionError(f"cannot be predicted: {last_line(error)}") from error
         # A maximum propagates NaN.
         if torch.isnan(logits.amax()):
@@ -191,6 +204,47 @@ class CasePredictor(nnUNetPredictor):
     def _maps_of_gates(self) -> tuple[bool, bool]:
         """Whether the gates' coefficients and the features before and after them are wanted."""
         return False, False
+
+    def predict_from_files(
+        self,
+        list_of_lists_or_source_folder,
+        output_folder_or_list_of_truncated_output_files,
+        save_probabilities: bool = False,
+        overwrite: bool = True,
+        num_processes_preprocessing: int = default_num_processes,
+        num_processes_segmentation_export: int = default_num_processes,
+        folder_with_segs_from_prev_stage: str | None = None,
+        num_parts: int = 1,
+        part_id: int = 0,
+    ):
+        """Predict as nnU-Net does, but write nothing before all files were checked.
+
+        Raises:
+            CommandError: for the first case that cannot be read or does not fit the model.
+        """
+        self._checked_lists = self._manage_input_and_output_lists(
+            list_of_lists_or_source_folder,
+            output_folder_or_list_of_truncated_output_files,
+            folder_with_segs_from_prev_stage,
+            overwrite,
+            part_id,
+            num_parts,
+            save_probabilities,
+        )
+        try:
+            return super().predict_from_files(
+                list_of_lists_or_source_folder,
+                output_folder_or_list_of_truncated_output_files,
+                save_probabilities,
+                overwrite,
+                num_processes_preprocessing,
+                num_processes_segmentation_export,
+                folder_with_segs_from_prev_stage,
+                num_parts,
+                part_id,
+            )
+        finally:
+            self._checked_lists = None
 
     def predict_from_files_sequential(
         self,
@@ -254,10 +308,14 @@ class CasePredictor(nnUNetPredictor):
         low.
         """
         properties = case["data_properties"]
-        logits = self.predict_logits_from_preprocessed_data(case["data"]).cpu().numpy()
+        at_once = self._reduces_on_device and case["ofile"] is not None and not save_probabilities
+        if at_once:
+            predicted = self._labels_on_device(case["data"], properties)
+        else:
+            predicted = self.predict_logits_from_preprocessed_data(case["data"]).cpu().numpy()
         if case["ofile"] is None:
             return convert_predicted_logits_to_segmentation_with_correct_shape(
-                logits,
+                predicted,
                 self.plans_manager,
                 self.configuration_manager,
                 self.label_manager,
@@ -271,9 +329,57 @@ class CasePredictor(nnUNetPredictor):
             configuration_manager=self.configuration_manager,
             dataset_json=self.dataset_json,
             save_probabilities=save_probabilities,
+            of_labels=at_once,
         )
-        exporters.submit(export, logits)
+        exporters.submit(export, predicted)
         return None
+
+    @property
+    def _reduces_on_device(self) -> bool:
+        """Whether logits become labels before they leave the device."""
+        configuration = self.configuration_manager
+        return (
+            self.device.type != "cpu"
+            and isinstance(configuration, DeviceConfiguration)
+            and configuration.resamples_logits
+        )
+
+    def _labels_on_device(self, data: Tensor, properties: dict) -> np.ndarray:
+        """Predict a preprocessed image; what does not fit on the device is done on the CPU.
+
+        Returns:
+            The labels, (Z, Y, X), in the image's space.
+        """
+        configuration = self.configuration_manager
+        logits = self._checked_logits(self._logits_on_device, data)
+        managers = (self.label_manager, properties)
+        try:
+            return segmentation_in_image_space(logits, self.plans_manager, configuration, *managers)
+        except RuntimeError:  # for lack of memory, of which each device has an error of its own
+            logits = logits.cpu()
+            empty_cache(self.device)
+            configuration = DeviceConfiguration(configuration, torch.device("cpu"))
+            return segmentation_in_image_space(logits, self.plans_manager, configuration, *managers)
+
+    def _logits_on_device(self, data: Tensor) -> Tensor:
+        """Average the folds as nnU-Net does, but on the device, where it has room for that."""
+        folds = self.list_of_parameters
+        try:
+            total: Tensor | None = None
+            for weights in folds:
+                uncompiled(self.network).load_state_dict(weights)
+                # nnU-Net returns them on the CPU if they did not fit on the device.
+                logits = self.predict_sliding_window_return_logits(data)
+                with torch.inference_mode():
+                    total = logits if total is None else total.add_(logits.to(total.device))
+                del logits
+            assert total is not None, "a model has folds"
+            with torch.inference_mode():
+                return total if len(folds) == 1 else total.div_(len(folds))
+        except RuntimeError:  # as above
+            total = None
+            empty_cache(self.device)
+        return super().predict_logits_from_preprocessed_data(data)
 
     @torch.inference_mode()
     def _internal_maybe_mirror_and_predict(self, x: Tensor) -> Tensor:
@@ -300,6 +406,9 @@ class CasePredictor(nnUNetPredictor):
         num_parts: int = 1,
         save_probabilities: bool = False,
     ):
+        checked, self._checked_lists = self._checked_lists, None
+        if checked is not None:
+            return checked
         # nnU-Net's own search for complete cases does not know of maps, so overwrite is True.
         lists = super()._manage_input_and_output_lists(
             list_of_lists_or_source_folder,
@@ -424,18 +533,27 @@ def uncompiled(network: nn.Module) -> nn.Module:
 
 def _cache_folder(choice: EngineChoice, model_folder: Path, model: TrainedModel) -> Path:
     """Return the folder for a model's graphs; in a cache of several models each has its own."""
-    if choice.cache is None:
+    cache = choice.cache
+    if cache is None:
         beside = model_folder / CACHE_FOLDER
         try:
             require_writable(beside)
         except CommandError:
-            pass
+            cache = _cache_of_user()
         else:
             return beside
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        choice_of_user = cache / "nnunet-attention"
-    else:
-        require_writable(choice.cache, "--cache")
-        choice_of_user = choice.cache
-    # Absolute, so that `-m .` has a name too.
-    return choice_of_user / model.plans_manager.dataset_name / model_folder.absolute().name
+    # Resolved, so that `-m .` has a name too, and one that is the same from everywhere.
+    path = model_folder.resolve()
+    digest = sha256(os.fsencode(path)).hexdigest()[:_DIGITS]
+    return cache / model.plans_manager.dataset_name / f"{path.name}-{digest}"
+
+
+def _cache_of_user() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(cache or Path.home() / ".cache") / "nnunet-attention"
+    except RuntimeError as error:
+        raise CommandError(
+            "no network can be kept for an engine: the model's folder cannot be written, and the "
+            "user has no home; name a folder with --cache"
+        ) from error

@@ -35,6 +35,7 @@ class SegmentationExport:
             labels class by class where no probabilities are wanted.
         dataset_json: the description of the model's data set.
         save_probabilities: whether nnU-Net's .npz and .pkl are written too.
+        of_labels: whether `run` is given labels in the image's space in place of logits.
     """
 
     output: Path
@@ -43,6 +44,7 @@ class SegmentationExport:
     configuration_manager: ConfigurationManager
     dataset_json: dict
     save_probabilities: bool = False
+    of_labels: bool = False
 
     @property
     def case(self) -> str:
@@ -59,6 +61,9 @@ class SegmentationExport:
     def run(self, logits: np.ndarray) -> None:
         """Export the case.
 
+        Args:
+            logits: (classes, *S), on the network's grid; with `of_labels` (Z, Y, X).
+
         Raises:
             CommandError: if a file cannot be written; partial files are then removed.
         """
@@ -68,7 +73,8 @@ class SegmentationExport:
             self._unfinished.mkdir(parents=True)
             self._write_segmentation(logits, self._unfinished)
             self._move_segmentation(self._unfinished)
-        except (OSError, RuntimeError, ValueError) as error:  # ITK raises RuntimeError
+        # ITK raises RuntimeError.
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:
             raise CommandError(
                 f"{self.case}: cannot write its segmentation: {last_line(error)}"
             ) from error
@@ -78,11 +84,9 @@ class SegmentationExport:
     def _write_segmentation(self, logits: np.ndarray, folder: Path) -> Path:
         path = folder / f"{self.case}{self._ending}"
         configuration = self.configuration_manager
-        if isinstance(configuration, DeviceConfiguration) and not self.save_probabilities:
-            labels = self.plans_manager.get_label_manager(self.dataset_json)
-            segmentation = segmentation_in_image_space(
-                logits, self.plans_manager, configuration, labels, self.properties
-            )
+        on_device = isinstance(configuration, DeviceConfiguration) and not self.save_probabilities
+        if self.of_labels or on_device:
+            segmentation = logits if self.of_labels else self._labels_of(logits)
             writer = self.plans_manager.image_reader_writer_class()
             writer.write_seg(segmentation, str(path), self.properties)
             return path
@@ -97,6 +101,14 @@ class SegmentationExport:
             num_threads_torch=default_num_processes,
         )
         return path
+
+    def _labels_of(self, logits: np.ndarray) -> np.ndarray:
+        configuration = self.configuration_manager
+        assert isinstance(configuration, DeviceConfiguration), "nnU-Net's own exports on its own"
+        labels = self.plans_manager.get_label_manager(self.dataset_json)
+        return segmentation_in_image_space(
+            logits, self.plans_manager, configuration, labels, self.properties
+        )
 
     def _move_segmentation(self, folder: Path) -> None:
         files = sorted(folder.iterdir(), key=lambda path: path.name.endswith(self._ending))

@@ -38,19 +38,25 @@ def fake(tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "VARIANTS", dict.fromkeys(names, ()))
 
 
+@pytest.fixture
+def model(tmp_path):
+    (tmp_path / "model").mkdir()
+    content = {"labels": {"background": 0, "a": 1}, "file_ending": ".nii.gz", "numTraining": 1}
+    write_json(tmp_path / "model" / "dataset.json", content)
+    return tmp_path / "model"
+
+
 def write(path, array) -> None:
     path.parent.mkdir(exist_ok=True)
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(path))
 
 
-def test_commands_are_timed_and_their_segmentations_compared(fake, tmp_path):
+def test_commands_are_timed_and_their_segmentations_compared(fake, model, tmp_path):
     write(tmp_path / "images" / "a_0000.nii.gz", np.zeros((3, 4, 5), np.float32))
     truth = np.zeros((3, 4, 5), np.uint8)
     truth[1:] = 1
     write(tmp_path / "labels" / "a.nii.gz", truth)
-    result = commands.measured(
-        tmp_path / "model", tmp_path / "images", ["0"], 2, tmp_path / "labels"
-    )
+    result = commands.measured(model, tmp_path / "images", ["0"], 2, tmp_path / "labels")
     assert {len(values) for values in result["seconds"].values()} == {2}
     assert result["cases"] == 1
     assert result["compared"][commands.CONTROL]["differing_voxels"] == 0
@@ -62,6 +68,21 @@ def test_commands_are_timed_and_their_segmentations_compared(fake, tmp_path):
     assert len(lines) == 5
     assert lines[2].startswith("| nnUNetv2_predict |")
     assert "| 1.7e-02 | -0.01235" in lines[4]
+
+
+def test_segmentations_of_any_file_ending_are_compared(tmp_path):
+    empty, full = np.zeros((3, 4, 5), np.uint8), np.ones((3, 4, 5), np.uint8)
+    for name, segmentation, truth in (("a", full, full), ("b", empty, empty)):
+        write(tmp_path / "reference" / f"{name}.mha", segmentation)
+        write(tmp_path / "predicted" / f"{name}.mha", full)
+        write(tmp_path / "labels" / f"{name}.mha", truth)
+    folders = [tmp_path / name for name in ("reference", "predicted", "labels")]
+    # Of the case without foreground there is no Dice.
+    assert commands.compare(*folders, ".mha") == {
+        "differing_voxels": 60, "voxels": 120, "dice_difference": 0.0, "dice_interval": [0.0, 0.0],
+    }  # fmt: skip
+    with pytest.raises(RuntimeError, match=r"holds no segmentation \*.nii.gz to compare with"):
+        commands.compare(*folders, ".nii.gz")
 
 
 def test_a_command_that_fails_is_told_with_its_last_words(fake, tmp_path):
@@ -114,6 +135,8 @@ def test_every_configuration_is_compared_once_with_gates_and_once_plain(
     assert len(compared) == 2
     last = plans.table(rows).splitlines()[-1]
     assert last == "| a | 2 | 2.0e-06 | 3.0e-07 |"
+    rows[1]["openvino"] = float("nan")
+    assert plans.table(rows).splitlines()[-1] == "| a | 2 | nan | 3.0e-07 |"
 
 
 @pytest.mark.slow

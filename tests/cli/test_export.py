@@ -56,6 +56,6 @@ def test_without_a_model_folder_the_option_is_named(tmp_path, capsys):
 
 def test_an_unknown_precision_is_wrong_usage(source, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["export", str(source), "-o", str(tmp_path / "exported"), "--precision", "bf16"])
+        main(["export", str(source), "-o", str(tmp_path / "exported"), "--precision", "f8"])
     assert stopped.value.code == 2
     assert "choose from" in capsys.readouterr().err

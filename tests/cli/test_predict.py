@@ -77,7 +77,7 @@ def test_folds_and_probabilities_are_those_of_nnunet(stock, tmp_path, engine, ca
     printed = capsys.readouterr()
     assert f"run by {engine}, in 32 bits" in printed.err
     assert f"segmentations: {tmp_path / 'out'}" in printed.out
-    graphs = list((tmp_path / "cache").glob("Dataset900_Minimal/model/*.onnx"))
+    graphs = list((tmp_path / "cache").glob("Dataset900_Minimal/model-*/*.onnx"))
     assert len(graphs) == (0 if engine == "torch" else 2)
 
 

@@ -77,10 +77,25 @@ def test_maps_of_a_network_without_gates_are_refused(tmp_path):
         )
 
 
-def test_weights_too_large_for_a_file_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(graph, "_LARGEST_BYTES", 100)
-    with pytest.raises(NotExportableError, match="weights are"):
-        export_network(small_network(build_plain_network), tmp_path / "a.onnx", 1, PATCH)
+def test_what_torch_would_write_into_a_second_file_is_refused(tmp_path):
+    # 1.6 GiB in the file, most of it in a buffer, but hardly any memory.
+    network = nn.Conv3d(1, 2, 1)
+    network.register_buffer("table", torch.zeros(1).expand(1639 * 2**18))
+    with pytest.raises(NotExportableError, match=r"weights are 1.72 GB, and torch writes at most"):
+        export_network(network, tmp_path / "a.onnx", 1, PATCH)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_torch_wrote_into_a_second_file_is_refused_and_removed(tmp_path, monkeypatch):
+    # The limit of another version of torch, or constants that are no weights.
+    save = torch.onnx.ONNXProgram.save
+    monkeypatch.setattr(
+        torch.onnx.ONNXProgram, "save", lambda *arguments: save(*arguments, external_data=True)
+    )
+    network = nn.Conv3d(1, 64, 3)
+    with pytest.raises(NotExportableError, match="do not fit into one file"):
+        export_network(network, tmp_path / "a.onnx", 1, PATCH)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_onnxscript_the_remedy_is_told(tmp_path, monkeypatch):

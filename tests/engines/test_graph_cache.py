@@ -1,13 +1,18 @@
 """A graph is written once, and again when it is damaged or made from something else."""
 
+import importlib
 import json
+import os
+import time
 from dataclasses import replace
 
 import pytest
 import torch
 from small_networks import small_network
+from torch import nn
 
 from nnunet_attention import products
+from nnunet_attention.engines import graph_cache
 from nnunet_attention.engines.graph_cache import GraphCache, GraphKey, graph_key
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.wide import build_plain_network
@@ -57,6 +62,32 @@ def test_of_another_model_it_is_written_and_takes_the_place(cache, write, change
     assert sorted(path.name for path in cache.folder.iterdir()) == sorted(
         path.with_suffix(suffix).name for path in (new, other_fold) for suffix in (".onnx", ".json")
     )
+
+
+def test_graphs_of_another_environment_stay(cache, write, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(graph_cache, "versions_of", lambda *names: {"torch": "99"})
+        old = cache.graph("fold_0", KEY, write)
+    new = cache.graph("fold_0", KEY, write)
+    assert old != new
+    assert cache.graph("fold_0", KEY, write) == new
+    with monkeypatch.context() as patch:
+        patch.setattr(graph_cache, "versions_of", lambda *names: {"torch": "99"})
+        assert cache.graph("fold_0", KEY, write) == old
+    assert write.times == 2
+
+
+def test_unfinished_files_are_removed_a_day_later(cache, write):
+    cache.graph("fold_0", KEY, write)
+    old, new, other = (
+        cache.folder / f".{name}.onnx.{process}-0123abcd.part"
+        for name, process in (("fold_0.a", 7), ("fold_0.a", 8), ("fold_1.a", 7))
+    )
+    for path, hours in ((old, 25), (new, 23), (other, 25)):
+        path.touch()
+        os.utime(path, (time.time() - hours * 3600,) * 2)
+    cache.graph("fold_0", replace(KEY, weights="others"), write)
+    assert [path.exists() for path in (old, new, other)] == [False, True, True]
 
 
 def test_names_are_no_patterns(cache, write):
@@ -110,6 +141,78 @@ def test_differences_are_noted_by_engine(cache, write):
     cache.note_difference(path, "openvino 1 bf16", 1e-2)
     assert cache.differences(path) == {"openvino 1 f32": 1e-6, "openvino 1 bf16": 1e-2}
     assert cache.graph("fold_0", KEY, write).read_bytes() == b"graph 1"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["x", None, True, float("nan"), float("inf"), -1.0, [], {}, pytest.param(10**400, id="huge")],
+)
+def test_what_is_no_difference_is_not_believed(cache, write, damage):
+    path = cache.graph("fold_0", KEY, write)
+    record = path.with_suffix(".json")
+    content = json.loads(record.read_text())
+    content["differences"] = {"openvino 1 f32": damage, "onnxruntime 1 f32": 0}
+    record.write_text(json.dumps(content))
+    assert cache.differences(path) == {"onnxruntime 1 f32": 0}
+
+
+def test_where_a_record_is_just_being_written_none_takes_its_place(cache, write):
+    path = cache.graph("fold_0", KEY, write)
+    path.with_suffix(".json").unlink()
+    cache.note_difference(path, "openvino 1 f32", 1e-6)
+    assert not path.with_suffix(".json").exists()
+
+
+def test_a_difference_that_cannot_be_noted_is_no_error(cache, write, monkeypatch):
+    def fail(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    path = cache.graph("fold_0", KEY, write)
+    monkeypatch.setattr(graph_cache, "write_json", fail)
+    cache.note_difference(path, "openvino 1 f32", 1e-6)
+    assert cache.differences(path) == {}
+
+
+def network_digest(network: nn.Module) -> str:
+    return graph_key(network, (1, 4, 8, 16), ["logits"]).network
+
+
+class Scaled(nn.Module):
+    """Multiplies by a number that `repr` does not show."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, image):
+        return image * self.scale
+
+
+def test_the_key_follows_attributes_of_layers():
+    digests = [
+        network_digest(nn.Sequential(Scaled(scale)))
+        for scale in (1.0, 3.0, 1, True, "1", (1, 3), [1, 3], ((1,), 3))
+    ]
+    assert len(set(digests)) == len(digests)
+    assert network_digest(Scaled(1.0)) == network_digest(Scaled(1.0).eval())
+
+
+def test_the_key_follows_the_code_of_base_classes(tmp_path, monkeypatch):
+    (tmp_path / "base_layer.py").write_text("from torch import nn\nclass Base(nn.Module): pass\n")
+    (tmp_path / "own_layer.py").write_text("import base_layer\nclass Own(base_layer.Base): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    own_layer = importlib.import_module("own_layer")
+    before = network_digest(own_layer.Own())
+    assert network_digest(own_layer.Own()) == before
+    with (tmp_path / "base_layer.py").open("a") as file:
+        file.write("# changed\n")
+    assert network_digest(own_layer.Own()) != before
+
+
+def test_code_without_a_source_is_never_taken_for_the_same(monkeypatch):
+    # As of a class that was typed into a notebook or an interpreter.
+    monkeypatch.setattr(Scaled, "__module__", "no_such_module")
+    assert network_digest(Scaled(1.0)) != network_digest(Scaled(1.0))
 
 
 def test_the_key_follows_weights_and_layers():

@@ -236,11 +236,14 @@ def test_a_cascade_gets_its_labels_from_nnunets_function():
 
 def test_plans_with_another_function_keep_it():
     case = Case(SEVERAL)
-    for name in ("data", "probabilities"):
+    for name in ("data", "seg", "probabilities"):
         case.configuration.configuration[f"resampling_fn_{name}"] = "resample_torch_fornnunet"
         case.configuration.configuration[f"resampling_fn_{name}_kwargs"] = {"num_threads": 1}
     on_device = DeviceConfiguration(case.configuration, CPU)
     assert on_device.resampling_fn_data.func.__name__ == "resample_torch_fornnunet"
+    assert on_device.resampling_fn_seg.func.__name__ == "resample_torch_fornnunet"
+    assert not on_device.resamples_logits
+    assert DeviceConfiguration(Case(SEVERAL).configuration, CPU).resamples_logits
     logits, properties = case.logits()
     managers = (case.plans, case.configuration, case.labels)
     np.testing.assert_array_equal(

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ import torch
 from engine_packages import skip_without
 from small_networks import PATCH, small_network
 
-from nnunet_attention.engines import export_network
-from nnunet_attention.engines.sessions import SESSIONS, processors
+from nnunet_attention.engines import export_network, sessions
+from nnunet_attention.engines.sessions import SESSIONS
 from nnunet_attention.errors import CommandError
 from nnunet_attention.recorder import record_attention
 
@@ -88,9 +89,33 @@ def test_a_damaged_graph_is_named_in_one_line(graph, tmp_path, engine, damage):
     assert "\n" not in str(error.value)
 
 
-def test_processors_are_those_that_the_process_may_use(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {1, 4, 5}, raising=False)
-    assert processors() == 3
+@pytest.mark.parametrize(("at_a_time", "streams"), [(1, 1), (2, 2)])
+def test_a_pass_that_is_alone_gets_all_processors(graph, monkeypatch, at_a_time, streams):
+    monkeypatch.setattr(sessions, "processors", lambda: 4)
+    session = SESSIONS["openvino"](graph, SHAPES, at_a_time=at_a_time)
+    assert session._model.get_property("NUM_STREAMS") == streams
+
+
+class FailureError(Exception):
+    """Is no RuntimeError, as those of onnxruntime are none."""
+
+
+@pytest.mark.parametrize(("engine", "part"), [("onnxruntime", "_session"), ("openvino", "_model")])
+def test_a_failure_of_a_pass_is_told_in_one_line(graph, monkeypatch, engine, part):
+    def fail(*arguments):
+        raise FailureError("somewhere in C++\nbad allocation")
+
+    session = SESSIONS[engine](graph, SHAPES)
+    failing = SimpleNamespace(run=fail, create_infer_request=fail)
+    monkeypatch.setattr(session, part, failing)
+    with pytest.raises(CommandError, match=f"network.onnx: {engine} cannot run it: bad allocation"):
+        next(session.run(images(1)))
+
+
+def test_an_onnxruntime_that_cannot_be_imported_is_named_with_the_remedy(graph, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(CommandError, match=r"onnxruntime cannot be imported: .*; install it again"):
+        SESSIONS["onnxruntime"](graph, SHAPES)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such stack")

@@ -182,6 +182,15 @@ def test_names_that_cannot_be_written_are_refused():
         describe_model(model)
 
 
+def test_normalization_within_a_mask_says_which_voxels_stay():
+    plans = plans_with(masks=(True, False))
+    text = readme_of({**described(plans), **OF_FILES}, "program")
+    assert (
+        "| 0 | T1 | (x - mean) / std, of the voxels that are not 0 in some channel, holes filled; "
+        "voxels outside stay as they are |" in text
+    )
+
+
 def test_names_keep_to_their_cells_and_endings_to_their_words():
     dataset = dataset_with(channels=("T1\n# a", "C|T"), ending=".nii; rm x")
     content = {**described(dataset=dataset), **OF_FILES}

@@ -135,6 +135,68 @@ def test_patches_of_other_sizes_are_taken_if_asked_for(source, tmp_path):
     assert "(batch, 2, 2n, 4n, 4n)" in (tmp_path / "exported" / "README.md").read_text()
 
 
+@pytest.mark.usefixtures("written")
+def test_a_free_patch_is_checked_at_another_size_and_batch(source, tmp_path, monkeypatch):
+    shapes = []
+
+    def compared(network, path, given, names):
+        shapes.extend(given)
+        return {"logits": 1e-6}, 2.0
+
+    monkeypatch.setattr(exporting, "_compared", compared)
+    options = ExportOptions(dynamic_patch=True)
+    content = export_model(source, tmp_path / "exported", "0", options=options)
+    # Strides multiply to (2, 4, 4), and 2 * (2, 4, 4) is the plans' patch along the first two axes.
+    assert shapes == [(1, 2, 4, 8, 16), (1, 2, 4, 8, 16), (2, 2, 6, 12, 8)]
+    assert content["checked"]["patches"] == 3
+    readme = (tmp_path / "exported" / "README.md").read_text()
+    assert "n may be another number along each axis, and is at least 2" in readme
+
+
+class FailureError(Exception):
+    """Is no RuntimeError, as those of onnxruntime are none."""
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "message"),
+    [
+        ("_halve", ExportOptions(precision="f16"), "it cannot be converted to 16 bits"),
+        ("_compared", ExportOptions(), "onnxruntime cannot run it"),
+        ("_write_program", ExportOptions(program=True), "torch cannot write it for torch.export."),
+    ],
+)
+def test_what_other_packages_fail_at_is_told_in_one_line(
+    source, tmp_path, written, monkeypatch, function, options, message
+):
+    def fail(*arguments):
+        raise FailureError("somewhere in C++\nbad allocation")
+
+    monkeypatch.setattr(exporting, function, fail)
+    expected = f"^fold 0: {message}.*: bad allocation; nothing was written$"
+    with pytest.raises(CommandError, match=expected):
+        export_model(source, tmp_path / "exported", "0", options=options)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_program_that_computes_something_else_is_not_left_there(
+    source, tmp_path, written, monkeypatch
+):
+    def write(network, path, shape):
+        program = torch.export.export(torch.nn.Conv3d(2, 3, 1), (torch.zeros(1, *shape),))
+        torch.export.save(program, path)
+
+    monkeypatch.setattr(exporting, "_write_program", write)
+    with pytest.raises(CommandError, match=r"fold 0: the logits of fold_0.pt2 differ from the net"):
+        export_model(source, tmp_path / "exported", "0", options=ExportOptions(program=True))
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_bfloat16_is_refused_with_the_reason(source, tmp_path, written):
+    with pytest.raises(CommandError, match="--precision bf16: onnxruntime does not compute in it"):
+        export_model(source, tmp_path / "exported", options=ExportOptions(precision="bf16"))
+    assert written == []
+
+
 @pytest.mark.slow
 def test_weights_in_16_bits_halve_the_file_and_are_nearly_as_exact(source, tmp_path):
     export_model(source, tmp_path / "in 32", "0")
@@ -248,7 +310,9 @@ def test_coefficients_that_are_others_are_not_left_there_either(
 ):
     found = {"logits": 1e-6, "gate_0": 0.01}
     monkeypatch.setattr(exporting, "_compared", lambda *_: (found, 20.0))
-    with pytest.raises(CommandError, match=r"coefficients gate_0 differ .* by 0.01, at most 0.001"):
+    with pytest.raises(
+        CommandError, match=r"coefficients gate_0 differ .* by 0.01, but at most 0.001"
+    ):
         export_model(source, tmp_path / "exported", options=ExportOptions(coefficients=True))
     assert list(tmp_path.iterdir()) == [source]
 

@@ -1,5 +1,7 @@
 """The predictor keeps graphs where it may write, and mirrors as nnU-Net does."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,6 +9,7 @@ import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from pointwise_network import initialize, pointwise_plans
+from portable_models import dataset_with, model_of, plans_with, write_model
 from torch import nn
 
 from nnunet_attention.engines import EngineChoice, EngineNetwork
@@ -25,15 +28,19 @@ def test_graphs_are_kept_beside_the_folds(tmp_path):
 
 def test_each_model_has_a_folder_of_its_own_in_a_cache(tmp_path):
     choice = EngineChoice(cache=tmp_path / "cache")
-    expected = tmp_path / "cache" / "Dataset900_Minimal" / NAME
-    assert _cache_folder(choice, tmp_path / NAME, MODEL) == expected
+    found = [_cache_folder(choice, tmp_path / parent / NAME, MODEL) for parent in ("a", "b")]
+    for folder in found:
+        assert folder.parent == tmp_path / "cache" / "Dataset900_Minimal"
+        assert re.fullmatch(NAME + "-[0-9a-f]{8}", folder.name)
+    assert found[0] != found[1]
 
 
 def test_the_folder_in_a_cache_is_the_models_wherever_one_stands(tmp_path, monkeypatch):
     (tmp_path / NAME).mkdir()
     monkeypatch.chdir(tmp_path / NAME)
     choice = EngineChoice(cache=tmp_path / "cache")
-    assert _cache_folder(choice, Path("."), MODEL).name == NAME
+    expected = _cache_folder(choice, tmp_path / NAME, MODEL)
+    assert _cache_folder(choice, Path("."), MODEL) == expected
 
 
 def test_where_nothing_can_be_written_beside_the_folds_the_users_cache_is_taken(
@@ -41,14 +48,26 @@ def test_where_nothing_can_be_written_beside_the_folds_the_users_cache_is_taken(
 ):
     (tmp_path / NAME).touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of user"))
-    expected = tmp_path / "of user" / "nnunet-attention" / "Dataset900_Minimal" / NAME
-    assert _cache_folder(EngineChoice(), tmp_path / NAME, MODEL) == expected
+    expected = tmp_path / "of user" / "nnunet-attention" / "Dataset900_Minimal"
+    assert _cache_folder(EngineChoice(), tmp_path / NAME, MODEL).parent == expected
 
 
-def test_a_cache_that_takes_nothing_is_refused(tmp_path):
+def test_a_cache_may_be_read_only(tmp_path):
+    # It may hold the graphs already; where it does not, they are refused when they are written.
     (tmp_path / "file").touch()
-    with pytest.raises(CommandError, match=r"--cache: cannot write in .*file"):
-        _cache_folder(EngineChoice(cache=tmp_path / "file"), tmp_path / NAME, MODEL)
+    choice = EngineChoice(cache=tmp_path / "file")
+    assert _cache_folder(choice, tmp_path / NAME, MODEL).is_relative_to(tmp_path / "file")
+
+
+def test_without_a_home_the_remedy_is_told(tmp_path, monkeypatch):
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    (tmp_path / NAME).touch()
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", fail)
+    with pytest.raises(CommandError, match="the user has no home; name a folder with --cache"):
+        _cache_folder(EngineChoice(), tmp_path / NAME, MODEL)
 
 
 class FakeSession:
@@ -122,6 +141,47 @@ def test_logits_that_are_no_numbers_are_an_error_of_their_case(
     with pytest.raises(CommandError, match=message):
         predictor.predict_from_data_iterator([case], num_processes_segmentation_export=0)
     assert not list(tmp_path.iterdir())
+
+
+class Failing(OfOneNumber):
+    """Fails in every pass."""
+
+    def __init__(self, error: Exception):
+        super().__init__(0.0)
+        self.error = error
+
+    def forward(self, image):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("no room for 9 GiB"), CommandError("no room for 9 GiB")],
+    ids=["NumPy's", "an engine's"],
+)
+def test_a_failing_pass_is_an_error_of_its_case(error, minimal_plans, tmp_path):
+    predictor = initialize(
+        CasePredictor(device=torch.device("cpu")),
+        pointwise_plans(minimal_plans),
+        Failing(error),
+        None,
+        [{}],
+    )
+    case = {"data": torch.zeros(1, 4, 8, 16), "ofile": str(tmp_path / "a"), "data_properties": {}}
+    with pytest.raises(CommandError, match=r"^case a: cannot be predicted: no room for 9 GiB$"):
+        predictor.predict_from_data_iterator([case], num_processes_segmentation_export=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("mirroring", "axes", "at_a_time"), [(True, (0, 1, 2), 8), (True, None, 1), (False, (0,), 1)]
+)
+def test_an_engine_is_told_how_many_passes_come_at_a_time(tmp_path, mirroring, axes, at_a_time):
+    model = replace(model_of(plans_with(), dataset_with()), mirroring_axes=axes)
+    folder = write_model(tmp_path / NAME, model)
+    predictor = CasePredictor(device=torch.device("cpu"), use_mirroring=mirroring)
+    predictor.initialize_from_trained_model_folder(folder, 0)
+    assert predictor._engine_request.at_a_time == at_a_time
 
 
 def test_an_unknown_resampling_is_refused():

@@ -37,3 +37,22 @@ def test_an_error_is_itks_last_line_and_nothing_is_left(tmp_path):
     with pytest.raises(CommandError, match=r"^a: cannot write its segmentation: ITK ERROR: full$"):
         export.run(np.zeros(1))
     assert not list(tmp_path.iterdir())
+
+
+class OutOfMemory(SegmentationExport):
+    """Has no room for an image."""
+
+    def _write_segmentation(self, logits, folder):
+        raise MemoryError("no room for 9 GiB")
+
+
+def test_want_of_memory_is_an_error_of_one_line(tmp_path):
+    export = OutOfMemory(
+        output=tmp_path / "a",
+        properties={},
+        plans_manager=None,
+        configuration_manager=None,
+        dataset_json={"file_ending": ".nii.gz"},
+    )
+    with pytest.raises(CommandError, match=r"^a: cannot write its segmentation: no room for 9 GiB"):
+        export.run(np.zeros(1))
