@@ -392,7 +392,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch, tmp_path, capsys):
 def test_an_unknown_network_is_refused_and_the_known_ones_are_listed(tmp_path, capsys):
     assert command.main(["--networks", "attenton", "-o", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert "--networks attenton: choose among 'plain', " in error
+    assert "--networks attenton: choose from 'plain', " in error
     assert "'MONAI AttentionUnet'" in error
     assert not (tmp_path / "out").exists()
 

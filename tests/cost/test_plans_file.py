@@ -30,7 +30,10 @@ def test_all_configurations_are_measured_unless_some_are_named(path):
 
 
 def test_a_configuration_that_is_absent_is_named_with_those_there_are(path):
-    with pytest.raises(CommandError, match=r"^-c 2d: .*Plans.json has .* but 3d_fullres, mine$"):
+    with pytest.raises(
+        CommandError,
+        match=r"^-c 2d: .*Plans.json has no such configuration; it has 3d_fullres, mine$",
+    ):
         costs_of_plans(path, ["2d"])
 
 

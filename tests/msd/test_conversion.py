@@ -36,7 +36,7 @@ def test_taken_number_is_named_and_nothing_touched(tmp_path, variable, taken):
     folders = {name: str(tmp_path / name) for name in ("nnUNet_raw", variable)}
     (tmp_path / "nnUNet_raw").mkdir()
     (tmp_path / variable / taken).mkdir(parents=True)
-    with pytest.raises(CommandError, match=f"number 4 is taken: .*{taken}"):
+    with pytest.raises(CommandError, match=f"number 4 is taken by .*{taken}"):
         convert(task, tmp_path / "nnUNet_raw", folders, tmp_path / "log.txt")
 
 
