@@ -131,14 +131,14 @@ AREAS_EXPLAINED = (
 
 def verdicts_explained(ablation: Ablation) -> str:
     """Explain the verdicts."""
-    within = f"{METRICS[ablation.metrics[0]].title} \N{PLUS-MINUS SIGN}{ablation.margin:g}"
+    less = f"{METRICS[ablation.metrics[0]].title} by less than {ablation.margin:g}"
     random = ablation.has_random_gates
-    idle = f"every such replacement is shown to change less than {within}"
+    idle = f"every such replacement is shown to change {less}"
     shown = f"one-sided t tests over {ablation.unit}s at {'2.5' if random else '5'} %"
     matters = "one costs significantly (Holm)"
     if random:
         idle += (
-            ", or to gain less than that and to cost less than that beyond its cost where the "
+            ", or to gain less than that, and to cost less than that more than it costs where the "
             "gates' weights are random (one draw)"
         )
         matters += ", and significantly more than where the weights are random"

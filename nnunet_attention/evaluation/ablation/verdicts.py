@@ -154,7 +154,7 @@ def _idle(effects: Sequence[Effect], margin: float, idle_p_value: float) -> str:
     text = f"is idle for {_label(effect)}: "
     by_itself = max(_no_loss(one.estimate, one.metric, margin) for one in effects)
     if 2 * by_itself >= LEVEL and effect.beyond_random is not None:
-        text += f"replaced, it costs no more than with {_RANDOM}, "
+        text += f"replaced, it costs hardly more than with {_RANDOM}, "
     numbers = f"{_numbers(effect)} {_IN_WORDS[effect.replacement]}"
     return f"{text}{numbers} (idle: {_p(idle_p_value)})"
 
