@@ -168,10 +168,12 @@ def _check_folders(asked: FolderAblation) -> None:
 def _tell_notes(asked: FolderAblation, predictor: AblationPredictor, cases: list[str]) -> None:
     """Tell which cases may not be as independent as the statistics take them to be."""
     likely = looks_grouped(cases) if asked.groups is None else None
+    if likely is not None:
+        asked.tell(likely.note)
     dataset, folds = predictor.description["dataset"], predictor.description["folds"]
-    for note in (likely and likely.note, training_cases_note(str(dataset), folds, cases)):
-        if note is not None:
-            asked.tell(note)
+    trained = training_cases_note(str(dataset), folds, cases)
+    if trained is not None:
+        asked.tell(trained)
 
 
 def _cases(asked: FolderAblation, predictor: AblationPredictor) -> list[AblationCase]:
