@@ -1,10 +1,16 @@
 """Measures what attention maps add to a prediction: time, and memory for 512 x 512 x 300 voxels.
 
     python benchmarks/maps.py time MODEL_FOLDER IMAGES [--rounds 3] [-f 0] [-o FILE.json]
+    python benchmarks/maps.py replacements MODEL_FOLDER IMAGES LABELS [--rounds 5] [-f 0]
+        [-o FILE.json]
     python benchmarks/maps.py memory [--shape 300 512 512] [-o FILE.json]
 
 `time` runs nnUNetv2_predict_from_modelfolder and `nnunet-attention maps`, with and without
 pictures, in turn on the CPU (A B C A B C), each as a whole command, and prints medians and ratios.
+`replacements` predicts the patches of the first image, without mirroring, as `maps` does, and with
+six replacements of the gates' coefficients as `ablate` does: a number, and a map in blocks; in each
+round in a shuffled order, in one process. It prints the processor seconds of the prediction and of
+one of the six replacements, medians, and the ratio. For a single thread, set OMP_NUM_THREADS=1.
 `memory` predicts a made-up volume with a network of five gates and few channels in one process,
 preprocessing and export included, with nnU-Net's predictor and with ours, and prints the peaks of
 resident memory.
@@ -14,6 +20,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import resource
 import statistics
 import subprocess
@@ -26,10 +33,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 BIN = Path(sys.executable).parent
 GIB = 2**30
+# How many replacements share a pass of the encoder, as with the six of `ablate`.
+TOGETHER = 6
 
 
 def main() -> None:
-    """Run one of the two measurements."""
+    """Run one of the three measurements."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     what = parser.add_subparsers(dest="what", required=True)
     timing = what.add_parser("time")
@@ -37,9 +46,15 @@ def main() -> None:
     timing.add_argument("images", type=Path)
     timing.add_argument("--rounds", type=int, default=3)
     timing.add_argument("-f", default="0")
+    replacing = what.add_parser("replacements")
+    replacing.add_argument("model_folder", type=Path)
+    replacing.add_argument("images", type=Path)
+    replacing.add_argument("labels", type=Path)
+    replacing.add_argument("--rounds", type=int, default=5)
+    replacing.add_argument("-f", default="0")
     memory = what.add_parser("memory")
     memory.add_argument("--shape", type=int, nargs=3, default=(300, 512, 512), metavar="N")
-    for command in (timing, memory):
+    for command in (timing, replacing, memory):
         command.add_argument("-o", type=Path, metavar="FILE.json")
     child = what.add_parser("predict")
     child.add_argument("kind", choices=("stock", "maps"))
@@ -48,7 +63,12 @@ def main() -> None:
     if arguments.what == "predict":
         predict(arguments.kind, arguments.folder)
         return
-    measured = measure_time(arguments) if arguments.what == "time" else measure_memory(arguments)
+    measure = {
+        "time": measure_time,
+        "replacements": measure_replacements,
+        "memory": measure_memory,
+    }[arguments.what]
+    measured = measure(arguments)
     measured["machine"] = f"{os.cpu_count()} CPU cores, {platform.machine()}"
     text = json.dumps(measured, indent=4, sort_keys=True)
     print(text)
@@ -80,6 +100,46 @@ def measure_time(arguments: argparse.Namespace) -> dict:
         "processor_seconds": processor_seconds,
         "ratio": ratios(seconds),
         "processor_ratio": ratios(processor_seconds),
+    }
+
+
+def measure_replacements(arguments: argparse.Namespace) -> dict:
+    """Measure the processor seconds of one image's patches: as in maps, and with a replacement."""
+    import torch
+
+    from nnunet_attention.maps.ablation import AblationCase, AblationPredictor
+    from nnunet_attention.maps.ablation.cases import load_case
+    from nnunet_attention.maps.ablation.predictor import Substitute
+
+    predictor = AblationPredictor(device=torch.device("cpu"), allow_tqdm=False, use_mirroring=False)
+    predictor.initialize_from_trained_model_folder(arguments.model_folder, (arguments.f,))
+    ending = predictor.dataset_json["file_ending"]
+    first = min(arguments.images.glob(f"*_0000{ending}"))
+    name = first.name.rpartition("_")[0]
+    images = tuple(sorted(arguments.images.glob(f"{name}_????{ending}")))
+    case = AblationCase(name, images, arguments.labels / f"{name}{ending}")
+    data = load_case(predictor, case).data
+    (maps,) = predictor.predict_ordinary(data)[1]
+    number = [[dict.fromkeys(range(predictor.gate_count), Substitute(0.5))]] * TOGETHER
+    blocks = [[{gate: Substitute(one.blocks) for gate, one in enumerate(maps)}]] * TOGETHER
+    works = {
+        "maps": lambda: predictor.predict_ordinary(data),
+        "number": lambda: list(predictor.predict_variants(data, number)),
+        "map_in_blocks": lambda: list(predictor.predict_variants(data, blocks)),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    generator = random.Random(0)
+    for _ in range(arguments.rounds):
+        for name in generator.sample(list(works), len(works)):
+            began = time.process_time()
+            works[name]()
+            used = time.process_time() - began
+            seconds[name].append(used if name == "maps" else used / TOGETHER)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return {
+        "threads": torch.get_num_threads(),
+        "processor_seconds": seconds,
+        "ratio": {name: value / medians["maps"] for name, value in medians.items()},
     }
 
 

@@ -15,7 +15,13 @@ from nnunet_attention.cli.prediction_arguments import (
     engine_choice,
     model_folder,
 )
-from nnunet_attention.cli.shared_arguments import add_device, add_seed
+from nnunet_attention.cli.shared_arguments import (
+    add_device,
+    add_seed,
+    add_tolerances,
+    parse_tolerances,
+    refuse_ignored,
+)
 from nnunet_attention.errors import CommandError
 
 _TRAINER = "AttentionUNetTrainer"
@@ -57,10 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics", nargs="+", default=["dice"], metavar="NAME",
         help="metrics of nnunet-attention evaluate; the first decides the verdicts (default: dice)",
     )  # fmt: skip
+    add_tolerances(replaced, "with --metrics nsd: ")
     replaced.add_argument(
         "--sanity", action="store_true",
-        help="repeat everything with randomly reinitialised gates, which doubles the time: a gate "
-        "that does no more than a random one is idle",
+        help="repeat everything with the gates' weights drawn anew, once, which doubles the time: a "
+        "gate shown to do no more than with those is idle",
     )  # fmt: skip
     replaced.add_argument(
         "--curves", type=positive, nargs="?", const=5, default=0, metavar="STEPS",
@@ -70,8 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     replaced.add_argument(
         "--margin", type=float, metavar="DIFFERENCE",
-        help="largest difference that does not matter: a gate is idle if its intervals lie within "
-        "it (default: 0.005)",
+        help="largest difference that does not matter: a gate is idle if it is shown to make no "
+        "larger one (default: 0.005 for metrics whose best value is 1; for others, give it)",
     )  # fmt: skip
     add_groups(replaced)
     add_seed(replaced, "shuffling, random weights and bootstrap")
@@ -90,14 +97,19 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_attention.engines import TORCH
     from nnunet_attention.evaluation.ablation.building import Ablation
     from nnunet_attention.evaluation.ablation.outputs import print_ablation
-    from nnunet_attention.evaluation.ablation.verdicts import MARGIN
+    from nnunet_attention.evaluation.metrics.evaluate import DEFAULT_TOLERANCE_MM
     from nnunet_attention.maps.ablation import REPLACEMENTS, AblationSettings
     from nnunet_attention.maps.ablation.folder import FolderAblation, ablate_folder
     from nnunet_attention.maps.ablation.settings import ALL, EACH
 
-    margin = MARGIN if arguments.margin is None else arguments.margin
-    if not 0 < margin < float("inf"):
+    margin = arguments.margin
+    if margin is not None and not 0 < margin < float("inf"):
         raise CommandError(f"--margin {margin:g}: give a number above 0")
+    if "nsd" not in arguments.metrics:
+        refuse_ignored(
+            {"--tolerance": arguments.tolerances}, "as --metrics lacks nsd; add it, or leave it out"
+        )
+    default_mm, by_label = parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM)
     if arguments.curves == 1:
         raise CommandError("--curves 1: give 2 steps or more")
     with ExitStack() as progress:
@@ -112,6 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
                 gates=tuple(map(_gates, arguments.gates or (EACH, ALL))),
                 replacements=tuple(arguments.replacements or REPLACEMENTS),
                 metrics=tuple(arguments.metrics),
+                tolerance_mm=default_mm,
+                label_tolerances_mm=by_label,
                 seed=arguments.seed,
             ),
             groups=reader_of_cases(arguments.groups, arguments.group_by, others=True),

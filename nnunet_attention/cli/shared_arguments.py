@@ -155,7 +155,7 @@ def default_processes() -> int:
     return int(text) if text.isdecimal() and int(text) else 8
 
 
-def add_tolerances(parser: argparse.ArgumentParser, condition: str = "") -> None:
+def add_tolerances(parser: Parser, condition: str = "") -> None:
     """Add `--tolerance`, for normalised surface Dice; see `parse_tolerances`."""
     parser.add_argument(
         "--tolerance", nargs="+", action="extend", default=[], metavar="MM", dest="tolerances",

@@ -167,6 +167,13 @@ def test_the_ordinary_segmentation_is_that_of_maps(data, model, capsys):
         (("--replace", "shut"), "unknown replacement 'shut'; choose from: open, mean"),
         (("--metrics", "jaccard"), "unknown metric 'jaccard'"),
         (("--margin", "0"), "--margin 0: give a number above 0"),
+        (("--metrics", "hd95_mm"), "--margin is needed, as the verdicts are about hd95_mm"),
+        (
+            ("--metrics", "hd95_mm", "--margin", "1", "--curves", "2"),
+            "hd95_mm is undefined where nothing is predicted",
+        ),
+        (("--tolerance", "1"), "--tolerance would be ignored as --metrics lacks nsd"),
+        (("--metrics", "nsd", "--tolerance", "kidney=1"), "kidney"),
         (("--curves", "1"), "--curves 1: give 2 steps or more"),
         (("--group-by", "(p)"), "all 4 cases are in one group"),
         (("-prev_stage_predictions", "."), "-prev_stage_predictions would be ignored"),
@@ -178,6 +185,24 @@ def test_what_cannot_be_done_is_told_in_one_line(data, model, arguments, message
     error = capsys.readouterr().err
     assert message in error
     assert not (data / "out").exists()
+
+
+def test_cases_that_may_not_be_independent_are_named(data, model, capsys, monkeypatch):
+    name = json.loads((model / "plans.json").read_text())["dataset_name"]
+    (data / "preprocessed" / name).mkdir(parents=True)
+    splits = [{"train": ["p2_a"], "val": ["p1_a", "p1_b", "p3_a"]}]
+    (data / "preprocessed" / name / "splits_final.json").write_text(json.dumps(splits))
+    monkeypatch.setenv("nnUNet_preprocessed", str(data / "preprocessed"))
+    assert (
+        run(data, model, "--replace", "zero", "zero", "--tolerance", "1", "--metrics", "nsd") == 0
+    )
+    error = capsys.readouterr().err
+    assert "names of cases look grouped: 4 cases have 3 stems" in error
+    assert "1 of 4 cases were used in training, such as p2_a by fold 0" in error
+    record = json.loads((data / "out" / "ablation.json").read_text())
+    # Named twice, but replaced once.
+    assert {one["n"] for one in record["effects"]} == {4}
+    assert record["settings"]["tolerance_mm"] == {"organ": 1.0, "tumour": 1.0}
 
 
 def test_labels_that_lack_are_named(data, model, capsys):

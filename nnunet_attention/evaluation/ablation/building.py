@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from nnunet_attention.evaluation.ablation.correcting import corrected, p_values
 from nnunet_attention.evaluation.ablation.curves import Curves, curves_of
 from nnunet_attention.evaluation.ablation.effects import Effect, effects_of
 from nnunet_attention.evaluation.ablation.rows import RANDOMISED
-from nnunet_attention.evaluation.ablation.verdicts import MARGIN, Verdict, verdicts_of
+from nnunet_attention.evaluation.ablation.verdicts import Verdict, default_margin, verdicts_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Ablation:
         effects: the effects of each replacement.
         verdicts: the verdicts on each gate and label.
         curves: the results of deletion and insertion; None if they were not requested.
+        tolerance_mm: of normalised surface Dice, by label; None if it is not known.
     """
 
     rows: pd.DataFrame
@@ -41,6 +43,7 @@ class Ablation:
     effects: tuple[Effect, ...] = field(default=())
     verdicts: tuple[Verdict, ...] = field(default=())
     curves: Curves | None = None
+    tolerance_mm: Mapping[str, float] | None = None
 
     @property
     def cases(self) -> int:
@@ -60,8 +63,7 @@ class Ablation:
     @property
     def tests(self) -> int:
         """The number of tests that Holm's correction covers."""
-        beyond = sum(effect.beyond_random is not None for effect in self.effects)
-        return len(self.effects) + beyond
+        return len(p_values(self.effects, self.curves))
 
     @property
     def least_p_value(self) -> float:
@@ -80,13 +82,21 @@ def build_ablation(
     model: Mapping[str, object],
     curve_rows: pd.DataFrame | None = None,
     groups: Mapping[str, str] | None = None,
-    margin: float = MARGIN,
+    margin: float | None = None,
     seed: int = 0,
+    tolerance_mm: Mapping[str, float] | None = None,
 ) -> Ablation:
-    """Test and judge the measured differences; for the arguments see `Ablation`."""
-    effects = effects_of(rows, groups, seed)
+    """Test and judge the measured differences; for the arguments see `Ablation`.
+
+    Raises:
+        CommandError: if no margin is given, and the first metric has no default, see
+            `default_margin`.
+    """
+    margin = default_margin(metrics[0]) if margin is None else margin
     curves = None if curve_rows is None else curves_of(curve_rows, metrics[0], groups, seed)
+    effects, curves = corrected(effects_of(rows, groups, seed), curves)
     verdicts = verdicts_of(effects, metrics[0], margin)
     return Ablation(
-        rows, curve_rows, metrics, groups, margin, seed, model, effects, verdicts, curves
+        *(rows, curve_rows, metrics, groups, margin, seed, model),
+        *(effects, verdicts, curves, tolerance_mm),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,13 @@ from scipy.integrate import trapezoid
 from nnunet_attention.evaluation.ablation.effects import compare_pairs
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS
 from nnunet_attention.evaluation.metrics.definitions import METRICS
-from nnunet_attention.evaluation.statistics.comparisons import Comparison, holm
+from nnunet_attention.evaluation.statistics.comparisons import Comparison
 
 DELETION, INSERTION = "deletion", "insertion"
 ORDERS = ("attention", "random", "cam")
 CURVE_COLUMNS = ("case", "gate", "order", "direction", "share", "label", "value")
 ATTENTION, OTHERS = ORDERS[0], ORDERS[1:]
+_MEANS = ["direction", "order", "share", "value", "gate", "label"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Area:
         label: name, or the mean of labels.
         comparison: the area between the curves, over cases; above 0 where the coefficients' order
             is the more faithful: shutting blocks costs more, letting them through gains more.
-        adjusted_p_value: by Holm over all areas.
+        adjusted_p_value: by Holm over all tests of the ablation, see `corrected`.
     """
 
     gate: int
@@ -54,7 +55,7 @@ class Violations:
         better: number of cases, or groups, that are then better.
         worse: number of cases, or groups, that are then worse.
         p_value: of the sign test, two-sided; 1 where no case differs.
-        adjusted_p_value: by Holm over gates and labels.
+        adjusted_p_value: by Holm over all tests of the ablation, see `corrected`.
     """
 
     gate: int
@@ -89,7 +90,8 @@ def curves_of(
 ) -> Curves:
     """Compare the curves that `deletion_curves` measured, case by case.
 
-    A case counts for a label if the metric is defined at every share and in every order.
+    A case counts for a label if the metric is defined at every share and in every order. No p-value
+    is corrected yet.
 
     Args:
         rows: as `deletion_curves` returns them.
@@ -108,23 +110,14 @@ def curves_of(
                 gains *= sign if direction == INSERTION else -sign
                 values = np.stack([gains, np.zeros_like(gains)])
                 found = compare_pairs(values, list(table.index), True, groups, seed)
-                areas.append(Area(gate, direction, other, label, found, 1.0))
+                areas.append(Area(gate, direction, other, label, found, found.p_value))
     violations = [
         _violations(gate, label, table, sign, groups) for (gate, label), table in tables.items()
     ]
-    means = pd.concat(
-        [_means(gate, label, table) for (gate, label), table in tables.items()], ignore_index=True
-    )
-    adjusted = holm([area.comparison.p_value for area in areas])
-    of_violations = holm([found.p_value for found in violations])
-    return Curves(
-        tuple(replace(a, adjusted_p_value=float(p)) for a, p in zip(areas, adjusted, strict=True)),
-        tuple(
-            replace(found, adjusted_p_value=float(p))
-            for found, p in zip(violations, of_violations, strict=True)
-        ),
-        means,
-    )
+    means = [_means(gate, label, table) for (gate, label), table in tables.items()]
+    # Where no label has a case that counts, there is nothing to put together.
+    together = pd.concat(means, ignore_index=True) if means else pd.DataFrame(columns=_MEANS)
+    return Curves(tuple(areas), tuple(violations), together)
 
 
 def _tables(rows: pd.DataFrame) -> Iterable[tuple[tuple[int, str], pd.DataFrame]]:
@@ -159,7 +152,8 @@ def _violations(
         gains = gains.groupby([groups[case] for case in gains.index]).mean()
     better, worse = int((gains > 0).sum()), int((gains < 0).sum())
     p_value = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
-    return Violations(gate, label, float(second), better, worse, float(p_value), 1.0)
+    p_value = float(p_value)
+    return Violations(gate, label, float(second), better, worse, p_value, p_value)
 
 
 def _means(gate: int, label: str, table: pd.DataFrame) -> pd.DataFrame:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 import pandas as pd
 
 from nnunet_attention.evaluation.ablation.rows import RANDOMISED, TRAINED
+from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS
 from nnunet_attention.evaluation.metrics.definitions import METRICS
-from nnunet_attention.evaluation.statistics.comparisons import (
-    Comparison,
-    holm,
-    summarise_and_compare,
-)
+from nnunet_attention.evaluation.statistics.comparisons import Comparison, summarise_and_compare
+from nnunet_attention.evaluation.statistics.estimates import Estimate, over_units
 from nnunet_attention.evaluation.statistics.groups import (
     group_interval,
     group_means,
@@ -22,11 +21,15 @@ from nnunet_attention.evaluation.statistics.groups import (
 )
 
 _ROW = ["gates", "replacement", "label", "metric"]
+_WITHOUT_LABEL = [name for name in _ROW if name != "label"]
+_NOTHING = Comparison(0, 0, 0, 0, nan, None, None, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Effect:
     """The effect of a replacement on a metric of a label, over the cases where it is defined.
+
+    Where cases are grouped, means are over groups, each represented by the mean of its cases.
 
     Attributes:
         gates: the gates that are replaced together.
@@ -35,14 +38,19 @@ class Effect:
         metric: name.
         cases: number of cases that count.
         left_out: number of cases where the metric is undefined, with the replacement or without.
-        ordinary: mean without replacement.
-        comparison: with the replacement minus without.
-        adjusted_p_value: by Holm over all tests of the ablation.
+        in_one_only: number of cases where it is defined only with the replacement, or only without;
+            for the mean of labels, those where this is true of a label.
+        ordinary: mean without replacement; NaN if no case counts.
+        comparison: with the replacement minus without; of no cases if none counts.
+        estimate: the mean difference with its standard error; None for fewer than two cases or
+            groups.
+        adjusted_p_value: by Holm over all tests of the ablation, see `corrected`.
         changed_share: mean over all cases, see `rows.case_rows`.
         false_positives_gained: likewise, in voxels.
         false_negatives_gained: likewise, in voxels.
         beyond_random: the difference in the trained network minus that in the network with random
             gates; None if that was not requested.
+        beyond_random_estimate: its mean with its standard error, as above.
         beyond_random_p_value: by Holm, as above.
     """
 
@@ -52,13 +60,16 @@ class Effect:
     metric: str
     cases: int
     left_out: int
+    in_one_only: int
     ordinary: float
     comparison: Comparison
+    estimate: Estimate | None
     adjusted_p_value: float
     changed_share: float
     false_positives_gained: float
     false_negatives_gained: float
     beyond_random: Comparison | None = None
+    beyond_random_estimate: Estimate | None = None
     beyond_random_p_value: float | None = None
 
     @property
@@ -74,8 +85,8 @@ def effects_of(
     """Summarise the rows of `ablate` for each set of gates, replacement, label and metric.
 
     Differences are tested by the two-sided Wilcoxon signed-rank test over cases, or over the means
-    of groups of cases; their intervals are bootstrapped. Holm's correction covers all tests: those
-    of the replacements, and those against random gates.
+    of groups of cases; their intervals are bootstrapped. No p-value is corrected yet. What is
+    undefined in every case, with the replacement and without, is left out.
 
     Args:
         rows: as `ablate` returns them.
@@ -86,20 +97,22 @@ def effects_of(
         key: of_key.set_index("case")["difference"]
         for key, of_key in rows[rows["weights"] == RANDOMISED].groupby(_ROW)
     }
+    trained = rows[rows["weights"] == TRAINED]
+    trained = trained.assign(unpaired=_unpaired(trained))
     effects = []
-    for key, of_key in rows[rows["weights"] == TRAINED].groupby(_ROW, sort=False):
+    for key, of_key in trained.groupby(_ROW, sort=False):
         gates, replacement, label, metric = key
+        of_key = of_key.set_index("case")
         defined = of_key.dropna(subset="difference")
-        if defined.empty:
+        unpaired = int(of_key["unpaired"].sum())
+        if defined.empty and not unpaired:
             continue
-        pair = defined.set_index("case")[["value", "ordinary"]]
-        beyond = None
+        comparison, estimate = _tested(defined[["value", "ordinary"]], metric, groups, seed)
+        beyond, beyond_estimate = None, None
         if key in random:
-            pairs = pd.DataFrame(
-                {"trained": defined.set_index("case")["difference"], "random": random[key]}
-            ).dropna()
+            pairs = pd.DataFrame({"trained": defined["difference"], "random": random[key]}).dropna()
             if not pairs.empty:
-                beyond = _compared(pairs, metric, groups, seed)
+                beyond, beyond_estimate = _tested(pairs, metric, groups, seed)
         effects.append(
             Effect(
                 gates=gates,
@@ -108,16 +121,20 @@ def effects_of(
                 metric=metric,
                 cases=len(defined),
                 left_out=len(of_key) - len(defined),
-                ordinary=float(defined["ordinary"].mean()),
-                comparison=_compared(pair, metric, groups, seed),
-                adjusted_p_value=1.0,
-                changed_share=float(of_key["changed_share"].mean()),
-                false_positives_gained=float(of_key["false_positives_gained"].mean()),
-                false_negatives_gained=float(of_key["false_negatives_gained"].mean()),
+                in_one_only=unpaired,
+                ordinary=_mean(defined["ordinary"], groups),
+                comparison=comparison,
+                estimate=estimate,
+                adjusted_p_value=comparison.p_value,
+                changed_share=_mean(of_key["changed_share"], groups),
+                false_positives_gained=_mean(of_key["false_positives_gained"], groups),
+                false_negatives_gained=_mean(of_key["false_negatives_gained"], groups),
                 beyond_random=beyond,
+                beyond_random_estimate=beyond_estimate,
+                beyond_random_p_value=None if beyond is None else beyond.p_value,
             )
         )
-    return tuple(_adjusted(effects))
+    return tuple(effects)
 
 
 def compare_pairs(
@@ -136,23 +153,34 @@ def compare_pairs(
     return comparisons[0, 1]
 
 
-def _compared(
+def _tested(
     pair: pd.DataFrame, metric: str, groups: Mapping[str, str] | None, seed: int
-) -> Comparison:
-    better = METRICS[metric].higher_is_better
-    return compare_pairs(pair.to_numpy().T, list(map(str, pair.index)), better, groups, seed)
+) -> tuple[Comparison, Estimate | None]:
+    """Compare two columns, the first minus the second; the index holds the cases."""
+    if pair.empty:
+        return _NOTHING, None
+    better, cases = METRICS[metric].higher_is_better, list(map(str, pair.index))
+    values = pair.to_numpy().T
+    differences = values[0] - values[1]
+    if groups is not None:
+        differences = group_means(differences, group_numbers(cases, groups)[0])
+    return compare_pairs(values, cases, better, groups, seed), over_units(differences)
 
 
-def _adjusted(effects: list[Effect]) -> list[Effect]:
-    own = [effect.comparison.p_value for effect in effects]
-    beyond = [e.beyond_random.p_value for e in effects if e.beyond_random is not None]
-    adjusted = holm([*own, *beyond]).tolist()
-    against = iter(adjusted[len(own) :])
-    return [
-        replace(
-            effect,
-            adjusted_p_value=p_value,
-            beyond_random_p_value=None if effect.beyond_random is None else next(against),
-        )
-        for effect, p_value in zip(effects, adjusted[: len(own)], strict=True)
-    ]
+def _mean(values: pd.Series, groups: Mapping[str, str] | None) -> float:
+    """Return the mean over cases, or over the means of groups of them."""
+    if groups is not None:
+        values = values.groupby([groups[case] for case in values.index]).mean()
+    return float(values.mean())
+
+
+def _unpaired(rows: pd.DataFrame) -> pd.Series:
+    """Tell for each row whether the metric is defined only with the replacement, or only without.
+
+    The mean of labels is over the labels that have it in both; its row counts if one label's does.
+    """
+    one_only = rows["value"].isna() != rows["ordinary"].isna()
+    of_a_label = one_only.groupby([rows[name] for name in ("case", *_WITHOUT_LABEL)]).transform(
+        "any"
+    )
+    return one_only | (of_a_label & (rows["label"] == MEAN_OF_LABELS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,7 @@ def ablation_record(ablation: Ablation) -> dict:
             "metrics": list(ablation.metrics),
             "groups": None if ablation.groups is None else dict(ablation.groups),
             "margin": ablation.margin,
+            "tolerance_mm": None if ablation.tolerance_mm is None else dict(ablation.tolerance_mm),
             "seed": ablation.seed,
             "cases": ablation.cases,
         },
@@ -84,6 +86,7 @@ def ablation_record(ablation: Ablation) -> dict:
                 "verdict": found.kind,
                 "sentence": found.sentence,
                 "replacement": found.effect.replacement,
+                "idle_p_value": found.idle_p_value,
             }
             for found in ablation.verdicts
         ],
@@ -133,5 +136,9 @@ def _effect_record(effect: Effect) -> dict:
 
 
 def _flat(record: dict) -> dict:
-    """Merge the fields of the comparison into the record."""
-    return {**record.pop("comparison"), **record}
+    """Merge the fields of the comparison into the record; JSON has null for NaN."""
+    merged = {**record.pop("comparison"), **record}
+    return {
+        key: None if isinstance(value, float) and isnan(value) else value
+        for key, value in merged.items()
+    }

@@ -25,7 +25,7 @@ MEANINGS = {
     "other_case": "another image's coefficients, resized to this one's size",
     "uniform": "one number for all images, the mean of their means",
     "zero": "0 everywhere",
-    "random_weights": "what gates with random weights give",
+    "random_weights": "what gates with random weights, drawn once, give",
 }
 
 
@@ -34,7 +34,10 @@ def verdict_grid(ablation: Ablation) -> Grid:
     title = f"what the gates do for {METRICS[ablation.metrics[0]].title}"
     return Grid.of_texts(
         title,
-        ["gates", "label", "verdict", "replacement", "difference", "95 % CI", "p (Holm)"],
+        [
+            *("gates", "label", "verdict", "replacement"),
+            *("difference", "95 % CI", "p (Holm)", "p (idle)"),
+        ],
         [
             [
                 found.gates,
@@ -43,6 +46,7 @@ def verdict_grid(ablation: Ablation) -> Grid:
                 found.effect.replacement,
                 *_difference(found.effect.comparison, found.effect.metric),
                 p_text(found.effect.adjusted_p_value),
+                p_text(found.idle_p_value),
             ]
             for found in ablation.verdicts
         ],
@@ -54,7 +58,8 @@ def verdict_grid(ablation: Ablation) -> Grid:
 
 def effect_grid(ablation: Ablation, metric: str) -> Grid:
     """Return a table of one metric with a row for each set of gates, replacement and label."""
-    heading = ["gates", "label", "replacement", "n", "without", "difference", "95 % CI", "p (Holm)"]
+    heading = ["gates", "label", "replacement", "n", "left out"]
+    heading += ["without", "difference", "95 % CI", "p (Holm)"]
     random = ablation.has_random_gates
     if random:
         heading += ["beyond random gates", "p (Holm)"]
@@ -126,17 +131,23 @@ AREAS_EXPLAINED = (
 
 def verdicts_explained(ablation: Ablation) -> str:
     """Explain the verdicts."""
-    text = (
-        f"matters: a replacement that keeps how much a gate passes ({', '.join(KEEPING_THE_LEVEL)})"
-        " costs significantly"
-    )
-    if ablation.has_random_gates:
-        text += ", and significantly more than it costs where the gates' weights are random"
+    less = f"{METRICS[ablation.metrics[0]].title} by less than {ablation.margin:g}"
+    random = ablation.has_random_gates
+    idle = f"every such replacement is shown to change {less}"
+    shown = f"one-sided t tests over {ablation.unit}s at {'2.5' if random else '5'} %"
+    matters = "one costs significantly (Holm)"
+    if random:
+        idle += (
+            ", or to gain less than that, and to cost less than that more than it costs where the "
+            "gates' weights are random (one draw)"
+        )
+        matters += ", and significantly more than where the weights are random"
     return (
-        f"{text}; harms: one improves the segmentation significantly; idle: no significant cost, "
-        f"and all intervals within {METRICS[ablation.metrics[0]].title} ±{ablation.margin:g}"
-        f"{', or no cost beyond that of random gates' if ablation.has_random_gates else ''}; "
-        "undecided: neither."
+        "Verdicts rest on replacements that keep how much a gate passes "
+        f"({', '.join(KEEPING_THE_LEVEL)}), and the first that holds is given. idle: {idle} "
+        f"({shown}), and no case has the metric in one of both predictions only; matters: "
+        f"{matters}; harms: none does, but one improves the segmentation significantly; "
+        "undecided: none of these. What is shown to be that small neither matters nor harms."
     )
 
 
@@ -155,13 +166,15 @@ def effects_explained(ablation: Ablation) -> str:
     """Explain the columns of the table of effects."""
     text = (
         f"Means over {ablation.unit}s; 95 % intervals by bootstrap; Wilcoxon's signed-rank test, "
-        "Holm over all tests. changed: of the voxels that either prediction gives the label, the "
-        "share that only one does. FP, FN: voxels gained."
+        f"Holm over all {ablation.tests} tests, those of curves included. n: {ablation.unit}s; "
+        "left out: cases where the metric is undefined, with the replacement or without. changed: "
+        "of the voxels that either prediction gives the label, the share that only one does. FP, "
+        "FN: voxels gained."
     )
     if ablation.has_random_gates:
         text += (
             " Beyond random gates: the difference minus that in the same network whose gates have "
-            "random weights."
+            "random weights, drawn once."
         )
     return text
 
@@ -181,6 +194,9 @@ def methods(ablation: Ablation) -> list[str]:
         f"{effects_explained(ablation)} Undefined values are left out for both predictions.",
         verdicts_explained(ablation),
     ]
+    if "nsd" in ablation.metrics and ablation.tolerance_mm:
+        tolerances = ", ".join(f"{label} {mm:g}" for label, mm in ablation.tolerance_mm.items())
+        paragraphs.append(f"Tolerance of normalised surface Dice in mm: {tolerances}.")
     if ablation.curves is not None:
         paragraphs.append(
             "Deletion: a growing share of the blocks is shut, the most important first; insertion: "
@@ -197,10 +213,11 @@ def _place(ablation: Ablation, effect: Effect) -> int:
 
 
 def _effect_row(effect: Effect, random: bool) -> Iterable[str]:
-    yield from (effect.gates, effect.label, effect.replacement, str(effect.cases))
-    yield value_text(effect.ordinary, effect.metric)
+    yield from (effect.gates, effect.label, effect.replacement)
+    yield from (str(effect.comparison.n), str(effect.left_out))
+    yield value_text(effect.ordinary, effect.metric) if effect.comparison.n else DASH
     yield from _difference(effect.comparison, effect.metric)
-    yield p_text(effect.adjusted_p_value)
+    yield p_text(effect.adjusted_p_value) if effect.comparison.n else DASH
     if random:
         beyond, p_value = effect.beyond_random, effect.beyond_random_p_value
         yield DASH if beyond is None else " ".join(_difference(beyond, effect.metric))
@@ -216,5 +233,7 @@ def _voxels(gained: float) -> str:
 
 
 def _difference(comparison: Comparison, metric: str) -> tuple[str, str]:
+    if not comparison.n:
+        return DASH, DASH
     interval = confidence_interval(comparison.low, comparison.high, metric, signed)
     return signed(comparison.mean_difference, metric), interval

@@ -81,6 +81,8 @@ METRICS: dict[str, Metric] = {
 
 OVERLAP_METRICS = tuple(name for name, metric in METRICS.items() if not metric.is_surface)
 SURFACE_METRICS = tuple(name for name, metric in METRICS.items() if metric.is_surface)
+NEEDING_A_PREDICTION = ("precision", "assd_mm", "hd95_mm")
+"""Metrics that are undefined where nothing is predicted, whatever the reference holds."""
 
 
 def check_metrics(names: Iterable[str]) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.ablation.curves import CURVE_COLUMNS, DELETION, INSERTION, ORDERS
-from nnunet_attention.evaluation.metrics.definitions import METRICS
+from nnunet_attention.evaluation.metrics.definitions import METRICS, NEEDING_A_PREDICTION
 from nnunet_attention.files import parse_json, write_json
 from nnunet_attention.maps.ablation.cases import (
     AblationCase,
@@ -68,9 +69,10 @@ def deletion_curves(
         the metric's `value`.
 
     Raises:
-        CommandError: see `ablate`.
+        CommandError: see `ablate` and `check_curve_metric`.
     """
     check_cases_and_settings(predictor, cases, settings)
+    check_curve_metric(settings)
     sets = settings.gate_sets(predictor.gate_count)
     gates = sorted({gate for together in sets for gate in together})
     rows = []
@@ -89,6 +91,24 @@ def deletion_curves(
             rows += parse_json(path.read_text(encoding="utf-8"))
             on_progress(number, len(cases))
     return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
+
+
+def check_curve_metric(settings: AblationSettings) -> None:
+    """Check that the first metric is defined at every point of a curve.
+
+    Where a whole skip is shut, a network may predict nothing. A metric that is then undefined would
+    leave out just the cases that lose most.
+
+    Raises:
+        CommandError: if it is not.
+    """
+    metric = settings.metrics[0]
+    if metric in NEEDING_A_PREDICTION:
+        known = ", ".join(name for name in METRICS if name not in NEEDING_A_PREDICTION)
+        raise CommandError(
+            f"--curves are about the first of --metrics, and {metric} is undefined where nothing "
+            f"is predicted, as may be the case where a skip is shut; name one of {known} first"
+        )
 
 
 def _curves_of(

@@ -23,7 +23,7 @@ from nnunet_attention.evaluation.ablation.rows import (
 )
 from nnunet_attention.evaluation.metrics.definitions import METRICS, check_metrics
 from nnunet_attention.evaluation.metrics.evaluate import measure
-from nnunet_attention.evaluation.metrics.labels import LabelScheme
+from nnunet_attention.evaluation.metrics.labels import LabelScheme, tolerances_mm
 from nnunet_attention.files import parse_json, write_json
 from nnunet_attention.maps.ablation.cases import (
     AblationCase,
@@ -46,6 +46,7 @@ from nnunet_attention.maps.ablation.substitutes import (
     uniform_levels,
     variant_of,
 )
+from nnunet_attention.nnunet.summary_json import Label
 
 Progress = Callable[[int, int], None]
 
@@ -122,6 +123,7 @@ def check_cases_and_settings(
         )
     check_replacements(settings.replacements)
     check_metrics(settings.metrics)
+    tolerances_of(predictor, settings)
     settings.gate_sets(predictor.gate_count)
     if settings.groups is not None and len(set(settings.groups.values())) < 2:
         raise CommandError("all cases are in one group; at least two groups are needed")
@@ -249,6 +251,7 @@ class Measured:
         ordinary: np.ndarray,
     ):
         self.scheme = label_scheme(predictor)
+        self._tolerance_mm = tolerances_of(predictor, settings)
         self._settings, self._reference, self._ordinary = settings, loaded.reference, ordinary
         self.ordinary_metrics = self.measure(ordinary)
 
@@ -257,7 +260,7 @@ class Measured:
         return measure(
             self._reference,
             replace(self._reference, labels=segmentation),
-            dict.fromkeys(self.scheme.names, self._settings.tolerance_mm),
+            self._tolerance_mm,
             self.scheme.ignore_label,
             surfaces=any(METRICS[name].is_surface for name in self._settings.metrics),
         )
@@ -276,3 +279,13 @@ class Measured:
 def label_scheme(predictor: AblationPredictor) -> LabelScheme:
     """Return the labels that the predictor's data set has."""
     return LabelScheme.of_content(predictor.dataset_json, "the model's dataset.json")
+
+
+def tolerances_of(predictor: AblationPredictor, settings: AblationSettings) -> dict[Label, float]:
+    """Return the tolerance of normalised surface Dice for each label of the predictor's data set.
+
+    Raises:
+        CommandError: if the settings name a label that it does not have.
+    """
+    scheme = label_scheme(predictor)
+    return tolerances_mm(scheme, settings.tolerance_mm, settings.label_tolerances_mm)

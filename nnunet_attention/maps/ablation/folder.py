@@ -10,13 +10,21 @@ from nnunet_attention.engines import TORCH, EngineChoice
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.ablation.building import Ablation, build_ablation
 from nnunet_attention.evaluation.ablation.outputs import write_ablation
-from nnunet_attention.evaluation.ablation.verdicts import MARGIN
+from nnunet_attention.evaluation.ablation.verdicts import default_margin
+from nnunet_attention.evaluation.statistics.groups import looks_grouped
 from nnunet_attention.files import disk_error, require_writable
 from nnunet_attention.maps.ablation.cases import AblationCase
-from nnunet_attention.maps.ablation.curves import deletion_curves
-from nnunet_attention.maps.ablation.effects import Progress, ablate, check_cases_and_settings
+from nnunet_attention.maps.ablation.curves import check_curve_metric, deletion_curves
+from nnunet_attention.maps.ablation.effects import (
+    Progress,
+    ablate,
+    check_cases_and_settings,
+    label_scheme,
+    tolerances_of,
+)
 from nnunet_attention.maps.ablation.predictor import AblationPredictor
 from nnunet_attention.maps.ablation.settings import AblationSettings
+from nnunet_attention.maps.ablation.training_cases import training_cases_note
 from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.prediction.folder_prediction import prepared_device
 from nnunet_attention.prediction.image_names import check_label_images, named_cases
@@ -41,14 +49,14 @@ class FolderAblation:
         groups: given the names of all cases, returns the group of each; None for no groups.
         sanity: whether to repeat everything with random gates.
         curve_steps: in how many steps the skips are shut and opened; 0 for no curves.
-        margin: differences smaller than this do not matter.
+        margin: differences smaller than this do not matter; None: see `default_margin`.
         previous_stage: the folder of the previous stage's segmentations, for a cascade.
         device: one of cuda, cpu and mps.
         engine: what runs the network on a CPU; torch always computes the Grad-CAMs of the curves.
         step_size: the step from one patch to the next, as a share of the patch.
         mirroring: whether to average over mirrored images.
         on_progress: called with the number of passes over cases that are done, and of all passes.
-        tell: called with a line that says what runs the network.
+        tell: called with a line that says what runs the network, and with notes on the cases.
     """
 
     images: Path
@@ -61,7 +69,7 @@ class FolderAblation:
     groups: Callable[[Collection[str]], Mapping[str, str]] | None = None
     sanity: bool = False
     curve_steps: int = 0
-    margin: float = MARGIN
+    margin: float | None = None
     previous_stage: Path | None = None
     device: str = "cuda"
     engine: EngineChoice = field(default_factory=lambda: EngineChoice(TORCH))
@@ -105,6 +113,11 @@ def ablate_folder(
     if asked.groups is not None:
         settings = replace(settings, groups=asked.groups([case.name for case in cases]))
     check_cases_and_settings(predictor, cases, settings)
+    margin = default_margin(settings.metrics[0]) if asked.margin is None else asked.margin
+    if asked.curve_steps:
+        check_curve_metric(settings)
+    _tell_notes(asked, predictor, [case.name for case in cases])
+    names, tolerances = label_scheme(predictor).names, tolerances_of(predictor, settings)
     store = asked.output / _STORE
     curve_rows = None
     passes = (4 if asked.sanity else 2) * len(cases)
@@ -133,8 +146,9 @@ def ablate_folder(
         {**predictor.description, "weights": predictor.checksums},
         curve_rows,
         settings.groups,
-        asked.margin,
+        margin,
         settings.seed,
+        {names[label]: mm for label, mm in tolerances.items()},
     )
     on_ablation(ablation)
     return write_ablation(ablation, asked.output)
@@ -149,6 +163,17 @@ def _check_folders(asked: FolderAblation) -> None:
         if folder is not None and not folder.is_dir():
             raise CommandError(f"{flag} {folder}: there is no such folder")
     require_writable(asked.output, "-o")
+
+
+def _tell_notes(asked: FolderAblation, predictor: AblationPredictor, cases: list[str]) -> None:
+    """Tell which cases may not be as independent as the statistics take them to be."""
+    likely = looks_grouped(cases) if asked.groups is None else None
+    if likely is not None:
+        asked.tell(likely.note)
+    dataset, folds = predictor.description["dataset"], predictor.description["folds"]
+    trained = training_cases_note(str(dataset), folds, cases)
+    if trained is not None:
+        asked.tell(trained)
 
 
 def _cases(asked: FolderAblation, predictor: AblationPredictor) -> list[AblationCase]:

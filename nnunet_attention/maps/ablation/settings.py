@@ -18,10 +18,11 @@ class AblationSettings:
     Attributes:
         gates: sets of gates that are replaced together, by their numbers; `each` stands for each
             gate by itself, `all` for all together.
-        replacements: names from `REPLACEMENTS`.
-        metrics: names of metrics; verdicts are about the first.
+        replacements: names from `REPLACEMENTS`, each kept once.
+        metrics: names of metrics, each kept once; verdicts are about the first.
         groups: each case's group, such as the patient; None: each case is its own group.
         tolerance_mm: the tolerance of normalised surface Dice.
+        label_tolerances_mm: that of single labels, by name or key.
         seed: the seed of shuffling and of random weights.
     """
 
@@ -30,7 +31,13 @@ class AblationSettings:
     metrics: tuple[str, ...] = ("dice",)
     groups: Mapping[str, str] | None = field(default=None, hash=False)
     tolerance_mm: float = DEFAULT_TOLERANCE_MM
+    label_tolerances_mm: Mapping[str, float] = field(default_factory=dict, hash=False)
     seed: int = 0
+
+    def __post_init__(self):
+        # What is named twice would otherwise count twice in every test.
+        for name in ("replacements", "metrics"):
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
 
     def gate_sets(self, count: int) -> tuple[tuple[int, ...], ...]:
         """Return the sets of gates that are replaced together, each once.

@@ -1,22 +1,22 @@
-"""Effects, verdicts and curves of tables whose answers are known."""
+"""Effects and curves of tables whose answers are known."""
 
 import math
 
 import numpy as np
 import pytest
-from ablations import LOSS, NOTHING, WIDE, curve_table, rows_of, table_of
+from ablations import LOSS, NOTHING, curve_table, rows_of, table_of
 from scipy import stats
 
+from nnunet_attention.evaluation.ablation.correcting import corrected
 from nnunet_attention.evaluation.ablation.curves import curves_of
 from nnunet_attention.evaluation.ablation.effects import effects_of
 from nnunet_attention.evaluation.ablation.rows import case_rows
-from nnunet_attention.evaluation.ablation.verdicts import gate_in_words, verdicts_of
 from nnunet_attention.evaluation.metrics.labels import LabelScheme
 
 
 def test_differences_are_tested_over_cases_and_corrected_for_all():
     table = table_of(rows_of({("0", "mean"): LOSS, ("0", "open"): NOTHING}))
-    first, second = effects_of(table)
+    (first, second), _ = corrected(effects_of(table))
     assert (first.gates, first.replacement, first.label) == ("0", "mean", "organ")
     assert first.cases == 12
     assert first.ordinary == pytest.approx(0.8)
@@ -37,6 +37,86 @@ def test_undefined_cases_are_left_out_and_counted():
     assert (effect.cases, effect.left_out) == (12, 1)
 
 
+def test_what_is_undefined_in_one_prediction_only_is_counted_even_if_no_case_is_left():
+    rows = rows_of({("0", "mean"): [math.nan, math.nan], ("0", "zero"): [math.nan, math.nan]})
+    for row in rows[:2]:
+        row["value"] = math.nan
+    for row in rows[2:]:
+        row["value"] = row["ordinary"] = math.nan
+    # Where both predictions lack it, there is nothing to tell.
+    (effect,) = effects_of(table_of(rows))
+    assert (effect.replacement, effect.cases, effect.left_out) == ("mean", 0, 2)
+    assert effect.in_one_only == 2
+    assert effect.comparison.n == 0
+    assert effect.estimate is None
+
+
+def test_a_label_that_vanishes_counts_for_the_mean_of_labels_too():
+    found = {("0", "mean"): [-0.01, -0.02, -0.03]}
+    rows = [*rows_of(found), *rows_of(found), *rows_of(found)]
+    for row in rows[3:6]:
+        row["label"] = "other"
+    for row in rows[6:]:
+        row["label"] = "mean of labels"
+    rows[4]["value"] = rows[4]["difference"] = math.nan
+    counts = {effect.label: effect.in_one_only for effect in effects_of(table_of(rows))}
+    assert counts == {"organ": 0, "other": 1, "mean of labels": 1}
+
+
+def test_the_estimate_is_that_of_the_paired_t_test():
+    (effect,) = effects_of(table_of(rows_of({("0", "mean"): LOSS})))
+    wanted = stats.ttest_1samp(LOSS, 0).pvalue
+    assert effect.estimate.p_value == pytest.approx(wanted)
+
+
+def test_all_means_are_over_groups():
+    """Four cases of patient a, one of patient b."""
+    rows = rows_of({("0", "mean"): [-0.1, -0.1, -0.1, -0.1, -0.3]})
+    for number, row in enumerate(rows):
+        row["ordinary"] = 0.9 if number < 4 else 0.5
+        row["value"] = row["ordinary"] + row["difference"]
+        row["changed_share"] = 0.1 if number < 4 else 0.5
+        row["false_positives_gained"] = 100 if number < 4 else 0
+        row["false_negatives_gained"] = 2 if number < 4 else 6
+    groups = {f"case_{number:02d}": "a" if number < 4 else "b" for number in range(5)}
+    (effect,) = effects_of(table_of(rows), groups)
+    assert effect.comparison.n == 2
+    assert effect.comparison.mean_difference == pytest.approx(-0.2)
+    assert effect.ordinary == pytest.approx(0.7)
+    assert effect.changed_share == pytest.approx(0.3)
+    assert effect.false_positives_gained == pytest.approx(50)
+    assert effect.false_negatives_gained == pytest.approx(4)
+    assert effect.estimate.degrees_of_freedom == 1
+
+
+def test_one_correction_covers_effects_and_curves():
+    effects = effects_of(
+        table_of(
+            rows_of({("0", "mean"): LOSS, ("0", "open"): NOTHING}),
+            rows_of({("0", "mean"): NOTHING}, weights="randomised"),
+        )
+    )
+    curves = curves_of(curve_table(), "dice")
+    raw = [effect.comparison.p_value for effect in effects]
+    raw += [effects[0].beyond_random.p_value]
+    raw += [area.comparison.p_value for area in curves.areas]
+    raw += [found.p_value for found in curves.violations]
+    assert len(raw) == 2 + 1 + 4 + 1
+    # Holm by its definition.
+    order = sorted(range(len(raw)), key=lambda place: raw[place])
+    wanted, highest = [0.0] * len(raw), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(raw) - rank) * raw[place]))
+        wanted[place] = highest
+    effects, curves = corrected(effects, curves)
+    found = [effect.adjusted_p_value for effect in effects]
+    found += [effects[0].beyond_random_p_value]
+    found += [area.adjusted_p_value for area in curves.areas]
+    found += [violations.adjusted_p_value for violations in curves.violations]
+    assert effects[1].beyond_random_p_value is None
+    assert found == pytest.approx(wanted)
+
+
 def test_groups_count_once():
     groups = {f"case_{number:02d}": f"patient_{number // 4}" for number in range(12)}
     (effect,) = effects_of(table_of(rows_of({("0", "mean"): LOSS})), groups)
@@ -50,49 +130,9 @@ def test_random_gates_are_subtracted_case_by_case():
         rows_of({("0", "mean"): LOSS}),
         rows_of({("0", "mean"): random}, weights="randomised"),
     )
-    (effect,) = effects_of(table)
+    (effect,), _ = corrected(effects_of(table))
     assert effect.beyond_random.mean_difference == pytest.approx(0.5 * np.mean(LOSS))
     assert effect.beyond_random_p_value == pytest.approx(4 / 2**12)
-
-
-@pytest.mark.parametrize(
-    ("trained", "random", "kind", "words"),
-    [
-        (LOSS, None, "matters", "gate 0 matters by \N{MINUS SIGN}0.05"),
-        ([-x for x in LOSS], None, "harms", "gate 0 harms organ: replaced, it gives +0.05"),
-        (NOTHING, None, "idle", "gate 0 is idle for organ: "),
-        (WIDE, None, "undecided", "gate 0 is undecided for organ: "),
-        (
-            LOSS,
-            LOSS,
-            "idle",
-            "is idle for organ: replaced, it costs no more than a random gate does",
-        ),
-        (LOSS, [x / 2 for x in LOSS], "matters", "gate 0 matters by"),
-    ],
-)
-def test_a_verdict_says_whether_a_gate_matters(trained, random, kind, words):
-    parts = [rows_of({("0", "shuffled"): trained, ("0", "zero"): LOSS})]
-    if random is not None:
-        given = {("0", "shuffled"): random, ("0", "zero"): LOSS}
-        parts.append(rows_of(given, weights="randomised"))
-    (verdict,) = verdicts_of(effects_of(table_of(*parts)), "dice", 0.005)
-    assert verdict.kind == kind
-    assert words in verdict.sentence
-    assert "with its coefficients shuffled (p " in verdict.sentence
-
-
-def test_several_gates_are_spoken_of_as_several():
-    table = table_of(rows_of({("all", "mean"): LOSS, ("0+1", "mean"): NOTHING}))
-    first, second = verdicts_of(effects_of(table), "dice", 0.005)
-    assert first.sentence.startswith("all gates together matter by")
-    assert second.sentence.startswith("gates 0 and 1 are idle for organ: ")
-    assert gate_in_words("2") == "gate 2"
-
-
-def test_only_shutting_and_opening_is_no_verdict():
-    effects = effects_of(table_of(rows_of({("0", "zero"): LOSS, ("0", "open"): LOSS})))
-    assert verdicts_of(effects, "dice", 0.005) == ()
 
 
 def test_rows_of_a_case_are_those_counted_by_hand():
@@ -144,3 +184,12 @@ def test_a_metric_that_is_better_when_lower_is_turned():
     found = curves_of(curve_table(), "hd95_mm")
     assert all(area.comparison.mean_difference <= 0.05 for area in found.areas)
     assert found.violations[0].better == 6
+
+
+def test_curves_that_are_nowhere_defined_give_no_areas():
+    table = curve_table()
+    table.loc[(table["share"] == 1) & (table["direction"] == "deletion"), "value"] = math.nan
+    curves = curves_of(table, "hd95_mm")
+    assert (curves.areas, curves.violations) == ((), ())
+    assert curves.means.empty
+    assert list(curves.means.groupby(["gate", "direction"])) == []

@@ -2,12 +2,14 @@
 
 import io
 import json
+import math
 
 import pandas as pd
 import pytest
-from ablations import made_up_ablation
+from ablations import LOSS, curve_table, made_up_ablation, rows_of, table_of
 from rich.console import Console
 
+from nnunet_attention.evaluation.ablation.building import build_ablation
 from nnunet_attention.evaluation.ablation.outputs import print_ablation, write_ablation
 
 
@@ -71,9 +73,42 @@ def test_groups_are_counted_in_words(tmp_path):
     write_ablation(made_up_ablation(groups), tmp_path)
     text = (tmp_path / "ablation.md").read_text()
     assert "12 cases in 6 groups" in text
-    # 3 replacements, each against none and against random gates: 6 * 2 / 2^6.
-    assert "With 6 groups and 6 tests nothing can be significant" in text
-    assert "is 0.19." in text
+    # 3 replacements, each against none and against random gates, 4 areas and violations of a gate:
+    # 11 * 2 / 2^6.
+    assert "With 6 groups and 11 tests nothing can be significant" in text
+    assert "is 0.34." in text
+    # n, left out, and the first mean.
+    assert "| 0 | organ | mean | 6 | 0 | 0.800 |" in text
+
+
+def test_what_vanishes_is_shown_in_tables_and_null_in_the_record(tmp_path):
+    rows = rows_of({("0", "mean"): [-0.01] * 4, ("0", "zero"): [math.nan] * 4})
+    for row in (rows[3], *rows[4:]):
+        row["value"] = row["difference"] = math.nan
+    write_ablation(build_ablation(table_of(rows), ("dice",), {}), tmp_path)
+    text = (tmp_path / "ablation.md").read_text()
+    assert "| 0 | organ | mean | 3 | 1 | 0.800 |" in text
+    assert "| 0 | organ | zero | 0 | 4 |" in text
+    effects = json.loads((tmp_path / "ablation.json").read_text())["effects"]
+    assert [one["left_out"] for one in effects] == [1, 4]
+    assert effects[1]["mean_difference"] is None
+
+
+def test_curves_without_a_defined_case_do_not_end_the_command(tmp_path):
+    curves = curve_table()
+    curves["value"] = math.nan
+    ablation = build_ablation(table_of(rows_of({("0", "mean"): LOSS})), ("dice",), {}, curves)
+    write_ablation(ablation, tmp_path)
+    print_ablation(ablation, Console(width=200))
+    assert json.loads((tmp_path / "ablation.json").read_text())["areas"] == []
+
+
+def test_the_tolerance_is_told_where_it_was_used(tmp_path):
+    rows = [dict(row, metric="nsd") for row in rows_of({("0", "mean"): LOSS})]
+    write_ablation(
+        build_ablation(table_of(rows), ("nsd",), {}, tolerance_mm={"organ": 1.5}), tmp_path
+    )
+    assert "Dice in mm: organ 1.5." in (tmp_path / "ablation.md").read_text()
 
 
 @pytest.mark.slow

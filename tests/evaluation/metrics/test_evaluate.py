@@ -25,6 +25,7 @@ from nnunet_attention.evaluation import (
 )
 from nnunet_attention.evaluation.metrics import evaluate
 from nnunet_attention.evaluation.metrics.cache import cache_path
+from nnunet_attention.evaluation.metrics.definitions import NEEDING_A_PREDICTION
 from nnunet_attention.evaluation.statistics.groups import groups_by_pattern
 from nnunet_attention.nnunet.summary_json import summarised_cases
 
@@ -303,6 +304,15 @@ def test_a_distance_to_an_empty_mask_is_undefined_in_the_summary(tmp_path):
     assert math.isnan(values["HD95_mm"])
     assert (values["NSD"], values["Dice"], values["RVD"]) == (0, 0, 1)
     assert "Infinity" not in (tmp_path / "summary.json").read_text()
+
+
+def test_the_metrics_that_need_a_prediction_are_known(tmp_path):
+    reference = np.zeros((3, 4, 5), dtype=np.uint8)
+    write(tmp_path / "gt" / "a.nii.gz", reference + 1)
+    write(tmp_path / "pred" / "a.nii.gz", reference)
+    values = run(tmp_path, LabelScheme({1: "liver"}, None, ".nii.gz"))["mean"]["1"]
+    undefined = [name for name, metric in METRICS.items() if math.isnan(values[metric.key])]
+    assert undefined == list(NEEDING_A_PREDICTION)
 
 
 def test_several_processes_give_what_one_gives(folder):

@@ -8,7 +8,7 @@ from pointwise_network import initialize, pointwise_plans
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.maps.ablation import AblationCase, AblationPredictor, AblationSettings
-from nnunet_attention.maps.ablation.curves import deletion_curves, ranks_of
+from nnunet_attention.maps.ablation.curves import check_curve_metric, deletion_curves, ranks_of
 from nnunet_attention.maps.ablation.randomised import with_random_gates
 from nnunet_attention.maps.ablation.substitutes import next_of_another_group, seed_of
 from nnunet_attention.maps.ablation.substitutes import uniform_levels as levels_of
@@ -117,3 +117,10 @@ def test_random_gates_change_the_gates_alone():
     assert not with_random_gates(network, weights, seed=2)["gates.0.phi.weight"].equal(
         drawn["gates.0.phi.weight"]
     )
+
+
+@pytest.mark.parametrize("metric", ["hd95_mm", "assd_mm", "precision"])
+def test_a_curve_of_a_metric_that_needs_a_prediction_is_refused(metric):
+    with pytest.raises(CommandError, match=f"{metric} is undefined where nothing is predicted"):
+        check_curve_metric(AblationSettings(metrics=(metric, "dice")))
+    check_curve_metric(AblationSettings(metrics=("dice", metric)))

@@ -17,6 +17,7 @@ from nnunet_attention.maps.ablation import (
     UnknownGateError,
     ablate,
 )
+from nnunet_attention.maps.ablation.effects import label_scheme
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -204,3 +205,29 @@ def test_labels_of_another_image_are_refused(predictor, cases, tmp_path):
     wrong = AblationCase("one", cases[0].images, tmp_path / "labels/small.nii.gz")
     with pytest.raises(CommandError, match=r"case one: .*has shape \(2, 3, 4\), but the image has"):
         ablate(predictor, [wrong, *cases[1:]])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_named_twice_counts_once(predictor, cases):
+    settings = AblationSettings(replacements=("open", "open"), metrics=("dice", "iou", "dice"))
+    assert (settings.replacements, settings.metrics) == (("open",), ("dice", "iou"))
+    table = ablate(predictor, cases, settings)
+    assert len(table) == len(CASES) * 2
+    assert not table.duplicated(["case", "gates", "replacement", "label", "metric"]).any()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_label_has_the_tolerance_of_its_own(predictor, cases):
+    """Farther than any surface can be from another, the distractor is within the tolerance."""
+    (label,) = label_scheme(predictor).names.values()
+    found = {}
+    for mm in (2.0, 1000.0):
+        settings = AblationSettings(
+            replacements=("open",), metrics=("nsd",), label_tolerances_mm={label: mm}
+        )
+        found[mm] = ablate(predictor, cases, settings)["value"]
+    assert (found[2.0] < 1).all()
+    assert (found[1000.0] == 1).all()
+    wrong = AblationSettings(label_tolerances_mm={"kidney": 1.0})
+    with pytest.raises(CommandError, match="kidney"):
+        ablate(predictor, cases, wrong)
