@@ -66,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_tolerances(replaced, "with --metrics nsd: ")
     replaced.add_argument(
         "--sanity", action="store_true",
-        help="repeat everything with the gates' weights drawn anew, once, which doubles the time: a "
-        "gate shown to do no more than with those is idle",
+        help="repeat everything with randomly reinitialised gates (one draw), which doubles the "
+        "time: a gate that is shown to do no more than those is idle",
     )  # fmt: skip
     replaced.add_argument(
         "--curves", type=positive, nargs="?", const=5, default=0, metavar="STEPS",
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     replaced.add_argument(
         "--margin", type=float, metavar="DIFFERENCE",
         help="largest difference that does not matter: a gate is idle if it is shown to make no "
-        "larger one (default: 0.005 for metrics whose best value is 1; for others, give it)",
+        "larger one (default: 0.005, in metrics whose best value is 1; in others it is required)",
     )  # fmt: skip
     add_groups(replaced)
     add_seed(replaced, "shuffling, random weights and bootstrap")

@@ -57,7 +57,7 @@ def share_of(kind: str, effects: list[Effect]) -> float:
             LOSS,
             LOSS,
             "idle",
-            "is idle for organ: replaced, it costs hardly more than with random weights of one draw",
+            "organ: replaced, it costs hardly more than with random weights of one draw",
         ),
         (LOSS, [x / 2 for x in LOSS], "matters", "gate 0 matters by"),
         (LOSS, [x + y for x, y in zip(LOSS, WIDE, strict=True)], "undecided", "beyond random"),
