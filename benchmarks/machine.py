@@ -29,6 +29,6 @@ def machine(device: torch.device) -> dict:
 def told(record: dict) -> str:
     """Describe a machine's record in one line."""
     return (
-        f"{record['kind']}, {record['threads']} threads; torch {record['torch']}, nnunetv2 "
+        f"{record['kind']}, {record['threads']} thread{'s' * (record['threads'] != 1)}; torch {record['torch']}, nnunetv2 "
         f"{record['nnunetv2']}, Python {record['python']}"
     )
