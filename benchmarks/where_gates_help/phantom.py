@@ -3,7 +3,8 @@
 Every organ is an ellipsoid of one intensity and texture, with tissue around it, and around that a
 shell, from `_INNER` to `_OUTER` times the organ's axes: darker than tissue where the organ is the
 target, brighter by as much where it is a distractor. Seen through a window that shows the organ and
-its border, both are the same.
+its border, both are the same. Which of the placed organs is the target is drawn at random, so that
+neither place nor size tells it.
 """
 
 from __future__ import annotations
@@ -59,6 +60,21 @@ class Recipe:
         return float((volume / (4 / 3 * np.pi * _FLATNESS.prod())) ** (1 / 3))
 
 
+@dataclass(frozen=True)
+class Organ:
+    """An organ's place in an image.
+
+    Attributes:
+        centre: z, y, x, in voxels.
+        radius: in voxels of a slice.
+        is_target: whether it is the one to be segmented.
+    """
+
+    centre: np.ndarray
+    radius: float
+    is_target: bool
+
+
 def draw_image(recipe: Recipe, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw one image.
 
@@ -72,25 +88,28 @@ def draw_image(recipe: Recipe, generator: np.random.Generator) -> tuple[np.ndarr
     organs = np.zeros(recipe.shape, dtype=bool)
     labels = np.zeros(recipe.shape, dtype=np.uint8)
     grid = np.indices(recipe.shape, dtype=np.float64)
-    places = _places(recipe, generator)
+    organs_placed = place_organs(recipe, generator)
     # Drawn in any order: where two shells overlap, either may lie on top.
-    for number in generator.permutation(len(places)):
-        centre, radius = places[number]
-        axes = radius * _FLATNESS * generator.uniform(0.9, 1.1, 3)
-        distance = sum(((grid[axis] - centre[axis]) / axes[axis]) ** 2 for axis in range(3))
-        is_target = number == 0
+    for number in generator.permutation(len(organs_placed)):
+        organ = organs_placed[number]
+        axes = organ.radius * _FLATNESS * generator.uniform(0.9, 1.1, 3)
+        distance = sum(((grid[axis] - organ.centre[axis]) / axes[axis]) ** 2 for axis in range(3))
         shell = (distance >= _INNER**2) & (distance < _OUTER**2)
-        image[shell] = _TISSUE + recipe.contrast * (-1 if is_target else 1)
+        image[shell] = _TISSUE + recipe.contrast * (-1 if organ.is_target else 1)
         organs |= distance < 1
-        labels[(distance < 1) & is_target] = 1
+        labels[(distance < 1) & organ.is_target] = 1
     image[organs] = _ORGAN
     image = ndimage.gaussian_filter(image, 0.7 * _FLATNESS)
     image += recipe.noise * generator.normal(size=recipe.shape)
     return image.astype(np.float32), labels
 
 
-def _places(recipe: Recipe, generator: np.random.Generator) -> list[tuple[np.ndarray, float]]:
-    """Find centres and radii, the target's first; no organ reaches into another's shell."""
+def place_organs(recipe: Recipe, generator: np.random.Generator) -> list[Organ]:
+    """Find room for the organs of an image; no organ reaches into another's shell.
+
+    Raises:
+        ValueError: if there is no room for them.
+    """
     size = np.array(recipe.shape)
     number = 1 + recipe.distractors
     for _ in range(200):
@@ -106,7 +125,10 @@ def _places(recipe: Recipe, generator: np.random.Generator) -> list[tuple[np.nda
             ):
                 places.append((centre, radius))
             if len(places) == number:
-                return places
+                # Only now: an organ that is placed later finds less room, so that it is farther
+                # from the middle and smaller.
+                target = generator.integers(number)
+                return [Organ(*place, n == target) for n, place in enumerate(places)]
     raise ValueError(
         f"{number} organs with a mean radius of {recipe.radius:.1f} voxels and their shells do not "
         f"fit into {recipe.shape} voxels; make the image larger, or the foreground or the number "
