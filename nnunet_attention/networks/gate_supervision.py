@@ -24,7 +24,7 @@ class SupervisedGatesLoss(nn.Module):
         segmentation_loss: nnU-Net's loss, called with a prediction and its target.
         border: see `foreground_on_grid`.
         over_batch: balance foreground and background over the batch (nnU-Net's `batch_dice`)
-            rather than in each image.
+            rather than by the means of single images, see `balanced_cross_entropy`.
         regions: whether targets have a channel for each region rather than one of labels.
         ignore_label: the label to exclude from training, or None; with regions, the last channel
             marks it.
@@ -140,21 +140,24 @@ def balanced_cross_entropy(
 ) -> Tensor:
     """Compare coefficients with 1 inside and 0 outside; both sides have equal weight.
 
-    The loss is half the mean of -log(alpha) inside plus half the mean of -log(1 - alpha) outside;
-    a side without voxels contributes 0. Before the logarithm, its argument is mapped from [0, 1]
+    The loss is half the mean of -log(alpha) inside plus half the mean of -log(1 - alpha) outside.
+    The means are over the whole batch, or over each image and then over the images that have voxels
+    on this side; an image without foreground thus takes no weight from the foreground of others. A
+    side without any voxels contributes 0. Before the logarithm, its argument is mapped from [0, 1]
     to [0.001, 1]. The loss is computed in float32, also under autocast.
 
     Args:
         coefficients: alpha, (B, 1, *G), in [0, 1].
         inside: (B, 1, *G) of 0 and 1.
         outside: likewise; where both are 0, the coefficients do not affect the loss.
-        over_batch: take the means over the whole batch rather than over each image; otherwise the
-            images' results are averaged.
+        over_batch: take the means over the whole batch rather than over each image.
     """
     alpha = coefficients.float()
     axes = tuple(range(0 if over_batch else 1, alpha.ndim))
     loss = alpha.new_zeros(())
     for probability, mask in ((alpha, inside), (1 - alpha, outside)):
         penalty = -torch.log(_LEAST + (1 - _LEAST) * probability) * mask
-        loss = loss + 0.5 * (penalty.sum(axes) / mask.sum(axes).clamp(min=1)).mean()
+        voxels = mask.sum(axes)
+        means = penalty.sum(axes) / voxels.clamp(min=1)
+        loss = loss + 0.5 * means.sum() / (voxels > 0).sum().clamp(min=1)
     return loss

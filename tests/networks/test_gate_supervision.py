@@ -50,12 +50,15 @@ def slow_loss(alpha, inside, outside, over_batch):
     """The loss and its gradient, voxel by voxel."""
     groups = [range(len(alpha))] if over_batch else [[image] for image in range(len(alpha))]
     loss, gradient = 0.0, np.zeros_like(alpha)
-    for group in groups:
-        for mask, sign in ((inside, 1), (outside, -1)):
-            voxels = [v for v in np.ndindex(*alpha.shape) if v[0] in group and mask[v]]
+    for mask, sign in ((inside, 1), (outside, -1)):
+        sides = [
+            [v for v in np.ndindex(*alpha.shape) if v[0] in group and mask[v]] for group in groups
+        ]
+        counted = [voxels for voxels in sides if voxels]
+        for voxels in counted:
             for voxel in voxels:
                 probability = alpha[voxel] if sign == 1 else 1 - alpha[voxel]
-                share = 0.5 / len(voxels) / len(groups)
+                share = 0.5 / len(voxels) / len(counted)
                 kept = LEAST + (1 - LEAST) * probability
                 loss -= share * math.log(kept)
                 gradient[voxel] -= sign * share * (1 - LEAST) / kept
@@ -123,6 +126,22 @@ def test_an_image_without_foreground_is_asked_for_shut_gates_only():
     inside = torch.zeros_like(alpha)
     loss = balanced_cross_entropy(alpha, inside, 1 - inside)
     assert loss.item() == pytest.approx(-0.5 * math.log(LEAST + (1 - LEAST) * 0.75))
+
+
+@pytest.mark.parametrize("over_batch", [False, True])
+def test_an_image_without_foreground_leaves_both_sides_of_the_batch_equal(over_batch):
+    alpha = torch.full((2, 1, 2, 4), 0.5, requires_grad=True)
+    inside = torch.zeros(2, 1, 2, 4)
+    # The second image has none.
+    inside[0, 0, 0, :2] = 1
+    balanced_cross_entropy(alpha, inside, 1 - inside, over_batch=over_batch).backward()
+    # By hand: half of 0.999 / (0.001 + 0.999 / 2) on each side.
+    by_side = [float(alpha.grad[mask > 0].sum()) for mask in (inside, 1 - inside)]
+    assert by_side == pytest.approx([-0.5 * 0.999 / 0.5005, 0.5 * 0.999 / 0.5005])
+    # Outside, both images weigh alike: 6 voxels of the one as much as 8 of the other.
+    of_images = [float(alpha.grad[n][inside[n] == 0].sum()) for n in range(2)]
+    shares = (6 / 14, 8 / 14) if over_batch else (0.5, 0.5)
+    assert of_images == pytest.approx([share * 0.5 * 0.999 / 0.5005 for share in shares])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
