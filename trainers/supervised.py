@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
+import torch
 from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (
     nnUNetTrainer_1epoch,
     nnUNetTrainer_5epochs,
@@ -15,39 +17,20 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 )
 from torch import nn
 
-from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.attention_decoder import AttentionDecoder
 from nnunet_attention.networks.gate_supervision import SupervisedGatesLoss
+from nnunet_attention.nnunet.supervision import (
+    VARIABLE,
+    Supervision,
+    SupervisionRecord,
+    check_same_supervision,
+    read_supervision,
+    supervision_from,
+    write_supervision,
+)
 from nnunet_attention.trainers.attention import AttentionUNetTrainer
 from nnunet_attention.trainers.foundation import bare_network
 from nnunet_attention.trainers.short import AttentionUNetTrainer_short
-
-SUPERVISION_VARIABLE = "NNUNET_ATTENTION_SUPERVISION"
-# The initial weight of the gates' loss; the border of the foreground, in voxels of a gate's grid.
-DEFAULT_SUPERVISION = (0.5, 1)
-
-
-def supervision(text: str | None) -> tuple[float, int]:
-    """Read `WEIGHT` or `WEIGHT,BORDER`; None and "" give the default, 0.5,1.
-
-    Raises:
-        CommandError: if the weight is not a number from 0 to 100, or the border not a whole number
-            from 0 to 16.
-    """
-    if not text:
-        return DEFAULT_SUPERVISION
-    weight_text, comma, border_text = text.partition(",")
-    try:
-        weight, border = float(weight_text), int(border_text) if comma else DEFAULT_SUPERVISION[1]
-    except ValueError:
-        weight, border = -1.0, -1
-    # Written so that nan is refused too.
-    if not (0 <= weight <= 100 and 0 <= border <= 16):
-        raise CommandError(
-            f"{SUPERVISION_VARIABLE}={text!r} must be WEIGHT or WEIGHT,BORDER, such as 0.5,1: a "
-            "weight from 0 to 100 and a border of 0 to 16 voxels"
-        )
-    return weight, border
 
 
 def supervision_weight(first: float, epoch: int, number_of_epochs: int) -> float:
@@ -64,35 +47,67 @@ class AttentionUNetSupervisedTrainer(AttentionUNetTrainer):
     AttentionUNetTrainer.
 
     The environment variable NNUNET_ATTENTION_SUPERVISION sets the initial weight and the border, in
-    voxels of a gate's grid (default 0.5,1). With weight 0 this is AttentionUNetTrainer.
+    voxels of a gate's grid (default 0.5,1). With weight 0 this is AttentionUNetTrainer. The setting
+    is written beside the checkpoints, and a resumed training keeps it.
     """
 
     loss: SupervisedGatesLoss
 
-    def _build_loss(self) -> nn.Module:
-        """Build nnU-Net's loss, with the gates' loss added.
+    # The signature must be nnUNetTrainer's: it stores the arguments by the names found here.
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 as in nnUNetTrainer
+    ):
+        # Checked first, as a bad setting must leave no folder.
+        self._wanted = supervision_from(os.environ.get(VARIABLE))
+        self._supervision = self._wanted or Supervision()
+        super().__init__(plans, configuration, fold, dataset_json, device)
 
-        Raises:
-            CommandError: if NNUNET_ATTENTION_SUPERVISION is malformed.
-        """
-        _, border = supervision(os.environ.get(SUPERVISION_VARIABLE))
+    def _build_loss(self) -> nn.Module:
+        """Build nnU-Net's loss, with the gates' loss added."""
         return SupervisedGatesLoss(
             super()._build_loss(),
-            border=border,
+            border=self._supervision.border,
             over_batch=self.configuration_manager.batch_dice,
             regions=self.label_manager.has_regions,
             ignore_label=self.label_manager.ignore_label,
         )
 
+    def run_training(self) -> None:
+        """Train as nnU-Net does, with the supervision that the training was begun with.
+
+        Raises:
+            CommandError: if another one is set now.
+        """
+        self._settle_supervision()
+        super().run_training()
+
+    def _settle_supervision(self) -> None:
+        """Determine the supervision of the training, and record it beside the checkpoints."""
+        fold, epoch = Path(self.output_folder), self.current_epoch
+        # In epoch 0 no checkpoint was loaded, and a record in the folder is another training's.
+        record = read_supervision(fold) if epoch else None
+        check_same_supervision(fold, record, self._wanted)
+        record = record or SupervisionRecord(self._supervision, epoch)
+        self._supervision = record.supervision
+        if self.local_rank == 0:
+            write_supervision(fold, record)
+
     def on_train_epoch_start(self) -> None:
         """Start as nnU-Net does, with this epoch's weight of the gates' loss."""
         super().on_train_epoch_start()
-        first, border = supervision(os.environ.get(SUPERVISION_VARIABLE))
-        weight = supervision_weight(first, self.current_epoch, self.num_epochs)
-        self.loss.weight = weight
+        weight = supervision_weight(self._supervision.weight, self.current_epoch, self.num_epochs)
+        # The border too: the loss of a resumed training was built before its record was read.
+        self.loss.weight, self.loss.border = weight, self._supervision.border
         _decoder(self.network).coefficients_in_training = weight > 0
         if weight > 0:
-            self.print_to_log_file(f"Weight of the gates' loss: {weight:.4g}, border: {border}")
+            self.print_to_log_file(
+                f"Weight of the gates' loss: {weight:.4g}, border: {self.loss.border}"
+            )
 
     def on_train_epoch_end(self, train_outputs: Sequence[dict]) -> None:
         """End as nnU-Net does, and log the gates' loss."""

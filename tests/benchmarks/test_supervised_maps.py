@@ -9,8 +9,9 @@ from torch.nn import functional
 from benchmarks.where_gates_help.phantom import Recipe, draw_image
 from nnunet_attention.networks import AttentionUNet
 from nnunet_attention.networks.gate_supervision import SupervisedGatesLoss
+from nnunet_attention.nnunet.supervision import Supervision
 from nnunet_attention.recorder import record_attention
-from nnunet_attention.trainers.supervised import DEFAULT_SUPERVISION, supervision_weight
+from nnunet_attention.trainers.supervised import supervision_weight
 
 RECIPE = Recipe(foreground=0.01, distractors=3, shape=(16, 64, 64))
 EPOCHS, ITERATIONS = 15, 20
@@ -49,12 +50,12 @@ def segmentation_loss(logits, labels):
 
 def train(network, images, labels):
     """Train as the trainer does: the weight of the gates' loss is 0 from half of it on."""
-    first, border = DEFAULT_SUPERVISION
-    loss = SupervisedGatesLoss(segmentation_loss, border=border, over_batch=True)
+    usual = Supervision()
+    loss = SupervisedGatesLoss(segmentation_loss, border=usual.border, over_batch=True)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.99, nesterov=True)
     for epoch in range(EPOCHS):
         optimizer.param_groups[0]["lr"] = 0.01 * (1 - epoch / EPOCHS) ** 0.9
-        loss.weight = supervision_weight(first, epoch, EPOCHS)
+        loss.weight = supervision_weight(usual.weight, epoch, EPOCHS)
         network.decoder.coefficients_in_training = loss.weight > 0
         for _ in range(ITERATIONS):
             batch = torch.randint(len(images), (8,))

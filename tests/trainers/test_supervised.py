@@ -1,5 +1,6 @@
 """The supervised trainers differ from AttentionUNetTrainer in the gates' loss only."""
 
+import json
 import os
 from pathlib import Path
 
@@ -11,12 +12,9 @@ from tiny_trainers import initialized
 from nnunet_attention import trainers
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.gate_supervision import foreground_on_grid
+from nnunet_attention.nnunet.supervision import VARIABLE
 from nnunet_attention.trainers import precision
-from nnunet_attention.trainers.supervised import (
-    SUPERVISION_VARIABLE,
-    supervision,
-    supervision_weight,
-)
+from nnunet_attention.trainers.supervised import supervision_weight
 
 LENGTHS = {
     "AttentionUNetSupervisedTrainer": 1000,
@@ -41,30 +39,17 @@ def test_lengths_are_nnunets(name, epochs, build):
     assert name in trainers.__all__
 
 
-@pytest.mark.parametrize(
-    ("text", "read"),
-    [(None, (0.5, 1)), ("", (0.5, 1)), ("2", (2.0, 1)), ("0,0", (0.0, 0)), ("1e-1,3", (0.1, 3))],
-)
-def test_weight_and_border_are_read(text, read):
-    assert supervision(text) == read
-
-
-@pytest.mark.parametrize("text", ["high", "-1", "nan", "inf", "1,", "1,2.5", "1,2,3", "1,-1"])
-def test_a_malformed_weight_is_refused(text):
-    with pytest.raises(CommandError, match=f"{SUPERVISION_VARIABLE}='{text}' must be WEIGHT"):
-        supervision(text)
-
-
 def test_the_weight_falls_to_zero_in_the_first_half_of_the_training():
     weights = [supervision_weight(0.5, epoch, 10) for epoch in range(10)]
     assert weights == pytest.approx([0.5, 0.4, 0.3, 0.2, 0.1, 0, 0, 0, 0, 0])
     assert supervision_weight(0.5, 0, 1) == 0.5
 
 
-def test_a_malformed_weight_is_said_before_the_training_begins(build, monkeypatch):
-    monkeypatch.setenv(SUPERVISION_VARIABLE, "much")
-    with pytest.raises(CommandError, match=SUPERVISION_VARIABLE):
-        initialized(build(getattr(trainers, NAME)))
+def test_a_malformed_weight_is_refused_and_no_folder_made(build, monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, "much")
+    with pytest.raises(CommandError, match=VARIABLE):
+        build(getattr(trainers, NAME))
+    assert not list((tmp_path / "nnUNet_results").iterdir())
 
 
 def weights(trainer) -> dict:
@@ -79,9 +64,9 @@ def test_with_weight_zero_the_training_is_attention_unet_trainers_to_the_last_bi
     train, monkeypatch
 ):
     unsupervised = weights(train("AttentionUNetTrainer", "7"))
-    monkeypatch.setenv(SUPERVISION_VARIABLE, "0")
+    monkeypatch.setenv(VARIABLE, "0")
     assert same(weights(train(NAME, "7")), unsupervised)
-    monkeypatch.setenv(SUPERVISION_VARIABLE, "0.5")
+    monkeypatch.setenv(VARIABLE, "0.5")
     assert not same(weights(train(NAME, "7")), unsupervised)
 
 
@@ -107,6 +92,37 @@ def test_an_interrupted_training_goes_on_with_the_weight_of_its_epoch(train, mon
     fold = Path(whole.output_folder)
     os.replace(fold / "checkpoint_latest.pth", fold / "checkpoint_final.pth")
     assert same(weights(train(NAME, "7", epochs=4, go_on=True)), weights(whole))
+
+
+def record(trainer) -> dict:
+    return json.loads((Path(trainer.output_folder) / "supervision.json").read_text())
+
+
+def test_a_training_keeps_its_supervision_and_is_not_gone_on_with_another(train, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "0.25,2")
+    assert record(train(NAME, "7", epochs=1)) == {"weight": 0.25, "border": 2, "first_epoch": 0}
+    monkeypatch.delenv(VARIABLE)
+    resumed = train(NAME, "7", epochs=4, go_on=True)
+    assert (resumed._supervision.weight, resumed.loss.border) == (0.25, 2)
+    assert record(resumed) == {"weight": 0.25, "border": 2, "first_epoch": 0}
+    fold = Path(resumed.output_folder)
+    log = "".join(path.read_text() for path in fold.glob("*.txt"))
+    assert "Weight of the gates' loss: 0.125, border: 2" in log
+    before = (fold / "checkpoint_final.pth").read_bytes()
+    monkeypatch.setenv(VARIABLE, "0.5")
+    with pytest.raises(
+        CommandError, match=r"with NNUNET_ATTENTION_SUPERVISION=0\.25,2, and 0\.5,1"
+    ):
+        train(NAME, "7", epochs=5, go_on=True)
+    assert (fold / "checkpoint_final.pth").read_bytes() == before
+    # Begun anew, it is another training.
+    assert record(train(NAME, "7", epochs=1)) == {"weight": 0.5, "border": 1, "first_epoch": 0}
+
+
+def test_without_a_record_a_resumed_training_says_since_when_its_supervision_is_known(train):
+    begun = train(NAME, "7", epochs=1)
+    (Path(begun.output_folder) / "supervision.json").unlink()
+    assert record(train(NAME, "7", epochs=2, go_on=True))["first_epoch"] == 1
 
 
 @pytest.mark.parametrize(
