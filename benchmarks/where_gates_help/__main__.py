@@ -1,15 +1,17 @@
 """Finds out where attention gates help, on synthetic data where context decides and on real data.
 
+    python -m benchmarks.where_gates_help pilot -w WORK
     python -m benchmarks.where_gates_help run -w WORK [--data FOLDER] [--only PART ...]
     python -m benchmarks.where_gates_help collect -w WORK [--only PART ...]
     python -m benchmarks.where_gates_help report
     python -m benchmarks.where_gates_help make -o FOLDER [--foreground .01] [--distractors 3] ...
 
+`pilot` trains stock nnU-Net on two phantoms, and says whether contrast and noise leave room.
 `run` makes or copies the data, plans, trains by `nnunet-attention crossval --repeats`, predicts
-out-of-domain images and writes maps, all in WORK; run again, it continues where it stopped.
-`collect` copies Dice of every case, times and pictures of all finished trainings to results/ beside
-this file, and `report` makes all tables from these, on any machine. `design.py` defines the
-trainings, and the rules by which they are judged.
+out-of-domain images, writes maps and ablates gates, all in WORK; run again, it continues where it
+stopped. `collect` copies Dice of every case, times, verdicts and a picture of all finished
+trainings to results/ beside this file, and `report` makes all tables from these, on any machine.
+`design.py` defines the trainings, and the rules by which they are judged.
 
 `make` makes one data set, in the Decathlon's format: `nnUNetv2_convert_MSD_dataset -i
 FOLDER/Task91_...`.
@@ -28,21 +30,24 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def main(command_line: list[str] | None = None) -> int:
-    """Run one of the four commands."""
+    """Run one of the five commands."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.where_gates_help", description=__doc__.split("\n", 1)[0]
     )
     actions = parser.add_subparsers(dest="action", required=True)
+    pilot = actions.add_parser("pilot", help="train stock nnU-Net on two phantoms")
     run = actions.add_parser("run", help="train what is missing")
     run.add_argument(
         "--data", type=Path, metavar="FOLDER",
         help="with Dataset051_SoftTissueSarcomaCT and msd/Task04_Hippocampus, for the real data",
     )  # fmt: skip
-    run.add_argument("-np", type=int, default=1, dest="processes", metavar="N")
+    for action in (pilot, run):
+        action.add_argument("-np", type=int, default=1, dest="processes", metavar="N")
     run.add_argument("--dry-run", action="store_true", help="only say how much there is to train")
     collect = actions.add_parser("collect", help="take what is finished")
-    for action in (run, collect):
+    for action in (pilot, run, collect):
         action.add_argument("-w", type=Path, required=True, dest="work", metavar="WORK")
+    for action in (run, collect):
         action.add_argument(
             "--only", nargs="+", choices=PARTS, metavar="PART",
             help=f"parts of the study (default: all), of {', '.join(PARTS)}",
@@ -57,6 +62,10 @@ def main(command_line: list[str] | None = None) -> int:
 
         return report(RESULTS)
     work = arguments.work.absolute()
+    if arguments.action == "pilot":
+        from benchmarks.where_gates_help.running import pilot as run_pilot
+
+        return run_pilot(work, arguments.processes)
     parts = chosen_parts(arguments.only)
     if arguments.action == "collect":
         from benchmarks.where_gates_help.collecting import collect as take

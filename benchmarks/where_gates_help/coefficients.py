@@ -41,11 +41,11 @@ def read_coefficients(output: Path, references: Path, file_ending: str) -> list[
     """
     found = []
     for folder in sorted((output / "maps").iterdir()):
-        foreground = _read(references / f"{folder.name}{file_ending}") > 0
+        foreground = read_image(references / f"{folder.name}{file_ending}") > 0
         if not foreground.any():
             continue
         for path in sorted(folder.glob(f"*{file_ending}")):
-            values = _read(path)
+            values = read_image(path)
             inside, outside = (float(values[mask].mean()) for mask in (foreground, ~foreground))
             gate = path.name.removesuffix(file_ending)
             found.append(Coefficients(folder.name, gate, inside, outside))
@@ -61,5 +61,6 @@ def contrast_of_gates(coefficients: list[Coefficients]) -> dict[str, float]:
     }
 
 
-def _read(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
+    """Read an image, (z, y, x)."""
     return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))

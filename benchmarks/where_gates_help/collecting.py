@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
 import pandas as pd
 import torch
 
-from benchmarks.hippocampus.collecting import seconds_of_epochs, small_copy
+from benchmarks.hippocampus.collecting import seconds_of_epochs
 from benchmarks.hippocampus.schedules import Variant
 from benchmarks.machine import machine
 from benchmarks.where_gates_help.coefficients import contrast_of_gates, read_coefficients
@@ -19,11 +19,15 @@ from benchmarks.where_gates_help.design import (
     PHANTOM_2D,
     SEEDS,
     SUPERVISED,
+    SUPERVISION,
     WARM,
     Data,
     Part,
 )
+from benchmarks.where_gates_help.pictures import draw_side_by_side
 from benchmarks.where_gates_help.running import (
+    RECORD,
+    ablated_folder,
     folders,
     mapped_folder,
     model_folder,
@@ -37,9 +41,16 @@ from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import RAW_REFERENCES
 from nnunet_attention.nnunet.model_folders import SUMMARY, fold_folder, validation_summary
+from nnunet_attention.nnunet.supervision import (
+    SupervisionRecord,
+    read_supervision,
+    supervision_file,
+)
 from nnunet_attention.weights.checkpoint import load_checkpoint
 
-CASES, TRAININGS, COEFFICIENTS = "cases.csv", "trainings.json", "coefficients.json"
+CASES, TRAININGS = "cases.csv", "trainings.json"
+COEFFICIENTS, ABLATIONS = "coefficients.json", "ablations.json"
+SIDE_BY_SIDE = Path("maps", "side_by_side.png")
 # Columns of CASES; the domain of a fold's validation is `in`, that of the shifted images `out`.
 COLUMNS = (
     *("dataset", "domain", "network", "seed", "fold", "case", "label"),
@@ -50,6 +61,9 @@ _KEY = ["dataset", "network", "seed"]
 # The data set whose pictures the page shows.
 PICTURED = WARM.data[0]
 _DIGITS = 5
+# Keys of an ablation's record.
+_EFFECT = ("gates", "label", "replacement")
+_NUMBERS = ("mean_difference", "low", "high", "adjusted_p_value")
 
 
 def collect(parts: Sequence[Part], work: Path, results: Path) -> int:
@@ -68,12 +82,13 @@ def collect(parts: Sequence[Part], work: Path, results: Path) -> int:
                         frame.assign(**key, domain=domain)
                         for domain, frame in _frames(work, part, data, network, seed, folds)
                     ]
-                    trainings.append({**key, **_training(part, folds)})
+                    trainings.append({**key, **_training(part, network, folds)})
         place = results / part.name
         if frames:
             add_rows(frames, trainings, place)
         if part is PHANTOM_2D:
             _collect_maps(part, work, place)
+            _collect_ablations(part, work, place)
         print(f"{part.name}: {len(trainings)} of {part.trainings // len(part.folds)} trainings")
     return 0
 
@@ -111,10 +126,10 @@ def _dice(summary: Path, work: Path, data: Data) -> pd.DataFrame:
     return frame[["case", "label", "reference_voxels", "dice"]].round({"dice": _DIGITS})
 
 
-def _training(part: Part, folds: Sequence[Path]) -> dict:
+def _training(part: Part, network: Variant, folds: Sequence[Path]) -> dict:
     """Describe a training, its folds together.
 
-    The program ends if the training was of another length.
+    The program ends if the training was of another length, or its gates were supervised otherwise.
     """
     seconds = []
     for fold in folds:
@@ -122,11 +137,25 @@ def _training(part: Part, folds: Sequence[Path]) -> dict:
         if len(of_fold) != part.epochs:
             sys.exit(f"{fold} was trained for {len(of_fold)} epochs; wanted {part.epochs}")
         seconds += of_fold
+        if network == SUPERVISED:
+            _check_supervision(fold)
     return {
         "minutes": round(sum(seconds) / 60, 2),
         "median_epoch_seconds": round(median(seconds), 2),
         "machine": machine(torch.device("cpu")),
+        **({"supervision": str(SUPERVISION)} if network == SUPERVISED else {}),
     }
+
+
+def _check_supervision(fold: Path) -> None:
+    record, wanted = read_supervision(fold), SupervisionRecord(SUPERVISION)
+    if record is None:
+        sys.exit(f"{supervision_file(fold)} is missing, which tells how the gates were supervised")
+    if record != wanted:
+        sys.exit(
+            f"{fold} was trained with the supervision {record.supervision} since epoch "
+            f"{record.first_epoch}; wanted {SUPERVISION} since epoch 0"
+        )
 
 
 def add_rows(frames: Sequence[pd.DataFrame], trainings: Sequence[dict], place: Path) -> None:
@@ -153,25 +182,61 @@ def _key_of(entry: dict) -> tuple:
 
 
 def _collect_maps(part: Part, work: Path, place: Path) -> None:
-    """Collect each gate's contrast and, for one data set, a picture of each network.
+    """Collect each gate's contrast and, for one data set, a picture of both networks' maps.
 
-    The pictures are of the first case that has maps, which was chosen by its name alone.
+    The picture is of the first case that has maps, which was chosen by its name alone.
     """
     path = place / COEFFICIENTS
     contrasts: dict[str, dict[str, dict[str, float]]] = read_json(path) if path.is_file() else {}
     for data in part.data:
+        raw = folders(work).raw_dataset(data.dataset)
+        mapped = {}
         for network in (ATTENTION, SUPERVISED):
             output = mapped_folder(work, part, data, network)
             if not output.is_dir():
                 continue
-            raw = folders(work).raw_dataset(data.dataset)
+            mapped[network.name] = output
             ending = read_json(raw / DATASET_JSON)["file_ending"]
             found = contrast_of_gates(read_coefficients(output, raw / RAW_REFERENCES, ending))
             contrasts.setdefault(data.dataset, {})[network.folder] = {
                 gate: round(value, _DIGITS) for gate, value in found.items()
             }
-            if data == PICTURED:
-                case = min((output / "maps").iterdir())
-                small_copy(case / f"{case.name}.png", place / "maps" / f"{network.folder}.png")
+        if data == PICTURED and len(mapped) == 2:
+            draw_side_by_side(raw, mapped, place / SIDE_BY_SIDE)
     if contrasts:
+        place.mkdir(parents=True, exist_ok=True)
         write_json(path, contrasts)
+
+
+def _collect_ablations(part: Part, work: Path, place: Path) -> None:
+    """Collect the verdicts of `nnunet-attention ablate`, with the numbers that each rests on."""
+    path = place / ABLATIONS
+    ablations: dict[str, dict[str, dict]] = read_json(path) if path.is_file() else {}
+    for data in part.data:
+        for network in (ATTENTION, SUPERVISED):
+            output = ablated_folder(work, part, data, network)
+            if (output / RECORD).is_file():
+                of_data = ablations.setdefault(data.dataset, {})
+                of_data[network.folder] = _verdicts(read_json(output / RECORD))
+    if ablations:
+        place.mkdir(parents=True, exist_ok=True)
+        write_json(path, ablations)
+
+
+def _verdicts(record: Mapping) -> dict:
+    effects = {
+        tuple(effect[name] for name in _EFFECT): effect
+        for effect in record["effects"]
+        if effect["metric"] == "dice"
+    }
+    verdicts = []
+    for found in record["verdicts"]:
+        effect = effects[tuple(found[name] for name in _EFFECT)]
+        numbers = {
+            name: None if effect[name] is None else round(effect[name], _DIGITS)
+            for name in _NUMBERS
+        }
+        numbers["idle_p_value"] = round(found["idle_p_value"], _DIGITS)
+        verdicts.append({"gates": found["gates"], "verdict": found["verdict"],
+                         "replacement": found["replacement"], **numbers})  # fmt: skip
+    return {"cases": record["settings"]["cases"], "verdicts": verdicts}

@@ -1,4 +1,4 @@
-"""Runs the missing steps of the study: data, trainings, shifted images, maps."""
+"""Runs the missing steps of the study: data, trainings, shifted images, maps, ablations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from benchmarks.hippocampus.schedules import STOCK, Variant
 from benchmarks.preparation import add_configuration, bring_data, run_shown
 from benchmarks.where_gates_help.design import (
     ATTENTION,
+    INFORMATIVE,
+    MAPPED_CASES,
     PHANTOM_2D,
+    PILOT,
     SEEDS,
     SHIFTED_CASES,
     SHIFTED_CONTRAST,
@@ -31,12 +34,19 @@ from nnunet_attention.jobs.process import run_command
 from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import RAW_REFERENCES, Folders
-from nnunet_attention.nnunet.model_folders import SUMMARY, ModelName, fold_folder
+from nnunet_attention.nnunet.model_folders import (
+    SUMMARY,
+    ModelName,
+    fold_folder,
+    validation_summary,
+)
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.workers import planning_environment
 
-# The number of cases whose pictures and coefficients are kept.
-MAPPED_CASES = 4
+# What `nnunet-attention ablate` writes when it has finished.
+RECORD = "ablation.json"
+# Those that keep how much a gate passes, on which verdicts rest.
+_REPLACEMENTS = ("mean", "shuffled", "other_case", "uniform")
 _IN_PROCESS = ("-device", "cpu", "-npp", "1", "-nps", "1")
 
 
@@ -74,6 +84,42 @@ def run(parts: Sequence[Part], work: Path, real_data: Path | None, processes: in
     return 0
 
 
+def pilot(work: Path, processes: int) -> int:
+    """Train stock nnU-Net with the first seed, and tell whether contrast and noise leave room.
+
+    These are trainings of the study, which `run` does not repeat.
+
+    Returns:
+        The exit code: 1 if one of them has a ceiling or a floor, or a command failed.
+    """
+    part, codes = PHANTOM_2D, []
+    try:
+        for data in PILOT:
+            prepare(part, data, work, None, processes)
+            arguments = part.crossval_arguments(data, [STOCK.trainer], processes, repeats=1)
+            _run(
+                ["nnunet-attention", *arguments],
+                {**os.environ, **folders(work).variables, **part.variables()},
+            )
+            model = model_folder(folders(work).results, part, data, STOCK)
+            summary = read_json(validation_summary(fold_folder(model, part.folds[0])))
+            dice = summary["foreground_mean"]["Dice"]
+            leaves_room = INFORMATIVE[0] <= dice <= INFORMATIVE[1]
+            codes.append(0 if leaves_room else 1)
+            print(
+                f"{data.title}: nnU-Net has a mean Dice of {dice:.4f}, "
+                + ("within" if leaves_room else "outside of")
+                + f" {INFORMATIVE[0]:g} to {INFORMATIVE[1]:g}",
+                flush=True,
+            )
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except _CommandFailedError as failure:
+        return int(failure.args[0])
+    return max(codes)
+
+
 def folders(work: Path) -> Folders:
     """Return nnU-Net's folders of the study."""
     return Folders(
@@ -102,6 +148,11 @@ def shifted_folder(work: Path, part: Part, data: Data, network: Variant, seed: i
 def mapped_folder(work: Path, part: Part, data: Data, network: Variant) -> Path:
     """Return where the maps of some validation cases are."""
     return work / "maps" / part.configuration / data.dataset / network.folder
+
+
+def ablated_folder(work: Path, part: Part, data: Data, network: Variant) -> Path:
+    """Return where the ablation of a network's gates is, of the cases that have maps."""
+    return work / "ablations" / part.configuration / data.dataset / network.folder
 
 
 def task_folder(work: Path, data: Data) -> Path:
@@ -214,7 +265,7 @@ def _train_on(part: Part, data: Data, work: Path, processes: int) -> None:
 
 
 def _after_training(part: Part, data: Data, work: Path) -> None:
-    """Predict the out-of-domain images, and write maps."""
+    """Predict the out-of-domain images, write maps, and ablate the gates."""
     if data.recipe is None:
         return
     places = folders(work)
@@ -232,6 +283,7 @@ def _after_training(part: Part, data: Data, work: Path) -> None:
             write_maps(
                 model, part, data, places, mapped_folder(work, part, data, network), variables
             )
+            ablate(model, part, data, places, ablated_folder(work, part, data, network), variables)
 
 
 def _predict_shifted(
@@ -262,26 +314,49 @@ def _predict_shifted(
 def write_maps(
     model: Path, part: Part, data: Data, places: Folders, output: Path, variables: Mapping[str, str]
 ) -> None:
-    """Write the maps and pictures of some validation cases, all or none."""
+    """Write the maps of some validation cases, all or none."""
     if output.is_dir():
         return
     raw, beside = places.raw_dataset(data.dataset), output.with_name(f".{output.name}.part")
     remove(beside)
-    images = beside / "images"
-    images.mkdir(parents=True)
-    for case in phantom_split()["val"][:MAPPED_CASES]:
-        for image in _images(raw / "imagesTr", case):
-            shutil.copy(image, images)
+    _copy_mapped_images(raw, beside / "images")
     _run(
         [
-            *("nnunet-attention", "maps", "-i", str(images), "-o", str(beside / "out")),
-            *("-m", str(model), "-f", *part.folds, "-gt", str(raw / RAW_REFERENCES)),
-            *("--full_range", *_IN_PROCESS),
+            *("nnunet-attention", "maps", "-i", str(beside / "images"), "-o", str(beside / "out")),
+            *("-m", str(model), "-f", *part.folds, "--no_pictures", *_IN_PROCESS),
         ],
         variables,
     )
     (beside / "out").rename(output)
     remove(beside)
+
+
+def ablate(
+    model: Path, part: Part, data: Data, places: Folders, output: Path, variables: Mapping[str, str]
+) -> None:
+    """Replace the coefficients of the cases that have maps; goes on where it stopped."""
+    if (output / RECORD).is_file():
+        return
+    raw, images = places.raw_dataset(data.dataset), output.with_name(f"{output.name}_images")
+    remove(images)
+    _copy_mapped_images(raw, images)
+    _run(
+        [
+            *("nnunet-attention", "ablate", "-i", str(images), "-gt", str(raw / RAW_REFERENCES)),
+            *("-o", str(output), "-m", str(model), "-f", *part.folds),
+            *("--replace", *_REPLACEMENTS, "--seed", str(SEEDS[0])),
+            *("--disable_tta", "-device", "cpu"),
+        ],
+        variables,
+    )
+    remove(images)
+
+
+def _copy_mapped_images(raw: Path, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for case in phantom_split()["val"][:MAPPED_CASES]:
+        for image in _images(raw / "imagesTr", case):
+            shutil.copy(image, folder)
 
 
 def _images(folder: Path, case: str) -> Iterable[Path]:

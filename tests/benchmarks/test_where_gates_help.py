@@ -1,4 +1,4 @@
-"""The study of where gates help: what is trained, what is told of it, and where gates look."""
+"""The study of where gates help: what is trained and collected, and where gates look."""
 
 import json
 import os
@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK
 import torch
-from scipy import stats
+from gates_study import rows_of
+from PIL import Image
 
 from benchmarks.preparation import run_shown
 from benchmarks.where_gates_help import running
@@ -19,43 +21,44 @@ from benchmarks.where_gates_help.coefficients import (
     contrast_of_gates,
     read_coefficients,
 )
-from benchmarks.where_gates_help.collecting import COLUMNS, add_rows, collect, read_cases
+from benchmarks.where_gates_help.collecting import add_rows, collect, read_cases
 from benchmarks.where_gates_help.design import (
-    HIPPOCAMPUS,
+    ATTENTION,
+    MAPPED_CASES,
     PARTS,
     PHANTOM_2D,
     PHANTOMS,
     REAL_SARCOMA,
     SEEDS,
     SUPERVISED,
+    SUPERVISION,
+    VALIDATED_CASES,
     WARM,
 )
 from benchmarks.where_gates_help.phantom import draw_image
-from benchmarks.where_gates_help.reporting import (
-    Difference,
-    corrected,
-    differences,
-    differences_table,
-    recommendation,
-    report,
-    rules,
-    slope_over_sizes,
-    strata_table,
-)
+from benchmarks.where_gates_help.pictures import draw_side_by_side
 from benchmarks.where_gates_help.running import (
+    ablate,
+    ablated_folder,
     folders,
     mapped_folder,
     model_folder,
     phantom_split,
+    pilot,
     prepare,
     write_maps,
 )
 from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
 from nnunet_attention.errors import CommandError
-from nnunet_attention.evaluation.leaderboard.tables import MINUS
-from nnunet_attention.evaluation.statistics.estimates import Estimate
 from nnunet_attention.nnunet.folders import RAW_REFERENCES
+from nnunet_attention.nnunet.precision import bfloat16_from
+from nnunet_attention.nnunet.supervision import (
+    Supervision,
+    SupervisionRecord,
+    supervision_from,
+    write_supervision,
+)
 from nnunet_attention.trainers.short import short_schedule
 
 each_part = pytest.mark.parametrize("part", PARTS.values(), ids=lambda part: part.name)
@@ -68,6 +71,8 @@ def test_every_network_gets_the_same_schedule_and_the_studys_seeds(part):
         part.iterations,
         1,
     )
+    assert supervision_from(part.variables()["NNUNET_ATTENTION_SUPERVISION"]) == SUPERVISION
+    assert not bfloat16_from(part.variables()["NNUNET_ATTENTION_CPU_BF16"])
     assert {network.trainer for network in part.networks} <= set(trainers.__all__)
     words = part.crossval_arguments(part.data[0], [n.trainer for n in part.networks], 2)
     arguments = build_parser().parse_args(words)
@@ -128,6 +133,75 @@ def test_a_part_is_trained_with_half_the_channels_and_a_split_of_its_own(tmp_pat
     assert json.loads(folders(tmp_path).splits(data.dataset).read_text()) == [phantom_split()]
 
 
+def test_no_setting_of_the_shell_gets_into_the_study(tmp_path, monkeypatch):
+    planned(tmp_path, PHANTOMS[0])
+    monkeypatch.setenv("NNUNET_ATTENTION_SUPERVISION", "3,0")
+    monkeypatch.setenv("NNUNET_ATTENTION_CPU_BF16", "1")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    commands = []
+    monkeypatch.setattr(running, "run_shown", lambda *run: commands.append(run) or 3)
+    running.run([replace(PHANTOM_2D, data=PHANTOMS[:1])], tmp_path, None, 1)
+    ((_, variables),) = commands
+    assert variables["NNUNET_ATTENTION_SUPERVISION"] == "0.5,1"
+    assert variables["NNUNET_ATTENTION_CPU_BF16"] == "0"
+    # Threads that wait do not spin.
+    assert (variables["OMP_WAIT_POLICY"], variables["GOMP_SPINCOUNT"]) == ("PASSIVE", "0")
+
+
+@pytest.mark.parametrize(("dice", "code"), [(0.7, 0), (0.99, 1), (0.1, 1)])
+def test_the_pilot_trains_stock_alone_and_tells_whether_there_is_room(
+    dice, code, tmp_path, monkeypatch, capsys
+):
+    for data in running.PILOT:
+        planned(tmp_path, data)
+        fold = model_folder(folders(tmp_path).results, PHANTOM_2D, data, PHANTOM_2D.networks[0])
+        (fold / "fold_0" / "validation").mkdir(parents=True)
+        (fold / "fold_0" / "validation" / "summary.json").write_text(
+            json.dumps({"foreground_mean": {"Dice": dice}})
+        )
+    commands = []
+    monkeypatch.setattr(running, "run_shown", lambda *run: commands.append(run[0]) or 0)
+    assert pilot(tmp_path, 1) == code
+    assert f"a mean Dice of {dice:.4f}, {'outside of' if code else 'within'} 0.2 to 0.98" in (
+        capsys.readouterr().out
+    )
+    for command in commands:
+        arguments = build_parser().parse_args(command[1:])
+        assert arguments.trainers == ["nnUNetTrainer_short"]
+        assert (arguments.repeats, arguments.seed) == (1, 0)
+
+
+def test_the_same_cases_have_maps_and_an_ablation(tmp_path, monkeypatch):
+    data, places = PHANTOMS[0], folders(tmp_path)
+    images = places.raw_dataset(data.dataset) / "imagesTr"
+    images.mkdir(parents=True)
+    for names in phantom_split().values():
+        for name in names:
+            (images / f"{name}_0000.nii.gz").touch()
+    seen = []
+
+    def look(command, variables):
+        arguments = build_parser().parse_args(command[1:])
+        seen.append((command[1], sorted(path.name for path in arguments.images.iterdir())))
+        arguments.output.mkdir(parents=True)
+        (arguments.output / "ablation.json").write_text("{}")
+        return 0
+
+    monkeypatch.setattr(running, "run_shown", look)
+    outputs = [
+        folder(tmp_path, PHANTOM_2D, data, SUPERVISED) for folder in (mapped_folder, ablated_folder)
+    ]
+    for _ in range(2):
+        for do, output in zip((write_maps, ablate), outputs, strict=True):
+            do(tmp_path / "model", PHANTOM_2D, data, places, output, {})
+    # The second time nothing is missing.
+    assert [name for name, _ in seen] == ["maps", "ablate"]
+    wanted = [f"distractors_{n:03d}_0000.nii.gz" for n in range(21, 21 + MAPPED_CASES)]
+    assert seen[0][1] == seen[1][1] == wanted
+    assert MAPPED_CASES < VALIDATED_CASES
+    assert [path for path in tmp_path.rglob("*images") if path != images] == []
+
+
 def test_a_warm_start_goes_on_from_the_stock_network_of_its_seed(tmp_path, monkeypatch):
     planned(tmp_path, WARM.data[0])
     for repeat in ("", "repeats/repeat_2", "repeats/repeat_3"):
@@ -175,19 +249,6 @@ def test_real_data_that_are_not_given_are_asked_for(tmp_path):
         prepare(REAL_SARCOMA, REAL_SARCOMA.data[0], tmp_path, tmp_path, 1)
 
 
-def rows_of(data, network, seed, dice, domain="in", voxels=50):
-    return pd.DataFrame(
-        [
-            {
-                **{"dataset": data.dataset, "domain": domain, "network": network, "seed": seed},
-                **{"fold": 0, "case": f"c{place:02d}", "label": "target", "dice": value},
-                "reference_voxels": voxels + place,
-            }
-            for place, value in enumerate(dice)
-        ]
-    )[list(COLUMNS)]
-
-
 def test_new_rows_take_the_place_of_those_of_the_same_training(tmp_path):
     data = PHANTOMS[0]
     machine = {"machine": {"kind": "Abacus"}}
@@ -200,9 +261,9 @@ def test_new_rows_take_the_place_of_those_of_the_same_training(tmp_path):
     assert [entry["seed"] for entry in trained] == [0, 1]
 
 
-def trained(work, epochs):
+def trained(work, epochs, network=PHANTOM_2D.networks[0]):
     """One training of the study as nnU-Net leaves it: a summary of one case, and a checkpoint."""
-    data, network = PHANTOMS[0], PHANTOM_2D.networks[0]
+    data = PHANTOMS[0]
     description = folders(work).raw_dataset_json(data.dataset)
     description.parent.mkdir(parents=True)
     description.write_text(
@@ -227,6 +288,7 @@ def trained(work, epochs):
         },
         fold / "checkpoint_final.pth",
     )
+    return fold
 
 
 def test_what_is_finished_is_collected(tmp_path, capsys):
@@ -249,182 +311,90 @@ def test_a_training_of_another_length_is_not_collected(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def small_study(gain, data=PHANTOMS[4], spread=0.01, domain="in"):
-    """Stock, and a gated network that is better by `gain` on every case, with a little noise."""
-    generator = np.random.default_rng(0)
-    frames = []
-    for seed in SEEDS:
-        stock = 0.7 + generator.normal(0, 0.02, 20)
-        gated = stock + gain + generator.normal(0, spread, 20)
-        frames += [
-            rows_of(data, "stock", seed, stock, domain),
-            rows_of(data, "attention", seed, gated, domain),
-        ]
-    return pd.concat(frames, ignore_index=True)
-
-
-def test_a_difference_is_paired_by_seed_and_case():
-    cases = small_study(0.05)
-    (row,) = differences(PHANTOM_2D, cases)
-    assert (row.first, row.second, row.seeds) == ("attention", "stock", (0, 1, 2))
-    table = cases.pivot(index=["seed", "case"], columns="network", values="dice")
-    by_hand = (table["attention"] - table["stock"]).groupby("seed").mean()
-    assert row.of_seeds == pytest.approx(by_hand.tolist())
-    assert row.estimate.mean == pytest.approx(by_hand.mean())
-    assert row.verdict == "undecided"
-    assert corrected([row])[0].verdict == "better"
+def test_a_supervised_training_is_collected_with_its_supervision(tmp_path):
+    fold = trained(tmp_path / "work", PHANTOM_2D.epochs, SUPERVISED)
+    write_supervision(fold, SupervisionRecord(SUPERVISION))
+    assert collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results") == 0
+    found = json.loads((tmp_path / "results" / "phantom_2d" / "trainings.json").read_text())
+    assert [entry["supervision"] for entry in found["trainings"]] == ["0.5,1"]
 
 
 @pytest.mark.parametrize(
-    ("gain", "spread", "wanted"),
-    [(0.05, 0.01, "better"), (-0.05, 0.01, "worse"), (0.0, 0.002, "equivalent"),
-     (0.02, 0.15, "undecided")],
-)  # fmt: skip
-def test_the_verdict_follows_from_the_corrected_p_and_the_margin(gain, spread, wanted):
-    rows = corrected(differences(PHANTOM_2D, small_study(gain, spread=spread)))
-    assert [row.verdict for row in rows] == [wanted]
-    assert differences_table(rows).splitlines()[2].endswith(f"| {wanted} |")
+    ("record", "message"),
+    [
+        (None, r"fold_0.supervision\.json is missing"),
+        (SupervisionRecord(Supervision(2.0, 1)), "with the supervision 2,1 since epoch 0; wanted"),
+        (SupervisionRecord(SUPERVISION, 3), "supervision 0.5,1 since epoch 3; wanted 0.5,1"),
+    ],
+)
+def test_a_training_with_another_supervision_is_not_collected(record, message, tmp_path):
+    fold = trained(tmp_path / "work", PHANTOM_2D.epochs, SUPERVISED)
+    if record is not None:
+        write_supervision(fold, record)
+    with pytest.raises(SystemExit, match=message):
+        collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results")
+    assert not (tmp_path / "results").exists()
 
 
-def test_p_values_are_corrected_over_all_rows():
-    (row,) = differences(PHANTOM_2D, small_study(0.05))
-    alone, twice = corrected([row]), corrected([row, row])
-    assert twice[0].adjusted == pytest.approx(2 * alone[0].adjusted)
+def test_the_verdicts_of_ablate_are_collected_with_their_numbers(tmp_path):
+    output = ablated_folder(tmp_path / "work", PHANTOM_2D, PHANTOMS[0], SUPERVISED)
+    output.mkdir(parents=True)
+    numbers = {"mean_difference": -0.1234567, "low": -0.2, "high": None, "adjusted_p_value": 0.01}
+    effect = {"gates": "0", "label": "target", "replacement": "mean", "metric": "dice"}
+    others = {"replacement": "uniform", "mean_difference": 1.0}
+    verdict = {"gates": "0", "label": "target", "verdict": "matters", "sentence": "gate 0 matters",
+               "replacement": "mean", "idle_p_value": 0.9}  # fmt: skip
+    record = {
+        "effects": [{**effect, **numbers, **others}, {**effect, **numbers}],
+        "verdicts": [verdict],
+        "settings": {"cases": 12},
+    }
+    (output / "ablation.json").write_text(json.dumps(record))
+    assert collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results") == 0
+    found = json.loads((tmp_path / "results" / "phantom_2d" / "ablations.json").read_text())
+    assert found == {
+        PHANTOMS[0].dataset: {
+            "supervised": {
+                "cases": 12,
+                "verdicts": [
+                    {
+                        **{"gates": "0", "verdict": "matters", "replacement": "mean"},
+                        **{"mean_difference": -0.12346, "low": -0.2, "high": None},
+                        **{"adjusted_p_value": 0.01, "idle_p_value": 0.9},
+                    }
+                ],
+            }
+        }
+    }
 
 
-def test_one_training_alone_is_no_row():
-    cases = small_study(0.05)
-    assert differences(PHANTOM_2D, cases[cases["seed"] == 0]) == []
+def test_one_picture_shows_the_maps_of_both_networks(tmp_path):
+    """The second network's map is bright where the first one's is dark."""
+    raw = tmp_path / "raw"
+    write_image(raw / "imagesTr" / "a_0000.nii.gz", np.zeros((3, 8, 8)))
+    reference = np.zeros((3, 8, 8), np.uint8)
+    reference[1, 2:5, 2:5] = 1
+    write_image(raw / "labelsTr" / "a.nii.gz", reference)
+    labels = {"background": 0, "target": 1}
+    (raw / "dataset.json").write_text(json.dumps({"labels": labels, "file_ending": ".nii.gz"}))
+    mapped = {}
+    for value, network in enumerate((ATTENTION, SUPERVISED)):
+        mapped[network.name] = tmp_path / network.folder
+        for gate in ("gate_0", "gate_1", "mean"):
+            path = mapped[network.name] / "maps" / "a" / f"{gate}.nii.gz"
+            write_image(path, np.full((3, 8, 8), float(value)))
+    draw_side_by_side(raw, mapped, tmp_path / "new" / "picture.png")
+    picture = Image.open(tmp_path / "new" / "picture.png").convert("L")
+    width, height = picture.size
+    # Two rows of gates; three columns, and a bar of colours at the right.
+    for row in (0.3, 0.75):
+        shades = [picture.getpixel((int(x * width), int(row * height))) for x in (0.45, 0.75)]
+        assert shades[0] < 60 < 200 < shades[1]
 
 
-def difference(first, second, mean, p, data, *, stock=0.8, domain="in", part="phantom_2d"):
-    """A row whose verdict is better, worse or undecided by `mean` and `p`."""
-    return Difference(
-        **{"part": part, "data": data, "domain": domain, "first": first, "second": second},
-        **{"mean": stock + mean, "stock": stock, "seeds": SEEDS, "of_seeds": (mean,) * 3},
-        estimate=Estimate(mean, 0.005, 10),
-        adjusted=p,
-    )
-
-
-def test_the_slope_is_that_of_least_squares_over_trainings():
-    generator = np.random.default_rng(1)
-    rows, shares, values = [], [], []
-    for data in PHANTOMS[:4]:
-        of_seeds = tuple(generator.normal(0, 0.01, 3))
-        row = difference("attention", "stock", 0.0, 1.0, data)
-        rows.append(replace(row, of_seeds=of_seeds))
-        shares += [np.log2(data.recipe.foreground)] * 3
-        values += of_seeds
-    slope = slope_over_sizes(rows)
-    centred = np.array(shares) - np.mean(shares)
-    by_hand = (centred * values).sum() / (centred**2).sum()
-    residuals = np.array(values) - np.mean(values) - by_hand * centred
-    error = np.sqrt((residuals**2).sum() / 10 / (centred**2).sum())
-    assert (slope.mean, slope.standard_error) == pytest.approx((by_hand, error))
-    half = stats.t.ppf(0.975, 10) * error
-    assert slope.interval() == pytest.approx((by_hand - half, by_hand + half))
-    assert slope_over_sizes(rows[:2]) is None
-
-
-def test_thirds_are_by_the_voxels_of_the_reference():
-    frames = []
-    for seed in SEEDS:
-        stock = np.full(9, 0.5)
-        # The three smallest structures gain 0.3, the three largest lose 0.1.
-        gated = stock + np.repeat([0.3, 0.0, -0.1], 3)
-        frames += [rows_of(PHANTOMS[0], "stock", seed, stock, voxels=10)]
-        frames += [rows_of(PHANTOMS[0], "attention", seed, gated, voxels=10)]
-    empty = pd.DataFrame(columns=list(COLUMNS))
-    cases = dict.fromkeys(PARTS, empty) | {"phantom_2d": pd.concat(frames, ignore_index=True)}
-    lines = strata_table(cases).splitlines()[2:]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert [row[2:5] for row in cells] == [
-        ["smallest third, 10 to 12", "3", "+0.3000"],
-        ["middle third, 13 to 15", "3", "+0.0000"],
-        ["largest third, 16 to 18", "3", f"{MINUS}0.1000"],
-    ]
-
-
-def complete_study(verdict_of):
-    """All rows of the main table; `verdict_of` gives each a mean, by network, other and data."""
-    rows = []
-    for part in PARTS.values():
-        if part.warm:
-            continue
-        for data in part.data:
-            for domain in ("in", "out") if data.recipe else ("in",):
-                for first, second in part.comparisons:
-                    mean = verdict_of(first, second, data, domain)
-                    p = 0.001 if mean else 1.0
-                    rows.append(
-                        difference(first, second, mean, p, data, domain=domain, part=part.name)
-                    )
-    return rows
-
-
-def test_supervision_is_recommended_where_it_is_better_than_stock_and_wide_and_nowhere_worse():
-    def helps(first, second, data, domain):
-        crowded = data.recipe is not None and data.recipe.distractors > 0
-        return 0.05 if first == "supervised" and second != "attention" and crowded else 0.0
-
-    assert "trainer is recommended" in recommendation(complete_study(helps))
-
-    def only_like_wide(first, second, data, domain):
-        return helps(first, second, data, domain) if second == "stock" else 0.0
-
-    assert "trainer is not recommended" in recommendation(complete_study(only_like_wide))
-
-    def harms_out_of_domain(first, second, data, domain):
-        return (
-            -0.05 if domain == "out" and data == PHANTOMS[0] else helps(first, second, data, domain)
-        )
-
-    assert "trainer is not recommended" in recommendation(complete_study(harms_out_of_domain))
-
-
-def test_no_gain_counts_that_is_not_larger_than_the_null_controls():
-    def differs(first, second, data, domain):
-        if data == HIPPOCAMPUS:
-            return 0.06
-        return 0.05 if first == "supervised" else 0.0
-
-    rows = complete_study(differs)
-    assert "is not recommended" in recommendation(rows)
-    assert "up to 0.0600; nothing is claimed from differences that are not larger" in rules(
-        rows, []
-    )
-
-
-def test_an_unfinished_study_recommends_nothing():
-    rows = complete_study(lambda *which: 0.05)
-    assert recommendation(rows[1:]).startswith("Recommendation: not decided yet")
-
-
-def test_a_ceiling_is_shown_and_not_counted():
-    row = difference("attention", "stock", 0.005, 0.001, PHANTOMS[0], stock=0.99)
-    assert "does not count" in differences_table([row])
-    assert "of 1 rows 0 count" in rules([row], [])
-
-
-def test_a_report_of_nothing_says_so(tmp_path, capsys):
-    assert report(tmp_path) == 0
-    assert "nothing was collected yet" in capsys.readouterr().out
-
-
-def test_a_report_needs_the_collected_files_alone(tmp_path):
-    trained = [{"dataset": PHANTOMS[4].dataset, "network": "stock", "seed": 0, "minutes": 1.25,
-                "machine": {"kind": "Abacus", "threads": 2, "torch": "2", "nnunetv2": "2.8",
-                            "python": "3"}}]  # fmt: skip
-    add_rows([small_study(0.05)], trained, tmp_path / "phantom_2d")
-    assert report(tmp_path) == 0
-    tables = {path.stem: path.read_text() for path in (tmp_path / "tables").iterdir()}
-    assert {"phantom_2d", "trainings", "strata", "rules"} == set(tables)
-    assert "| better |" in tables["phantom_2d"]
-    assert (
-        "| phantom_2d | 1 of 96 | 12 epochs of 25 iterations at batch 8 | 1.2 |"
-        in (tables["trainings"])
-    )
+def write_image(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(path))
 
 
 def test_the_contrast_of_a_gate_is_the_mean_over_cases():
