@@ -60,8 +60,9 @@ TABLES = (
     *(
         ("where-gates-help.md", f"gates {name.replace('_', ' ')} table", _GATES / f"{name}.md")
         for name in (
-            *("rules", "phantom_2d", "phantom_3d", "sarcoma", "hippocampus", "warm"),
-            *("slopes", "strata", "coefficients", "trainings"),
+            *("rules", "recommendation", "primary", "secondary", "interactions", "strata"),
+            *("phantom_2d", "phantom_3d", "sarcoma", "hippocampus", "warm"),
+            *("coefficients", "maps", "ablations", "trainings"),
         )
     ),
 )

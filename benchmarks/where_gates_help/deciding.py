@@ -1,0 +1,196 @@
+"""Applies the rules of `design` to what the study found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.texts import ends_text, four_places
+from benchmarks.where_gates_help.collecting import IN_DOMAIN, OUT_OF_DOMAIN
+from benchmarks.where_gates_help.comparing import DOMAINS, Finding, Interaction
+from benchmarks.where_gates_help.design import (
+    AFTER_WARM_START,
+    CONTROL,
+    CROWDED,
+    GROUPS,
+    NETWORKS,
+    PARTS,
+    PRIMARY,
+    SARCOMA,
+)
+
+_DIFFERS = ("better", "worse")
+_GATED = ("attention", "supervised")
+
+
+def null_control(found: Iterable[Finding]) -> tuple[int, float]:
+    """Return how many findings of the null control differ, and by how much the largest (rule 5)."""
+    sizes = [
+        abs(one.estimate.mean)
+        for one in found
+        if one.family == CONTROL and one.verdict in _DIFFERS and one.estimate is not None
+    ]
+    return len(sizes), max(sizes, default=0.0)
+
+
+def is_claimed(finding: Finding, chance: float) -> bool:
+    """Tell whether a network is said to be better or worse.
+
+    By rules 1 and 6 its verdict must be so, and by rule 5 the difference must be larger than the
+    largest of the null control.
+    """
+    return (
+        finding.verdict in _DIFFERS
+        and finding.estimate is not None
+        and abs(finding.estimate.mean) > chance
+    )
+
+
+def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
+    """Return the outcome of the rules, a line each."""
+    control, chance = null_control(found)
+    lines = []
+    for network in _GATED:
+        rows = _rows(found, network, "stock", PRIMARY)
+        if not rows:
+            continue
+        outcomes = ", ".join(_told(rows, kind, chance) for kind in (*_DIFFERS, "equivalent"))
+        lines.append(
+            f"- {NETWORKS[network].name} against nnU-Net, {len(rows)} of "
+            f"{_number_of_groups()} groups finished: {outcomes}; "
+            f"{_told(rows, 'undecided', chance)}; {_told(rows, 'does not count', chance)}; "
+            f"{_told(rows, 'not claimed', chance)}."
+        )
+        helped = [row.group.title for row in rows if _outcome(row, chance) == "better"]
+        by_gates = [title for title in helped if title in _helped(found, network, chance)]
+        lines.append(
+            f"- It is better than the wide U-Net too on {len(by_gates)} of {len(helped)} of these."
+        )
+    effects = [one for one in interactions if one.family is not None]
+    if effects:
+        mattering = [_interaction_told(one) for one in effects if one.matters]
+        lines.append(
+            f"- Distractors and size, of {len(effects)} questions: "
+            + ("; ".join(mattering) if mattering else "none is decided")
+            + "."
+        )
+    if any(one.family == CONTROL for one in found):
+        lines.append(
+            "- Null control: no network is better or worse than another."
+            if not control
+            else f"- Null control: {control} of its questions show a difference, of up to "
+            f"{chance:.4f}; nothing is claimed from differences that are not larger."
+        )
+    lines += [
+        f"- Warm start, {NETWORKS[one.first].name} against {NETWORKS[one.second].name}: "
+        f"{_outcome(one, chance)}."
+        for one in found
+        if one.family == AFTER_WARM_START
+    ]
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def recommendation(found: Sequence[Finding]) -> str:
+    """Apply rule 8, and say for which data either network should be used."""
+    decided = [one for one in found if one.family in (PRIMARY, CONTROL)]
+    outside = [
+        one
+        for one in found
+        if one.domain == OUT_OF_DOMAIN and one.second == "stock" and one.first in _GATED
+    ]
+    missing = _wanted() - len(decided) - len(outside)
+    if missing:
+        return f"Not decided yet: {missing} of {_wanted()} comparisons are not finished.\n"
+    _, chance = null_control(found)
+    lines = []
+    for network in _GATED:
+        name = NETWORKS[network].name
+        helped = _helped(found, network, chance)
+        worse = [one for one in _rows(found, network, "stock", PRIMARY) if one.verdict == "worse"]
+        harmed = [one.group.title for one in worse if is_claimed(one, chance)]
+        below = [
+            one.group.title
+            for one in outside
+            if one.first == network and one.estimate is not None and one.estimate.interval()[1] < 0
+        ]
+        lines.append(
+            f"- {name}: use it for data such as {_listed(helped)}, where it is better than both "
+            "nnU-Net and the wide U-Net."
+            if helped
+            else f"- {name}: on nothing that was measured is it better than both nnU-Net and the "
+            "wide U-Net; there is no reason to use it for its Dice."
+        )
+        if harmed:
+            lines.append(
+                f"- {name}: do not use it for data such as {_listed(harmed)}, where it is worse "
+                "than nnU-Net."
+            )
+        if below:
+            lines.append(
+                f"- {name}: test it first where images will differ from those of the training: out "
+                f"of domain its interval, which is not corrected, lies below 0 on {_listed(below)}."
+            )
+        if network == "supervised":
+            deciding = {SARCOMA.title, *CROWDED.values()} & set(helped)
+            decision = "is" if deciding and not worse and not below else "is not"
+            lines.append(f"- By rule 8, the supervised trainer {decision} recommended.")
+    return "\n".join(lines) + "\n"
+
+
+def _wanted() -> int:
+    """Return the number of findings that rule 8 needs."""
+    decided = sum(len(group.comparisons) for group in GROUPS if group.family in (PRIMARY, CONTROL))
+    phantoms = [group for group in GROUPS if _has_shifted_images(group.part)]
+    return decided + len(_GATED) * len(phantoms)
+
+
+def _has_shifted_images(part: str) -> bool:
+    return PARTS[part].data[0].recipe is not None and not PARTS[part].warm
+
+
+def _number_of_groups() -> int:
+    return sum(group.family == PRIMARY for group in GROUPS)
+
+
+def _rows(found: Iterable[Finding], first: str, second: str, family: str) -> list[Finding]:
+    return [
+        one
+        for one in found
+        if (one.first, one.second, one.domain, one.family) == (first, second, IN_DOMAIN, family)
+    ]
+
+
+def _helped(found: Sequence[Finding], network: str, chance: float) -> list[str]:
+    """Return the titles of the groups on which a network is better than both stock and wide."""
+    of_both = [
+        [
+            one.group.title
+            for one in _rows(found, network, other, PRIMARY)
+            if _outcome(one, chance) == "better"
+        ]
+        for other in ("stock", "wide")
+    ]
+    return [title for title in of_both[0] if title in of_both[1]]
+
+
+def _outcome(finding: Finding, chance: float) -> str:
+    """Return the verdict, or that nothing is claimed from it by rule 5."""
+    if finding.verdict in _DIFFERS and not is_claimed(finding, chance):
+        return "not claimed"
+    return finding.verdict
+
+
+def _told(rows: Sequence[Finding], kind: str, chance: float) -> str:
+    titles = [one.group.title for one in rows if _outcome(one, chance) == kind]
+    return f"{kind} {len(titles)}" + (f" ({_listed(titles)})" if titles else "")
+
+
+def _interaction_told(one: Interaction) -> str:
+    return (
+        f"{NETWORKS[one.network].name} minus nnU-Net, {PARTS[one.part].planned}"
+        f"{DOMAINS[one.domain]}, {one.question}: {four_places(one.estimate.mean)} "
+        f"{ends_text(one.estimate.interval())}"
+    )
+
+
+def _listed(titles: Iterable[str]) -> str:
+    return "; ".join(titles)

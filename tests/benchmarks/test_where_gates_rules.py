@@ -1,0 +1,466 @@
+"""What the study of where gates help concludes from results; its tables follow from them."""
+
+import json
+import shutil
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from gates_study import finished_cases, finished_trainings, rows_of, small_study
+
+from benchmarks.documents import TABLES
+from benchmarks.where_gates_help.__main__ import RESULTS
+from benchmarks.where_gates_help.collecting import COLUMNS, add_rows
+from benchmarks.where_gates_help.comparing import (
+    Difference,
+    combined,
+    contrast,
+    differences,
+    findings,
+    interactions,
+    slope_over_sizes,
+)
+from benchmarks.where_gates_help.deciding import is_claimed, null_control, recommendation, rules
+from benchmarks.where_gates_help.design import (
+    GROUPS,
+    HIPPOCAMPUS,
+    PARTS,
+    PHANTOM_2D,
+    PHANTOMS,
+    SEEDS,
+)
+from benchmarks.where_gates_help.reporting import (
+    differences_table,
+    findings_table,
+    report,
+    strata_table,
+)
+from nnunet_attention.evaluation.leaderboard.tables import MINUS
+from nnunet_attention.evaluation.statistics.estimates import Estimate
+from nnunet_attention.evaluation.statistics.repeats import compare_repeats
+
+PLAIN, CROWDED = PHANTOMS[:4], PHANTOMS[4:]
+
+
+def test_a_difference_is_paired_by_seed_and_case():
+    cases = small_study(0.05)
+    (row,) = differences(PHANTOM_2D, cases)
+    assert (row.first, row.second, row.seeds) == ("attention", "stock", (0, 1, 2))
+    table = cases.pivot(index=["seed", "case"], columns="network", values="dice")
+    by_hand = (table["attention"] - table["stock"]).groupby("seed").mean()
+    assert row.of_seeds == pytest.approx(by_hand.tolist())
+    assert row.estimate.mean == pytest.approx(by_hand.mean())
+
+
+def test_one_training_alone_is_no_row():
+    cases = small_study(0.05)
+    assert differences(PHANTOM_2D, cases[cases["seed"] == 0]) == []
+
+
+def difference(first, second, mean, data, *, error=0.005, stock=0.8, domain="in", part=PHANTOM_2D):
+    return Difference(
+        **{"part": part.name, "data": data, "domain": domain, "first": first, "second": second},
+        **{"mean": stock + mean, "stock": stock, "seeds": SEEDS, "of_seeds": (mean,) * 3},
+        estimate=Estimate(mean, error, 10),
+    )
+
+
+def on_phantoms(means, data, **options):
+    """Rows of attention minus stock, one for each phantom."""
+    return [
+        difference("attention", "stock", mean, one, **options)
+        for mean, one in zip(means, data, strict=True)
+    ]
+
+
+def test_a_group_is_the_mean_of_its_data_sets():
+    (found,) = findings(on_phantoms((0.01, 0.02, 0.03, 0.08), CROWDED))
+    assert found.group.title == "phantoms with distractors, 2d"
+    assert (found.counted, found.mean) == (4, pytest.approx(0.835))
+    assert found.estimate.mean == pytest.approx(0.035)
+    # Four errors of 0.005 with 10 degrees of freedom, each times 1/4.
+    assert found.estimate.standard_error == pytest.approx(0.0025)
+    assert found.estimate.degrees_of_freedom == pytest.approx(40)
+
+
+def test_a_group_needs_all_trainings_of_all_its_data_sets():
+    rows = on_phantoms((0.05,) * 4, CROWDED)
+    assert findings(rows[1:]) == []
+    assert findings([*rows[1:], replace(rows[0], seeds=SEEDS[:2])]) == []
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "wanted"),
+    [(0.05, 0.005, "better"), (-0.05, 0.005, "worse"), (0.0, 0.002, "equivalent"),
+     (0.02, 0.02, "undecided")],
+)  # fmt: skip
+def test_the_verdict_follows_from_the_corrected_p_and_the_margin(mean, error, wanted):
+    found = findings(on_phantoms((mean,) * 4, CROWDED, error=error))
+    assert [one.verdict for one in found] == [wanted]
+    assert findings_table(found).splitlines()[2].endswith(f"| {wanted} |")
+
+
+def test_p_values_are_corrected_over_all_primary_questions_finished_or_not():
+    (one,) = findings(on_phantoms((0.02,) * 4, CROWDED))
+    # Both networks against stock and wide on five groups.
+    assert one.adjusted == pytest.approx(min(1, 20 * one.estimate.p_value))
+    control = difference("attention", "stock", 0.02, HIPPOCAMPUS, part=PARTS["hippocampus"])
+    warm = difference("attention", "stock", 0.02, PARTS["warm"].data[0], part=PARTS["warm"])
+    factors = {
+        found.family: found.adjusted / found.estimate.p_value for found in findings([control, warm])
+    }
+    assert factors == pytest.approx({"null control": 4, "warm start": 3})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "domain"),
+    [("wide", "stock", "in"), ("supervised", "attention", "in"), ("attention", "stock", "out")],
+)
+def test_what_is_not_primary_is_never_called_better_or_worse(first, second, domain):
+    rows = [difference(first, second, 0.3, data, domain=domain) for data in CROWDED]
+    (found,) = findings(rows)
+    assert found.verdict == "secondary"
+    assert not is_claimed(found, 0.0)
+
+
+def test_a_ceiling_or_a_floor_is_shown_and_not_counted():
+    rows = on_phantoms((0.04, 0.04, 0.04, 0.9), CROWDED)
+    rows[3] = replace(rows[3], stock=0.1)
+    assert "| no: ceiling or floor |" in differences_table(rows)
+    (found,) = findings(rows)
+    assert (found.counted, found.estimate.mean) == (3, pytest.approx(0.04))
+    (nothing,) = findings([replace(row, stock=0.99) for row in rows])
+    assert (nothing.counted, nothing.verdict) == (0, "does not count")
+    assert "does not count 1 (phantoms with distractors, 2d)" in rules([nothing], [])
+    assert (
+        findings_table([nothing])
+        .splitlines()[2]
+        .startswith("| phantoms with distractors, 2d | 0 of 4 | Attention U-Net | — |")
+    )
+
+
+def test_the_slope_is_that_of_least_squares_over_the_data_sets():
+    means = (0.04, 0.01, 0.02, -0.03)
+    rows = [
+        replace(row, estimate=Estimate(mean, error, freedom))
+        for row, mean, error, freedom in zip(
+            on_phantoms(means, PLAIN), means, (0.01, 0.02, 0.01, 0.03), (2, 5, 9, 30), strict=True
+        )
+    ]
+    count, slope = slope_over_sizes(rows)
+    shares = np.log2([0.002, 0.005, 0.01, 0.02])
+    assert count == 4
+    assert slope.mean == pytest.approx(np.polyfit(shares, means, 1)[0])
+    # The spread of the slopes of many draws, in place of a formula.
+    generator = np.random.default_rng(2)
+    draws = np.array(means) + generator.normal(0, (0.01, 0.02, 0.01, 0.03), (20_000, 4))
+    slopes = np.polyfit(shares, draws.T, 1)[0]
+    assert slope.standard_error == pytest.approx(slopes.std(), rel=0.02)
+
+
+def test_the_slope_leaves_out_what_has_a_ceiling_or_a_floor():
+    rows = on_phantoms((0.0, 0.01, 0.02, 0.5), PLAIN)
+    rows[3] = replace(rows[3], stock=0.99)
+    assert slope_over_sizes(rows) == slope_over_sizes(rows[:3])
+    rows[2] = replace(rows[2], stock=0.1)
+    assert slope_over_sizes(rows) == (2, None)
+
+
+def drawn_estimate(generator, gain=0.0, patient=0.04, training=0.015, both=0.05):
+    """A made-up difference of two networks, over 20 patients and three trainings."""
+    values = gain + generator.normal(0, patient, (1, 20)) + generator.normal(0, training, (3, 1))
+    values = values + generator.normal(0, both, (3, 20))
+    return compare_repeats(values, 0 * values, (SEEDS, SEEDS), resamples=0).estimate
+
+
+@pytest.mark.parametrize("patient", [0.0, 0.04, 0.1])
+def test_slopes_of_equal_networks_leave_out_zero_in_one_study_of_twenty(patient):
+    generator = np.random.default_rng(3)
+    rows = on_phantoms((0.0,) * 4, PLAIN)
+    studies, wrong = 400, 0
+    for _ in range(studies):
+        drawn = [replace(row, estimate=drawn_estimate(generator, patient=patient)) for row in rows]
+        wrong += slope_over_sizes(drawn)[1].p_value < 0.05
+    # With two standard errors of 0.011 on either side; too few are no fault.
+    assert wrong / studies < 0.05 + 2 * 0.011
+
+
+def test_a_gain_is_found_on_a_group_that_would_be_missed_on_a_single_data_set():
+    """The page's numbers of the power."""
+    generator = np.random.default_rng(4)
+
+    def power(gain, data_sets, tests, studies=200):
+        found = 0
+        for _ in range(studies):
+            drawn = [drawn_estimate(generator, gain) for _ in range(data_sets)]
+            found += combined((1 / data_sets, one) for one in drawn).p_value < 0.05 / tests
+        return found / studies
+
+    assert 0.1 < power(0.05, 1, 204) < 0.25
+    assert power(0.05, 4, 20) > 0.9
+    assert power(0.02, 4, 20) < 0.5
+    assert power(0.0, 4, 1) < 0.05 + 2 * 0.016
+
+
+def test_distractors_are_compared_at_equal_shares():
+    crowded, plain = on_phantoms((0.05,) * 4, CROWDED), on_phantoms((0.01, 0.02, 0.03, 0.9), PLAIN)
+    # The share of 2 % has a ceiling without distractors.
+    plain[3] = replace(plain[3], stock=0.99)
+    count, found = contrast(crowded, plain)
+    assert (count, found.mean) == (3, pytest.approx(0.03))
+    # Six errors of 0.005, each times 1/3.
+    assert found.standard_error == pytest.approx(0.005 * 6**0.5 / 3)
+    assert found.degrees_of_freedom == pytest.approx(60)
+
+
+def test_interactions_are_corrected_together_and_out_of_domain_decides_nothing():
+    rows = [
+        difference("attention", "stock", 0.05 if data in CROWDED else 0.02, data, domain=domain)
+        for domain, data in product(("in", "out"), PHANTOMS)
+    ]
+    found = interactions(rows)
+    assert [(one.domain, one.question) for one in found] == [
+        (domain, question)
+        for domain in ("in", "out")
+        for question in ("with distractors minus without", "slope, with distractors",
+                         "slope, without distractors")
+    ]  # fmt: skip
+    inside, outside = found[0], found[3]
+    assert inside.adjusted == pytest.approx(12 * inside.estimate.p_value)
+    assert (inside.matters, outside.matters) == (True, False)
+    assert "Distractors and size, of 3 questions: Attention U-Net minus nnU-Net, 2d, with" in rules(
+        findings(rows), found
+    )
+    assert [one for one in interactions(rows[:-1]) if one.domain == "out"] == found[5:6]
+
+
+def test_thirds_are_by_the_voxels_of_the_reference():
+    frames = []
+    for seed in SEEDS:
+        stock = np.full(9, 0.5)
+        # The three smallest structures gain 0.3, the three largest lose 0.1.
+        gated = stock + np.repeat([0.3, 0.0, -0.1], 3)
+        frames += [rows_of(PHANTOMS[0], "stock", seed, stock, voxels=10)]
+        frames += [rows_of(PHANTOMS[0], "attention", seed, gated, voxels=10)]
+    empty = pd.DataFrame(columns=list(COLUMNS))
+    cases = dict.fromkeys(PARTS, empty) | {"phantom_2d": pd.concat(frames, ignore_index=True)}
+    lines = strata_table(cases).splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[2:5] for row in cells] == [
+        ["smallest third, 10 to 12", "3", "+0.3000"],
+        ["middle third, 13 to 15", "3", "+0.0000"],
+        ["largest third, 16 to 18", "3", f"{MINUS}0.1000"],
+    ]
+
+
+def complete_study(mean_of):
+    """All findings; `mean_of` gives each its difference, by networks, data and domain."""
+    rows = [
+        difference(
+            first, second, mean_of(first, second, data, domain), data, domain=domain, part=part
+        )
+        for part in PARTS.values()
+        for data in part.data
+        for domain in (("in", "out") if data.recipe is not None and not part.warm else ("in",))
+        for first, second in part.comparisons
+    ]
+    return findings(rows)
+
+
+def helps_among_distractors(first, second, data, domain):
+    crowded = data.recipe is not None and data.recipe.distractors > 0
+    return 0.05 if first == "supervised" and second != "attention" and crowded else 0.0
+
+
+def test_supervision_is_recommended_where_it_is_better_than_stock_and_wide_and_nowhere_worse():
+    told = recommendation(complete_study(helps_among_distractors))
+    assert "trainer is recommended" in told
+    assert (
+        "supervised: use it for data such as phantoms with distractors, 2d; phantoms with "
+        "distractors, 3d, where" in told
+    )
+    assert "Attention U-Net: on nothing that was measured is it better than both" in told
+
+    def only_like_wide(first, second, data, domain):
+        return helps_among_distractors(first, second, data, domain) if second == "stock" else 0.0
+
+    told = recommendation(complete_study(only_like_wide))
+    assert "trainer is not recommended" in told
+    assert "use it for data" not in told
+
+
+@pytest.mark.parametrize("domain", ["in", "out"])
+def test_supervision_is_not_recommended_where_it_does_harm_anywhere(domain):
+    def harms(first, second, data, where):
+        if where == domain and data in PLAIN:
+            return -0.05
+        return helps_among_distractors(first, second, data, where)
+
+    told = recommendation(complete_study(harms))
+    assert "trainer is not recommended" in told
+    said = "do not use it for data such as" if domain == "in" else "test it first where images"
+    assert f"supervised: {said}" in told
+
+
+def test_no_gain_counts_that_is_not_larger_than_the_null_controls():
+    def differs(first, second, data, domain):
+        if data == HIPPOCAMPUS:
+            return 0.06
+        return helps_among_distractors(first, second, data, domain)
+
+    found = complete_study(differs)
+    assert null_control(found) == (4, pytest.approx(0.06))
+    assert "is not recommended" in recommendation(found)
+    assert "use it for data" not in recommendation(found)
+    told = rules(found, [])
+    assert "up to 0.0600; nothing is claimed from differences that are not larger" in told
+    assert "supervised against nnU-Net, 5 of 5 groups finished: better 0, worse 0" in told
+    assert "not claimed 2 (phantoms with distractors, 2d; phantoms with distractors, 3d)" in told
+
+
+def test_the_null_control_limits_the_comparison_with_the_wide_network_too():
+    def differs(first, second, data, domain):
+        if data == HIPPOCAMPUS:
+            return 0.03
+        gain = helps_among_distractors(first, second, data, domain)
+        return gain if second == "stock" else gain / 2
+
+    found = complete_study(differs)
+    told = rules(found, [])
+    assert "supervised against nnU-Net, 5 of 5 groups finished: better 2" in told
+    assert "It is better than the wide U-Net too on 0 of 2 of these." in told
+    assert "is not recommended" in recommendation(found)
+
+
+def test_a_claim_needs_a_verdict_and_more_than_the_null_control():
+    (found,) = findings(on_phantoms((0.05,) * 4, CROWDED))
+    assert is_claimed(found, 0.049)
+    assert not is_claimed(found, 0.051)
+    assert not is_claimed(replace(found, adjusted=0.06), 0.0)
+    assert not is_claimed(replace(found, estimate=None), 0.0)
+
+
+def test_a_finding_of_a_warm_start_is_told():
+    def gains(first, second, data, domain):
+        return 0.05 if first == "attention" and data != HIPPOCAMPUS else 0.0
+
+    told = rules(complete_study(gains), [])
+    assert "Warm start, Attention U-Net against nnU-Net: better." in told
+
+
+def test_an_unfinished_study_recommends_nothing():
+    found = complete_study(lambda *which: 0.05)
+    primary = next(one for one in found if one.family == "primary")
+    assert recommendation([one for one in found if one is not primary]) == (
+        "Not decided yet: 1 of 32 comparisons are not finished.\n"
+    )
+
+
+def test_every_data_set_is_in_one_group():
+    grouped = [(group.part, data.dataset) for group in GROUPS for data in group.data]
+    assert sorted(grouped) == sorted(
+        (part.name, data.dataset) for part in PARTS.values() for data in part.data
+    )
+
+
+def test_a_report_of_nothing_says_so(tmp_path, capsys):
+    assert report(tmp_path) == 0
+    assert "nothing was collected yet" in capsys.readouterr().out
+
+
+def test_a_report_needs_the_collected_files_alone(tmp_path):
+    trained = finished_trainings(PHANTOM_2D)[:1]
+    add_rows([small_study(0.05)], trained, tmp_path / "phantom_2d")
+    assert report(tmp_path) == 0
+    tables = {path.stem: path.read_text() for path in (tmp_path / "tables").iterdir()}
+    assert {"phantom_2d", "trainings", "strata", "recommendation"} == set(tables)
+    assert "| Attention U-Net |" in tables["phantom_2d"]
+    assert (
+        "| phantom_2d | 1 of 96 | 12 epochs of 25 iterations at batch 8 | 1.2 |"
+        in (tables["trainings"])
+    )
+
+
+@pytest.fixture
+def made_up(tmp_path):
+    """Results of a finished study, with their tables."""
+    results = tmp_path / "made_up"
+    for part in PARTS.values():
+        add_rows([finished_cases(part)], finished_trainings(part), results / part.name)
+    of_maps = results / "phantom_2d"
+    gates = {"gate_0": 0.6, "gate_1": 0.4, "mean": 0.5}
+    verdict = {
+        **{"gates": "0", "verdict": "matters", "replacement": "mean", "mean_difference": -0.1},
+        **{"low": -0.2, "high": -0.05, "adjusted_p_value": 0.01, "idle_p_value": 0.9},
+    }
+    # Dice is undefined with the replacement or without in every case.
+    nothing = {
+        **{"gates": "1", "verdict": "undecided", "replacement": "mean", "mean_difference": None},
+        **{"low": None, "high": None, "adjusted_p_value": 1.0, "idle_p_value": 1.0},
+    }
+    for name, content in (
+        ("coefficients.json", {PHANTOMS[0].dataset: {"supervised": gates}}),
+        (
+            "ablations.json",
+            {PHANTOMS[0].dataset: {"supervised": {"cases": 12, "verdicts": [verdict, nothing]}}},
+        ),
+    ):
+        (of_maps / name).write_text(json.dumps(content))
+    (of_maps / "maps").mkdir()
+    (of_maps / "maps" / "side_by_side.png").touch()
+    assert report(results) == 0
+    return results
+
+
+def regenerated(results, folder):
+    """The tables that follow from copies of the collected files alone, by name."""
+    shutil.copytree(results, folder, ignore=shutil.ignore_patterns("tables"))
+    assert report(folder) == 0
+    return {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
+
+
+def committed(results):
+    return {path.name: path.read_bytes() for path in (results / "tables").iterdir()}
+
+
+@pytest.mark.skipif(not (RESULTS / "tables").is_dir(), reason="no results are committed yet")
+def test_every_committed_number_comes_from_the_committed_files(tmp_path):
+    assert regenerated(RESULTS, tmp_path / "copy") == committed(RESULTS)
+
+
+def test_every_number_of_made_up_results_comes_from_their_files(made_up, tmp_path):
+    tables = committed(made_up)
+    assert regenerated(made_up, tmp_path / "copy") == tables
+    # The page has a place for each table, and nothing else.
+    assert {path.name for document, _, path in TABLES if "gates" in document} == set(tables)
+    cases = made_up / "phantom_2d" / "cases.csv"
+    lines = cases.read_text().splitlines()
+    lines[1] = lines[1].rpartition(",")[0] + ",0.1"
+    cases.write_text("\n".join(lines) + "\n")
+    assert regenerated(made_up, tmp_path / "changed") != tables
+
+
+def test_the_tables_of_a_finished_study_show_what_was_collected(made_up):
+    tables = {name: text.decode() for name, text in committed(made_up).items()}
+    title = PHANTOMS[0].title
+    assert (
+        f"| {title} | Attention U-Net, supervised | +0.600 | +0.400 | +0.500 | no |"
+        in (tables["coefficients.md"])
+    )
+    assert (
+        f"| {title} | Attention U-Net, supervised | 12 | 0 | matters | mean | {MINUS}0.1000 | "
+        f"[{MINUS}0.2000, {MINUS}0.0500] | 0.010 | 0.900 |" in tables["ablations.md"]
+    )
+    assert "| 12 | 1 | undecided | mean | — | — | 1.000 | 1.000 |" in tables["ablations.md"]
+    assert (
+        "(../benchmarks/where_gates_help/results/phantom_2d/maps/side_by_side.png)"
+        in (tables["maps.md"])
+    )
+    assert "Recommendation" not in tables["rules.md"]
+    assert "supervised trainer is" in tables["recommendation.md"]
+    # Primary questions, null control and warm start.
+    assert len(tables["primary.md"].splitlines()) == 2 + 20 + 4 + 3
+    assert "| better |" not in tables["secondary.md"]
+    assert "| worse |" not in tables["secondary.md"]
