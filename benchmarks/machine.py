@@ -28,7 +28,8 @@ def machine(device: torch.device) -> dict:
 
 def told(record: dict) -> str:
     """Describe a machine's record in one line."""
+    threads = f"{record['threads']} thread{'s' * (record['threads'] != 1)}"
     return (
-        f"{record['kind']}, {record['threads']} thread{'s' * (record['threads'] != 1)}; torch {record['torch']}, nnunetv2 "
+        f"{record['kind']}, {threads}; torch {record['torch']}, nnunetv2 "
         f"{record['nnunetv2']}, Python {record['python']}"
     )

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import SimpleITK
 import torch
+from ablations import made_up_ablation
 from gates_study import rows_of
 from PIL import Image
 
@@ -51,6 +52,7 @@ from benchmarks.where_gates_help.running import (
 from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.ablation.outputs import write_ablation
 from nnunet_attention.nnunet.folders import RAW_REFERENCES
 from nnunet_attention.nnunet.precision import bfloat16_from
 from nnunet_attention.nnunet.supervision import (
@@ -368,6 +370,19 @@ def test_the_verdicts_of_ablate_are_collected_with_their_numbers(tmp_path):
     }
 
 
+def test_what_ablate_writes_today_is_collected(tmp_path):
+    output = ablated_folder(tmp_path / "work", PHANTOM_2D, PHANTOMS[0], ATTENTION)
+    write_ablation(made_up_ablation(), output)
+    assert collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results") == 0
+    found = json.loads((tmp_path / "results" / "phantom_2d" / "ablations.json").read_text())
+    of_network = found[PHANTOMS[0].dataset]["attention"]
+    kinds = {one["gates"]: (one["verdict"], one["replacement"]) for one in of_network["verdicts"]}
+    assert kinds == {"0": ("matters", "mean"), "1": ("idle", "mean")}
+    # 0.05, and 0.001 more for each of twelve cases.
+    assert of_network["verdicts"][0]["mean_difference"] == pytest.approx(-0.0555)
+    assert of_network["cases"] == 12
+
+
 def test_one_picture_shows_the_maps_of_both_networks(tmp_path):
     """The second network's map is bright where the first one's is dark."""
     raw = tmp_path / "raw"
@@ -419,6 +434,12 @@ def test_supervised_coefficients_of_unseen_cases_are_apart_by_half(tmp_path):
     output = mapped_folder(tmp_path, PHANTOM_2D, data, SUPERVISED)
     model = model_folder(places.results, PHANTOM_2D, data, SUPERVISED)
     write_maps(model, PHANTOM_2D, data, places, output, variables)
+    ablate(model, PHANTOM_2D, data, places, ablated_folder(tmp_path, PHANTOM_2D, data, SUPERVISED),
+           variables)  # fmt: skip
+    assert collect([PHANTOM_2D], tmp_path, tmp_path / "results") == 0
+    ablations = json.loads((tmp_path / "results" / "phantom_2d" / "ablations.json").read_text())
+    verdicts = ablations[data.dataset]["supervised"]["verdicts"]
+    assert [verdict["gates"] for verdict in verdicts] == ["0", "1", "all"]
     references = places.raw_dataset(data.dataset) / RAW_REFERENCES
     contrasts = contrast_of_gates(read_coefficients(output, references, ".nii.gz"))
     assert sorted(contrasts) == ["gate_0", "gate_1", "mean"]
