@@ -70,7 +70,7 @@ FOR_POSIX_ONLY = {
     *(("jobs/slurm.py", name) for name in ("SIGUSR2", "SIG_BLOCK", "SIG_UNBLOCK")),
     ("jobs/slurm.py", "pthread_sigmask"),
     # Has another way where there is none.
-    ("engines/sessions.py", "sched_getaffinity"),
+    ("processor.py", "sched_getaffinity"),
 }
 
 
