@@ -440,7 +440,7 @@ def test_the_manifest_has_commands_versions_hardware_and_timings(prepared):
 
 
 def test_a_second_launcher_is_refused_with_the_firsts_machine_and_process(nnunet):
-    first = nnunet.start("-f", "0", FAKE_SECONDS=3)
+    first = nnunet.start("-f", "0", FAKE_SECONDS=0.3, FAKE_EPOCHS=40)
     try:
         # Not Path.glob, which fails if a folder goes while it looks.
         wait_for(lambda: glob.glob(str(nnunet.folders.results / "crossval/*/.lock")))
