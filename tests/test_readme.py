@@ -109,17 +109,23 @@ def test_nnunets_commands_within_sentences_have_the_options_shown(command, monke
         raise ParsedError(self._option_string_actions)
 
     words = words_of(command)
-    (entry_point,) = entry_points(group="console_scripts", name=words[0])
-    run = entry_point.load()
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", parsed_only)
-    monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(ParsedError) as parsed:
-        run()
-    assert parsed.value.args[0].keys() >= set(options(words))
+    assert run_until_parsed(words, parsed_only, monkeypatch).keys() >= set(options(words))
 
 
 class ParsedError(Exception):
     """Raised instead of what a command does with its arguments."""
+
+
+def run_until_parsed(words: list[str], parse, monkeypatch):
+    """Run a command with another parsing, and return what this raises a `ParsedError` with."""
+    (entry_point,) = entry_points(group="console_scripts", name=words[0])
+    run = entry_point.load()
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", parse)
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(ParsedError) as parsed:
+        run()
+    (told,) = parsed.value.args
+    return told
 
 
 @pytest.mark.parametrize("command", NNUNETS, ids=str)
@@ -130,14 +136,7 @@ def test_nnunets_commands_take_the_arguments_shown(command, monkeypatch):
         _, left = parse(self, *arguments)
         raise ParsedError(left)
 
-    words = words_of(command)
-    (entry_point,) = entry_points(group="console_scripts", name=words[0])
-    run = entry_point.load()
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", parsed_only)
-    monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(ParsedError) as parsed:
-        run()
-    assert parsed.value.args == ([],)
+    assert run_until_parsed(words_of(command), parsed_only, monkeypatch) == []
 
 
 def folds_of(words: list[str]) -> set[str]:

@@ -83,8 +83,7 @@ def read_supervision(fold: Path) -> SupervisionRecord | None:
     if not path.exists():
         return None
     content = read_json(path)
-    found = content if isinstance(content, dict) else {}
-    weight, border, epoch = (found.get(name) for name in ("weight", "border", "first_epoch"))
+    weight, border, epoch = (content.get(name) for name in ("weight", "border", "first_epoch"))
     # By `type`, as True is an int as well.
     if not (
         (type(weight) is int or type(weight) is float)

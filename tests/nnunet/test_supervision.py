@@ -58,6 +58,12 @@ def test_a_damaged_record_is_told_of(tmp_path, damage):
         read_supervision(tmp_path)
 
 
+def test_a_record_that_is_no_object_is_told_of_as_well(tmp_path):
+    supervision_file(tmp_path).write_text("[0.5, 1, 0]")
+    with pytest.raises(CommandError, match=r"supervision\.json"):
+        read_supervision(tmp_path)
+
+
 def test_another_supervision_is_refused_with_what_to_do(tmp_path):
     record = SupervisionRecord(Supervision(0.25, 2))
     for harmless in ((None, Supervision()), (record, None), (record, Supervision(0.25, 2))):
