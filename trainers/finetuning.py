@@ -38,6 +38,7 @@ from nnunet_attention.trainers.foundation import FoundationTrainer, bare_network
 from nnunet_attention.trainers.loaded_weights import LoadedWeights, weights_being_loaded
 from nnunet_attention.trainers.short import nnUNetTrainer_short
 from nnunet_attention.weights.adaptation import adapt, load_adapted
+from nnunet_attention.weights.checkpoint import load_checkpoint
 from nnunet_attention.weights.source import GATES, PRETRAINED_FROM, citations_of, read_source
 from nnunet_attention.weights.start import check_share
 
@@ -184,8 +185,7 @@ class _Finetuning(_Trainer):
         super().load_checkpoint(*checkpoint, **named)
         (given,) = (*checkpoint, *named.values())
         if not isinstance(given, Mapping):
-            # With mmap only what is looked at is read.
-            given = torch.load(given, map_location="cpu", weights_only=False, mmap=True)
+            given = load_checkpoint(given)
         # The plans of this training may name other weights than those that it began with.
         self._set_pretrain_info(given["init_args"]["plans"].get(PRETRAIN_INFO))
 
