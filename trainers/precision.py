@@ -1,7 +1,8 @@
 """Lets our trainers train in mixed precision on a CPU."""
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ class MixedPrecisionOnCPU(_Trainer):
             yield
             return
         # Only the network: autocast around the whole step would cover loss and backward pass too.
-        with _in_bfloat16(self.network):
+        with _computing_in_bfloat16(self.network):
             yield
 
     def _settle_precision(self) -> None:
@@ -111,18 +112,22 @@ def _require_bfloat16(what: str, remedy: str) -> None:
         raise CommandError(f"{what}: {reason}{remedy}")
 
 
-@contextmanager
-def _in_bfloat16(network: nn.Module) -> Iterator[None]:
-    """Let a network compute in bfloat16 and return 32 bits inside the `with` block."""
-    in_32_bits = network.forward
+def in_bfloat16(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a network's forward pass that computes in bfloat16 and returns 32 bits."""
 
-    def forward(*arguments, **named_arguments):
+    @functools.wraps(forward)
+    def rounded(*arguments, **named_arguments):
         with torch.autocast("cpu", torch.bfloat16):
-            output = in_32_bits(*arguments, **named_arguments)
+            output = forward(*arguments, **named_arguments)
         return _to_float32(output)
 
+    return rounded
+
+
+@contextmanager
+def _computing_in_bfloat16(network: nn.Module) -> Iterator[None]:
     # An attribute of the object takes precedence over the method of its class.
-    network.forward = forward
+    network.forward = in_bfloat16(network.forward)
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.hippocampus.schedules import (
+    BFLOAT16,
     IDENTITY,
     OPEN,
     PACED,
@@ -194,7 +195,39 @@ def starts_table(
         ]
         lines.append(f"| {' | '.join(cells)} |")
     decided = verdicts(lower_ends, gains(dice, OPEN.folder), gains(dice, PACED.folder))
-    return "\n".join([*lines, "", *chance(stock), *decided]) + "\n"
+    precision = in_bfloat16(dice, folds)
+    return "\n".join([*lines, "", *chance(stock), *decided, *precision]) + "\n"
+
+
+def in_bfloat16(
+    dice: Mapping[str, Mapping[int, Mapping[str, float]]], folds: Mapping[str, int]
+) -> list[str]:
+    """Compare trainings in bfloat16 with those in 32 bits, which are otherwise the same.
+
+    Returns:
+        One line of Markdown; nothing if no seed was trained in both precisions.
+    """
+    ours, theirs = dice.get(BFLOAT16.folder, {}), dice.get(IDENTITY.folder, {})
+    seeds, cases = sorted(set(ours) & set(theirs)), sorted(folds)
+    if not seeds:
+        return []
+    differences = paired(ours, theirs, seeds, cases)
+    layout = Layout(folds=np.array([folds[case] for case in cases]))
+    repeated = mean_over_repeats(differences, layout, resamples=0)
+    if repeated is None:
+        estimate, of = over_units(differences[0]), "patients"
+    else:
+        estimate, of = repeated.estimate, "patients and seeds"
+    tests = [
+        f"p {p_text(equivalence(estimate, margin).p_value)} within ±{_plain(margin)}"
+        for margin in MARGINS
+    ]
+    by_seed = ", ".join(four_places(row.mean()) for row in differences)
+    return [
+        f"- `{BFLOAT16.folder}` minus `{IDENTITY.folder}` of the same seed (in 32 bits) is "
+        f"{four_places(estimate.mean)} (seeds {_listed(seeds)}: {by_seed}), with an interval over "
+        f"{of} of {ends_text(estimate.interval())}; TOST: {', '.join(tests)}."
+    ]
 
 
 def chance(stock: Mapping[int, Mapping[str, float]]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from nnunet_attention.doorway import SEARCH_PATH_VARIABLE
 from nnunet_attention.nnunet.model_folders import ModelName
 from nnunet_attention.nnunet.planners import STOCK_PLANS
+from nnunet_attention.nnunet.precision import VARIABLE as BFLOAT16_VARIABLE
 from nnunet_attention.nnunet.workers import WORKERS_VARIABLE
 
 _ATTENTION_TRAINER = "AttentionUNetTrainer_short"
@@ -25,6 +26,8 @@ class Variant:
         trainer: nnU-Net's `-tr`.
         plans: nnU-Net's `-p`.
         plan_options: options of `nnunet-attention plan --from nnUNetPlans`, which makes the plans.
+        trainer_folder: the folder of a trainer that is not the package's.
+        variables: environment variables of its trainings, as pairs of name and value.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Variant:
     plans: str = STOCK_PLANS
     plan_options: tuple[str, ...] = ()
     trainer_folder: Path | None = None
+    variables: tuple[tuple[str, str], ...] = ()
 
     def model_name(self, schedule: Schedule) -> str:
         """Name nnU-Net's folder of the trained model."""
@@ -76,10 +80,21 @@ PACED = Variant(
     "PacedAttentionUNetTrainer_short",
     trainer_folder=Path(__file__).resolve().parent / "paced",
 )
+# Plans of its own, though they are `identity`'s, as nnU-Net names a model's folder after them.
+BFLOAT16 = Variant(
+    "Attention U-Net, trained in bfloat16",
+    "bfloat16",
+    _ATTENTION_TRAINER,
+    "BFloat16Plans",
+    variables=((BFLOAT16_VARIABLE, "1"),),
+)
 # The first is the baseline that all others are compared with.
 VARIANTS = {
     variant.folder: variant
-    for variant in (STOCK, WIDE, IDENTITY, OPEN, HE, FULL_RESOLUTION, OUTPUT_TRANSFORM, PACED)
+    for variant in (
+        *(STOCK, WIDE, IDENTITY, OPEN, HE),
+        *(FULL_RESOLUTION, OUTPUT_TRANSFORM, PACED, BFLOAT16),
+    )
 }
 
 
@@ -171,7 +186,8 @@ CPU = Schedule(
     validation_iterations=4,
     batch_size=2,
     folds=("0",),
-    runs=_ALL_RUNS,
+    # A GPU trains in mixed precision anyway.
+    runs=(*_ALL_RUNS, *_each(range(2), "bfloat16")),
     workers=0,
 )
 # nnU-Net's epochs and batch. --epochs fits the length to the time available.
@@ -210,7 +226,7 @@ def training_environment(
     base: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Return variables for the commands that train; planning takes none of them."""
-    variables = {**base, **schedule.variables(seed)}
+    variables = {**base, **schedule.variables(seed), **dict(variant.variables)}
     if variant.trainer_folder is not None:
         present = variables.get(SEARCH_PATH_VARIABLE)
         folders = [str(variant.trainer_folder), *([present] if present else [])]

@@ -13,7 +13,6 @@ import argparse
 import os
 import shlex
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "performance"
@@ -31,7 +30,7 @@ def main(command_line: list[str] | None = None) -> int:
     from benchmarks.performance.cases import FULL, REDUCED
     from benchmarks.performance.measure import measure_case
     from benchmarks.performance.report import markdown
-    from benchmarks.performance.variants import PLAIN, VARIANTS
+    from benchmarks.performance.variants import PLAIN, VARIANTS, runnable
     from nnunet_attention.errors import CommandError
     from nnunet_attention.files import read_json, write_json, write_text
 
@@ -41,18 +40,14 @@ def main(command_line: list[str] | None = None) -> int:
         return 2
     folder = arguments.output or RESULTS / device.type
     full = arguments.full or device.type == "cuda"
-    variants = [
-        variant
-        for variant in VARIANTS
-        if not variant.name.startswith("MONAI") or find_spec("monai")
-    ]
+    variants, reasons = runnable(device)
     unknown = set(arguments.networks or ()) - {variant.name for variant in VARIANTS}
     if unknown:
         names = ", ".join(repr(variant.name) for variant in VARIANTS)
         print(f"--networks {', '.join(sorted(unknown))}: choose from {names}", file=sys.stderr)
         return 2
-    if len(variants) < len(VARIANTS):
-        print("MONAI is not installed; its networks are left out", file=sys.stderr)
+    for reason in reasons:
+        print(f"left out: {reason}", file=sys.stderr)
     if arguments.networks:
         # Ratios need the baselines.
         names = {PLAIN, *arguments.networks}

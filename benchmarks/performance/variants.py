@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 from torch import nn
@@ -17,16 +18,22 @@ from benchmarks.performance.peers import (
 from nnunet_attention.networks import build_attention_network
 from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.networks.wide import build_plain_network, build_wide_network
+from nnunet_attention.processor import why_no_bfloat16
+from nnunet_attention.trainers.precision import in_bfloat16
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Holds a network, and the name of its baseline for ratios."""
+    """Holds a network, and the name of its baseline for ratios.
+
+    With `bfloat16` it is trained in mixed precision on a CPU, which not every processor can.
+    """
 
     name: str
     baseline: str
     build: Callable[[Case], nn.Module]
     deep_supervision: bool = True
+    bfloat16: bool = False
 
 
 def _attention(case: Case, **options: bool) -> nn.Module:
@@ -61,6 +68,11 @@ def _channels_last(network: nn.Module) -> nn.Module:
     return network.to(memory_format=torch.channels_last_3d)
 
 
+def _in_bfloat16(network: nn.Module) -> nn.Module:
+    network.forward = in_bfloat16(network.forward)
+    return network
+
+
 def _monai(case: Case) -> nn.Module:
     return monai_attention_unet(case.input_channels, case.classes, case.features, case.strides)
 
@@ -86,6 +98,29 @@ VARIANTS = (
     Variant("upsample first, norms", PLAIN, lambda case: _upsample_first(case, norms=True)),
     Variant("plain, channels last", PLAIN, lambda case: _channels_last(_plain(case))),
     Variant("attention, channels last", PLAIN, lambda case: _channels_last(_as_trained(case))),
+    Variant("plain, bfloat16", PLAIN, lambda case: _in_bfloat16(_plain(case)), bfloat16=True),
+    Variant(
+        "attention, bfloat16", PLAIN, lambda case: _in_bfloat16(_as_trained(case)), bfloat16=True
+    ),
     Variant(MONAI_PLAIN, MONAI_PLAIN, lambda case: without_gates(_monai(case)), False),
     Variant("MONAI AttentionUnet", MONAI_PLAIN, _monai, False),
 )
+
+
+def runnable(device: torch.device) -> tuple[list[Variant], list[str]]:
+    """Return the networks that can be measured here, and why others cannot, a reason each."""
+    reasons = []
+    without_bfloat16 = "on a GPU all networks are in mixed precision"
+    if device.type == "cpu":
+        without_bfloat16 = why_no_bfloat16()
+    if without_bfloat16:
+        reasons.append(f"networks in bfloat16: {without_bfloat16}")
+    monai = find_spec("monai") is not None
+    if not monai:
+        reasons.append("MONAI's networks: MONAI is not installed")
+    return [
+        variant
+        for variant in VARIANTS
+        if not (variant.bfloat16 and without_bfloat16)
+        and (monai or not variant.name.startswith("MONAI"))
+    ], reasons

@@ -21,6 +21,7 @@ from benchmarks.hippocampus.reporting import (
     dice_table,
     draw,
     gains,
+    in_bfloat16,
     report,
     runs_table,
     shown_runs,
@@ -38,6 +39,7 @@ from benchmarks.hippocampus.schedules import (
 )
 from benchmarks.hippocampus.training import add_configuration, collected_model, trained_model
 from benchmarks.preparation import bring_data
+from benchmarks.texts import four_places
 from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
 from nnunet_attention.evaluation.leaderboard import methods
@@ -394,6 +396,38 @@ def test_stocks_pace_is_decided_on_as_another_start_is():
         "rule of more than 0.002, it becomes the default."
     )
     assert "it does not become" in verdicts({}, [], [0.002, 0.002, 0.002])[0]
+
+
+def test_a_training_in_bfloat16_is_compared_with_the_one_in_32_bits():
+    cases = "abcd"
+    identity = {0: dict.fromkeys(cases, 0.5), 1: dict.fromkeys(cases, 0.9)}
+    differences = [0.01, -0.02, 0.03, 0.006]
+    rounded = {0: {case: 0.5 + more for case, more in zip(cases, differences, strict=True)}}
+    folds = dict.fromkeys(cases, 0)
+    (line,) = in_bfloat16({"identity": identity, "bfloat16": rounded}, folds)
+    expected = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    near, far = (
+        f"{stats.ttest_1samp(differences, margin, alternative='less').pvalue:.3f}"
+        for margin in (0.005, 0.01)
+    )
+    assert line == (
+        "- `bfloat16` minus `identity` of the same seed (in 32 bits) is +0.0065 (seeds 0: "
+        f"+0.0065), with an interval over patients of [{four_places(expected.low)}, "
+        f"{four_places(expected.high)}]; "
+        f"TOST: p {near} within ±0.005, p {far} within ±0.01."
+    )
+    rounded[1] = {case: 0.9 + more for case, more in zip(cases, differences, strict=True)}
+    (line,) = in_bfloat16({"identity": identity, "bfloat16": rounded}, folds)
+    assert "(seeds 0, 1: +0.0065, +0.0065), with an interval over patients and seeds of" in line
+    assert in_bfloat16({"identity": identity, "open": rounded}, folds) == []
+
+
+def test_only_the_variant_in_bfloat16_asks_for_it():
+    asked = {
+        name: training_environment(CPU, variant, 0, {}).get("NNUNET_ATTENTION_CPU_BF16")
+        for name, variant in VARIANTS.items()
+    }
+    assert asked == {name: "1" if name == "bfloat16" else None for name in VARIANTS}
 
 
 def test_two_seeds_decide_nothing():

@@ -23,12 +23,13 @@ from benchmarks.performance import (
     measure,
     timing,
 )
+from benchmarks.performance import variants as measured_variants
 from benchmarks.performance.gate_profile import operations
 from benchmarks.performance.memory import peak_bytes
 from benchmarks.performance.peers import FullResolutionGate, without_gates
 from benchmarks.performance.report import markdown
 from benchmarks.performance.steps import Model
-from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS
+from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS, runnable
 from nnunet_attention.networks.normalisation import InstanceNorm3d
 
 CPU = torch.device("cpu")
@@ -243,6 +244,47 @@ def test_channels_last_is_a_layout_and_changes_no_parameter():
         assert not first.is_contiguous()
 
 
+def test_networks_in_bfloat16_round_their_convolutions_and_return_32_bits():
+    of = {one.name: one for one in VARIANTS}
+    for name in (PLAIN, ATTENTION):
+        outputs = []
+        for variant in (of[name], of[f"{name}, bfloat16"]):
+            torch.manual_seed(0)
+            with torch.no_grad():
+                outputs.append(variant.build(SMALL)(SMALL.patch(CPU))[0])
+        exact, rounded = outputs
+        assert rounded.dtype == torch.float32
+        assert not torch.equal(exact, rounded)
+        # Eight binary digits in each of a dozen convolutions.
+        assert (exact - rounded).abs().max() < 0.1 * exact.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("device", "reason", "told"),
+    [
+        ("cpu", None, []),
+        ("cpu", "no such instruction", ["networks in bfloat16: no such instruction"]),
+        (
+            "cuda",
+            None,
+            ["networks in bfloat16: on a GPU all networks are in mixed precision"],
+        ),
+    ],
+)
+def test_networks_in_bfloat16_are_left_out_where_they_say_nothing(
+    monkeypatch, device, reason, told
+):
+    monkeypatch.setattr(measured_variants, "why_no_bfloat16", lambda: reason)
+    monkeypatch.setattr(measured_variants, "find_spec", lambda name: True)
+    found, reasons = measured_variants.runnable(torch.device(device))
+    assert reasons == told
+    assert len(VARIANTS) - len(found) == 2 * len(told)
+    monkeypatch.setattr(measured_variants, "find_spec", lambda name: None)
+    found, reasons = measured_variants.runnable(torch.device(device))
+    assert reasons == [*told, "MONAI's networks: MONAI is not installed"]
+    assert len(VARIANTS) - len(found) == 2 * len(told) + 2
+
+
 def test_a_lever_that_computes_something_else_is_caught():
     found = isolated.levels(SMALL, CPU)
     with pytest.raises(SystemExit, match="no gate: differs from the gate in use"):
@@ -343,7 +385,7 @@ def test_the_command_writes_json_and_table_and_keeps_what_is_there(tiny, tmp_pat
     assert command.main(arguments) == 0
     record = json.loads((tmp_path / "hippocampus.json").read_text())
     variants = record["variants"]
-    assert list(variants) == sorted(one.name for one in VARIANTS)
+    assert list(variants) == sorted(one.name for one in runnable(CPU)[0])
     plain, attention = variants[PLAIN], variants[ATTENTION]
     gates = [(128, 256), (64, 128)]
     assert attention["parameters"] - plain["parameters"] == sum(
