@@ -54,7 +54,10 @@ TABLES = (
     ("benchmarks.md", "nuclei starts table", _HIPPOCAMPUS.with_name("nuclei") / "starts.md"),
     # Written by `python -m benchmarks.finetune`.
     ("pretrained.md", "finetune table", ROOT / "benchmarks" / "results" / "finetune" / "table.md"),
+    ("deployment.md", "engines hippocampus table", _ENGINES / "hippocampus.md"),
+    ("deployment.md", "engines sarcoma table", _ENGINES / "sarcoma.md"),
     ("deployment.md", "engines plans table", _ENGINES / "plans.md"),
+    ("deployment.md", "cpu bfloat16 table", _CPU.with_name("cpu_bfloat16") / "table.md"),
     ("deployment.md", "resampling table", _ENGINES.with_name("resampling") / "cpu.md"),
     ("deployment.md", "gpu resampling table", OF_GPU["resampling"]),
     *(

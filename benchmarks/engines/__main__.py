@@ -22,6 +22,14 @@ def main() -> None:
     timing.add_argument("--rounds", type=int, default=3)
     timing.add_argument("--seed", type=int, default=0)
     timing.add_argument("--disable_tta", action="store_true")
+    timing.add_argument(
+        "--only",
+        nargs="+",
+        choices=commands.VARIANTS,
+        default=list(commands.VARIANTS),
+        metavar="COMMAND",
+        help=f"of {', '.join(map(repr, commands.VARIANTS))} (default: all)",
+    )
     timing.add_argument("--name", default="commands", help="of the files that are written")
     every = what.add_parser("plans")
     every.add_argument("folder", type=Path)
@@ -40,6 +48,7 @@ def main() -> None:
             arguments.labels,
             arguments.seed,
             ("--disable_tta",) if arguments.disable_tta else (),
+            arguments.only,
         )
         name, text = arguments.name, commands.table(result)
         write(arguments.output, name, result, text)

@@ -3,8 +3,10 @@
     python -m benchmarks.engines time MODEL_FOLDER IMAGES [-f 0] [-l LABELS] [-o FOLDER]
 
 Each round runs all commands in an order of its own; nnU-Net's runs twice in a round, as a control:
-any difference there is noise. Before the first round each command runs once, so that files are in
-memory and networks exported. Run nothing else on the machine.
+any difference there is noise. By default it starts three processes each for preprocessing and for
+export; it is run with one of each, too, which takes less memory. Before the first round each
+command runs once, so that files are in memory and networks exported. Run nothing else on the
+machine.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,15 +26,17 @@ import psutil
 import SimpleITK
 import torch
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, told
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_attention.versions import versions_of
 
 BIN = Path(sys.executable).parent
-STOCK, CONTROL = "nnUNetv2_predict", "nnUNetv2_predict again"
+STOCK, CONTROL = "nnUNetv2_predict", "nnUNetv2_predict again (control)"
+LEAN = "nnUNetv2_predict -npp 1 -nps 1"
 VARIANTS: dict[str, tuple[str, ...]] = {
     STOCK: (),
     CONTROL: (),
+    LEAN: ("-npp", "1", "-nps", "1"),
     "torch": ("--engine", "torch"),
     "onnxruntime": ("--engine", "onnxruntime"),
     "openvino": ("--engine", "openvino"),
@@ -49,6 +54,7 @@ def measured(
     labels: Path | None = None,
     seed: int = 0,
     flags: tuple[str, ...] = (),
+    chosen: Sequence[str] = tuple(VARIANTS),
 ) -> dict:
     """Run all commands, and return their seconds, peaks of memory and differences.
 
@@ -60,27 +66,29 @@ def measured(
         labels: label images, for Dice; None for none.
         seed: seed of the order in each round.
         flags: options for all commands, such as --disable_tta.
+        chosen: the commands; nnU-Net's, which the others are compared with, comes by itself.
     """
+    variants = [name for name in VARIANTS if name in (STOCK, CONTROL, *chosen)]
     common = ["-i", str(images), "-m", str(model_folder), "-f", *folds, "-device", "cpu"]
     common += ["--disable_progress_bar", *flags]
-    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    peaks: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    peaks: dict[str, list[float]] = {name: [] for name in variants}
     shuffle = random.Random(seed)
     with tempfile.TemporaryDirectory() as work:
+        outputs = {name: Path(work, str(number)) for number, name in enumerate(variants)}
+        order = list(variants)
         for round_number in range(rounds + 1):
-            names = list(VARIANTS)
-            shuffle.shuffle(names)
-            for name in names:
-                output = Path(work, name.replace(" ", "_"))
+            shuffle.shuffle(order)
+            for name in order:
+                output = outputs[name]
                 taken, peak = _run(_command(name), [*common, "-o", str(output)])
                 print(f"round {round_number}: {name} {taken:.1f} s", file=sys.stderr, flush=True)
                 if round_number:
                     seconds[name].append(taken)
                     peaks[name].append(peak)
-        outputs = {name: Path(work, name.replace(" ", "_")) for name in VARIANTS}
         ending = read_dataset_json(model_folder / DATASET_JSON)["file_ending"]
         compared = {
-            name: compare(outputs[STOCK], outputs[name], labels, ending) for name in VARIANTS
+            name: compare(outputs[STOCK], outputs[name], labels, ending) for name in variants
         }
     return {
         "cases": len(list(outputs_of(images))),
@@ -88,7 +96,8 @@ def measured(
         "seconds": seconds,
         "peak_bytes": peaks,
         "compared": compared,
-        "model": model_folder.name,
+        "model": f"{model_folder.parent.name}, {model_folder.name}",
+        "flags": list(flags),
         "machine": machine(torch.device("cpu")),
         "versions": versions_of("openvino", "onnxruntime", "onnx", "onnxscript"),
     }
@@ -142,21 +151,30 @@ def bootstrap_interval(values: list[float], draws: int = 10_000) -> list[float]:
 
 
 def table(result: dict) -> str:
-    """Draw the medians as a table in Markdown."""
+    """Draw the medians, and each round's share of nnU-Net's seconds, as a table in Markdown."""
     seconds, peaks = result["seconds"], result["peak_bytes"]
-    stock, stock_peak = (statistics.median(values[STOCK]) for values in (seconds, peaks))
+    stock, stock_peak = seconds[STOCK], statistics.median(peaks[STOCK])
+    cases = f"{result['cases']} case{'s' * (result['cases'] != 1)}"
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     lines = [
-        "| | s per case | share of nnU-Net's | peak memory | differing voxels | Dice |",
-        "|---|---|---|---|---|---|",
+        f"{result['model']}: {cases}{''.join(f', {flag}' for flag in result['flags'])}, "
+        f"{result['rounds']} rounds. {told(result['machine'])}; {versions}.",
+        "",
+        "| | s per case | share of nnU-Net's | by round | peak memory | differing voxels | Dice |",
+        "|---|---:|---:|---|---:|---:|---|",
     ]
-    for name in VARIANTS:
-        median, compared = statistics.median(seconds[name]), result["compared"][name]
+    for name, taken in seconds.items():
+        compared = result["compared"][name]
         dice = ""
         if "dice_difference" in compared:
             low, high = compared["dice_interval"]
             dice = f"{compared['dice_difference']:+.5f} ({low:+.5f} to {high:+.5f})"
+        # In a round all commands met the same machine.
+        shares = [one / reference for one, reference in zip(taken, stock, strict=True)]
         lines.append(
-            f"| {name} | {median / result['cases']:.2f} | {median / stock:.2f} | "
+            f"| {name} | {statistics.median(taken) / result['cases']:.2f} | "
+            f"{statistics.median(shares):.2f} | "
+            f"{', '.join(f'{share:.2f}' for share in shares)} | "
             f"{statistics.median(peaks[name]) / stock_peak:.2f} | "
             f"{compared['differing_voxels'] / compared['voxels']:.1e} | {dice} |"
         )
@@ -164,8 +182,8 @@ def table(result: dict) -> str:
 
 
 def _command(name: str) -> list[str]:
-    if name in (STOCK, CONTROL):
-        return [str(BIN / "nnUNetv2_predict_from_modelfolder")]
+    if name in (STOCK, CONTROL, LEAN):
+        return [str(BIN / "nnUNetv2_predict_from_modelfolder"), *VARIANTS[name]]
     return [str(BIN / "nnunet-attention"), "predict", *VARIANTS[name]]
 
 

@@ -65,9 +65,37 @@ def test_commands_are_timed_and_their_segmentations_compared(fake, model, tmp_pa
     # 40 voxels in common, 41 and 40 in each: 80 / 81.
     assert other["dice_difference"] == pytest.approx(80 / 81 - 1)
     lines = commands.table(result).splitlines()
-    assert len(lines) == 5
-    assert lines[2].startswith("| nnUNetv2_predict |")
-    assert "| 1.7e-02 | -0.01235" in lines[4]
+    assert len(lines) == 7
+    assert lines[0].startswith(f"{tmp_path.name}, model: 1 case, 2 rounds. ")
+    assert lines[4].startswith("| nnUNetv2_predict |")
+    assert "| 1.7e-02 | -0.01235" in lines[6]
+
+
+def test_shares_are_of_nnunets_seconds_of_the_same_round():
+    names = (commands.STOCK, "openvino")
+    result = {
+        "model": "Dataset001_A, T__p__2d",
+        "cases": 2,
+        "rounds": 3,
+        "flags": ["--disable_tta"],
+        "machine": {"kind": "Abacus", "threads": 2, "torch": "2", "nnunetv2": "2.8", "python": "3"},
+        "versions": {"openvino": "1"},
+        "seconds": {commands.STOCK: [10.0, 20.0, 40.0], "openvino": [5.0, 2.0, 12.0]},
+        "peak_bytes": {commands.STOCK: [4.0, 5.0, 6.0], "openvino": [6.0, 5.0, 4.0]},
+        "compared": {name: {"differing_voxels": 1, "voxels": 8} for name in names},
+    }
+    lines = commands.table(result).splitlines()
+    assert lines[0].startswith("Dataset001_A, T__p__2d: 2 cases, --disable_tta, 3 rounds. Abacus")
+    assert lines[0].endswith("; openvino 1.")
+    assert lines[-1] == "| openvino | 2.50 | 0.30 | 0.50, 0.10, 0.30 | 1.00 | 1.2e-01 |  |"
+
+
+def test_only_the_chosen_commands_run_beside_nnunets(fake, model, tmp_path):
+    write(tmp_path / "images" / "a_0000.nii.gz", np.zeros((3, 4, 5), np.float32))
+    result = commands.measured(model, tmp_path / "images", ["0"], 1, chosen=["openvino bf16"])
+    assert list(result["seconds"]) == [commands.STOCK, commands.CONTROL, "openvino bf16"]
+    result = commands.measured(model, tmp_path / "images", ["0"], 1, chosen=[])
+    assert list(result["seconds"]) == [commands.STOCK, commands.CONTROL]
 
 
 def test_segmentations_of_any_file_ending_are_compared(tmp_path):
