@@ -46,10 +46,15 @@ def collect(schedule: Schedule, work: Path, results: Path) -> int:
     Results of other runs, collected before, stay. A run whose training noted no machine is taken
     for one of this machine.
 
-    The program ends, with nothing written, if a training was of another length, or if the results
-    are of another schedule.
+    The program ends, with nothing written, if no fold is finished, if a training was of another
+    length, or if the results are of another schedule.
     """
     logs = {run: _logs(schedule, trained_model(schedule, work, *run)) for run in schedule.runs}
+    if not any(logs.values()):
+        sys.exit(
+            f"{work} has no finished fold of the schedule {schedule.name}; train one first, or give "
+            "the -w and --schedule of the training"
+        )
     dataset_json = read_json(work / "nnUNet_raw" / schedule.dataset / DATASET_JSON)
     needed = {key: dataset_json[key] for key in ("labels", "file_ending")}
     known = results / "runs.json"

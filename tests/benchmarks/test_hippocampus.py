@@ -502,6 +502,12 @@ def _trained(work, variant, seed, epochs=25):
     return fold
 
 
+def test_a_work_folder_without_a_finished_fold_is_named(tmp_path):
+    with pytest.raises(SystemExit, match="work has no finished fold of the schedule nuclei; train"):
+        collect(SCHEDULES["nuclei"], tmp_path / "work", tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_training_of_another_length_is_refused_and_nothing_written(tmp_path):
     work, results = tmp_path / "work", tmp_path / "results"
     _trained(work, "stock", 0)
