@@ -52,8 +52,8 @@ def collect(schedule: Schedule, work: Path, results: Path) -> int:
     logs = {run: _logs(schedule, trained_model(schedule, work, *run)) for run in schedule.runs}
     if not any(logs.values()):
         sys.exit(
-            f"{work} has no finished fold of the schedule {schedule.name}; train one first, or give "
-            "the -w and --schedule of the training"
+            f"{work} has no finished fold of the schedule {schedule.name}; train one first, or "
+            "give the -w and --schedule of the training"
         )
     dataset_json = read_json(work / "nnUNet_raw" / schedule.dataset / DATASET_JSON)
     needed = {key: dataset_json[key] for key in ("labels", "file_ending")}
