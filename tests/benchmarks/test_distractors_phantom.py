@@ -112,6 +112,7 @@ def test_a_bad_recipe_is_refused(options, message):
         Recipe(**options)
 
 
+@pytest.mark.slow
 def test_too_many_organs_for_the_image_are_refused():
     crowded = Recipe(foreground=0.05, distractors=3)
     with pytest.raises(

@@ -15,7 +15,7 @@ from nnunet_commands import (
 )
 from shared_data import HIPPOCAMPUS, needs
 
-pytestmark = [pytest.mark.slow, pytest.mark.main, needs(HIPPOCAMPUS)]
+pytestmark = [pytest.mark.slow, needs(HIPPOCAMPUS)]
 
 DATASET = "Dataset004_Hippocampus"
 TRAINER = "AttentionUNetTrainer_short"
@@ -71,6 +71,7 @@ def trained(nnunet, model, interrupted_and_continued):
     return model
 
 
+@pytest.mark.main
 def test_training_goes_on_where_it_was_killed(interrupted_and_continued, model):
     assert interrupted_and_continued == 1
     final = checkpoint(model / "fold_0" / "checkpoint_final.pth")
@@ -81,6 +82,7 @@ def test_training_goes_on_where_it_was_killed(interrupted_and_continued, model):
     assert any("decoder.gates" in key for key in final["network_weights"])
 
 
+@pytest.mark.main
 def test_validation_writes_nnunets_summary_and_probabilities(trained):
     for fold in (0, 1):
         validation = trained / f"fold_{fold}" / "validation"
@@ -121,6 +123,7 @@ def predicted(nnunet, trained, images):
     return folders
 
 
+@pytest.mark.main
 def test_predictions_have_the_geometry_of_their_images(predicted, images):
     paths = sorted(images.glob("*.nii.gz"))
     assert len(paths) == 2
@@ -131,6 +134,7 @@ def test_predictions_have_the_geometry_of_their_images(predicted, images):
             assert set(np.unique(voxels(segmentation))) <= {0, 1, 2}
 
 
+@pytest.mark.main
 def test_model_folder_predicts_the_same(predicted, nnunet, trained, images):
     output = nnunet.root / "predicted_from_folder"
     nnunet.run(
@@ -140,6 +144,7 @@ def test_model_folder_predicts_the_same(predicted, nnunet, trained, images):
     assert_same_segmentations(predicted[0], output)
 
 
+@pytest.mark.main
 def test_maps_come_with_the_same_segmentations(predicted, nnunet, trained, images, tmp_path):
     nnunet.run(
         "nnunet-attention",
@@ -162,6 +167,7 @@ def test_maps_come_with_the_same_segmentations(predicted, nnunet, trained, image
         assert (folder / f"{case}.html").stat().st_size > 10_000
 
 
+@pytest.mark.main
 def test_an_engine_predicts_the_same(predicted, nnunet, images, tmp_path):
     skip_without("openvino")
     output = nnunet.run(
@@ -172,6 +178,7 @@ def test_an_engine_predicts_the_same(predicted, nnunet, images, tmp_path):
     assert_engines_agree(predicted[0], tmp_path)
 
 
+@pytest.mark.main
 def test_attention_is_recorded_while_learning_and_drawn(nnunet, trained, tmp_path):
     output = nnunet.run("nnunet-attention", "evolution", trained / "fold_0", "-o", tmp_path)
     drawn = sorted(tmp_path.glob("evolution_*.png"))
@@ -187,6 +194,7 @@ def assert_same_segmentations(first, second):
         np.testing.assert_array_equal(voxels(first / name), voxels(second / name))
 
 
+@pytest.mark.main
 def test_ensemble_averages_the_folds(predicted, nnunet, images):
     output = nnunet.root / "ensemble"
     nnunet.run("nnUNetv2_ensemble", "-i", *predicted, "-o", output, "-np", 1)
@@ -200,6 +208,7 @@ def test_ensemble_averages_the_folds(predicted, nnunet, images):
         assert (voxels(output / name) == expected).mean() > 0.999
 
 
+@pytest.mark.main
 def test_crossvalidation_is_accumulated_and_the_best_configuration_found(trained, nnunet):
     nnunet.run(
         "nnUNetv2_accumulate_crossval_results",

@@ -112,6 +112,7 @@ def test_an_extra_loss_that_is_not_found_is_not_called_idle():
     assert share_of("undecided", trials) > 0.3
 
 
+@pytest.mark.slow
 def test_an_extra_loss_as_large_as_the_margin_is_rarely_called_idle():
     generator = np.random.default_rng(1)
     trials = []
