@@ -76,8 +76,12 @@ def main(command_line: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("experiment", type=Path, help="folder of the experiment's table.json")
     arguments = parser.parse_args(command_line)
-    record = read_json(arguments.experiment / "table.json")
-    texts = {"table.json": json_text(record, indent=1), "table.md": table_of(record)}
+    try:
+        record = read_json(arguments.experiment / "table.json")
+        texts = {"table.json": json_text(record, indent=1), "table.md": table_of(record)}
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
     for path in write_all(RESULTS, texts):
         print(f"wrote {path}")
     return 0

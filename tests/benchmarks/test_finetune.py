@@ -77,3 +77,12 @@ def test_the_result_of_another_experiment_is_refused(record):
         result["labels"]["mean of labels"]["dice"]["against_controls"] = {}
     with pytest.raises(CommandError, match="give the folder of nnunet-attention experiment"):
         finetune.table_of(record)
+
+
+def test_a_folder_without_a_table_is_one_error_and_nothing_is_written(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(finetune, "RESULTS", tmp_path / "results")
+    assert finetune.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"{tmp_path / 'table.json'}: there is no such file\n"
+    assert not (tmp_path / "results").exists()
