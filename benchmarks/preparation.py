@@ -91,6 +91,30 @@ def add_configuration(plans: Path, name: str, planned: str, **changes: object) -
     write_text(plans, json.dumps(content, indent=4))
 
 
+def add_half_configuration(plans: Path, name: str, planned: str, batch_size: int) -> None:
+    """Add a configuration whose network has half the channels of the planned one.
+
+    Args:
+        plans: the plans file; if it already has the configuration, it stays as it is.
+        name: name of the new configuration.
+        planned: the configuration that it inherits from.
+        batch_size: its batch size.
+    """
+    architecture = read_json(plans)["configurations"][planned]["architecture"]
+    arguments = architecture["arch_kwargs"]
+    halved = [number // 2 for number in arguments["features_per_stage"]]
+    add_configuration(
+        plans,
+        name,
+        planned,
+        batch_size=batch_size,
+        architecture={
+            **architecture,
+            "arch_kwargs": {**arguments, "features_per_stage": halved},
+        },
+    )
+
+
 def run_shown(command: Sequence[str], variables: Mapping[str, str]) -> int:
     """Print a command, run it with its output shown, and return its exit code."""
     print(shlex.join(command), flush=True)

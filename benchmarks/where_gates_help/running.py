@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.hippocampus.schedules import STOCK, Variant
-from benchmarks.preparation import add_configuration, bring_data, run_shown
+from benchmarks.preparation import add_half_configuration, bring_data, run_shown
 from benchmarks.where_gates_help.design import (
     ATTENTION,
     INFORMATIVE,
@@ -179,19 +179,7 @@ def prepare(part: Part, data: Data, work: Path, real_data: Path | None, processe
         number, several = str(data.number), str(processes)
         run_command(["nnUNetv2_extract_fingerprint", "-d", number, "-np", several], variables, log)
         run_command(["nnUNetv2_plan_experiment", "-d", number], variables, log)
-    architecture = read_json(plans)["configurations"][part.planned]["architecture"]
-    arguments = architecture["arch_kwargs"]
-    halved = {
-        **arguments,
-        "features_per_stage": [number // 2 for number in arguments["features_per_stage"]],
-    }
-    add_configuration(
-        plans,
-        part.configuration,
-        part.planned,
-        batch_size=part.batch_size,
-        architecture={**architecture, "arch_kwargs": halved},
-    )
+    add_half_configuration(plans, part.configuration, part.planned, part.batch_size)
     splits = places.splits(data.dataset)
     if data.recipe is not None and not splits.is_file():
         write_json(splits, [phantom_split()], **NNUNET_LAYOUT)

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from benchmarks import finetune
+from benchmarks.finetune import __main__ as command
+from benchmarks.finetune import training
+from benchmarks.finetune.reporting import DASH, table_of
 from nnunet_attention.errors import CommandError
 
 
@@ -41,13 +43,12 @@ def record() -> dict:
 
 def test_every_method_has_a_row_with_differences_and_intervals(record):
     minus = "\N{MINUS SIGN}"
-    heading, _, scratch, tuned, gated, *rest = finetune.table_of(record).splitlines()
+    heading, _, scratch, tuned, gated, *rest = table_of(record).splitlines()
     assert heading == "| trained/tested | method | Dice | minus U-Net | minus Tuned |"
-    dash = finetune.DASH
     assert scratch == (
-        f"| 10/96 | U-Net | 0.800 ± 0.050 | {dash} | {minus}0.030 [{minus}0.040, {minus}0.020] |"
+        f"| 10/96 | U-Net | 0.800 ± 0.050 | {DASH} | {minus}0.030 [{minus}0.040, {minus}0.020] |"
     )
-    assert tuned == f"| 10/96 | Tuned | 0.830 ± 0.050 | +0.030 [+0.020, +0.040] | {dash} |"
+    assert tuned == f"| 10/96 | Tuned | 0.830 ± 0.050 | +0.030 [+0.020, +0.040] | {DASH} |"
     assert gated == (
         "| 10/96 | Gated | 0.829 ± 0.050 | +0.029 [+0.018, +0.040] "
         f"| {minus}0.001 [{minus}0.003, +0.001] |"
@@ -59,30 +60,42 @@ def test_every_method_has_a_row_with_differences_and_intervals(record):
 def test_several_trainings_are_told(record):
     for result in record["results"]:
         result["labels"]["mean of labels"]["dice"]["trainings"] = {"repeats": [2]}
-    told = finetune.table_of(record).splitlines()[-1]
+    told = table_of(record).splitlines()[-1]
     assert "SD over cases, of means over trainings" in told
     assert told.endswith("bootstrap over cases and trainings.")
 
 
-def test_the_command_keeps_the_result_and_its_table(record, tmp_path, monkeypatch):
-    monkeypatch.setattr(finetune, "RESULTS", tmp_path / "kept")
-    (tmp_path / "table.json").write_text(json.dumps(record))
-    assert finetune.main([str(tmp_path)]) == 0
+def test_the_report_keeps_the_result_and_its_table(record, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "kept")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "table.json").write_text(json.dumps(record))
+    assert command.main(["report", "-w", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "kept" / "table.json").read_text()) == record
-    assert (tmp_path / "kept" / "table.md").read_text("utf-8") == finetune.table_of(record)
+    assert (tmp_path / "kept" / "table.md").read_text("utf-8") == table_of(record)
+
+
+def test_another_data_set_is_refused_before_anything_is_copied(tmp_path, capsys):
+    data = tmp_path / "Dataset018_Nuclei2D"
+    data.mkdir()
+    (data / "dataset.json").write_text(json.dumps({"file_ending": ".png"}))
+    work = tmp_path / "work"
+    assert training.train(data, work, False, 1) == 1
+    assert "Dataset004_Hippocampus" in capsys.readouterr().err
+    assert list((work / "nnUNet_raw").iterdir()) == []
 
 
 def test_the_result_of_another_experiment_is_refused(record):
     for result in record["results"]:
         result["labels"]["mean of labels"]["dice"]["against_controls"] = {}
     with pytest.raises(CommandError, match="give the folder of nnunet-attention experiment"):
-        finetune.table_of(record)
+        table_of(record)
 
 
 def test_a_folder_without_a_table_is_one_error_and_nothing_is_written(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(finetune, "RESULTS", tmp_path / "results")
-    assert finetune.main([str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f"{tmp_path / 'table.json'}: there is no such file\n"
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
+    assert command.main(["report", "-w", str(tmp_path)]) == 1
+    table = tmp_path / "experiment" / "table.json"
+    assert capsys.readouterr().err == f"{table}: there is no such file\n"
     assert not (tmp_path / "results").exists()

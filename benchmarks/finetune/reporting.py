@@ -1,27 +1,15 @@
-"""Keeps the result of `nnunet-attention experiment finetune`, and makes the table of its document.
-
-    python -m benchmarks.finetune EXPERIMENT
-
-EXPERIMENT is the experiment's folder, which has `table.json`. A copy and the table are written to
-results/finetune beside this file, from where `python -m benchmarks.documents` puts the table into
-docs/pretrained.md.
-"""
+"""Makes the table of the document from the result of `nnunet-attention experiment finetune`."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 from benchmarks.texts import markdown_row
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS
 from nnunet_attention.evaluation.leaderboard.grid import DASH, PLUS_MINUS
 from nnunet_attention.evaluation.leaderboard.tables import confidence_interval, signed, value_text
-from nnunet_attention.files import json_text, read_json, write_all
 
-RESULTS = Path(__file__).resolve().parent / "results" / "finetune"
 _METRIC = "dice"
 
 
@@ -69,30 +57,8 @@ def table_of(record: Mapping) -> str:
     return "\n".join([*map(markdown_row, lines), "", caption, ""])
 
 
-def main(command_line: Sequence[str] | None = None) -> int:
-    """Write copy and table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.finetune", description=__doc__.split("\n", 1)[0]
-    )
-    parser.add_argument("experiment", type=Path, help="folder of the experiment's table.json")
-    arguments = parser.parse_args(command_line)
-    try:
-        record = read_json(arguments.experiment / "table.json")
-        texts = {"table.json": json_text(record, indent=1), "table.md": table_of(record)}
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
-    for path in write_all(RESULTS, texts):
-        print(f"wrote {path}")
-    return 0
-
-
 def _difference(comparison: Mapping | None) -> str:
     if comparison is None:
         return DASH
     ends = confidence_interval(comparison["low"], comparison["high"], _METRIC, signed)
     return f"{signed(comparison['mean_difference'], _METRIC)} {ends}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Measures what fine-tuning brings on the Decathlon's Hippocampus task, with short trainings."""

@@ -1,0 +1,65 @@
+"""Fine-tunes on the Decathlon's Hippocampus task, with and without gates, and reports the result.
+
+    python -m benchmarks.finetune train Task04_Hippocampus -w WORK [--bfloat16]
+    python -m benchmarks.finetune report -w WORK
+
+`train` converts, divides, plans and trains in WORK; run again, it continues where it stopped.
+`report` copies the result, and writes its table, to benchmarks/results/finetune, from where
+`python -m benchmarks.documents` puts it into docs/pretrained.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.documents import ROOT
+from benchmarks.finetune import training
+from benchmarks.finetune.reporting import table_of
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import json_text, read_json, write_all
+
+RESULTS = ROOT / "benchmarks" / "results" / "finetune"
+
+
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Train or report."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.finetune", description=__doc__.split("\n", 1)[0]
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    train = actions.add_parser("train")
+    train.add_argument(
+        "data",
+        type=Path,
+        help="folder Task04_Hippocampus of the Decathlon, or Dataset004_Hippocampus",
+    )
+    train.add_argument("-np", type=int, default=2, dest="processes", metavar="N")
+    train.add_argument("--bfloat16", action="store_true", help="train in bfloat16")
+    report = actions.add_parser("report")
+    for action in (train, report):
+        action.add_argument("-w", type=Path, required=True, dest="work", metavar="WORK")
+    arguments = parser.parse_args(command_line)
+    work = arguments.work.absolute()
+    if arguments.action == "train":
+        return training.train(arguments.data, work, arguments.bfloat16, arguments.processes)
+    return report_on(training.experiment(work))
+
+
+def report_on(experiment: Path) -> int:
+    """Keep the result of the experiment in a folder, and its table; return the exit code."""
+    try:
+        record = read_json(experiment / "table.json")
+        texts = {"table.json": json_text(record, indent=1), "table.md": table_of(record)}
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for path in write_all(RESULTS, texts):
+        print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
