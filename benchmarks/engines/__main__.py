@@ -53,11 +53,11 @@ def main() -> None:
         name, text = arguments.name, commands.table(result)
         write(arguments.output, name, result, text)
     else:
-        rows: list[dict] = []
         path = arguments.output / "plans.json"
-        known = read_json(path)["rows"] if path.is_file() else []
+        rows: list[dict] = read_json(path)["rows"] if path.is_file() else []
+        text = plans.table(rows)
         # Written after each network: a run takes long, and resumes where it stopped.
-        for row in plans.all_compared(arguments.folder, known):
+        for row in plans.all_compared(arguments.folder, rows.copy()):
             rows.append(row)
             text = plans.table(rows)
             write(arguments.output, "plans", {"rows": rows}, text)

@@ -8,6 +8,7 @@ import SimpleITK
 import torch
 from engine_packages import skip_without
 
+from benchmarks.engines import __main__ as command
 from benchmarks.engines import commands, plans
 from nnunet_attention.files import read_json, write_json
 
@@ -159,12 +160,31 @@ def test_every_configuration_is_compared_once_with_gates_and_once_plain(
     monkeypatch.setattr(plans, "compared", compare)
     rows = list(plans.all_compared(tmp_path, []))
     assert compared == [("3d_fullres", "attention"), ("3d_fullres", "plain")]
-    assert list(plans.all_compared(tmp_path, rows)) == rows
+    assert list(plans.all_compared(tmp_path, rows)) == []
     assert len(compared) == 2
     last = plans.table(rows).splitlines()[-1]
     assert last == "| a | 2 | 2.0e-06 | 3.0e-07 |"
     rows[1]["openvino"] = float("nan")
     assert plans.table(rows).splitlines()[-1] == "| a | 2 | nan | 3.0e-07 |"
+
+
+def test_what_was_compared_before_outlives_a_run_that_stops(minimal_plans, tmp_path, monkeypatch):
+    folder, output = tmp_path / "plans", tmp_path / "output"
+    folder.mkdir()
+    output.mkdir()
+    write_json(folder / "plans.json", minimal_plans)
+    known = [{"plans": "other", "configuration": "2d", "kind": "plain"} for _ in range(2)]
+    known = [{**row, "openvino": 1e-6, "onnxruntime": 1e-6} for row in known]
+    write_json(output / "plans.json", {"rows": known})
+
+    def compare(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plans, "compared", compare)
+    monkeypatch.setattr(sys, "argv", ["engines", "plans", str(folder), "-o", str(output)])
+    with pytest.raises(KeyboardInterrupt):
+        command.main()
+    assert read_json(output / "plans.json")["rows"] == known
 
 
 @pytest.mark.slow
