@@ -1,8 +1,8 @@
 """Submits nnunetv2-cam's maps of the gates' levels to the test that the gates' maps undergo.
 
     pip install nnunetv2-cam==0.1.6.1
-    python benchmarks/cams.py MODEL_FOLDER IMAGES LABELS [-f 0] [--gates 0 1] [--steps 5]
-        [--method gradcam] [--disable_tta] [-device cpu] [-o FILE.json]
+    python -m benchmarks.cams MODEL_FOLDER IMAGES LABELS [-f 0] [--gates 0 1] [--steps 5]
+        [--method gradcam] [--disable_tta] [-device cpu] [-o FOLDER]
 
 For each gate, nnunetv2-cam makes its map of the encoder's stage whose output is the gate's skip
 connection, once for each label; the mean over labels is tested. Each skip is shut, and let through,
@@ -11,7 +11,8 @@ in the order of the gate's coefficients, of that map, and at random, as in `nnun
 one (above 0 where the map marks what the segmentation needs) with its interval over cases, the
 median seconds that a case's maps of all gates take, and the share of the network's grid that the
 map covers. The gates' maps come with the segmentation, whose time is in theirs; nnunetv2-cam's do
-not. The package is no dependency of nnunet-attention; none of its code is here.
+not. With -o, numbers and table are written to cams.json and cams.md in FOLDER. The package is no
+dependency of nnunet-attention; none of its code is here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import torch
 
 from nnunet_attention.evaluation.ablation.curves import Area, curves_of
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS
-from nnunet_attention.files import write_json
+from nnunet_attention.files import json_text, write_all
 from nnunet_attention.maps.ablation import AblationCase, AblationPredictor, AblationSettings
 from nnunet_attention.maps.ablation.block_maps import block_means, block_sizes
 from nnunet_attention.maps.ablation.curves import deletion_curves
@@ -126,12 +127,13 @@ def main() -> None:
     parser.add_argument("--method", default="gradcam", help=f"of {PACKAGE}")
     parser.add_argument("--disable_tta", action="store_true")
     parser.add_argument("-device", default="cpu")
-    parser.add_argument("-o", type=Path, metavar="FILE.json")
+    parser.add_argument("-o", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
     result = compare(arguments)
     print(markdown(result))
     if arguments.o is not None:
-        write_json(arguments.o, result)
+        texts = {"cams.json": json_text(result, indent=1), "cams.md": f"{markdown(result)}\n"}
+        write_all(arguments.o, texts)
 
 
 def compare(arguments: argparse.Namespace) -> dict:
@@ -204,8 +206,8 @@ def areas_against_random(rows: pd.DataFrame) -> list[dict]:
 def markdown(result: dict) -> str:
     """Return the table of one comparison."""
     lines = [
-        f"{result['package']}; {result['cases']} cases, {result['steps']} steps; "
-        f"{result['machine']}",
+        f"{result['package']}; {result['cases']} cases, {result['steps']} steps, "
+        f"{'with' if result['mirroring'] else 'without'} mirroring; {result['machine']}.",
         "",
         "| gate | direction | maps | area, Dice | 95 % CI | seconds a case | covered |",
         "|---:|---|---|---:|---:|---:|---:|",

@@ -33,6 +33,8 @@ OF_GPU = {
 # Written by `python -m benchmarks.where_gates_help report`.
 _GATES = ROOT / "benchmarks" / "where_gates_help" / "results" / "tables"
 _ENGINES = ROOT / "benchmarks" / "results" / "engines"
+# Written by `python -m benchmarks.ablation` and `python -m benchmarks.cams`.
+_ABLATION = ROOT / "benchmarks" / "results" / "ablation"
 # Document, name of the table, and the file that holds it; missing files are left out.
 TABLES = (
     ("performance.md", "cpu table", _CPU / "table.md"),
@@ -54,6 +56,9 @@ TABLES = (
     ("benchmarks.md", "nuclei starts table", _HIPPOCAMPUS.with_name("nuclei") / "starts.md"),
     # Written by `python -m benchmarks.finetune`.
     ("pretrained.md", "finetune table", ROOT / "benchmarks" / "results" / "finetune" / "table.md"),
+    ("maps.md", "ablation effects table", _ABLATION / "effects.md"),
+    ("maps.md", "ablation areas table", _ABLATION / "areas.md"),
+    ("maps.md", "ablation cams table", _ABLATION / "cams.md"),
     ("deployment.md", "engines hippocampus table", _ENGINES / "hippocampus.md"),
     ("deployment.md", "engines sarcoma table", _ENGINES / "sarcoma.md"),
     ("deployment.md", "engines plans table", _ENGINES / "plans.md"),

@@ -27,6 +27,7 @@ def test_the_table_has_a_row_for_each_map_gate_and_direction():
         "package": "nnunetv2-cam 1, gradcam",
         "cases": 6,
         "steps": 2,
+        "mirroring": False,
         "machine": "a machine",
         "seconds": {"attention": [1.0, 2.0, 9.0], "cam": [4.0]},
         "covered": {"attention": 1.0, "cam": 0.5},
