@@ -84,7 +84,7 @@ def areas_table(record: Mapping) -> str:
     sentences = [
         f"Gate {one['gate']}, the {percent(one['share'])} of blocks with the largest coefficients "
         f"shut: worse in {one['worse']} cases, better in {one['better']} "
-        f"(p = {p_text(one['p_value'])}, Holm {p_text(one['adjusted_p_value'])})."
+        f"(p {_equals(one['p_value'])}, Holm {_equals(one['adjusted_p_value'])})."
         for one in record["violations"]
         if one["label"] == label
     ]
@@ -161,6 +161,11 @@ def _label(record: Mapping) -> str:
 
 def _ends(comparison: Mapping) -> str:
     return confidence_interval(comparison["low"], comparison["high"], _METRIC, signed)
+
+
+def _equals(p_value: float) -> str:
+    text = p_text(p_value)
+    return text if text.startswith("<") else f"= {text}"
 
 
 def _table(

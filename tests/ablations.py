@@ -47,7 +47,9 @@ def curve_table(better_when_shut: int = 0) -> pd.DataFrame:
     for case in range(6):
         for direction, curves in (("deletion", DELETION), ("insertion", INSERTION)):
             for order, values in curves.items():
-                for share, value in zip((0.0, 0.5, 1.0), values, strict=True):
+                # In the order of `deletion_curves`: both ends of a curve first.
+                first, middle, last = values
+                for share, value in ((0.0, first), (1.0, last), (0.5, middle)):
                     if direction == "deletion" and order == "attention" and share == 0.5:
                         value = 0.9 if case < better_when_shut else value - 0.01 * case
                     rows.append((f"c{case}", 1, order, direction, share, "organ", value))

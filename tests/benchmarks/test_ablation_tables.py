@@ -45,7 +45,7 @@ def record() -> dict:
         for share in (0.0, 1.0)
     ]
     area = {"gate": 1, "direction": "insertion", "adjusted_p_value": 0.4}
-    violated = {"gate": 1, "share": 0.25, "worse": 3, "better": 2, "p_value": 1.0}
+    violated = {"gate": 1, "share": 0.25, "worse": 3, "better": 2, "p_value": 0.0002}
     return {
         "model": {
             "folder": "/home/somebody/model",
@@ -81,7 +81,7 @@ def test_areas_and_violations_are_those_of_the_mean_of_labels(record):
     assert caption.startswith("5 cases")
     assert sentence == (
         "Gate 1, the 25 % of blocks with the largest coefficients shut: worse in 3 cases, better "
-        "in 2 (p = 1.000, Holm 1.000)."
+        "in 2 (p <0.001, Holm = 1.000)."
     )
 
 

@@ -127,6 +127,8 @@ def _tables(rows: pd.DataFrame) -> Iterable[tuple[tuple[int, str], pd.DataFrame]
         tables = {}
         for label, of_label in of_gate.groupby("label", sort=False):
             table = of_label.pivot(index="case", columns=columns, values="value").dropna()
+            # pandas keeps the rows' order, in which the ends of a curve come first.
+            table = table.sort_index(axis="columns")
             if not table.empty:
                 tables[str(label)] = table
         if len(tables) > 1:
