@@ -66,7 +66,7 @@ def effects_table(record: Mapping) -> str:
 def areas_table(record: Mapping) -> str:
     """Return the areas between curves, and the violations, as a table in Markdown."""
     label = _label(record)
-    heading = ["gate", "direction", "order of the coefficients minus", "area, Dice", "95 % CI"]
+    heading = ["gate", "direction", "coefficients against", "area, Dice", "95 % CI"]
     heading += ["p", "p (Holm)"]
     rows = [
         [
