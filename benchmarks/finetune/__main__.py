@@ -37,6 +37,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
         help="folder Task04_Hippocampus of the Decathlon, or Dataset004_Hippocampus",
     )
     train.add_argument("-np", type=int, default=2, dest="processes", metavar="N")
+    train.add_argument("--at-once", type=int, default=1, metavar="N", help="trainings in parallel")
     train.add_argument("--bfloat16", action="store_true", help="train in bfloat16")
     report = actions.add_parser("report")
     for action in (train, report):
@@ -44,7 +45,9 @@ def main(command_line: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(command_line)
     work = arguments.work.absolute()
     if arguments.action == "train":
-        return training.train(arguments.data, work, arguments.bfloat16, arguments.processes)
+        return training.train(
+            arguments.data, work, arguments.bfloat16, arguments.processes, arguments.at_once
+        )
     return report_on(training.experiment(work))
 
 

@@ -19,7 +19,7 @@ from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.precision import VARIABLE as BFLOAT16_VARIABLE
-from nnunet_attention.nnunet.workers import planning_environment
+from nnunet_attention.nnunet.workers import WORKERS_VARIABLE, planning_environment
 
 DATASET = "Dataset004_Hippocampus"
 CONFIGURATION = "3d_fullres_half"
@@ -46,7 +46,7 @@ def experiment(work: Path) -> Path:
     return work / "experiment"
 
 
-def train(data: Path, work: Path, bfloat16: bool, processes: int) -> int:
+def train(data: Path, work: Path, bfloat16: bool, processes: int, at_once: int = 1) -> int:
     """Run the missing steps.
 
     Args:
@@ -54,6 +54,7 @@ def train(data: Path, work: Path, bfloat16: bool, processes: int) -> int:
         work: folder for all output.
         bfloat16: whether to train in bfloat16.
         processes: number of processes of conversion and preprocessing.
+        at_once: number of trainings that run at the same time.
 
     Returns:
         The exit code of the command that failed, or 0.
@@ -70,8 +71,11 @@ def train(data: Path, work: Path, bfloat16: bool, processes: int) -> int:
     command = ["nnunet-attention", "experiment", "finetune", "-d", DATASET, "-c", CONFIGURATION]
     command += ["-tr", *_TRAINERS, "--repeats", str(REPEATS), "--seed", "0"]
     command += ["-device", "cpu", "-np", str(processes), "-o", str(experiment(work))]
+    command += ["--at-once", str(at_once)]
     chosen = {
         "NNUNET_ATTENTION_SHORT_SCHEDULE": _SCHEDULE,
+        # A training that augments in its own process can be repeated.
+        WORKERS_VARIABLE: "0",
         BFLOAT16_VARIABLE: str(int(bfloat16)),
     }
     return run_shown(command, {**os.environ, **places.variables, **chosen})
