@@ -74,8 +74,8 @@ def train(data: Path, work: Path, bfloat16: bool, processes: int, at_once: int =
     command += ["--at-once", str(at_once)]
     chosen = {
         "NNUNET_ATTENTION_SHORT_SCHEDULE": _SCHEDULE,
-        # A training that augments in its own process can be repeated.
-        WORKERS_VARIABLE: "0",
+        # More take longer to start than they save.
+        WORKERS_VARIABLE: "2",
         BFLOAT16_VARIABLE: str(int(bfloat16)),
     }
     return run_shown(command, {**os.environ, **places.variables, **chosen})
