@@ -37,7 +37,13 @@ def main(command_line: Sequence[str] | None = None) -> int:
         help="folder Task04_Hippocampus of the Decathlon, or Dataset004_Hippocampus",
     )
     train.add_argument("-np", type=int, default=2, dest="processes", metavar="N")
-    train.add_argument("--at-once", type=int, default=1, metavar="N", help="trainings in parallel")
+    train.add_argument(
+        "--repeats",
+        type=int,
+        default=2,
+        metavar="N",
+        help="trainings of each network (default: 2); more can be added later",
+    )
     train.add_argument("--bfloat16", action="store_true", help="train in bfloat16")
     report = actions.add_parser("report")
     for action in (train, report):
@@ -46,7 +52,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
     work = arguments.work.absolute()
     if arguments.action == "train":
         return training.train(
-            arguments.data, work, arguments.bfloat16, arguments.processes, arguments.at_once
+            arguments.data, work, arguments.bfloat16, arguments.processes, arguments.repeats
         )
     return report_on(training.experiment(work))
 

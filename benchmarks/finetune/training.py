@@ -23,7 +23,6 @@ from nnunet_attention.nnunet.workers import WORKERS_VARIABLE, planning_environme
 
 DATASET = "Dataset004_Hippocampus"
 CONFIGURATION = "3d_fullres_half"
-REPEATS = 2
 _PLANNED = "3d_fullres"
 _BATCH_SIZE = 2
 _TRAINERS = (
@@ -46,7 +45,7 @@ def experiment(work: Path) -> Path:
     return work / "experiment"
 
 
-def train(data: Path, work: Path, bfloat16: bool, processes: int, at_once: int = 1) -> int:
+def train(data: Path, work: Path, bfloat16: bool, processes: int, repeats: int) -> int:
     """Run the missing steps.
 
     Args:
@@ -54,7 +53,7 @@ def train(data: Path, work: Path, bfloat16: bool, processes: int, at_once: int =
         work: folder for all output.
         bfloat16: whether to train in bfloat16.
         processes: number of processes of conversion and preprocessing.
-        at_once: number of trainings that run at the same time.
+        repeats: number of trainings of each network, each with a pretraining of its own.
 
     Returns:
         The exit code of the command that failed, or 0.
@@ -69,9 +68,8 @@ def train(data: Path, work: Path, bfloat16: bool, processes: int, at_once: int =
         print(error, file=sys.stderr)
         return 1
     command = ["nnunet-attention", "experiment", "finetune", "-d", DATASET, "-c", CONFIGURATION]
-    command += ["-tr", *_TRAINERS, "--repeats", str(REPEATS), "--seed", "0"]
+    command += ["-tr", *_TRAINERS, "--repeats", str(repeats), "--seed", "0"]
     command += ["-device", "cpu", "-np", str(processes), "-o", str(experiment(work))]
-    command += ["--at-once", str(at_once)]
     chosen = {
         "NNUNET_ATTENTION_SHORT_SCHEDULE": _SCHEDULE,
         # More take longer to start than they save.

@@ -79,7 +79,7 @@ def test_another_data_set_is_refused_before_anything_is_copied(tmp_path, capsys)
     data.mkdir()
     (data / "dataset.json").write_text(json.dumps({"file_ending": ".png"}))
     work = tmp_path / "work"
-    assert training.train(data, work, False, 1) == 1
+    assert training.train(data, work, False, 1, 2) == 1
     assert "Dataset004_Hippocampus" in capsys.readouterr().err
     assert list((work / "nnUNet_raw").iterdir()) == []
 
