@@ -95,7 +95,7 @@ def test_there_are_four_recipes():
 
 def test_all_commands_of_the_page_take_the_arguments_shown():
     lines = re.findall(r"^nnunet-attention .*$", PAGE, re.M)
-    assert len(lines) == 6
+    assert len(lines) == 5
     for line in lines:
         words = shlex.split(line.replace("DATASET_ID", "4"))[1:]
         assert build_parser().parse_args(words).command == words[0]
