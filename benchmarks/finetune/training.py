@@ -31,8 +31,9 @@ _TRAINERS = (
     "AttentionUNetFinetuneTrainer_short",
     "AttentionUNetFinetuneTrainer_decoderFirst_short",
 )
-# 300 steps, of which the first two epochs are the warm-up.
-_SCHEDULE = "20,15,2"
+# 750 steps, of which the first two epochs are the warm-up. After 300 steps networks from scratch
+# still predicted background only, and pretrained ones gave both labels one name.
+_SCHEDULE = "25,30,5"
 
 
 def folders(work: Path) -> Folders:
