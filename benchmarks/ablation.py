@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.documents import ROOT
 from benchmarks.texts import markdown_row
 from nnunet_attention.errors import CommandError
+from nnunet_attention.evaluation.ablation.curves import DELETION, INSERTION
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS
 from nnunet_attention.evaluation.leaderboard.tables import (
     confidence_interval,
@@ -99,7 +100,7 @@ def draw_curves(record: Mapping, path: Path) -> None:
 
     points = [point for point in record["curves"] if point["label"] == _label(record)]
     gates = sorted({point["gate"] for point in points})
-    directions = ("deletion", "insertion")
+    directions = {DELETION: "shut", INSERTION: "let through"}
     figure = Figure(figsize=(3.4 * len(directions), 2.5 * len(gates)), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(gates), len(directions), sharex=True, sharey=True, squeeze=False)
@@ -115,7 +116,7 @@ def draw_curves(record: Mapping, path: Path) -> None:
                 panel.plot(*zip(*sorted(line), strict=True), color=colour, marker="o", label=name)
             panel.set_title(f"gate {gate}, {direction}", fontsize=10)
             panel.grid(alpha=0.3)
-    for panel, direction in zip(panels[-1], ("shut", "let through"), strict=True):
+    for panel, direction in zip(panels[-1], directions.values(), strict=True):
         panel.set_xlabel(f"blocks {direction}, %")
     for row in panels:
         row[0].set_ylabel("Dice")
