@@ -128,6 +128,7 @@ class Example:
         )
         maps, leaderboard = self._maps(".nii.gz"), self._leaderboard(".nii.gz")
         predict = self._predict(".nii.gz", plain)
+        export = ("export", str(plain), "-o", str(self.out / "exported"), "-f", "0")
         ablate = self._ablate(".nii.gz")
         evaluate = self._evaluate(".nii.gz")
         with_plans = (*evaluate, "-pfile", str(attention / "plans.json"))
@@ -136,14 +137,14 @@ class Example:
         crossval += ("-device", "cpu", "--dry-run", "-o", str(self.out / "crossval"))
         for kind, file, commands in (
             ("plans", preprocessed / "nnUNetPlans.json", (describe, crossval, fit_one)),
-            ("plans", plain / "plans.json", (upgrade, predict, leaderboard)),
+            ("plans", plain / "plans.json", (upgrade, predict, export, leaderboard)),
             ("plans", attention / "plans.json", (maps, leaderboard, with_plans)),
             ("dataset", preprocessed / "dataset.json", (describe, crossval, evaluate)),
-            ("dataset", plain / "dataset.json", (upgrade, predict, leaderboard)),
+            ("dataset", plain / "dataset.json", (upgrade, predict, export, leaderboard)),
             ("dataset", attention / "dataset.json", (maps, leaderboard, ablate)),
             ("summary", plain / "fold_0" / "validation" / "summary.json", (leaderboard, crossval)),
             ("splits", preprocessed / "splits_final.json", (crossval, leaderboard)),
-            ("checkpoint", one, (upgrade, upgrade_one, predict, crossval, fit_one)),
+            ("checkpoint", one, (upgrade, upgrade_one, predict, export, crossval, fit_one)),
             ("checkpoint", self._pretrained, (fit_pretrained, upgrade_one)),
             ("checkpoint", attention / "fold_0" / "checkpoint_final.pth", (maps, crossval)),
         ):
