@@ -218,7 +218,7 @@ def test_every_trainer_is_in_the_table_of_trainers():
         length = re.sub(
             r"^(AttentionUNetTrainer|AttentionUNetSupervisedTrainer|WideUNetTrainer|"
             r"AttentionUNetFinetuneTrainer_decoderFirst|AttentionUNetFinetuneTrainer|"
-            r"PlainUNetFinetuneTrainer)(?=_)",
+            r"PlainUNetFinetuneTrainer_decoderFirst|PlainUNetFinetuneTrainer)(?=_)",
             "",
             name,
         )

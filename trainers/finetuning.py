@@ -354,6 +354,15 @@ class PlainUNetFinetuneTrainer(_Finetuning, FoundationTrainer):
         return without_views(network)
 
 
+class PlainUNetFinetuneTrainer_decoderFirst(PlainUNetFinetuneTrainer):
+    """Trains the decoder alone at first, as the control of the same with gates.
+
+    It is alone for as many epochs as there.
+    """
+
+    decoder_first = True
+
+
 class _nnUNetTrainer_150epochs(nnUNetTrainer):
     """Trains for 150 epochs, a length that nnU-Net's releases do not have."""
 
@@ -509,4 +518,64 @@ class PlainUNetFinetuneTrainer_500epochs(PlainUNetFinetuneTrainer, nnUNetTrainer
 
 
 class PlainUNetFinetuneTrainer_short(PlainUNetFinetuneTrainer, nnUNetTrainer_short):
+    """Trains for a few short epochs, as long as `nnUNetTrainer_short`."""
+
+
+class PlainUNetFinetuneTrainer_decoderFirst_1epoch(
+    PlainUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_1epoch
+):
+    """Trains for one epoch."""
+
+
+class PlainUNetFinetuneTrainer_decoderFirst_5epochs(
+    PlainUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_5epochs
+):
+    """Trains for five epochs."""
+
+
+class PlainUNetFinetuneTrainer_decoderFirst_10epochs(
+    PlainUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_10epochs
+):
+    """Trains for ten epochs."""
+
+
+class PlainUNetFinetuneTrainer_decoderFirst_20epochs(
+    PlainUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_20epochs
+):
+    """Trains for 20 epochs."""
+
+
+class PlainUNetFinetuneTrainer_decoderFirst_50epochs(
+    PlainUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_50epochs
+):
+    """Trains for 50 epochs."""
+
+
+class PlainUNetFinetuneTrainer_decoderFirst_100epochs(
+    PlainUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_100epochs
+):
+    """Trains for 100 epochs."""
+
+
+class PlainUNetFinetuneTrainer_decoderFirst_150epochs(
+    PlainUNetFinetuneTrainer_decoderFirst, _nnUNetTrainer_150epochs
+):
+    """Trains for 150 epochs."""
+
+
+class PlainUNetFinetuneTrainer_decoderFirst_250epochs(
+    PlainUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_250epochs
+):
+    """Trains for 250 epochs."""
+
+
+class PlainUNetFinetuneTrainer_decoderFirst_500epochs(
+    PlainUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_500epochs
+):
+    """Trains for 500 epochs."""
+
+
+class PlainUNetFinetuneTrainer_decoderFirst_short(
+    PlainUNetFinetuneTrainer_decoderFirst, nnUNetTrainer_short
+):
     """Trains for a few short epochs, as long as `nnUNetTrainer_short`."""

@@ -28,6 +28,7 @@ _BATCH_SIZE = 2
 _TRAINERS = (
     "nnUNetTrainer_short",
     "PlainUNetFinetuneTrainer_short",
+    "PlainUNetFinetuneTrainer_decoderFirst_short",
     "AttentionUNetFinetuneTrainer_short",
     "AttentionUNetFinetuneTrainer_decoderFirst_short",
 )

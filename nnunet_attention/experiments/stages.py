@@ -29,6 +29,7 @@ DEFAULT_TRAINERS = {
     FINETUNE: (
         "nnUNetTrainer",
         "PlainUNetFinetuneTrainer",
+        "PlainUNetFinetuneTrainer_decoderFirst",
         "AttentionUNetFinetuneTrainer",
         "AttentionUNetFinetuneTrainer_decoderFirst",
     ),
@@ -36,6 +37,7 @@ DEFAULT_TRAINERS = {
 _TITLES = {
     "AttentionUNetFinetuneTrainer_decoderFirst": "Attention U-Net, fine-tuned, gates first",
     "AttentionUNetFinetuneTrainer": "Attention U-Net, fine-tuned",
+    "PlainUNetFinetuneTrainer_decoderFirst": "U-Net, fine-tuned, decoder first",
     "PlainUNetFinetuneTrainer": "U-Net, fine-tuned",
     "AttentionUNetTrainer": "Attention U-Net",
     "WideUNetTrainer": "U-Net (wide)",

@@ -130,6 +130,12 @@ def test_all_fine_tuned_trainings_start_from_one_pretraining(fake, tmp_path):
         "AttentionUNetFinetuneTrainer",
         "AttentionUNetFinetuneTrainer_decoderFirst",
     ]
+    # Each with its control.
+    plain = stages["fine-tune plain"].plan
+    assert [trainer for trainer, _ in plain.models] == [
+        "PlainUNetFinetuneTrainer",
+        "PlainUNetFinetuneTrainer_decoderFirst",
+    ]
     assert gated.folds == ("0", "1", "2")
     assert gated.pretrained_weights == tmp_path / "out" / "starts" / "gated.pth"
     assert stages["scratch"].plan.pretrained_weights is None
@@ -205,7 +211,7 @@ def test_numbers_that_are_taken_are_refused(fake):
 
 def test_the_experiment_ends_in_a_table_and_is_not_done_twice(fake, tmp_path, capsys):
     trainers = ("TrainerA", *DEFAULT_TRAINERS["finetune"][1:])
-    for missed, trainer in zip((3, 2, 2, 1), trainers, strict=True):
+    for missed, trainer in zip((3, 2, 2, 2, 1), trainers, strict=True):
         fake.lay_ready(trainer, [missed] * CASES)
     out = tmp_path / "out"
     command = [
@@ -214,7 +220,7 @@ def test_the_experiment_ends_in_a_table_and_is_not_done_twice(fake, tmp_path, ca
     ]
     assert main(command) == 0
     record = json.loads((out / "table.json").read_text())
-    assert [len({one[key] for one in record["results"]}) for key in ("setting", "method")] == [3, 4]
+    assert [len({one[key] for one in record["results"]}) for key in ("setting", "method")] == [3, 5]
     tested = divide(fake.folders, TARGET).tested
     for result in record["results"]:
         assert result["labels"]["organ"]["dice"]["n"] == len(tested)
@@ -223,6 +229,7 @@ def test_the_experiment_ends_in_a_table_and_is_not_done_twice(fake, tmp_path, ca
         *("10/8", "20/8", "40/8", "Attention U-Net, fine-tuned, gates first"),
         "Differences from TrainerA: mean and 95 % interval",
         "Differences from U-Net, fine-tuned: mean and 95 % interval",
+        "Differences from U-Net, fine-tuned, decoder first: mean and 95 % interval",
     ):
         assert text in table
     begun = fake.journals()

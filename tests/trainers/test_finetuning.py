@@ -33,6 +33,7 @@ from nnunet_attention.weights.start import read_target, start_checkpoint, start_
 GATED = "AttentionUNetFinetuneTrainer"
 DECODER_FIRST = "AttentionUNetFinetuneTrainer_decoderFirst"
 PLAIN = "PlainUNetFinetuneTrainer"
+PLAIN_DECODER_FIRST = "PlainUNetFinetuneTrainer_decoderFirst"
 LENGTHS = {
     "": 1000,
     "_1epoch": 1,
@@ -68,7 +69,7 @@ def rates(epochs: int, head_start: int = 0, groups: int = 1) -> list[list[float]
     return found
 
 
-@pytest.mark.parametrize("base", [GATED, DECODER_FIRST, PLAIN])
+@pytest.mark.parametrize("base", [GATED, DECODER_FIRST, PLAIN, PLAIN_DECODER_FIRST])
 @pytest.mark.parametrize(("suffix", "epochs"), LENGTHS.items())
 def test_lengths_and_rate_are_as_named(base, suffix, epochs, build):
     trainer = build(getattr(trainers, base + suffix))
@@ -98,7 +99,14 @@ def test_an_encoder_that_waits_joins_when_the_rest_has_risen():
 
 
 @pytest.mark.parametrize(
-    ("name", "waits"), [(f"{DECODER_FIRST}_1epoch", 0), (f"{DECODER_FIRST}_5epochs", 2), (GATED, 0)]
+    ("name", "waits"),
+    [
+        (f"{DECODER_FIRST}_1epoch", 0),
+        (f"{DECODER_FIRST}_5epochs", 2),
+        (f"{PLAIN_DECODER_FIRST}_5epochs", 2),
+        (GATED, 0),
+        (PLAIN, 0),
+    ],
 )
 def test_an_encoder_waits_for_half_of_the_epochs_at_most(build, name, waits):
     assert build(getattr(trainers, name)).head_start == waits
@@ -271,6 +279,22 @@ def test_an_interrupted_training_goes_on_in_every_stage(
         trainer.logger.local_logger.my_fantastic_logging["lrs"] for trainer in (whole, resumed)
     ]
     assert logged[0] == logged[1]
+
+
+def test_the_encoder_waits_as_long_without_gates(train):
+    trainer = initialized(train(PLAIN_DECODER_FIRST, 4))
+    begun = encoder_of(trainer)
+    seen = {}
+    end = trainer.on_epoch_end
+
+    def look():
+        seen[trainer.current_epoch] = encoder_of(trainer)
+        end()
+
+    trainer.on_epoch_end = look
+    trainer.run_training()
+    assert [same(seen[epoch], begun) for epoch in range(4)] == [True, True, False, False]
+    assert not any(".gates." in name for name in trainer.network.state_dict())
 
 
 def test_the_encoder_waits_and_then_learns(train):
