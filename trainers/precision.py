@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.precision import (
@@ -113,15 +114,44 @@ def _require_bfloat16(what: str, remedy: str) -> None:
 
 
 def in_bfloat16(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a network's forward pass that computes in bfloat16 and returns 32 bits."""
+    """Return a network's forward pass that computes in bfloat16 and returns 32 bits.
+
+    Convolutions of images with fewer slices than the kernel stay in 32 bits.
+    """
 
     @functools.wraps(forward)
     def rounded(*arguments, **named_arguments):
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16), _ThinConvolutionsIn32Bits():
             output = forward(*arguments, **named_arguments)
         return _to_float32(output)
 
     return rounded
+
+
+class _ThinConvolutionsIn32Bits(TorchFunctionMode):
+    """Keeps from bfloat16 the convolutions whose gradients oneDNN computes wrongly there.
+
+    With fewer slices than the kernel has (but more than one), torch 2.14 on a processor with
+    AVX-512 BF16 gives the weights arbitrary gradients, up to infinity, from memory that nothing was
+    written to; with a kernel of 7 slices it damaged the heap. Other axes, transposed convolutions
+    and 32 bits are right. Networks planned by nnU-Net have such layers only for the flattest
+    patches.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        named = kwargs or {}
+        if func is torch.conv3d:
+            image, weight = args[:2]
+            if image.shape[2] < weight.shape[2]:
+                with torch.autocast("cpu", enabled=False):
+                    return func(image.float(), *args[1:], **named)
+        return func(*args, **named)
 
 
 @contextmanager

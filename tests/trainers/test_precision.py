@@ -293,3 +293,41 @@ def test_this_processor_is_taken(build, monkeypatch):
     monkeypatch.setattr(precision, "why_no_bfloat16", why_no_bfloat16)
     monkeypatch.setenv(VARIABLE, "1")
     assert build(trainers.AttentionUNetTrainer)._bfloat16
+
+
+def leave_nans_behind() -> None:
+    """Fills memory that torch then takes again for what it computes with."""
+    for exponent in range(8, 21):
+        for _ in range(4):
+            torch.full((2**exponent,), float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "slices"),
+    [(3, 1, 2), (3, (1, 2, 2), 2), ((3, 1, 1), 1, 2), (3, 1, 1), (3, 1, 3), (3, 2, 2), (5, 1, 3)],
+    ids=str,
+)
+def test_gradients_of_thin_images_are_those_of_32_bits(kernel, stride, slices):
+    """oneDNN's are arbitrary in bfloat16 if there are fewer slices than the kernel has."""
+    torch.manual_seed(0)
+    padding = [size // 2 for size in ((kernel,) * 3 if isinstance(kernel, int) else kernel)]
+    layer = nn.Conv3d(24, 32, kernel, stride, padding)
+    image = torch.randn(2, 24, slices, 6, 8)
+    output = layer(image)
+    weights = torch.randn(output.shape)
+    wanted = torch.autograd.grad((output * weights).sum(), list(layer.parameters()))
+    rounded = precision.in_bfloat16(layer.forward)
+    for _ in range(3):
+        leave_nans_behind()
+        found = torch.autograd.grad((rounded(image) * weights).sum(), list(layer.parameters()))
+        for one, other in zip(found, wanted, strict=True):
+            assert (one - other).abs().max() <= 0.02 * other.abs().max()
+
+
+@pytest.mark.parametrize(("slices", "kind"), [(2, torch.float32), (3, torch.bfloat16)])
+def test_only_convolutions_of_thin_images_stay_in_32_bits(slices, kind):
+    layer = nn.Conv3d(3, 4, 3, padding=1)
+    seen = []
+    layer.register_forward_hook(lambda module, images, output: seen.append(output.dtype))
+    output = precision.in_bfloat16(layer.__call__)(torch.ones(1, 3, slices, 4, 6))
+    assert (seen, output.dtype) == ([kind], torch.float32)
