@@ -355,9 +355,9 @@ class PlainUNetFinetuneTrainer(_Finetuning, FoundationTrainer):
 
 
 class PlainUNetFinetuneTrainer_decoderFirst(PlainUNetFinetuneTrainer):
-    """Trains the decoder alone at first, as the control of the same with gates.
+    """Trains the decoder alone at first, as the control of the same training with gates.
 
-    It is alone for as many epochs as there.
+    It is alone for as many epochs as decoder and gates are there.
     """
 
     decoder_first = True

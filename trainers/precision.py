@@ -134,8 +134,8 @@ class _ThinConvolutionsIn32Bits(TorchFunctionMode):
     With fewer slices than the kernel has (but more than one), torch 2.14 on a processor with
     AVX-512 BF16 gives the weights arbitrary gradients, up to infinity, from memory that nothing was
     written to; with a kernel of 7 slices it damaged the heap. Other axes, transposed convolutions
-    and 32 bits are right. Networks planned by nnU-Net have such layers only for the flattest
-    patches.
+    and 32 bits are right. Networks planned by nnU-Net have such layers only where patches have
+    few slices.
     """
 
     def __torch_function__(

@@ -281,9 +281,8 @@ def test_an_interrupted_training_goes_on_in_every_stage(
     assert logged[0] == logged[1]
 
 
-def test_the_encoder_waits_as_long_without_gates(train):
-    trainer = initialized(train(PLAIN_DECODER_FIRST, 4))
-    begun = encoder_of(trainer)
+def encoders_while_training(trainer) -> dict[int, list[torch.Tensor]]:
+    """Trains, and returns the encoder's weights at the end of each epoch."""
     seen = {}
     end = trainer.on_epoch_end
 
@@ -293,6 +292,13 @@ def test_the_encoder_waits_as_long_without_gates(train):
 
     trainer.on_epoch_end = look
     trainer.run_training()
+    return seen
+
+
+def test_the_encoder_waits_as_long_without_gates(train):
+    trainer = initialized(train(PLAIN_DECODER_FIRST, 4))
+    begun = encoder_of(trainer)
+    seen = encoders_while_training(trainer)
     assert [same(seen[epoch], begun) for epoch in range(4)] == [True, True, False, False]
     assert not any(".gates." in name for name in trainer.network.state_dict())
 
@@ -301,15 +307,7 @@ def test_the_encoder_waits_and_then_learns(train):
     trainer = initialized(train(DECODER_FIRST, 4))
     begun = encoder_of(trainer)
     gates = [value.detach().clone() for value in trainer.network.decoder.gates.parameters()]
-    seen = {}
-    end = trainer.on_epoch_end
-
-    def look():
-        seen[trainer.current_epoch] = encoder_of(trainer)
-        end()
-
-    trainer.on_epoch_end = look
-    trainer.run_training()
+    seen = encoders_while_training(trainer)
     assert same(seen[0], begun)
     assert same(seen[1], begun)
     assert not same(seen[2], begun)
