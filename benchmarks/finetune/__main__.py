@@ -62,11 +62,11 @@ def report_on(experiment: Path) -> int:
     try:
         record = read_json(experiment / "table.json")
         texts = {"table.json": json_text(record, indent=1), "table.md": table_of(record)}
+        for path in write_all(RESULTS, texts):
+            print(f"wrote {path}")
     except CommandError as error:
         print(error, file=sys.stderr)
         return 1
-    for path in write_all(RESULTS, texts):
-        print(f"wrote {path}")
     return 0
 
 

@@ -2,16 +2,13 @@
 
 import glob
 import hashlib
-import inspect
 import json
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch import nn
@@ -19,6 +16,7 @@ from torch import nn
 from nnunet_attention import products, recorder
 from nnunet_attention.engines import graph, parts
 from nnunet_attention.engines.graph import INPUT_NAME, OPSET
+from nnunet_attention.engines.sources import sources_of
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import disk_error, read_json, remove, write_json
 from nnunet_attention.versions import versions_of
@@ -29,8 +27,6 @@ CACHE_FOLDER = "engines"
 _WRITERS = ("torch", "onnx", "onnxscript", "dynamic-network-architectures")
 # Modules whose functions gates call or determine a graph's outputs; no layer's class is in them.
 _CALLED = (products, recorder, graph, parts)
-# The packages whose versions are in the key, or that do not compute.
-_OF_OTHERS = ("torch", "builtins", "abc", "typing")
 _DIGITS = 16
 _CHUNK_BYTES = 2**24
 _ABANDONED_SECONDS = 24 * 60 * 60
@@ -42,7 +38,7 @@ class GraphKey:
 
     Attributes:
         weights: a digest of the weights.
-        network: a digest of the layers, their attributes and the source of their classes.
+        network: a digest of the layers, their attributes and their source files.
         shape: (C, *patch).
         outputs: the names of the outputs.
         inputs: the names of the inputs, which distinguish the parts of a network.
@@ -209,10 +205,7 @@ def _digest_of_code(network: nn.Module) -> str:
         for attribute, value in sorted(vars(module).items()):
             if attribute != "training" and _is_plain(value):
                 digest.update(f"{name}.{attribute} = {value!r}\n".encode())
-    classes = {kind for module in network.modules() for kind in type(module).__mro__}
-    own = {kind for kind in classes if kind.__module__.partition(".")[0] not in _OF_OTHERS}
-    codes: list[type | ModuleType] = [*own, *_CALLED]
-    for content in sorted({_source_of(code) for code in codes}):
+    for content in sorted(sources_of(network, _CALLED)):
         digest.update(content)
     return digest.hexdigest()
 
@@ -222,14 +215,3 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, (tuple, list)):
         return all(_is_plain(entry) for entry in value)
     return isinstance(value, (int, float, str))
-
-
-def _source_of(code: type | ModuleType) -> bytes:
-    """Return the content of a source file; of unknown code, such as a notebook's, a unique one."""
-    try:
-        path = inspect.getsourcefile(code)
-        if path is not None:
-            return Path(path).read_bytes()
-    except (OSError, TypeError):
-        pass
-    return uuid.uuid4().bytes

@@ -106,3 +106,11 @@ def test_a_folder_without_curves_is_one_error_and_nothing_is_written(
     assert ablation.main([str(tmp_path)]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "kept").exists()
+
+
+def test_results_that_cannot_be_written_are_one_error(record, tmp_path, monkeypatch, capsys):
+    (tmp_path / "kept").touch()
+    monkeypatch.setattr(ablation, "RESULTS", tmp_path / "kept")
+    (tmp_path / "ablation.json").write_text(json.dumps(record))
+    assert ablation.main([str(tmp_path)]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1

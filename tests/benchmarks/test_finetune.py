@@ -99,3 +99,12 @@ def test_a_folder_without_a_table_is_one_error_and_nothing_is_written(
     table = tmp_path / "experiment" / "table.json"
     assert capsys.readouterr().err == f"{table}: there is no such file\n"
     assert not (tmp_path / "results").exists()
+
+
+def test_results_that_cannot_be_written_are_one_error(record, tmp_path, monkeypatch, capsys):
+    (tmp_path / "kept").touch()
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "kept")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "table.json").write_text(json.dumps(record))
+    assert command.main(["report", "-w", str(tmp_path)]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import sys
 import time
 from dataclasses import replace
 
@@ -207,6 +208,63 @@ def test_the_key_follows_the_code_of_base_classes(tmp_path, monkeypatch):
     with (tmp_path / "base_layer.py").open("a") as file:
         file.write("# changed\n")
     assert network_digest(own_layer.Own()) != before
+
+
+USES_OF_A_HELPER = {
+    "a function": "from helper import scale\n",
+    "the module": "import helper\n",
+    "another module that calls it": "from other import call\n",
+    "a module of its package": "from package import part\n",
+    "its package": "import package.part\n",
+}
+
+
+@pytest.fixture
+def user_code(tmp_path, monkeypatch):
+    """Writes modules as a user's folder has them; afterwards they are forgotten."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "package" / "part.py").write_text("from helper import scale\n")
+    (tmp_path / "other.py").write_text("import helper\ndef call(x): return helper.scale(x)\n")
+    (tmp_path / "helper.py").write_text("import numpy\ndef scale(x): return x\n")
+    yield tmp_path
+    for name in ("user_layer", "helper", "other", "package", "package.part"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("imports", USES_OF_A_HELPER.values(), ids=USES_OF_A_HELPER)
+def test_the_key_follows_functions_of_other_files(imports, user_code):
+    layer = f"from torch import nn\n{imports}class Own(nn.Module): pass\n"
+    (user_code / "user_layer.py").write_text(layer)
+    network = importlib.import_module("user_layer").Own()
+    before = network_digest(network)
+    assert network_digest(network) == before
+    (user_code / "helper.py").write_text("import numpy\ndef scale(x): return 2 * x\n")
+    assert network_digest(network) != before
+
+
+def test_the_key_does_not_follow_what_others_installed(user_code, monkeypatch):
+    # Environments that share a model's folder may have other versions.
+    installed = user_code / "site-packages"
+    installed.mkdir()
+    monkeypatch.syspath_prepend(installed)
+    (user_code / "helper.py").rename(installed / "helper.py")
+    layer = "from torch import nn\nfrom helper import scale\nclass Own(nn.Module): pass\n"
+    (user_code / "user_layer.py").write_text(layer)
+    network = importlib.import_module("user_layer").Own()
+    before = network_digest(network)
+    (installed / "helper.py").write_text("def scale(x): return 2 * x\n")
+    assert network_digest(network) == before
+
+
+def test_the_key_does_not_depend_on_what_else_is_loaded(user_code):
+    layer = "from torch import nn\nclass Own(nn.Module):\n    def f(self): import helper\n"
+    (user_code / "user_layer.py").write_text(layer)
+    network = importlib.import_module("user_layer").Own()
+    before = network_digest(network)
+    importlib.import_module("helper")
+    assert network_digest(network) == before
 
 
 def test_code_without_a_source_is_never_taken_for_the_same(monkeypatch):
