@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 import psutil
 
+from nnunet_attention.jobs.process import is_alive
 from nnunet_attention.jobs.step import Step
 
 # Set for a step's processes, to recognise those that a killed launcher has left running.
 STEP_VARIABLE = "NNUNET_ATTENTION_CROSSVAL_STEP"
 # From the request to end to the kill.
 _GRACE_SECONDS = 5.0
+_POLL_SECONDS = 0.05
 
 
 def processes_of_steps() -> dict[str, list[psutil.Process]]:
@@ -66,4 +69,7 @@ def end_processes(processes: Sequence[psutil.Process]) -> None:
                 ask(process)
             except psutil.Error:
                 continue
-        _, processes = psutil.wait_procs(processes, _GRACE_SECONDS)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        # Not psutil.wait_procs, to which a zombie is alive: in a container nobody may collect it.
+        while (processes := list(filter(is_alive, processes))) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)

@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+import threading
 
 import psutil
 import pytest
@@ -57,7 +58,7 @@ def test_leftovers_of_a_step_that_nobody_is_at_are_ended_and_named(left, tmp_pat
     process, other = left(step), left(MadeUpStep(tmp_path, "other"))
     (note,) = end_leftovers([step])
     assert note == f"thing: ended 1 process(es) left behind by a killed launcher: {process.pid}"
-    assert not psutil.pid_exists(process.pid)
+    assert not is_alive(psutil.Process(process.pid))
     assert other.poll() is None
 
 
@@ -76,5 +77,16 @@ def test_who_does_not_hear_the_request_is_killed(left, tmp_path, monkeypatch):
     while child is None:
         child = next(iter(psutil.Process(deaf.pid).children()), None)
     end_processes([psutil.Process(deaf.pid), child])
-    assert not psutil.pid_exists(deaf.pid)
+    assert not is_alive(psutil.Process(deaf.pid))
     assert not is_alive(child)
+
+
+def test_who_has_ended_and_is_not_collected_is_not_waited_for(left, tmp_path, monkeypatch):
+    process = psutil.Process(left(MadeUpStep(tmp_path, "thing")).pid)
+    # The test process does not collect it, so that it is a zombie until the end of the test.
+    monkeypatch.setattr("nnunet_attention.jobs.leftovers._GRACE_SECONDS", 1000.0)
+    ending = threading.Thread(target=end_processes, args=([process],), daemon=True)
+    ending.start()
+    ending.join(60)
+    assert not ending.is_alive()
+    assert process.status() == psutil.STATUS_ZOMBIE
