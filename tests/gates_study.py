@@ -14,7 +14,7 @@ def rows_of(data, network, seed, dice, domain="in", voxels=50):
             {
                 **{"dataset": data.dataset, "domain": domain, "network": network, "seed": seed},
                 **{"fold": 0, "case": f"c{place:02d}", "label": "target", "dice": value},
-                "reference_voxels": voxels + place,
+                **{"reference_voxels": voxels + place, "prediction_voxels": voxels},
             }
             for place, value in enumerate(dice)
         ]
@@ -56,7 +56,7 @@ def finished_trainings(part):
     return [
         {
             **{"dataset": data.dataset, "network": network.folder, "seed": seed},
-            **{"minutes": 1.25 + seed, "machine": machine},
+            **{"minutes": 1.25 + seed, "machines": [machine]},
         }
         for data in part.data
         for network in part.networks

@@ -1,12 +1,13 @@
 """Finds out where attention gates help, on synthetic data where context decides and on real data.
 
-    python -m benchmarks.where_gates_help pilot -w WORK
+    python -m benchmarks.where_gates_help pilot -w WORK [--data FOLDER] [--only PART ...]
     python -m benchmarks.where_gates_help run -w WORK [--data FOLDER] [--only PART ...]
     python -m benchmarks.where_gates_help collect -w WORK [--only PART ...]
     python -m benchmarks.where_gates_help report
     python -m benchmarks.where_gates_help make -o FOLDER [--foreground .01] [--distractors 3] ...
 
-`pilot` trains stock nnU-Net on two phantoms, and says whether contrast and noise leave room.
+`pilot` trains stock nnU-Net on some of the data, and says whether the design leaves room; without
+that, `run` trains nothing.
 `run` makes or copies the data, plans, trains by `nnunet-attention crossval --repeats`, predicts
 out-of-domain images, writes maps and ablates gates, all in WORK; run again, it continues where it
 stopped. `collect` copies Dice of every case, times, verdicts and a picture of all finished
@@ -35,19 +36,21 @@ def main(command_line: list[str] | None = None) -> int:
         prog="python -m benchmarks.where_gates_help", description=__doc__.split("\n", 1)[0]
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    pilot = actions.add_parser("pilot", help="train stock nnU-Net on two phantoms")
+    pilot = actions.add_parser(
+        "pilot", help="train stock nnU-Net on some of the data, first of all"
+    )
     run = actions.add_parser("run", help="train what is missing")
-    run.add_argument(
-        "--data", type=Path, metavar="FOLDER",
-        help="with Dataset051_SoftTissueSarcomaCT and msd/Task04_Hippocampus, for the real data",
-    )  # fmt: skip
     for action in (pilot, run):
+        action.add_argument(
+            "--data", type=Path, metavar="FOLDER",
+            help="of the real data, Dataset051_SoftTissueSarcomaCT and msd/Task04_Hippocampus",
+        )  # fmt: skip
         action.add_argument("-np", type=int, default=1, dest="processes", metavar="N")
     run.add_argument("--dry-run", action="store_true", help="only say how much there is to train")
     collect = actions.add_parser("collect", help="take what is finished")
     for action in (pilot, run, collect):
         action.add_argument("-w", type=Path, required=True, dest="work", metavar="WORK")
-    for action in (run, collect):
+    for action in (pilot, run, collect):
         action.add_argument(
             "--only", nargs="+", choices=PARTS, metavar="PART",
             help=f"parts of the study (default: all), of {', '.join(PARTS)}",
@@ -62,11 +65,11 @@ def main(command_line: list[str] | None = None) -> int:
 
         return report(RESULTS)
     work = arguments.work.absolute()
+    parts = chosen_parts(arguments.only)
     if arguments.action == "pilot":
         from benchmarks.where_gates_help.running import pilot as run_pilot
 
-        return run_pilot(work, arguments.processes)
-    parts = chosen_parts(arguments.only)
+        return run_pilot(parts, work, arguments.data, arguments.processes)
     if arguments.action == "collect":
         from benchmarks.where_gates_help.collecting import collect as take
 

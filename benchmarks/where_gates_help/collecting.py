@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pandas as pd
-import torch
 
 from benchmarks.hippocampus.collecting import seconds_of_epochs
 from benchmarks.hippocampus.schedules import Variant
-from benchmarks.machine import machine
-from benchmarks.where_gates_help.coefficients import contrast_of_gates, read_coefficients
+from benchmarks.where_gates_help.coefficients import (
+    contrast_of_gates,
+    contrast_to_distractors,
+    read_coefficients,
+)
 from benchmarks.where_gates_help.design import (
     ATTENTION,
+    IN_DOMAIN,
+    OUT_OF_DOMAIN,
     PHANTOM_2D,
     SEEDS,
     SUPERVISED,
@@ -24,9 +29,9 @@ from benchmarks.where_gates_help.design import (
     Data,
     Part,
 )
+from benchmarks.where_gates_help.phantom import draw_case
 from benchmarks.where_gates_help.pictures import draw_side_by_side
-from benchmarks.where_gates_help.running import (
-    RECORD,
+from benchmarks.where_gates_help.places import (
     ablated_folder,
     folders,
     mapped_folder,
@@ -34,6 +39,9 @@ from benchmarks.where_gates_help.running import (
     shifted_folder,
     warm_folders,
 )
+from benchmarks.where_gates_help.preparing import MACHINE_JSON, check_design, note_machines
+from benchmarks.where_gates_help.running import RECORD
+from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation import read_summary
 from nnunet_attention.evaluation.metrics.labels import label_names
 from nnunet_attention.files import read_json, write_json, written_beside
@@ -50,47 +58,74 @@ from nnunet_attention.weights.checkpoint import load_checkpoint
 
 CASES, TRAININGS = "cases.csv", "trainings.json"
 COEFFICIENTS, ABLATIONS = "coefficients.json", "ablations.json"
+DESIGN = "design.json"
 SIDE_BY_SIDE = Path("maps", "side_by_side.png")
 # Columns of CASES; the domain of a fold's validation is `in`, that of the shifted images `out`.
 COLUMNS = (
     *("dataset", "domain", "network", "seed", "fold", "case", "label"),
-    *("reference_voxels", "dice"),
+    *("reference_voxels", "prediction_voxels", "dice"),
 )
-IN_DOMAIN, OUT_OF_DOMAIN = "in", "out"
 _KEY = ["dataset", "network", "seed"]
 # The data set whose pictures the page shows.
 PICTURED = WARM.data[0]
 _DIGITS = 5
+# Of nnU-Net's log, a value each epoch; they tell a network that cannot learn from one that has not.
+_CURVES = ("train_losses", "val_losses", "mean_fg_dice")
 # Keys of an ablation's record.
 _EFFECT = ("gates", "label", "replacement")
 _NUMBERS = ("mean_difference", "low", "high", "adjusted_p_value")
 
 
 def collect(parts: Sequence[Part], work: Path, results: Path) -> int:
-    """Add the finished trainings to results/PART/; results of other trainings stay."""
-    for part in parts:
-        frames, trainings = [], []
-        for data in part.data:
-            for network in part.networks:
-                for seed in SEEDS:
-                    model = trained_model(work, part, data, network, seed)
-                    folds = [fold_folder(model, fold) for fold in part.folds]
-                    if not all(validation_summary(fold).is_file() for fold in folds):
-                        continue
-                    key = {"dataset": data.dataset, "network": network.folder, "seed": seed}
-                    frames += [
-                        frame.assign(**key, domain=domain)
-                        for domain, frame in _frames(work, part, data, network, seed, folds)
-                    ]
-                    trainings.append({**key, **_training(part, network, folds)})
-        place = results / part.name
-        if frames:
-            add_rows(frames, trainings, place)
-        if part is PHANTOM_2D:
-            _collect_maps(part, work, place)
-            _collect_ablations(part, work, place)
-        print(f"{part.name}: {len(trainings)} of {part.trainings // len(part.folds)} trainings")
+    """Add the finished trainings to results/PART/; results of other trainings stay.
+
+    Returns:
+        The exit code: 1 if the working folder, or the results, are of another design.
+    """
+    try:
+        for part in parts:
+            _collect_part(part, work, results)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
+
+
+def _collect_part(part: Part, work: Path, results: Path) -> None:
+    note_machines(work)
+    frames, trainings = [], []
+    for data in part.data:
+        for network in part.networks:
+            for seed in SEEDS:
+                model = trained_model(work, part, data, network, seed)
+                folds = [fold_folder(model, fold) for fold in part.folds]
+                if not all(validation_summary(fold).is_file() for fold in folds):
+                    continue
+                check_design(part, data, work)
+                key = {"dataset": data.dataset, "network": network.folder, "seed": seed}
+                frames += [
+                    frame.assign(**key, domain=domain)
+                    for domain, frame in _frames(work, part, data, network, seed, folds)
+                ]
+                trainings.append({**key, **_training(part, network, folds)})
+    place = results / part.name
+    if frames:
+        _keep_design(part, place)
+        add_rows(frames, trainings, place)
+    if part is PHANTOM_2D:
+        _collect_maps(part, work, place)
+        _collect_ablations(part, work, place)
+    print(f"{part.name}: {len(trainings)} of {part.trainings // len(part.folds)} trainings")
+
+
+def _keep_design(part: Part, place: Path) -> None:
+    """Write what the results are of; results of another design are never added to."""
+    wanted = {"schedule": part.schedule, "images": {d.dataset: d.images for d in part.data}}
+    path = place / DESIGN
+    if path.is_file() and read_json(path) != wanted:
+        raise CommandError(f"{path}: {part.name} has results of another design; remove them first")
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(path, wanted)
 
 
 def trained_model(work: Path, part: Part, data: Data, network: Variant, seed: int) -> Path:
@@ -123,7 +158,8 @@ def _dice(summary: Path, work: Path, data: Data) -> pd.DataFrame:
     names = label_names(data.dataset, [folders(work).raw])
     frame = read_summary(summary, names, data.dataset, "", "", 0)
     frame = frame[frame["metric"] == "dice"].rename(columns={"value": "dice"})
-    return frame[["case", "label", "reference_voxels", "dice"]].round({"dice": _DIGITS})
+    kept = ["case", "label", "reference_voxels", "prediction_voxels", "dice"]
+    return frame[kept].round({"dice": _DIGITS})
 
 
 def _training(part: Part, network: Variant, folds: Sequence[Path]) -> dict:
@@ -131,20 +167,28 @@ def _training(part: Part, network: Variant, folds: Sequence[Path]) -> dict:
 
     The program ends if the training was of another length, or its gates were supervised otherwise.
     """
-    seconds = []
+    seconds, curves, machines = [], [], []
     for fold in folds:
-        of_fold = seconds_of_epochs(load_checkpoint(fold / FINAL)["logging"])
+        logging = load_checkpoint(fold / FINAL)["logging"]
+        of_fold = seconds_of_epochs(logging)
         if len(of_fold) != part.epochs:
             sys.exit(f"{fold} was trained for {len(of_fold)} epochs; wanted {part.epochs}")
         seconds += of_fold
+        curves.append({name: _rounded(logging.get(name, ())) for name in _CURVES})
+        machines.append(read_json(fold / MACHINE_JSON))
         if network == SUPERVISED:
             _check_supervision(fold)
     return {
         "minutes": round(sum(seconds) / 60, 2),
         "median_epoch_seconds": round(median(seconds), 2),
-        "machine": machine(torch.device("cpu")),
+        "machines": [one for n, one in enumerate(machines) if one not in machines[:n]],
+        "curves": curves,
         **({"supervision": str(SUPERVISION)} if network == SUPERVISED else {}),
     }
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(float(value), 4) for value in values]
 
 
 def _check_supervision(fold: Path) -> None:
@@ -187,7 +231,7 @@ def _collect_maps(part: Part, work: Path, place: Path) -> None:
     The picture is of the first case that has maps, which was chosen by its name alone.
     """
     path = place / COEFFICIENTS
-    contrasts: dict[str, dict[str, dict[str, float]]] = read_json(path) if path.is_file() else {}
+    contrasts: dict[str, dict[str, dict]] = read_json(path) if path.is_file() else {}
     for data in part.data:
         raw = folders(work).raw_dataset(data.dataset)
         mapped = {}
@@ -197,15 +241,26 @@ def _collect_maps(part: Part, work: Path, place: Path) -> None:
                 continue
             mapped[network.name] = output
             ending = read_json(raw / DATASET_JSON)["file_ending"]
-            found = contrast_of_gates(read_coefficients(output, raw / RAW_REFERENCES, ending))
+            found = read_coefficients(output, raw / RAW_REFERENCES, ending, _distractors_of(data))
             contrasts.setdefault(data.dataset, {})[network.folder] = {
-                gate: round(value, _DIGITS) for gate, value in found.items()
+                name: {gate: round(value, _DIGITS) for gate, value in of_gates.items()}
+                for name, of_gates in (
+                    ("outside", contrast_of_gates(found)),
+                    ("distractors", contrast_to_distractors(found)),
+                )
             }
         if data == PICTURED and len(mapped) == 2:
             draw_side_by_side(raw, mapped, place / SIDE_BY_SIDE)
     if contrasts:
         place.mkdir(parents=True, exist_ok=True)
         write_json(path, contrasts)
+
+
+def _distractors_of(data: Data) -> Callable[[str], np.ndarray] | None:
+    recipe = data.recipe
+    if recipe is None or not recipe.distractors:
+        return None
+    return lambda case: draw_case(recipe, data.number, case).distractors
 
 
 def _collect_ablations(part: Part, work: Path, place: Path) -> None:

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from benchmarks.where_gates_help.collecting import IN_DOMAIN, OUT_OF_DOMAIN
 from benchmarks.where_gates_help.design import (
+    DOMAINS,
+    FEWEST_COUNTED,
     GROUPS,
-    INFORMATIVE,
+    IN_DOMAIN,
     MARGIN,
     PARTS,
     PHANTOM_2D,
@@ -30,11 +31,9 @@ from nnunet_attention.evaluation.statistics.equivalence import LEVEL, verdict
 from nnunet_attention.evaluation.statistics.estimates import Estimate, satterthwaite
 from nnunet_attention.evaluation.statistics.repeats import Layout, compare_repeats
 
-DOMAINS = {IN_DOMAIN: "", OUT_OF_DOMAIN: ", out of domain"}
 SECONDARY = "secondary"
 _INTERACTIONS = "interactions"
 _INTERACTING = ("attention", "supervised")
-_FEWEST_SHARES = 3
 _Corrected = TypeVar("_Corrected", "Finding", "Interaction")
 
 
@@ -69,7 +68,8 @@ class Difference:
     @property
     def is_informative(self) -> bool:
         """Tell by rule 6 whether the row counts."""
-        return INFORMATIVE[0] <= self.stock <= INFORMATIVE[1]
+        low, high = self.data.informative
+        return low <= self.stock <= high
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Finding:
         first: folder of the network.
         second: likewise.
         counted: the number of data sets that count by rule 6, of which all else is the mean.
-        mean: Dice of the first; NaN if no data set counts.
-        estimate: of the difference; None if no data set counts.
+        mean: Dice of the first; NaN if too few count.
+        estimate: of the difference; None if too few count.
         family: the questions with which the p-value is corrected; None if it is secondary.
         adjusted: p-value after Holm's correction.
     """
@@ -118,7 +118,7 @@ class Interaction:
         network: folder of the network.
         question: what is compared with what.
         counted: the number of shares of foreground that count by rule 6.
-        estimate: of the contrast or slope.
+        estimate: of the contrast or slope; None if too few shares count.
         family: as of a finding.
         adjusted: likewise.
     """
@@ -128,7 +128,7 @@ class Interaction:
     network: str
     question: str
     counted: int
-    estimate: Estimate
+    estimate: Estimate | None
     family: str | None
     adjusted: float = 1.0
 
@@ -216,6 +216,7 @@ def findings(rows: Sequence[Difference]) -> list[Finding]:
                 if not chosen:
                     continue
                 counted = [row for row in chosen if row.is_informative]
+                are_enough = len(counted) >= group.fewest_counted
                 is_decided = domain == IN_DOMAIN and (first, second) in group.comparisons
                 found.append(
                     Finding(
@@ -224,9 +225,9 @@ def findings(rows: Sequence[Difference]) -> list[Finding]:
                         first,
                         second,
                         len(counted),
-                        mean(row.mean for row in counted) if counted else float("nan"),
+                        mean(row.mean for row in counted) if are_enough else float("nan"),
                         combined((1 / len(counted), row.estimate) for row in counted)
-                        if counted
+                        if are_enough
                         else None,
                         group.family if is_decided else None,
                     )
@@ -237,7 +238,7 @@ def findings(rows: Sequence[Difference]) -> list[Finding]:
 def interactions(rows: Sequence[Difference]) -> list[Interaction]:
     """Find out how differences to stock depend on distractors, and on the foreground's share.
 
-    Each needs all trainings of its phantoms, and at least three shares that count.
+    Each needs all trainings of its phantoms.
     """
     found = []
     sizes = Counter({_INTERACTIONS: 3 * 2 * len(_INTERACTING)})
@@ -250,12 +251,12 @@ def interactions(rows: Sequence[Difference]) -> list[Interaction]:
                     _complete(rows, part.name, data, domain, network, "stock")
                     for data in (crowded, plain)
                 ]
-                for question, (count, estimate) in {
-                    "with distractors minus without": contrast(*both),
-                    "slope, with distractors": slope_over_sizes(both[0]),
-                    "slope, without distractors": slope_over_sizes(both[1]),
-                }.items():
-                    if estimate is not None:
+                for question, needed, (count, estimate) in (
+                    ("with distractors minus without", both, contrast(*both)),
+                    ("slope, with distractors", both[:1], slope_over_sizes(both[0])),
+                    ("slope, without distractors", both[1:], slope_over_sizes(both[1])),
+                ):
+                    if all(needed):
                         found.append(
                             Interaction(
                                 part.name, domain, network, question, count, estimate,
@@ -278,7 +279,7 @@ def contrast(
         for row in crowded
         if row.is_informative and _share(row) in of_plain
     ]
-    if len(pairs) < _FEWEST_SHARES:
+    if len(pairs) < FEWEST_COUNTED:
         return len(pairs), None
     factor = 1 / len(pairs)
     return len(pairs), combined(
@@ -297,7 +298,7 @@ def slope_over_sizes(rows: Sequence[Difference]) -> tuple[int, Estimate | None]:
         rows: of one pair of networks, on phantoms with different shares of foreground.
     """
     counted = [row for row in rows if row.is_informative]
-    if len(counted) < _FEWEST_SHARES:
+    if len(counted) < FEWEST_COUNTED:
         return len(counted), None
     shares = np.log2([_share(row) for row in counted])
     centred = shares - shares.mean()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import inf
 
 from benchmarks.texts import ends_text, four_places
-from benchmarks.where_gates_help.collecting import IN_DOMAIN, OUT_OF_DOMAIN
-from benchmarks.where_gates_help.comparing import DOMAINS, Finding, Interaction
+from benchmarks.where_gates_help.comparing import Finding, Interaction
 from benchmarks.where_gates_help.design import (
     AFTER_WARM_START,
     CONTROL,
     CROWDED,
+    DOMAINS,
     GROUPS,
+    IN_DOMAIN,
     NETWORKS,
+    OUT_OF_DOMAIN,
     PARTS,
     PRIMARY,
     SARCOMA,
@@ -23,11 +26,17 @@ _GATED = ("attention", "supervised")
 
 
 def null_control(found: Iterable[Finding]) -> tuple[int, float]:
-    """Return how many findings of the null control differ, and by how much the largest (rule 5)."""
+    """Return how many findings of the null control differ, and by how much the largest (rule 5).
+
+    If the control does not count, no difference is larger.
+    """
+    found = [one for one in found if one.family == CONTROL]
+    if any(one.estimate is None for one in found):
+        return 0, inf
     sizes = [
         abs(one.estimate.mean)
         for one in found
-        if one.family == CONTROL and one.verdict in _DIFFERS and one.estimate is not None
+        if one.verdict in _DIFFERS and one.estimate is not None
     ]
     return len(sizes), max(sizes, default=0.0)
 
@@ -67,19 +76,14 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
         )
     effects = [one for one in interactions if one.family is not None]
     if effects:
-        mattering = [_interaction_told(one) for one in effects if one.matters]
+        mattering = [_interaction_told(one) for one in effects if is_mattering(one, chance)]
         lines.append(
             f"- Distractors and size, of {len(effects)} questions: "
             + ("; ".join(mattering) if mattering else "none is decided")
-            + "."
+            + f"; {sum(one.estimate is None for one in effects)} do not count."
         )
-    if any(one.family == CONTROL for one in found):
-        lines.append(
-            "- Null control: no network is better or worse than another."
-            if not control
-            else f"- Null control: {control} of its questions show a difference, of up to "
-            f"{chance:.4f}; nothing is claimed from differences that are not larger."
-        )
+    if found:
+        lines.append(f"- Null control: {_control_told(found, control, chance)}.")
     lines += [
         f"- Warm start, {NETWORKS[one.first].name} against {NETWORKS[one.second].name}: "
         f"{_outcome(one, chance)}."
@@ -89,9 +93,34 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
+def is_mattering(interaction: Interaction, chance: float) -> bool:
+    """Tell whether it is said that distractors or size matter (rules 3 and 5)."""
+    estimate = interaction.estimate
+    return interaction.matters and estimate is not None and abs(estimate.mean) > chance
+
+
+def _control_told(found: Sequence[Finding], differing: int, chance: float) -> str:
+    rows = [one for one in found if one.family == CONTROL]
+    if not rows:
+        return "not finished; until then nothing above is final"
+    estimates = [one.estimate for one in rows if one.estimate is not None]
+    if len(estimates) < len(rows):
+        return "it does not count, having a ceiling or a floor, so that nothing is claimed"
+    if differing:
+        return (
+            f"{differing} of its questions show a difference, of up to {chance:.4f}; nothing is "
+            "claimed from differences that are not larger"
+        )
+    ends = max(abs(end) for one in estimates for end in one.interval())
+    return (
+        "no network is shown to be better or worse than another; differences of up to "
+        f"{ends:.4f} lie within the intervals"
+    )
+
+
 def recommendation(found: Sequence[Finding]) -> str:
     """Apply rule 8, and say for which data either network should be used."""
-    decided = [one for one in found if one.family in (PRIMARY, CONTROL)]
+    decided = [one for one in found if one.family is not None]
     outside = [
         one
         for one in found
@@ -105,12 +134,15 @@ def recommendation(found: Sequence[Finding]) -> str:
     for network in _GATED:
         name = NETWORKS[network].name
         helped = _helped(found, network, chance)
-        worse = [one for one in _rows(found, network, "stock", PRIMARY) if one.verdict == "worse"]
+        lost = (network, "stock", "worse")
+        worse = [one for one in found if (one.first, one.second, one.verdict) == lost]
         harmed = [one.group.title for one in worse if is_claimed(one, chance)]
+        of_network = [one for one in outside if one.first == network]
+        unknown = [one.group.title for one in of_network if one.estimate is None]
         below = [
             one.group.title
-            for one in outside
-            if one.first == network and one.estimate is not None and one.estimate.interval()[1] < 0
+            for one in of_network
+            if one.estimate is not None and one.estimate.interval()[1] < 0
         ]
         lines.append(
             f"- {name}: use it for data such as {_listed(helped)}, where it is better than both "
@@ -129,16 +161,21 @@ def recommendation(found: Sequence[Finding]) -> str:
                 f"- {name}: test it first where images will differ from those of the training: out "
                 f"of domain its interval, which is not corrected, lies below 0 on {_listed(below)}."
             )
+        if unknown:
+            lines.append(
+                f"- {name}: out of domain nothing is known of {_listed(unknown)}, where nnU-Net "
+                "has a ceiling or a floor."
+            )
         if network == "supervised":
             deciding = {SARCOMA.title, *CROWDED.values()} & set(helped)
-            decision = "is" if deciding and not worse and not below else "is not"
+            decision = "is not" if not deciding or worse or below or unknown else "is"
             lines.append(f"- By rule 8, the supervised trainer {decision} recommended.")
     return "\n".join(lines) + "\n"
 
 
 def _wanted() -> int:
     """Return the number of findings that rule 8 needs."""
-    decided = sum(len(group.comparisons) for group in GROUPS if group.family in (PRIMARY, CONTROL))
+    decided = sum(len(group.comparisons) for group in GROUPS)
     phantoms = [group for group in GROUPS if _has_shifted_images(group.part)]
     return decided + len(_GATED) * len(phantoms)
 
@@ -185,6 +222,7 @@ def _told(rows: Sequence[Finding], kind: str, chance: float) -> str:
 
 
 def _interaction_told(one: Interaction) -> str:
+    assert one.estimate is not None
     return (
         f"{NETWORKS[one.network].name} minus nnU-Net, {PARTS[one.part].planned}"
         f"{DOMAINS[one.domain]}, {one.question}: {four_places(one.estimate.mean)} "

@@ -20,10 +20,15 @@ from nnunet_attention.msd.task_writing import TaskCase, write_task_folder
 
 LABELS = {"0": "background", "1": "target"}
 SPACING_MM = (2.0, 1.0, 1.0)
+# To be raised with every change of what is drawn from the same recipe and seed: results of images
+# that were drawn differently must not be mixed.
+DRAWING = 2
 _INNER, _OUTER = 1.35, 1.75
 # Axes of an ellipsoid, in voxels, for a mean radius of 1: slices are twice as thick.
 _FLATNESS = np.array((0.5, 1.0, 1.0))
 _ORGAN, _TISSUE = 100.0, 0.0
+# Of the cases for training and validation, and of those that the training never sees.
+_NAMES = ("distractors", "shifted")
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,23 @@ class Organ:
     is_target: bool
 
 
-def draw_image(recipe: Recipe, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one image.
+@dataclass(frozen=True)
+class Drawn:
+    """One image with what it shows.
 
-    Returns:
-        The image, float32, and its labels, uint8, both (z, y, x).
+    Attributes:
+        image: float32, (z, y, x).
+        labels: uint8, (z, y, x), 1 for the target.
+        distractors: bool, (z, y, x), the organs that are not the target.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    distractors: np.ndarray
+
+
+def draw(recipe: Recipe, generator: np.random.Generator) -> Drawn:
+    """Draw one image.
 
     Raises:
         ValueError: if there is no room for the organs and their shells.
@@ -101,7 +118,13 @@ def draw_image(recipe: Recipe, generator: np.random.Generator) -> tuple[np.ndarr
     image[organs] = _ORGAN
     image = ndimage.gaussian_filter(image, 0.7 * _FLATNESS)
     image += recipe.noise * generator.normal(size=recipe.shape)
-    return image.astype(np.float32), labels
+    return Drawn(image.astype(np.float32), labels, organs & (labels == 0))
+
+
+def draw_case(recipe: Recipe, seed: int, case: str) -> Drawn:
+    """Draw a case of a data set again, given the data set's seed and the case's name."""
+    name, _, place = case.rpartition("_")
+    return draw(recipe, np.random.default_rng([seed, _NAMES.index(name), int(place)]))
 
 
 def place_organs(recipe: Recipe, generator: np.random.Generator) -> list[Organ]:
@@ -174,13 +197,14 @@ def write_distractors_task(
         modality="MRI",
         labels=LABELS,
         spacing_mm=SPACING_MM,
-        training=_cases(recipe, "distractors", cases, seed, 0),
-        test=_cases(shifted, "shifted", test_cases, seed, 1),
+        training=_cases(recipe, _NAMES[0], cases, seed),
+        test=_cases(shifted, _NAMES[1], test_cases, seed),
     )
     return task_folder
 
 
-def _cases(recipe: Recipe, name: str, number: int, seed: int, part: int) -> Iterator[TaskCase]:
+def _cases(recipe: Recipe, name: str, number: int, seed: int) -> Iterator[TaskCase]:
     for place in range(1, number + 1):
-        image, labels = draw_image(recipe, np.random.default_rng([seed, part, place]))
-        yield TaskCase(f"{name}_{place:03d}", image, labels)
+        case = f"{name}_{place:03d}"
+        drawn = draw_case(recipe, seed, case)
+        yield TaskCase(case, drawn.image, drawn.labels)

@@ -20,7 +20,6 @@ from benchmarks.where_gates_help.collecting import (
     read_cases,
 )
 from benchmarks.where_gates_help.comparing import (
-    DOMAINS,
     SECONDARY,
     Difference,
     Finding,
@@ -30,8 +29,14 @@ from benchmarks.where_gates_help.comparing import (
     interactions,
     values_by_network,
 )
-from benchmarks.where_gates_help.deciding import recommendation, rules
+from benchmarks.where_gates_help.deciding import (
+    is_mattering,
+    null_control,
+    recommendation,
+    rules,
+)
 from benchmarks.where_gates_help.design import (
+    DOMAINS,
     MARGIN,
     NETWORKS,
     PARTS,
@@ -46,6 +51,7 @@ from nnunet_attention.files import read_json, write_text
 
 _STRATA = ("smallest third", "middle third", "largest third")
 _DASH = "—"
+_OTHERS = {"outside": "all else", "distractors": "distractors"}
 _TITLES = {data.dataset: data.title for data in PHANTOMS}
 
 
@@ -81,7 +87,7 @@ def all_tables(results: Path) -> dict[str, str]:
         **{name: differences_table([row for row in rows if row.part == name]) for name in PARTS},
         "primary": findings_table([one for one in found if one.family is not None]),
         "secondary": findings_table([one for one in found if one.family is None]),
-        "interactions": interactions_table(dependent),
+        "interactions": interactions_table(dependent, null_control(found)[1]),
         "strata": strata_table(cases),
         "trainings": trainings_table(trainings),
         "coefficients": coefficients_table(contrasts),
@@ -147,8 +153,13 @@ def findings_table(found: Sequence[Finding]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def interactions_table(found: Sequence[Interaction]) -> str:
-    """Show as Markdown how differences to stock depend on distractors and size."""
+def interactions_table(found: Sequence[Interaction], chance: float = 0.0) -> str:
+    """Show as Markdown how differences to stock depend on distractors and size.
+
+    Args:
+        found: the questions.
+        chance: the largest difference of the null control (rule 5).
+    """
     if not found:
         return ""
     lines = [
@@ -163,14 +174,27 @@ def interactions_table(found: Sequence[Interaction]) -> str:
             NETWORKS[one.network].name,
             one.question,
             str(one.counted),
-            four_places(one.estimate.mean),
-            ends_text(one.estimate.interval()),
-            p_text(one.estimate.p_value),
-            p_text(one.adjusted) if is_primary else _DASH,
-            ("it matters" if one.matters else "undecided") if is_primary else SECONDARY,
         ]
+        if one.estimate is None:
+            cells += [*[_DASH] * 4, "does not count"]
+        else:
+            cells += [
+                four_places(one.estimate.mean),
+                ends_text(one.estimate.interval()),
+                p_text(one.estimate.p_value),
+                p_text(one.adjusted) if is_primary else _DASH,
+                _outcome_of(one, chance),
+            ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _outcome_of(one: Interaction, chance: float) -> str:
+    if one.family is None:
+        return SECONDARY
+    if not one.matters:
+        return "undecided"
+    return "it matters" if is_mattering(one, chance) else "not claimed"
 
 
 def strata_table(cases: Mapping[str, pd.DataFrame]) -> str:
@@ -225,21 +249,31 @@ def _size_and_differences(part: Part, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def coefficients_table(contrasts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """Show as Markdown how much coefficients of unseen cases differ, inside minus outside."""
+def coefficients_table(contrasts: Mapping[str, Mapping[str, Mapping]]) -> str:
+    """Show as Markdown how much coefficients of unseen cases differ between the target and others.
+
+    Args:
+        contrasts: by data set, network, `outside` or `distractors`, and gate.
+    """
     if not contrasts:
         return ""
-    gates = sorted({g for nets in contrasts.values() for of in nets.values() for g in of})
+    found_all = [of for nets in contrasts.values() for found in nets.values()
+                 for of in found.values()]  # fmt: skip
+    gates = sorted({gate for of in found_all for gate in of})
     lines = [
-        f"| data | network | {' | '.join(gates)} | every gate by {APART_BY:g} or more |",
-        f"|---|---|{'---:|' * len(gates)}---|",
+        f"| data | network | target minus | {' | '.join(gates)} | every gate by {APART_BY:g} or "
+        "more |",
+        f"|---|---|---|{'---:|' * len(gates)}---|",
     ]
     for dataset, networks in sorted(contrasts.items()):
         for network, found in sorted(networks.items()):
-            apart = all(v >= APART_BY for gate, v in found.items() if gate.startswith("gate_"))
-            values = [signed(found[gate], "dice") if gate in found else "" for gate in gates]
-            cells = [_TITLES[dataset], NETWORKS[network].name, *values, "yes" if apart else "no"]
-            lines.append(f"| {' | '.join(cells)} |")
+            for other, values in found.items():
+                if not values:
+                    continue
+                apart = all(v >= APART_BY for gate, v in values.items() if gate.startswith("gate_"))
+                cells = [_TITLES[dataset], NETWORKS[network].name, _OTHERS[other]]
+                cells += [signed(values[gate], "dice") if gate in values else "" for gate in gates]
+                lines.append(f"| {' | '.join([*cells, 'yes' if apart else 'no'])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -290,7 +324,7 @@ def trainings_table(trainings: Mapping[str, Sequence[Mapping]]) -> str:
     ]
     for name, entries in trainings.items():
         part = PARTS[name]
-        machines = "; ".join(sorted({told(entry["machine"]) for entry in entries}))
+        machines = "; ".join(sorted({told(one) for entry in entries for one in entry["machines"]}))
         wanted = part.trainings // len(part.folds)
         folds = f", {len(part.folds)} folds" if len(part.folds) > 1 else ""
         lines.append(

@@ -1,4 +1,4 @@
-"""Runs the missing steps of the study: data, trainings, shifted images, maps, ablations."""
+"""Runs the missing steps of the study: trainings, shifted images, maps, ablations."""
 
 from __future__ import annotations
 
@@ -8,40 +8,48 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.hippocampus.schedules import STOCK, Variant
-from benchmarks.preparation import add_half_configuration, bring_data, run_shown
+from benchmarks.hippocampus.schedules import STOCK
+from benchmarks.preparation import run_shown
 from benchmarks.where_gates_help.design import (
     ATTENTION,
-    INFORMATIVE,
+    IN_DOMAIN,
     MAPPED_CASES,
+    OUT_OF_DOMAIN,
     PHANTOM_2D,
     PILOT,
     SEEDS,
-    SHIFTED_CASES,
-    SHIFTED_CONTRAST,
-    SHIFTED_NOISE,
     SUPERVISED,
-    TRAINED_CASES,
-    VALIDATED_CASES,
     WARM_SEEDS,
     Data,
     Part,
 )
-from benchmarks.where_gates_help.phantom import write_distractors_task
+from benchmarks.where_gates_help.pilot import (
+    pilot_key,
+    pilot_lines,
+    read_pilot,
+    require_pilot,
+    write_pilot,
+)
+from benchmarks.where_gates_help.places import (
+    ablated_folder,
+    folders,
+    mapped_folder,
+    model_folder,
+    shifted_folder,
+    task_folder,
+    warm_folders,
+)
+from benchmarks.where_gates_help.preparing import phantom_split, prepare, start_on_this_machine
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import NNUNET_LAYOUT, read_json, remove, write_json
-from nnunet_attention.jobs.process import run_command
+from nnunet_attention.files import read_json, remove
 from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import RAW_REFERENCES, Folders
 from nnunet_attention.nnunet.model_folders import (
     SUMMARY,
-    ModelName,
     fold_folder,
     validation_summary,
 )
-from nnunet_attention.nnunet.planners import STOCK_PLANS
-from nnunet_attention.nnunet.workers import planning_environment
 
 # What `nnunet-attention ablate` writes when it has finished.
 RECORD = "ablation.json"
@@ -70,7 +78,9 @@ def run(parts: Sequence[Part], work: Path, real_data: Path | None, processes: in
         for part in parts:
             for number, data in enumerate(part.data, 1):
                 print(f"{part.name}, {number} of {len(part.data)}: {data.title}", flush=True)
+                require_pilot(part, work)
                 prepare(part, data, work, real_data, processes)
+                start_on_this_machine(work)
                 if part.warm:
                     _train_on(part, data, work, processes)
                 else:
@@ -84,136 +94,60 @@ def run(parts: Sequence[Part], work: Path, real_data: Path | None, processes: in
     return 0
 
 
-def pilot(work: Path, processes: int) -> int:
-    """Train stock nnU-Net with the first seed, and tell whether contrast and noise leave room.
+def pilot(parts: Sequence[Part], work: Path, real_data: Path | None, processes: int) -> int:
+    """Train stock nnU-Net with the first seed, and tell whether the design leaves room.
 
     These are trainings of the study, which `run` does not repeat.
 
+    Args:
+        parts: those of which the pilot's data sets are trained.
+        work: the folder for all output.
+        real_data: folder with the real data sets; None if none is needed.
+        processes: number of processes of conversion and preprocessing.
+
     Returns:
-        The exit code: 1 if one of them has a ceiling or a floor, or a command failed.
+        The exit code: 1 if one of them has a ceiling or a floor, there is no room, or a command
+        failed.
     """
-    part, codes = PHANTOM_2D, []
+    outcomes = read_pilot(work)
     try:
-        for data in PILOT:
-            prepare(part, data, work, None, processes)
-            arguments = part.crossval_arguments(data, [STOCK.trainer], processes, repeats=1)
-            _run(
-                ["nnunet-attention", *arguments],
-                {**os.environ, **folders(work).variables, **part.variables()},
-            )
-            model = model_folder(folders(work).results, part, data, STOCK)
-            summary = read_json(validation_summary(fold_folder(model, part.folds[0])))
-            dice = summary["foreground_mean"]["Dice"]
-            leaves_room = INFORMATIVE[0] <= dice <= INFORMATIVE[1]
-            codes.append(0 if leaves_room else 1)
-            print(
-                f"{data.title}: nnU-Net has a mean Dice of {dice:.4f}, "
-                + ("within" if leaves_room else "outside of")
-                + f" {INFORMATIVE[0]:g} to {INFORMATIVE[1]:g}",
-                flush=True,
-            )
+        for part, data in PILOT:
+            if part in parts:
+                outcomes[pilot_key(part, data)] = _pilot_of(part, data, work, real_data, processes)
+                write_pilot(work, outcomes)
     except CommandError as error:
         print(error, file=sys.stderr)
         return 1
     except _CommandFailedError as failure:
         return int(failure.args[0])
-    return max(codes)
+    lines = {part.name: pilot_lines(part, outcomes) for part in parts}
+    for told in lines.values():
+        for line, _ in told:
+            print(line, flush=True)
+    return 0 if all(fine for told in lines.values() for _, fine in told) else 1
 
 
-def folders(work: Path) -> Folders:
-    """Return nnU-Net's folders of the study."""
-    return Folders(
-        *(work / name for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"))
-    )
+def _pilot_of(
+    part: Part, data: Data, work: Path, real_data: Path | None, processes: int
+) -> dict[str, float]:
+    """Train stock nnU-Net once; return its mean Dice by domain."""
+    prepare(part, data, work, real_data, processes)
+    start_on_this_machine(work)
+    places, fold = folders(work), part.folds[0]
+    variables = {**os.environ, **places.variables, **part.variables()}
+    arguments = part.crossval_arguments(data, [STOCK.trainer], processes, repeats=1, folds=[fold])
+    _run(["nnunet-attention", *arguments], variables)
+    model = model_folder(places.results, part, data, STOCK)
+    found = {IN_DOMAIN: _mean_dice(validation_summary(fold_folder(model, fold)))}
+    if data.recipe is not None:
+        output = shifted_folder(work, part, data, STOCK, SEEDS[0])
+        _predict_shifted(model, part, data, work, output, variables)
+        found[OUT_OF_DOMAIN] = _mean_dice(output / SUMMARY)
+    return found
 
 
-def warm_folders(work: Path, seed: int) -> Folders:
-    """Return the folders of the trainings that started from the stock network of a seed."""
-    cold = folders(work)
-    return Folders(cold.raw, cold.preprocessed, work / "warm" / f"seed_{seed}")
-
-
-def model_folder(results: Path, part: Part, data: Data, network: Variant) -> Path:
-    """Return nnU-Net's folder of a trained model."""
-    name = ModelName(network.trainer, network.plans, part.configuration)
-    return results / data.dataset / name.folder
-
-
-def shifted_folder(work: Path, part: Part, data: Data, network: Variant, seed: int) -> Path:
-    """Return the folder of the predictions of the out-of-domain images, with their summary."""
-    place = work / "shifted" / part.configuration / data.dataset
-    return place / network.folder / f"seed_{seed}"
-
-
-def mapped_folder(work: Path, part: Part, data: Data, network: Variant) -> Path:
-    """Return where the maps of some validation cases are."""
-    return work / "maps" / part.configuration / data.dataset / network.folder
-
-
-def ablated_folder(work: Path, part: Part, data: Data, network: Variant) -> Path:
-    """Return where the ablation of a network's gates is, of the cases that have maps."""
-    return work / "ablations" / part.configuration / data.dataset / network.folder
-
-
-def task_folder(work: Path, data: Data) -> Path:
-    """Return the task folder of a phantom."""
-    return work / "tasks" / f"Task{data.number:02d}_Distractors"
-
-
-def prepare(part: Part, data: Data, work: Path, real_data: Path | None, processes: int) -> None:
-    """Prepare a data set for trainings, except for preprocessing, which the cross-validation does.
-
-    Raises:
-        CommandError: if a command of nnU-Net fails, or real data are wanted and not given.
-    """
-    places = folders(work)
-    for place in (places.raw, places.preprocessed, places.results):
-        place.mkdir(parents=True, exist_ok=True)
-    variables = planning_environment({**os.environ, **places.variables})
-    log = work / "logs" / f"{data.dataset}.log"
-    if not places.raw_dataset_json(data.dataset).is_file():
-        source = _source(data, work, real_data)
-        bring_data(source, places.raw, variables, log, processes)
-    plans = places.plans(data.dataset, STOCK_PLANS)
-    if not plans.is_file():
-        number, several = str(data.number), str(processes)
-        run_command(["nnUNetv2_extract_fingerprint", "-d", number, "-np", several], variables, log)
-        run_command(["nnUNetv2_plan_experiment", "-d", number], variables, log)
-    add_half_configuration(plans, part.configuration, part.planned, part.batch_size)
-    splits = places.splits(data.dataset)
-    if data.recipe is not None and not splits.is_file():
-        write_json(splits, [phantom_split()], **NNUNET_LAYOUT)
-
-
-def phantom_split() -> dict[str, list[str]]:
-    """Return which cases of a phantom are trained on, and which are validated."""
-    names = [f"distractors_{n:03d}" for n in range(1, TRAINED_CASES + VALIDATED_CASES + 1)]
-    return {"train": names[:TRAINED_CASES], "val": names[TRAINED_CASES:]}
-
-
-def _source(data: Data, work: Path, real_data: Path | None) -> Path:
-    if data.recipe is None:
-        if real_data is None or data.source is None:
-            raise CommandError(f"{data.title}: give the folder with {data.source} with --data")
-        source = real_data / data.source
-        if not (source / DATASET_JSON).is_file():
-            raise CommandError(f"--data {real_data}: it has no {data.source}/{DATASET_JSON}")
-        return source
-    task = task_folder(work, data)
-    if not (task / DATASET_JSON).is_file():
-        remove(task)
-        write_distractors_task(
-            task.parent,
-            data.recipe,
-            TRAINED_CASES + VALIDATED_CASES,
-            # Different images in each data set.
-            data.number,
-            number=data.number,
-            test_cases=SHIFTED_CASES,
-            test_contrast=SHIFTED_CONTRAST,
-            test_noise=SHIFTED_NOISE,
-        )
-    return task
+def _mean_dice(summary: Path) -> float:
+    return read_json(summary)["foreground_mean"]["Dice"]
 
 
 def _train(part: Part, data: Data, work: Path, processes: int) -> None:
@@ -263,8 +197,7 @@ def _after_training(part: Part, data: Data, work: Path) -> None:
             model = model_folder(places.of_repeat(repeat).results, part, data, network)
             output = shifted_folder(work, part, data, network, seed)
             if not (output / SUMMARY).is_file():
-                _predict_shifted(model, part, places.raw_dataset(data.dataset), output, variables,
-                                 task_folder(work, data) / "labelsTs")  # fmt: skip
+                _predict_shifted(model, part, data, work, output, variables)
     if part is PHANTOM_2D:
         for network in (ATTENTION, SUPERVISED):
             model = model_folder(places.results, part, data, network)
@@ -275,13 +208,9 @@ def _after_training(part: Part, data: Data, work: Path) -> None:
 
 
 def _predict_shifted(
-    model: Path,
-    part: Part,
-    raw: Path,
-    output: Path,
-    variables: Mapping[str, str],
-    references: Path,
+    model: Path, part: Part, data: Data, work: Path, output: Path, variables: Mapping[str, str]
 ) -> None:
+    raw, references = folders(work).raw_dataset(data.dataset), task_folder(work, data) / "labelsTs"
     _run(
         [
             *("nnunet-attention", "predict", "-i", str(raw / "imagesTs"), "-o", str(output)),

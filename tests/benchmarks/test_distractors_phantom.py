@@ -11,7 +11,8 @@ from benchmarks.where_gates_help.__main__ import main
 from benchmarks.where_gates_help.design import PHANTOMS
 from benchmarks.where_gates_help.phantom import (
     Recipe,
-    draw_image,
+    draw,
+    draw_case,
     place_organs,
     write_distractors_task,
 )
@@ -20,7 +21,8 @@ QUIET = Recipe(foreground=0.01, distractors=2, contrast=40, noise=0, shape=(16, 
 
 
 def drawn(recipe, number):
-    return [draw_image(recipe, np.random.default_rng(seed)) for seed in range(number)]
+    images = [draw(recipe, np.random.default_rng(seed)) for seed in range(number)]
+    return [(one.image, one.labels) for one in images]
 
 
 def organs_of(image, labels):
@@ -81,7 +83,7 @@ def test_neither_place_nor_size_tells_the_target(recipe):
 def test_the_image_shows_the_target_that_was_placed():
     for seed in range(3):
         organs = place_organs(QUIET, np.random.default_rng(seed))
-        _, labels = draw_image(QUIET, np.random.default_rng(seed))
+        labels = draw(QUIET, np.random.default_rng(seed)).labels
         (target,) = (organ for organ in organs if organ.is_target)
         assert ndimage.center_of_mass(labels) == pytest.approx(target.centre.tolist(), abs=0.6)
 
@@ -93,9 +95,7 @@ def test_the_target_takes_its_share_of_the_voxels(foreground):
 
 
 def test_noise_is_as_asked_for():
-    noisy, quiet = (
-        draw_image(Recipe(noise=noise), np.random.default_rng(3))[0] for noise in (30, 0)
-    )
+    noisy, quiet = (draw(Recipe(noise=noise), np.random.default_rng(3)).image for noise in (30, 0))
     assert (noisy - quiet).std() == pytest.approx(30, rel=0.05)
 
 
@@ -118,7 +118,7 @@ def test_too_many_organs_for_the_image_are_refused():
     with pytest.raises(
         ValueError, match=r"4 organs with a mean radius of 9\.6 voxels .* do not fit"
     ):
-        draw_image(crowded, np.random.default_rng(0))
+        draw(crowded, np.random.default_rng(0))
 
 
 def read(path):
@@ -140,6 +140,21 @@ def test_a_task_folder_has_unseen_images_that_are_shifted(tmp_path):
     shifted = read(folder / "imagesTs" / "shifted_001.nii.gz")
     corner = shifted[:3, :6, :6]
     assert 3 < corner.std() < 7
+
+
+def test_a_written_case_can_be_drawn_again_with_its_distractors(tmp_path):
+    folder = write_distractors_task(tmp_path, QUIET, 2, seed=4, test_cases=1)
+    for images, labels, case in (
+        ("imagesTr", "labelsTr", "distractors_002"),
+        ("imagesTs", "labelsTs", "shifted_001"),
+    ):
+        drawn = draw_case(QUIET, 4, case)
+        assert np.array_equal(read(folder / images / f"{case}.nii.gz"), drawn.image)
+        assert np.array_equal(read(folder / labels / f"{case}.nii.gz"), drawn.labels)
+    # Two, as bright as the target, which is none of them.
+    assert ndimage.label(drawn.distractors)[1] == 2
+    assert not (drawn.distractors & (drawn.labels > 0)).any()
+    assert np.median(drawn.image[ndimage.binary_erosion(drawn.distractors)]) > 90
 
 
 def test_a_task_without_unseen_images_has_the_folder_that_nnunet_asks_for(tmp_path):

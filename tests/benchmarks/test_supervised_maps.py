@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.where_gates_help.phantom import Recipe, draw_image
+from benchmarks.where_gates_help.phantom import Recipe, draw
 from nnunet_attention.networks import AttentionUNet
 from nnunet_attention.networks.gate_supervision import SupervisedGatesLoss
 from nnunet_attention.nnunet.supervision import Supervision
@@ -21,7 +21,8 @@ def slices(seed, cases):
     """The slices that show the target: images and labels, (B, 1, y, x)."""
     images, labels = [], []
     for case in range(cases):
-        image, target = draw_image(RECIPE, np.random.default_rng([seed, case]))
+        drawn = draw(RECIPE, np.random.default_rng([seed, case]))
+        image, target = drawn.image, drawn.labels
         shown = target.any(axis=(1, 2))
         images.append(((image - image.mean()) / image.std())[shown])
         labels.append(target[shown])

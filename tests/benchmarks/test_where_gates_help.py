@@ -20,6 +20,7 @@ from benchmarks.where_gates_help.coefficients import (
     APART_BY,
     Coefficients,
     contrast_of_gates,
+    contrast_to_distractors,
     read_coefficients,
 )
 from benchmarks.where_gates_help.collecting import add_rows, collect, read_cases
@@ -28,7 +29,9 @@ from benchmarks.where_gates_help.design import (
     MAPPED_CASES,
     PARTS,
     PHANTOM_2D,
+    PHANTOM_3D,
     PHANTOMS,
+    PILOT,
     REAL_SARCOMA,
     SEEDS,
     SUPERVISED,
@@ -36,19 +39,24 @@ from benchmarks.where_gates_help.design import (
     VALIDATED_CASES,
     WARM,
 )
-from benchmarks.where_gates_help.phantom import draw_image
+from benchmarks.where_gates_help.phantom import draw
 from benchmarks.where_gates_help.pictures import draw_side_by_side
-from benchmarks.where_gates_help.running import (
-    ablate,
+from benchmarks.where_gates_help.pilot import pilot_key, pilot_lines, read_pilot, write_pilot
+from benchmarks.where_gates_help.places import (
     ablated_folder,
     folders,
     mapped_folder,
     model_folder,
-    phantom_split,
-    pilot,
-    prepare,
-    write_maps,
+    shifted_folder,
 )
+from benchmarks.where_gates_help.preparing import (
+    check_design,
+    note_machines,
+    phantom_split,
+    prepare,
+    start_on_this_machine,
+)
+from benchmarks.where_gates_help.running import ablate, pilot, write_maps
 from nnunet_attention import trainers
 from nnunet_attention.cli.main import build_parser
 from nnunet_attention.errors import CommandError
@@ -78,14 +86,14 @@ def test_every_network_gets_the_same_schedule_and_the_studys_seeds(part):
     assert {network.trainer for network in part.networks} <= set(trainers.__all__)
     words = part.crossval_arguments(part.data[0], [n.trainer for n in part.networks], 2)
     arguments = build_parser().parse_args(words)
-    assert (arguments.repeats, arguments.seed) == (3, 0)
+    assert (arguments.repeats, arguments.seed) == (3, 10 * part.data[0].number)
     assert arguments.configurations == [part.configuration]
     assert arguments.folds == list(part.folds)
 
 
 @pytest.mark.parametrize("data", PHANTOMS, ids=lambda data: data.title)
 def test_the_organs_of_every_phantom_find_room(data):
-    shares = [draw_image(data.recipe, np.random.default_rng(seed))[1].mean() for seed in range(4)]
+    shares = [draw(data.recipe, np.random.default_rng(seed)).labels.mean() for seed in range(4)]
     assert np.mean(shares) == pytest.approx(data.recipe.foreground, rel=0.5)
 
 
@@ -98,7 +106,7 @@ def test_phantoms_have_names_and_numbers_of_their_own():
 def test_no_case_of_a_phantom_is_trained_on_and_validated():
     split = phantom_split()
     assert not set(split["train"]) & set(split["val"])
-    assert {len(names) for names in split.values()} == {20}
+    assert {name: len(names) for name, names in split.items()} == {"train": 20, "val": 60}
 
 
 def test_parts_are_chosen_by_name_in_the_studys_order(capsys):
@@ -108,9 +116,18 @@ def test_parts_are_chosen_by_name_in_the_studys_order(capsys):
     assert capsys.readouterr().out == "warm: 9 trainings of 300 steps\n"
 
 
+def passed_pilot():
+    return {
+        pilot_key(part, data): {"in": 0.7 if data.recipe and data.recipe.distractors else 0.8}
+        for part, data in PILOT
+    }
+
+
 def planned(work, data):
-    """Lay down what a data set has before its trainings."""
+    """Lay down what a data set has before its trainings, and a pilot that left room."""
     places = folders(work)
+    check_design(PHANTOM_2D, data, work)
+    write_pilot(work, passed_pilot())
     places.raw_dataset(data.dataset).mkdir(parents=True)
     places.raw_dataset_json(data.dataset).write_text("{}")
     plans = places.plans(data.dataset, "nnUNetPlans")
@@ -150,27 +167,85 @@ def test_no_setting_of_the_shell_gets_into_the_study(tmp_path, monkeypatch):
     assert (variables["OMP_WAIT_POLICY"], variables["GOMP_SPINCOUNT"]) == ("PASSIVE", "0")
 
 
-@pytest.mark.parametrize(("dice", "code"), [(0.7, 0), (0.99, 1), (0.1, 1)])
+@pytest.mark.parametrize(("dice", "code"), [(0.7, 0), (0.99, 1), (0.45, 1)])
 def test_the_pilot_trains_stock_alone_and_tells_whether_there_is_room(
     dice, code, tmp_path, monkeypatch, capsys
 ):
-    for data in running.PILOT:
-        planned(tmp_path, data)
-        fold = model_folder(folders(tmp_path).results, PHANTOM_2D, data, PHANTOM_2D.networks[0])
-        (fold / "fold_0" / "validation").mkdir(parents=True)
-        (fold / "fold_0" / "validation" / "summary.json").write_text(
-            json.dumps({"foreground_mean": {"Dice": dice}})
-        )
+    data = PHANTOMS[5]
+    monkeypatch.setattr(running, "PILOT", ((PHANTOM_2D, data),))
+    monkeypatch.setattr("benchmarks.where_gates_help.pilot.PILOT", ((PHANTOM_2D, data),))
+    planned(tmp_path, data)
+    (tmp_path / "pilot.json").unlink()
+    stock = PHANTOM_2D.networks[0]
+    fold = model_folder(folders(tmp_path).results, PHANTOM_2D, data, stock) / "fold_0"
+    shifted = shifted_folder(tmp_path, PHANTOM_2D, data, stock, 0)
+    for folder, value in ((fold / "validation", dice), (shifted, 0.6)):
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps({"foreground_mean": {"Dice": value}}))
     commands = []
     monkeypatch.setattr(running, "run_shown", lambda *run: commands.append(run[0]) or 0)
-    assert pilot(tmp_path, 1) == code
-    assert f"a mean Dice of {dice:.4f}, {'outside of' if code else 'within'} 0.2 to 0.98" in (
-        capsys.readouterr().out
-    )
-    for command in commands:
-        arguments = build_parser().parse_args(command[1:])
-        assert arguments.trainers == ["nnUNetTrainer_short"]
-        assert (arguments.repeats, arguments.seed) == (1, 0)
+    assert pilot([PHANTOM_2D], tmp_path, None, 1) == code
+    told = capsys.readouterr().out
+    assert f"a mean Dice of {dice:.4f}, {'outside of' if code else 'within'} 0.5 to 0.98" in told
+    assert "3 distractors, out of domain: nnU-Net has a mean Dice of 0.6000, within" in told
+    assert [command[1] for command in commands] == ["crossval", "predict", "evaluate"]
+    arguments = build_parser().parse_args(commands[0][1:])
+    assert arguments.trainers == ["nnUNetTrainer_short"]
+    assert (arguments.repeats, arguments.seed, arguments.folds) == (1, 660, ["0"])
+    assert read_pilot(tmp_path) == {"phantom_2d Dataset066_Distractors": {"in": dice, "out": 0.6}}
+
+
+def test_nothing_is_trained_before_the_pilot_has_left_room(tmp_path, monkeypatch, capsys):
+    planned(tmp_path, PHANTOMS[0])
+    commands = []
+    monkeypatch.setattr(running, "run_shown", lambda *run: commands.append(run) or 3)
+    outcomes = passed_pilot()
+    del outcomes[pilot_key(PHANTOM_3D, PHANTOMS[5])]
+    # Not lower by 0.05 than without distractors.
+    outcomes[pilot_key(PHANTOM_2D, PHANTOMS[7])] = {"in": 0.76}
+    write_pilot(tmp_path, outcomes)
+    for part, line in (
+        (PHANTOM_2D, "phantom_2d, phantom, 2 % foreground, 3 distractors: 0.0400 lower than"),
+        (PHANTOM_3D, "phantom_3d, phantom, 0.5 % foreground, 3 distractors: not trained yet"),
+    ):
+        assert running.run([part], tmp_path, None, 1) == 1
+        assert line in capsys.readouterr().err
+    assert commands == []
+    assert all(fine for _, fine in pilot_lines(REAL_SARCOMA, outcomes))
+
+
+@pytest.mark.parametrize("name", ["Dataset066_Distractors", "phantom_2d"])
+def test_a_folder_of_another_design_is_refused(name, tmp_path):
+    data = WARM.data[0]
+    planned(tmp_path, data)
+    record = tmp_path / "designs" / f"{name}.json"
+    changed = json.loads(record.read_text().replace("20", "21").replace("12", "13"))
+    record.write_text(json.dumps(changed))
+    with pytest.raises(CommandError, match=rf"{name}\.json: .* than the study wants now"):
+        prepare(PHANTOM_2D, data, tmp_path, None, 1)
+
+
+def test_images_of_which_nothing_tells_how_they_were_drawn_are_refused(tmp_path):
+    planned(tmp_path, PHANTOMS[0])
+    (tmp_path / "designs" / f"{PHANTOMS[0].dataset}.json").unlink()
+    with pytest.raises(CommandError, match="were drawn otherwise"):
+        prepare(PHANTOM_2D, PHANTOMS[0], tmp_path, None, 1)
+
+
+def test_a_fold_belongs_to_the_machine_of_the_last_start(tmp_path, monkeypatch):
+    def start_on(kind):
+        monkeypatch.setattr("benchmarks.where_gates_help.preparing.machine", lambda _: kind)
+        start_on_this_machine(tmp_path)
+
+    folds = [tmp_path / "nnUNet_results" / "repeats" / "model" / f"fold_{n}" for n in range(2)]
+    start_on({"kind": "first"})
+    folds[0].mkdir(parents=True)
+    # The run is killed, and goes on elsewhere.
+    start_on({"kind": "second"})
+    folds[1].mkdir()
+    note_machines(tmp_path)
+    kinds = [json.loads((fold / "machine.json").read_text())["kind"] for fold in folds]
+    assert kinds == ["first", "second"]
 
 
 def test_the_same_cases_have_maps_and_an_ablation(tmp_path, monkeypatch):
@@ -223,7 +298,7 @@ def test_a_warm_start_goes_on_from_the_stock_network_of_its_seed(tmp_path, monke
         assert stock[0][-2:] == ["-pretrained_weights", plain]
         assert gated[0][-1] == upgrade[0][4]
         for command, variables in (stock, gated):
-            assert command[command.index("--seed") + 1] == str(1000 + seed)
+            assert command[command.index("--seed") + 1] == str(1660 + seed)
             assert variables["nnUNet_results"].endswith(f"seed_{seed}")
         assert "nnUNetTrainer_short" in stock[0]
         assert "AttentionUNetSupervisedTrainer_short" in gated[0]
@@ -253,7 +328,7 @@ def test_real_data_that_are_not_given_are_asked_for(tmp_path):
 
 def test_new_rows_take_the_place_of_those_of_the_same_training(tmp_path):
     data = PHANTOMS[0]
-    machine = {"machine": {"kind": "Abacus"}}
+    machine = {"machines": [{"kind": "Abacus"}]}
     for dice, seed in ((0.5, 0), (0.6, 1), (0.7, 0)):
         key = {"dataset": data.dataset, "network": "stock", "seed": seed}
         add_rows([rows_of(data, "stock", seed, [dice])], [{**key, **machine}], tmp_path)
@@ -266,6 +341,7 @@ def test_new_rows_take_the_place_of_those_of_the_same_training(tmp_path):
 def trained(work, epochs, network=PHANTOM_2D.networks[0]):
     """One training of the study as nnU-Net leaves it: a summary of one case, and a checkpoint."""
     data = PHANTOMS[0]
+    check_design(PHANTOM_2D, data, work)
     description = folders(work).raw_dataset_json(data.dataset)
     description.parent.mkdir(parents=True)
     description.write_text(
@@ -281,7 +357,10 @@ def trained(work, epochs, network=PHANTOM_2D.networks[0]):
     log = {
         "epoch_start_timestamps": [60.0 * epoch for epoch in range(epochs)],
         "epoch_end_timestamps": [60.0 * epoch + 30 for epoch in range(epochs)],
+        "train_losses": [np.float32(0.5)] * epochs,
+        "mean_fg_dice": [0.25] * epochs,
     }
+    (fold / "machine.json").write_text(json.dumps({"kind": "Abacus"}))
     torch.save(
         {
             **{"network_weights": {"layer": torch.ones(1)}, "trainer_name": network.trainer},
@@ -300,10 +379,28 @@ def test_what_is_finished_is_collected(tmp_path, capsys):
     (row,) = read_cases(tmp_path / "results", PHANTOM_2D).to_dict("records")
     assert row == {
         **{"dataset": PHANTOMS[0].dataset, "domain": "in", "network": "stock", "seed": 0},
-        **{"fold": 0, "case": "a", "label": "target", "reference_voxels": 5, "dice": 0.66667},
+        **{"fold": 0, "case": "a", "label": "target", "reference_voxels": 5},
+        **{"prediction_voxels": 4, "dice": 0.66667},
     }
     found = json.loads((tmp_path / "results" / "phantom_2d" / "trainings.json").read_text())
-    assert [entry["minutes"] for entry in found["trainings"]] == [6.0]
+    (training,) = found["trainings"]
+    assert (training["minutes"], training["machines"]) == (6.0, [{"kind": "Abacus"}])
+    assert training["curves"] == [
+        {"train_losses": [0.5] * 12, "val_losses": [], "mean_fg_dice": [0.25] * 12}
+    ]
+    design = json.loads((tmp_path / "results" / "phantom_2d" / "design.json").read_text())
+    assert design["schedule"]["epochs"] == 12
+    assert design["images"][PHANTOMS[5].dataset]["recipe"]["distractors"] == 3
+
+
+def test_results_of_another_design_are_not_added_to(tmp_path, capsys):
+    trained(tmp_path / "work", PHANTOM_2D.epochs)
+    design = tmp_path / "results" / "phantom_2d" / "design.json"
+    design.parent.mkdir(parents=True)
+    design.write_text("{}")
+    assert collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results") == 1
+    assert "phantom_2d has results of another design; remove them first" in capsys.readouterr().err
+    assert list(design.parent.iterdir()) == [design]
 
 
 def test_a_training_of_another_length_is_not_collected(tmp_path):
@@ -414,11 +511,26 @@ def write_image(path, values):
 
 def test_the_contrast_of_a_gate_is_the_mean_over_cases():
     found = [
-        Coefficients("a", "gate_0", 0.9, 0.1),
-        Coefficients("b", "gate_0", 0.7, 0.3),
+        Coefficients("a", "gate_0", 0.9, 0.1, 0.8),
+        Coefficients("b", "gate_0", 0.7, 0.3, 0.4),
         Coefficients("a", "gate_1", 0.5, 0.5),
     ]
     assert contrast_of_gates(found) == pytest.approx({"gate_0": 0.6, "gate_1": 0.0})
+    assert contrast_to_distractors(found) == pytest.approx({"gate_0": 0.2})
+
+
+def test_coefficients_are_read_on_the_target_elsewhere_and_on_distractors(tmp_path):
+    reference, others = np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 4), bool)
+    reference[0, 1, 2], others[1, 2, 0] = 1, True
+    values = np.zeros((2, 3, 4))
+    values[0, 1, 2], values[1, 2, 0] = 0.9, 0.7
+    write_image(tmp_path / "labels" / "a.nii.gz", reference)
+    write_image(tmp_path / "out" / "maps" / "a" / "gate_0.nii.gz", values)
+    (found,) = read_coefficients(
+        tmp_path / "out", tmp_path / "labels", ".nii.gz", {"a": others}.get
+    )
+    assert (found.inside, found.distractors) == pytest.approx((0.9, 0.7))
+    assert found.outside == pytest.approx(0.7 / 23)
 
 
 @pytest.mark.exhaustive

@@ -1,0 +1,75 @@
+"""Tells from the pilot's trainings whether the study's design leaves room for a gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.where_gates_help.design import (
+    DOMAINS,
+    IN_DOMAIN,
+    PHANTOM_2D,
+    PILOT,
+    ROOM,
+    ROOM_BETWEEN,
+    Data,
+    Part,
+)
+from nnunet_attention.errors import CommandError
+from nnunet_attention.files import read_json, write_json
+
+_PILOT_JSON = "pilot.json"
+
+
+def read_pilot(work: Path) -> dict[str, dict[str, float]]:
+    """Return stock nnU-Net's mean Dice in the pilot, by data set and domain; empty without one."""
+    path = work / _PILOT_JSON
+    return read_json(path) if path.is_file() else {}
+
+
+def pilot_key(part: Part, data: Data) -> str:
+    """Return the name of a training of the pilot."""
+    return f"{part.name} {data.dataset}"
+
+
+def pilot_lines(part: Part, outcomes: Mapping[str, Mapping[str, float]]) -> list[tuple[str, bool]]:
+    """Return a line for each outcome of a part's pilot, and whether it is as it should be."""
+    lines = []
+    for data in (data for of, data in PILOT if of is part):
+        found = outcomes.get(pilot_key(part, data))
+        if found is None:
+            lines.append((f"{part.name}, {data.title}: not trained yet", False))
+            continue
+        low, high = data.informative
+        for domain, dice in found.items():
+            fine = low <= dice <= high
+            lines.append(
+                (
+                    f"{part.name}, {data.title}{DOMAINS[domain]}: nnU-Net has a mean Dice of "
+                    f"{dice:.4f}, {'within' if fine else 'outside of'} {low:g} to {high:g}",
+                    fine,
+                )
+            )
+    for plain, crowded in ROOM_BETWEEN if part is PHANTOM_2D else ():
+        both = [outcomes.get(pilot_key(part, data)) for data in (plain, crowded)]
+        if None not in both:
+            room = both[0][IN_DOMAIN] - both[1][IN_DOMAIN]
+            told = f"{crowded.title}: {room:.4f} lower than without, wanted {ROOM:g} or more"
+            lines.append((f"{part.name}, {told}", room >= ROOM))
+    return lines
+
+
+def write_pilot(work: Path, outcomes: Mapping[str, Mapping[str, float]]) -> None:
+    """Keep stock nnU-Net's mean Dice in the pilot."""
+    write_json(work / _PILOT_JSON, outcomes)
+
+
+def require_pilot(part: Part, work: Path) -> None:
+    """Refuse to train before the pilot has shown that the design leaves room.
+
+    Raises:
+        CommandError: if it has not.
+    """
+    wrong = [line for line, fine in pilot_lines(part, read_pilot(work)) if not fine]
+    if wrong:
+        raise CommandError("\n".join([*wrong, "see `pilot`, which comes before all trainings"]))
