@@ -31,6 +31,7 @@ from benchmarks.where_gates_help.design import (
 )
 from benchmarks.where_gates_help.phantom import draw_case
 from benchmarks.where_gates_help.pictures import draw_side_by_side
+from benchmarks.where_gates_help.pilot import read_pilot, write_pilot
 from benchmarks.where_gates_help.places import (
     ablated_folder,
     folders,
@@ -83,6 +84,10 @@ def collect(parts: Sequence[Part], work: Path, results: Path) -> int:
         The exit code: 1 if the working folder, or the results, are of another design.
     """
     try:
+        outcomes = read_pilot(work)
+        if outcomes:
+            results.mkdir(parents=True, exist_ok=True)
+            write_pilot(results, outcomes)
         for part in parts:
             _collect_part(part, work, results)
     except CommandError as error:

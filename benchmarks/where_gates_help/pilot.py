@@ -21,9 +21,13 @@ from nnunet_attention.files import read_json, write_json
 _PILOT_JSON = "pilot.json"
 
 
-def read_pilot(work: Path) -> dict[str, dict[str, float]]:
-    """Return stock nnU-Net's mean Dice in the pilot, by data set and domain; empty without one."""
-    path = work / _PILOT_JSON
+def read_pilot(folder: Path) -> dict[str, dict[str, float]]:
+    """Return stock nnU-Net's mean Dice in the pilot, by data set and domain; empty without one.
+
+    Args:
+        folder: the working folder, or that of the results.
+    """
+    path = folder / _PILOT_JSON
     return read_json(path) if path.is_file() else {}
 
 
@@ -59,9 +63,22 @@ def pilot_lines(part: Part, outcomes: Mapping[str, Mapping[str, float]]) -> list
     return lines
 
 
-def write_pilot(work: Path, outcomes: Mapping[str, Mapping[str, float]]) -> None:
+def write_pilot(folder: Path, outcomes: Mapping[str, Mapping[str, float]]) -> None:
     """Keep stock nnU-Net's mean Dice in the pilot."""
-    write_json(work / _PILOT_JSON, outcomes)
+    write_json(folder / _PILOT_JSON, outcomes)
+
+
+def pilot_told(outcomes: Mapping[str, Mapping[str, float]]) -> str:
+    """Return a pilot's outcomes as a list in Markdown; empty without any."""
+    if not outcomes:
+        return ""
+    of_parts = {part.name: part for part, _ in PILOT}.values()
+    lines = [
+        f"- {line}{'' if fine else ' (**not as wanted**)'}."
+        for part in of_parts
+        for line, fine in pilot_lines(part, outcomes)
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def require_pilot(part: Part, work: Path) -> None:

@@ -44,6 +44,7 @@ from benchmarks.where_gates_help.design import (
     PHANTOMS,
     Part,
 )
+from benchmarks.where_gates_help.pilot import pilot_told, read_pilot
 from nnunet_attention.evaluation.leaderboard.tables import p_text, signed, value_text
 from nnunet_attention.evaluation.statistics.equivalence import equivalence
 from nnunet_attention.evaluation.statistics.estimates import over_units
@@ -93,6 +94,7 @@ def all_tables(results: Path) -> dict[str, str]:
         "coefficients": coefficients_table(contrasts),
         "ablations": ablations_table(ablations),
         "maps": maps_picture(of_maps / SIDE_BY_SIDE),
+        "pilot": pilot_told(read_pilot(results)),
         "rules": rules(found, dependent),
         "recommendation": recommendation(found) if rows else "",
     }

@@ -31,6 +31,7 @@ from benchmarks.where_gates_help.design import (
     PHANTOMS,
     SEEDS,
 )
+from benchmarks.where_gates_help.pilot import pilot_key, write_pilot
 from benchmarks.where_gates_help.reporting import (
     differences_table,
     findings_table,
@@ -463,6 +464,7 @@ def made_up(tmp_path):
     for part in PARTS.values():
         add_rows([finished_cases(part)], finished_trainings(part), results / part.name)
     of_maps = results / "phantom_2d"
+    write_pilot(results, {pilot_key(PHANTOM_2D, PHANTOMS[5]): {"in": 0.9, "out": 0.4}})
     gates = {
         "outside": {"gate_0": 0.6, "gate_1": 0.4, "mean": 0.5},
         "distractors": {"gate_0": 0.55, "gate_1": 0.65},
@@ -534,6 +536,10 @@ def test_the_tables_of_a_finished_study_show_what_was_collected(made_up):
     assert (
         "(../benchmarks/where_gates_help/results/phantom_2d/maps/side_by_side.png)"
         in (tables["maps.md"])
+    )
+    assert (
+        "distractors, out of domain: nnU-Net has a mean Dice of 0.4000, outside of 0.5 to 0.98 "
+        "(**not as wanted**).\n" in tables["pilot.md"]
     )
     assert "Recommendation" not in tables["rules.md"]
     assert "supervised trainer is" in tables["recommendation.md"]
