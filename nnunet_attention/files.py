@@ -1,6 +1,7 @@
 """Reads JSON with clear errors; writes files whole or not at all."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -35,6 +36,7 @@ _REMEDIES = {
 
 
 _ATTEMPTS = 5
+_CHUNK_BYTES = 2**24
 
 
 def parse_json(text: str) -> Any:
@@ -64,6 +66,22 @@ def read_json(path: Path) -> dict:
     if not isinstance(content, dict):
         raise CommandError(f"{path} holds no JSON object")
     return content
+
+
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file's content.
+
+    Raises:
+        CommandError: if it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {disk_error(error)}") from error
+    return digest.hexdigest()
 
 
 def remove(path: Path) -> None:

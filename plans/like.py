@@ -14,18 +14,20 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks import build_attention_network
 from nnunet_attention.networks.trusted_plans import building, check_plans
-from nnunet_attention.nnunet.dataset_json import DATASET_JSON, read_dataset_json
+from nnunet_attention.nnunet.dataset_json import DATASET_JSON, channel_names, read_dataset_json
 from nnunet_attention.nnunet.datasets import dataset_folder
 from nnunet_attention.nnunet.plans import save_plans, whole_plans
 from nnunet_attention.nnunet.pretraining import PRETRAIN_INFO, SourceSettings
 from nnunet_attention.plans.architecture import gated_architecture
 from nnunet_attention.plans.planners import AttentionUNetPlanner
 from nnunet_attention.plans.planning import check_plans_name, plan_dataset
-from nnunet_attention.weights.adaptation import Adaptation
-from nnunet_attention.weights.source import PretrainedSource
+from nnunet_attention.weights.adaptation import NEW, Adaptation
+from nnunet_attention.weights.image_notes import image_notes
+from nnunet_attention.weights.source import NNSSL, PretrainedSource
 from nnunet_attention.weights.start import TargetPlans, adaptation_to, check_share
 from nnunet_attention.weights.upgrade import quiet
 
+_FILES_ORDER = (0, 1, 2)
 PRETRAINED, DATASET = "pretrained", "dataset"
 LIKE_PLANS = "AttentionPretrainedPlans"
 # Not the name of a planner: memory is then estimated as for nnU-Net's default for the network.
@@ -93,6 +95,9 @@ def plan_like(
     check_plans_name(plans_name)
     # Planned anew and not read, as existing plans may have been edited.
     base, _ = plan_dataset(name, _UnsavedPlanner, num_processes=num_processes)
+    turned = _turned(base, source.settings)
+    if turned and source.settings.transpose_forward == _FILES_ORDER:
+        base, _ = plan_dataset(name, _PlannerInFilesOrder, num_processes=num_processes)
     folder = dataset_folder(name)
     dataset_json = read_dataset_json(folder / DATASET_JSON, channels=True)
     configuration_name = "2d" if len(source.settings.patch_size) == 2 else "3d_fullres"
@@ -102,6 +107,12 @@ def plan_like(
             "network"
         )
     notes: list[str] = []
+    if _turned(base, source.settings):
+        notes.append(
+            f"the axes of images are put in the order {_listed(base['transpose_forward'])} here, "
+            f"and in {_listed(source.settings.transpose_forward)} in the source: the encoder sees "
+            "the anatomy from another side"
+        )
     stock = base["configurations"][configuration_name]
     configuration = {
         **stock,
@@ -121,7 +132,8 @@ def plan_like(
         )
     ]
     channels = len(stock["normalization_schemes"])
-    configuration.update(_normalisation(source, channels, stock))
+    configuration.update(_normalisation(source, channels, stock, notes))
+    notes += image_notes(source.settings, stock, channel_names(dataset_json), spacing=False)
     plans = {
         **base,
         "plans_name": plans_name,
@@ -138,7 +150,10 @@ def plan_like(
                 f"images are normalised with the data set's own"
             )
     configuration["data_identifier"] = _data_identifier(
-        folder, plans, configuration_name, as_stock=_is_prepared_as(configuration, stock)
+        folder,
+        plans,
+        configuration_name,
+        as_stock=not turned and _is_prepared_as(configuration, stock),
     )
     check_plans(plans, configuration_name)
     with building(configuration_name), torch.device("meta"):
@@ -147,6 +162,12 @@ def plan_like(
     target = TargetPlans(path, plans, configuration_name, dataset_json)
     adaptation = adaptation_to(source, target)
     check_share(adaptation, source, None)
+    _check_encoder(adaptation, source)
+    if "NoMirroring" in (source.trainer or ""):
+        notes.append(
+            "the weights were trained without mirroring, by which left and right can be told "
+            "apart; train with AttentionUNetFinetuneTrainer_noMirroring"
+        )
     save_plans(plans, path)
     return PlannedLike(path, configuration_name, adaptation, tuple(notes))
 
@@ -161,6 +182,44 @@ class _UnsavedPlanner(AttentionUNetPlanner):
 
     def save_plans(self, plans: dict) -> None:
         recursive_fix_for_json_export(plans)
+
+
+class _PlannerInFilesOrder(_UnsavedPlanner):
+    """Leaves the axes of images as they are in the files."""
+
+    def determine_transpose(self) -> tuple[list[int], list[int]]:
+        return list(_FILES_ORDER), list(_FILES_ORDER)
+
+
+def _turned(base: Mapping, settings: SourceSettings) -> bool:
+    """Tell whether plans put the axes of 3-D images in another order than the source's did."""
+    return len(settings.patch_size) == 3 and tuple(base["transpose_forward"]) != (
+        settings.transpose_forward
+    )
+
+
+def _listed(values: Sequence) -> str:
+    return " ".join(map(str, values))
+
+
+def _check_encoder(adaptation: Adaptation, source: PretrainedSource) -> None:
+    """Refuse weights that do not fit the network that comes with them.
+
+    Raises:
+        CommandError: with the first tensor that does not.
+    """
+    new = [
+        outcome
+        for outcome in adaptation.outcomes
+        if outcome.outcome == NEW and outcome.name.startswith("encoder.")
+    ]
+    if new:
+        raise CommandError(
+            f"{source.path}: {len(new)} tensors of the encoder do not fit the network that the "
+            f"checkpoint describes, the first of them {new[0].name} ({new[0].reason}); the "
+            "description belongs to another network. Get the checkpoint from its source again, or "
+            "fit it to existing plans with nnunet-attention upgrade -d"
+        )
 
 
 def _spacing(
@@ -240,21 +299,30 @@ def _check_patch(configuration: Mapping) -> None:
         )
 
 
-def _normalisation(source: PretrainedSource, channels: int, stock: Mapping) -> dict:
+def _normalisation(
+    source: PretrainedSource, channels: int, stock: Mapping, notes: list[str]
+) -> dict:
     """Return the source's normalisation, repeated if the data set has more channels.
 
     Raises:
-        CommandError: if the source does not tell it.
+        CommandError: if the source, a model of nnU-Net, does not tell it.
     """
     settings = source.settings
-    if not settings.normalization_schemes:
+    schemes = settings.normalization_schemes
+    if not schemes and source.kind == NNSSL:
+        schemes = (_Z_SCORE,)
+        notes.append(
+            f"the checkpoint does not say how images were normalised; they are with {_Z_SCORE}, as "
+            "is usual in nnssl"
+        )
+    if not schemes:
         raise CommandError(
             f"{source.path} does not say how images were normalised: its plans have no "
             f"normalization_schemes"
         )
     masks = settings.use_mask_for_norm
     return {
-        "normalization_schemes": _repeated(settings.normalization_schemes, channels),
+        "normalization_schemes": _repeated(schemes, channels),
         "use_mask_for_norm": _repeated(masks or stock["use_mask_for_norm"], channels),
     }
 
@@ -309,7 +377,8 @@ def _data_identifier(folder: Path, plans: Mapping, name: str, *, as_stock: bool)
             return identifier
     identifier = f"{plans['plans_name']}_{name}"
     number = 2
-    while identifier in claimed:
+    # What is there and no plans name was made by plans that are gone.
+    while identifier in claimed or (folder / identifier).exists():
         identifier = f"{plans['plans_name']}_{name}_{number}"
         number += 1
     return identifier

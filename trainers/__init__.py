@@ -40,6 +40,7 @@ from nnunet_attention.trainers.finetuning import (
     AttentionUNetFinetuneTrainer_decoderFirst_250epochs,
     AttentionUNetFinetuneTrainer_decoderFirst_500epochs,
     AttentionUNetFinetuneTrainer_decoderFirst_short,
+    AttentionUNetFinetuneTrainer_noMirroring,
     AttentionUNetFinetuneTrainer_short,
     PlainUNetFinetuneTrainer,
     PlainUNetFinetuneTrainer_1epoch,
@@ -62,6 +63,7 @@ from nnunet_attention.trainers.finetuning import (
     PlainUNetFinetuneTrainer_decoderFirst_250epochs,
     PlainUNetFinetuneTrainer_decoderFirst_500epochs,
     PlainUNetFinetuneTrainer_decoderFirst_short,
+    PlainUNetFinetuneTrainer_noMirroring,
     PlainUNetFinetuneTrainer_short,
 )
 from nnunet_attention.trainers.short import AttentionUNetTrainer_short, nnUNetTrainer_short
@@ -112,6 +114,7 @@ __all__ = [
     "AttentionUNetFinetuneTrainer_decoderFirst_250epochs",
     "AttentionUNetFinetuneTrainer_decoderFirst_500epochs",
     "AttentionUNetFinetuneTrainer_decoderFirst_short",
+    "AttentionUNetFinetuneTrainer_noMirroring",
     "AttentionUNetFinetuneTrainer_short",
     "AttentionUNetSupervisedTrainer",
     "AttentionUNetSupervisedTrainer_1epoch",
@@ -156,6 +159,7 @@ __all__ = [
     "PlainUNetFinetuneTrainer_decoderFirst_250epochs",
     "PlainUNetFinetuneTrainer_decoderFirst_500epochs",
     "PlainUNetFinetuneTrainer_decoderFirst_short",
+    "PlainUNetFinetuneTrainer_noMirroring",
     "PlainUNetFinetuneTrainer_short",
     "WideUNetTrainer",
     "WideUNetTrainer_1epoch",

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoMirroring import (
+    nnUNetTrainerNoMirroring,
+)
 from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (
     nnUNetTrainer_1epoch,
     nnUNetTrainer_5epochs,
@@ -29,6 +32,7 @@ from nnunet_attention.nnunet.pretraining import (
     CHECKPOINT_PATH,
     CITATIONS,
     PRETRAIN_INFO,
+    check_digest,
     citation_lines,
     pretrain_info,
     with_whole_networks,
@@ -149,8 +153,9 @@ class _Finetuning(_Trainer):
             return
         info = self._pretrain_info()
         path = info.get(CHECKPOINT_PATH)
-        if isinstance(path, str) and Path(path).exists():
+        if isinstance(path, str) and _is_there(Path(path)):
             try:
+                check_digest(Path(path), info)
                 self._start_from(Path(path))
             except CommandError as error:
                 self._failure = error
@@ -290,7 +295,7 @@ class _Finetuning(_Trainer):
         path = loaded.path.absolute()
         self.print_to_log_file(f"The network starts from {path}, the -pretrained_weights")
         info = pretrain_info(
-            str(path),
+            path,
             path.stem,
             len(channel_names(self.dataset_json)),
             self.configuration_manager.patch_size,
@@ -309,6 +314,13 @@ class _Finetuning(_Trainer):
             )
             info[PRETRAINED_FROM] = told
         return info
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # in a folder that others may not look into
+        return False
 
 
 class AttentionUNetFinetuneTrainer(_Finetuning, AttentionUNetTrainer):
@@ -361,6 +373,19 @@ class PlainUNetFinetuneTrainer_decoderFirst(PlainUNetFinetuneTrainer):
     """
 
     decoder_first = True
+
+
+class AttentionUNetFinetuneTrainer_noMirroring(
+    AttentionUNetFinetuneTrainer, nnUNetTrainerNoMirroring
+):
+    """Trains and predicts without mirroring, as for weights that tell left from right.
+
+    TotalSegmentator's, for example, were trained in this way.
+    """
+
+
+class PlainUNetFinetuneTrainer_noMirroring(PlainUNetFinetuneTrainer, nnUNetTrainerNoMirroring):
+    """Trains and predicts without mirroring, as the control of the same training with gates."""
 
 
 class _nnUNetTrainer_150epochs(nnUNetTrainer):

@@ -18,7 +18,7 @@ from nnunet_attention.engines import graph, parts
 from nnunet_attention.engines.graph import INPUT_NAME, OPSET
 from nnunet_attention.engines.sources import sources_of
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import disk_error, read_json, remove, write_json
+from nnunet_attention.files import disk_error, read_json, remove, sha256_of, write_json
 from nnunet_attention.versions import versions_of
 
 # This folder lies beside the folds in a model's folder.
@@ -28,7 +28,6 @@ _WRITERS = ("torch", "onnx", "onnxscript", "dynamic-network-architectures")
 # Modules whose functions gates call or determine a graph's outputs; no layer's class is in them.
 _CALLED = (products, recorder, graph, parts)
 _DIGITS = 16
-_CHUNK_BYTES = 2**24
 _ABANDONED_SECONDS = 24 * 60 * 60
 
 
@@ -114,7 +113,7 @@ class GraphCache:
             # A file without its record is not used.
             self._record_path(path).unlink(missing_ok=True)
             write(path)
-            write_json(self._record_path(path), {"key": key.content(), "sha256": _digest_of(path)})
+            write_json(self._record_path(path), {"key": key.content(), "sha256": sha256_of(path)})
             self._remove_others(name, path, key)
         except OSError as error:
             raise CommandError(
@@ -176,15 +175,7 @@ class GraphCache:
 
 
 def _is_whole(path: Path, record: Mapping) -> bool:
-    return path.is_file() and record.get("sha256") == _digest_of(path)
-
-
-def _digest_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return path.is_file() and record.get("sha256") == sha256_of(path)
 
 
 def _digest_of_weights(network: nn.Module) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from nnunet_attention.crossval import CrossvalPlan
 from nnunet_attention.errors import CommandError
@@ -30,6 +34,7 @@ from nnunet_attention.nnunet.dataset_names import short_dataset_name
 from nnunet_attention.nnunet.fold_state import repeat_in_words
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import ALL
+from nnunet_attention.weights.checkpoint import load_safely
 
 _GATED = "AttentionUNet"
 _WIDE = "WideUNet"
@@ -80,9 +85,37 @@ class Start(Action):
         )
 
     def do(self, log: Path) -> None:
+        """Make the checkpoint.
+
+        Raises:
+            CommandError: if there is one of another pretraining, or the command fails.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = self.path.with_name(f"{self.path.stem}.before{self.path.suffix}")
+        if is_whole(kept):
+            # Of a run that was killed here.
+            kept.replace(self.path)
+        before = load_safely(self.path)["network_weights"] if is_whole(self.path) else None
+        if before is not None:
+            self.path.replace(kept)
         remove(self.path)
         run_command(self.command, command_environment(), log)
+        if before is None:
+            return
+        if not _are_equal(before, load_safely(self.path)["network_weights"]):
+            kept.replace(self.path)
+            raise CommandError(
+                f"{self.path} was made from another pretraining than {self.weights}, and trainings "
+                "may have started from it, with which new ones would not compare; remove it with "
+                "the models that were fine-tuned from it, or put the old pretraining back"
+            )
+        remove(kept)
+
+
+def _are_equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(value, second[name]) for name, value in first.items()
+    )
 
 
 def finetune(

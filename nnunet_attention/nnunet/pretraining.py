@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import sha256_of
 
 ADAPTATION_PLAN = "nnssl_adaptation_plan"
 CITATIONS = "citations"
 PRETRAIN_INFO = "pretrain_info"
 CHECKPOINT_PATH = "checkpoint_path"
+CHECKPOINT_DIGEST = "checkpoint_sha256"
 _CHECKPOINT_NAME = "checkpoint_name"
 _OF_PLACE = (CHECKPOINT_PATH, _CHECKPOINT_NAME)
 
@@ -63,10 +65,12 @@ class SourceSettings:
     Attributes:
         spacing_mm: of the voxels, in the order of the plans' axes; None where images kept theirs.
         patch_size: the size advised for trainings that start from the weights, in voxels.
-        normalization_schemes: one for each channel.
+        normalization_schemes: one for each channel; empty where they are not known.
         use_mask_for_norm: likewise; None where it is not known.
         batch_size: None where it is not known.
         intensities: nnU-Net's `foreground_intensity_properties_per_channel`; None where unknown.
+        transpose_forward: the order in which the axes of images were put.
+        channel_names: of the images; empty where they are not known.
     """
 
     spacing_mm: tuple[float, ...] | None
@@ -75,6 +79,8 @@ class SourceSettings:
     use_mask_for_norm: tuple[bool, ...] | None = None
     batch_size: int | None = None
     intensities: Mapping | None = None
+    transpose_forward: tuple[int, ...] = (0, 1, 2)
+    channel_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,12 +140,14 @@ def _pretraining(plan: Mapping, where: str) -> Pretraining:
         next(iter(configurations.values())), where, "pretrain_plan.configurations"
     )
     used = _sizes(_entry(configuration, "patch_size", where), where, "patch_size")
-    schemes = _listed(_entry(configuration, "normalization_schemes", where))
-    if not schemes or not all(isinstance(scheme, str) for scheme in schemes):
+    given = configuration.get("normalization_schemes", [])
+    schemes = [given] if isinstance(given, str) else _listed(given)
+    if schemes is None or not all(isinstance(scheme, str) for scheme in schemes):
         raise _malformed(
-            where, "normalization_schemes", schemes, "the names of normalisation schemes"
+            where, "normalization_schemes", given, "the names of normalisation schemes"
         )
-    masks = _listed(configuration.get("use_mask_for_norm"))
+    mask = plain_values(configuration.get("use_mask_for_norm"))
+    masks = [mask] if isinstance(mask, bool) else _listed(mask)
     channels = plan.get("pretrain_num_input_channels", 1)
     if not isinstance(channels, int) or not 1 <= channels <= _LARGEST_SIZE:
         raise _malformed(where, "pretrain_num_input_channels", channels, "a number above 0")
@@ -160,6 +168,7 @@ def _pretraining(plan: Mapping, where: str) -> Pretraining:
             patch,
             tuple(schemes),
             tuple(map(bool, masks)) if masks else None,
+            transpose_forward=axes_order(pretrain_plan.get("transpose_forward")),
         ),
         used,
         _text(_entry(plan, "key_to_encoder", where), where, "key_to_encoder"),
@@ -170,7 +179,7 @@ def _pretraining(plan: Mapping, where: str) -> Pretraining:
 
 
 def pretrain_info(
-    checkpoint_path: str,
+    checkpoint_path: Path,
     name: str,
     channels: int,
     patch_size: Sequence[int],
@@ -184,7 +193,8 @@ def pretrain_info(
     It is as nnU-Net's development branch writes it, so that its trainers read it too.
 
     Args:
-        checkpoint_path: the path of the checkpoint.
+        checkpoint_path: the path of the checkpoint. Its digest goes into the entry too, as files
+            of the same name are easily confused.
         name: the name of the pretraining.
         channels: the number of input channels.
         patch_size: the patch size advised for trainings.
@@ -194,7 +204,8 @@ def pretrain_info(
     """
     first = [f"{_FIRST[residual]}.convs.0.{name}" for name in ("conv", "all_modules.0")]
     return {
-        CHECKPOINT_PATH: checkpoint_path,
+        CHECKPOINT_PATH: str(checkpoint_path),
+        CHECKPOINT_DIGEST: sha256_of(checkpoint_path),
         _CHECKPOINT_NAME: name,
         "key_to_encoder": pretraining.key_to_encoder if pretraining else KEY_TO_ENCODER,
         "key_to_stem": pretraining.key_to_stem if pretraining else _STEMS[residual],
@@ -208,9 +219,7 @@ def pretrain_info(
 
 
 def have_moved(before: object, now: object) -> bool:
-    """Tell whether two entries of plans name the same weights, which have left the first's place.
-
-    Where the first's file still exists, the second's may be another one that looks alike.
+    """Tell whether two entries of plans name the same weights in different places.
 
     Args:
         before: the `pretrain_info` of existing plans, whatever it holds.
@@ -218,12 +227,36 @@ def have_moved(before: object, now: object) -> bool:
     """
     if not isinstance(before, Mapping) or not isinstance(now, Mapping):
         return False
-    place = before.get(CHECKPOINT_PATH)
-    return (
-        isinstance(place, str)
-        and not Path(place).exists()
-        and {**before, **dict.fromkeys(_OF_PLACE)} == {**now, **dict.fromkeys(_OF_PLACE)}
+    # Plans without a digest, such as the development branch's, leave the weights unknown.
+    return before.get(CHECKPOINT_DIGEST) is not None and (
+        {**before, **dict.fromkeys(_OF_PLACE)} == {**now, **dict.fromkeys(_OF_PLACE)}
     )
+
+
+def check_digest(path: Path, info: Mapping) -> None:
+    """Refuse a checkpoint whose content is another than when it was planned with.
+
+    Args:
+        path: of the checkpoint.
+        info: the plans' `pretrain_info`; without a digest, nothing is checked.
+
+    Raises:
+        CommandError: if the content has changed, or cannot be read.
+    """
+    wanted = info.get(CHECKPOINT_DIGEST)
+    if wanted is not None and sha256_of(path) != wanted:
+        raise CommandError(
+            f"{path} has changed since it was planned with, and other folds may have started from "
+            "what it was; put the old file back, plan again under another name (nnunet-attention "
+            "plan --like ... -overwrite_plans_name), or give -pretrained_weights"
+        )
+
+
+def axes_order(value: object) -> tuple[int, ...]:
+    """Return plans' `transpose_forward`, an untrusted entry; the usual order if it is none."""
+    order = _listed(value) or []
+    is_one = all(isinstance(axis, int) for axis in order) and sorted(order) == [0, 1, 2]
+    return tuple(order) if is_one else (0, 1, 2)
 
 
 def with_whole_networks(plans: Mapping) -> dict:
@@ -298,7 +331,7 @@ def _architecture(plans: object, where: str) -> dict:
         raise _malformed(where, "arch_kwargs_requiring_import", imported, "names of arguments")
     return {
         "network_class_name": _PATHS.get(name, name),
-        "arch_kwargs": _plain(_mapping(arguments, where, "arch_kwargs")),
+        "arch_kwargs": plain_values(_mapping(arguments, where, "arch_kwargs")),
         "_kw_requires_import": list(imported),
     }
 
@@ -325,17 +358,17 @@ def _with_whole_network(configuration: Any) -> Any:
     return configuration
 
 
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
     """Turn tuples into lists and array scalars into Python's numbers, as in JSON."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain_values(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [plain_values(entry) for entry in value]
     return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _listed(value: object) -> list | None:
-    value = _plain(value)
+    value = plain_values(value)
     return value if isinstance(value, list) else None
 
 

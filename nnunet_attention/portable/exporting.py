@@ -1,6 +1,5 @@
 """Writes a trained model into a folder that programs without torch and nnU-Net can use."""
 
-import hashlib
 import os
 import re
 import warnings
@@ -31,6 +30,7 @@ from nnunet_attention.files import (
     folder_written_beside,
     read_json,
     require_writable,
+    sha256_of,
     write_json,
     write_text,
 )
@@ -246,7 +246,7 @@ def _written_network(model: TrainedModel, fold: str, folder: Path, options: Expo
     return {
         "fold": fold,
         "file": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256_of(path),
         "program": program,
         "largest_difference": differences,
         "largest_logit": largest,

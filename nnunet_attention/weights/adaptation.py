@@ -8,7 +8,8 @@ output of its layer:
 - A longer kernel gets zeros around the source's.
 - More image channels repeat the source's, each divided by how often it is repeated; fewer channels
   are sums of the source's. Both preserve the response to repeated images.
-- Channels for the segmentations of a cascade's first stage begin with 0.
+- Channels for the segmentations of a cascade's first stage begin with 0, or are taken where the
+  source has as many.
 
 Everything else starts as new, whole layers at a time: norm and bias of a new convolution are new.
 """
@@ -36,7 +37,8 @@ _HEADS = "decoder.seg_layers."
 # Options of layers.
 _WITHOUT_EFFECT = ("inplace", "device", "dtype")
 _PARTS_OF_LAYER = re.compile(r"^(.*)\.(?:conv|norm)\.[a-z_]+$")
-_STAGE_OF_DECODER = re.compile(r"^decoder\.(stages|transpconvs|seg_layers)\.(\d+)\.(.*)$")
+_STAGE_OF_ENCODER = re.compile(r"^encoder\.stages\.(\d{1,4})\.")
+_STAGE_OF_DECODER = re.compile(r"^decoder\.(stages|transpconvs|seg_layers)\.(\d{1,4})\.(.*)$")
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ class _Matching:
         return f"decoder.{found[1]}.{number}.{found[3]}" if number >= 0 else None
 
     def _why_absent(self, name: str) -> str:
-        stage = re.match(r"^encoder\.stages\.(\d+)\.", name)
+        stage = _STAGE_OF_ENCODER.match(name)
         if stage is not None and int(stage[1]) >= self._source_stages > 0:
             return f"the source has only {self._source_stages} stages"
         if name.startswith(_ENCODER) and not self._source_has_layers_of(name):
@@ -374,9 +376,7 @@ def _layer_of(name: str) -> str:
 
 
 def _number_of_stages(weights: Mapping[str, Tensor]) -> int:
-    numbers = [
-        int(found[1]) for name in weights if (found := re.match(r"^encoder\.stages\.(\d+)\.", name))
-    ]
+    numbers = [int(found[1]) for name in weights if (found := _STAGE_OF_ENCODER.match(name))]
     return max(numbers, default=-1) + 1
 
 

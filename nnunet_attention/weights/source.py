@@ -28,7 +28,9 @@ from nnunet_attention.nnunet.pretraining import (
     PRETRAIN_INFO,
     Pretraining,
     SourceSettings,
+    axes_order,
     plain_citations,
+    plain_values,
     pretrain_info,
     read_adaptation_plan,
 )
@@ -92,7 +94,7 @@ class PretrainedSource:
     def as_pretrain_info(self) -> dict:
         """Return the entry of plans by which a training finds these weights."""
         return pretrain_info(
-            str(self.path.absolute()),
+            self.path.absolute(),
             self.path.stem,
             self.image_channels,
             self.settings.patch_size,
@@ -214,7 +216,9 @@ def _named_as_here(weights: Mapping[str, Tensor], pretraining: Pretraining) -> d
                 named[here + name.removeprefix(there)] = value
                 break
         else:
-            named[name] = value
+            # Another network's in the same file, such as the teacher's beside a student.
+            is_other = name.startswith(tuple(places.values()))
+            named[f"other.{name}" if is_other else name] = value
     return named
 
 
@@ -233,17 +237,18 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
         with building(name):
             check_strides(content["architecture"], len(content["patch_size"]))
             channels, _ = network_channels(manager, configuration, init_arguments["dataset_json"])
-            settings = _settings_of(plans, content)
+            names = channel_names(init_arguments["dataset_json"])
+            settings = _settings_of(plain_values(plans), plain_values(content), names)
     except CommandError as error:
         raise CommandError(f"{path}: {error}") from error
-    images = len(channel_names(init_arguments["dataset_json"]))
+    images = len(names)
     weights = without_prefixes(checkpoint["network_weights"])
     gated = any(name.startswith(GATES) for name in weights)
     return PretrainedSource(
         path,
         NNUNET,
         weights,
-        content["architecture"],
+        plain_values(content["architecture"]),
         images,
         channels - images,
         "it was trained behind gates" if gated else "",
@@ -265,7 +270,7 @@ def citations_of(checkpoint: Mapping) -> list[dict]:
     return plain_citations(_part(plans, PRETRAIN_INFO).get(CITATIONS))
 
 
-def _settings_of(plans: Mapping, configuration: Mapping) -> SourceSettings:
+def _settings_of(plans: Mapping, configuration: Mapping, names: Mapping) -> SourceSettings:
     intensities = plans.get("foreground_intensity_properties_per_channel")
     if intensities is not None and not (
         isinstance(intensities, Mapping)
@@ -283,6 +288,8 @@ def _settings_of(plans: Mapping, configuration: Mapping) -> SourceSettings:
         tuple(map(bool, configuration.get("use_mask_for_norm", ()))) or None,
         int(configuration["batch_size"]),
         intensities,
+        axes_order(plans.get("transpose_forward")),
+        tuple(str(name) for _, name in sorted(names.items(), key=lambda entry: int(entry[0]))),
     )
 
 

@@ -19,6 +19,7 @@ from nnunet_attention.nnunet.plans import configuration_of, read_plans
 from nnunet_attention.nnunet.pretraining import CITATIONS
 from nnunet_attention.weights.adaptation import Adaptation, adapt, load_adapted
 from nnunet_attention.weights.checkpoint import load_weights
+from nnunet_attention.weights.image_notes import image_notes
 from nnunet_attention.weights.source import PRETRAINED_FROM, PretrainedSource, without_gates
 from nnunet_attention.weights.upgrade import (
     SEED,
@@ -108,6 +109,9 @@ def start_from(
         except CommandError as error:
             raise CommandError(f"{target.path}: {error}") from error
         load_adapted(network, adaptation)
+        names = channel_names(target.dataset_json)
+        told = image_notes(source.settings, _configuration(target), names)
+        adaptation = replace(adaptation, notes=(*adaptation.notes, *told))
         difference = None
         if adaptation.is_whole and _same_architecture(source, target):
             try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import SimpleITK
+import torch
 from experiments_folders import CONFIGURATION, plan
 from fake_experiments import TARGET, FakeExperiments
 
@@ -162,6 +163,29 @@ def test_a_start_is_made_again_when_the_pretraining_has_been(fake, tmp_path):
     assert start.is_done()
     os.utime(start.weights, (2e9, 2e9))
     assert not start.is_done()
+
+
+def test_a_start_of_another_pretraining_is_not_replaced(fake, tmp_path, monkeypatch):
+    """Trainings may have started from it, with which those of the new one would not compare."""
+    (start,) = (stage for stage in laid_out(fake, tmp_path).stages if stage.name == "start gated")
+    weights = {"value": torch.ones(2)}
+
+    def upgrade(command, environment, log):
+        torch.save({"network_weights": weights}, start.path)
+
+    monkeypatch.setattr("nnunet_attention.experiments.finetune.run_command", upgrade)
+    start.do(tmp_path / "log")
+    # Made anew from the same weights, it is the same.
+    start.do(tmp_path / "log")
+    weights["value"] = torch.zeros(2)
+    with pytest.raises(CommandError, match=r"gated\.pth was made from another pretraining"):
+        start.do(tmp_path / "log")
+    assert torch.equal(torch.load(start.path)["network_weights"]["value"], torch.ones(2))
+    assert list(start.path.parent.iterdir()) == [start.path]
+    # Killed while the new one was made.
+    start.path.rename(start.path.with_name("gated.before.pth"))
+    with pytest.raises(CommandError, match="another pretraining"):
+        start.do(tmp_path / "log")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 
+import numpy as np
 import pytest
 from nnssl_checkpoints import ARGUMENTS, CITATIONS, ONLY_NAMED, nnssl_checkpoint
 
@@ -31,6 +32,31 @@ def test_an_adaptation_plan_tells_network_and_preparation(plan):
     assert settings.patch_size == (16, 16, 16)
     assert settings.normalization_schemes == ("ZScoreNormalization",)
     assert settings.use_mask_for_norm == (False,)
+
+
+@pytest.mark.parametrize(
+    ("entries", "schemes", "masks"),
+    [
+        ({"normalization_schemes": "CTNormalization"}, ("CTNormalization",), (False,)),
+        ({"use_mask_for_norm": True}, ("ZScoreNormalization",), (True,)),
+        ({"use_mask_for_norm": np.array([True])}, ("ZScoreNormalization",), (True,)),
+        ({"normalization_schemes": [], "use_mask_for_norm": None}, (), None),
+    ],
+)
+def test_settings_of_all_channels_may_be_one_value_or_missing(plan, entries, schemes, masks):
+    plan["pretrain_plan"]["configurations"]["onemmiso"].update(entries)
+    settings = read_adaptation_plan(plan, "file.pth").settings
+    assert (settings.normalization_schemes, settings.use_mask_for_norm) == (schemes, masks)
+
+
+@pytest.mark.parametrize(
+    ("order", "wanted"),
+    [([2, 0, 1], (2, 0, 1)), (np.array([1, 0, 2]), (1, 0, 2)), (None, (0, 1, 2)),
+     ([0, 1], (0, 1, 2)), ("210", (0, 1, 2)), ([0, "1", 2], (0, 1, 2))],
+)  # fmt: skip
+def test_the_order_of_axes_is_read(plan, order, wanted):
+    plan["pretrain_plan"]["transpose_forward"] = order
+    assert read_adaptation_plan(plan, "file.pth").settings.transpose_forward == wanted
 
 
 def test_the_preset_stands_for_its_numbers(plan):
@@ -138,12 +164,18 @@ def test_a_plan_that_holds_itself_is_refused(plan):
         read_adaptation_plan(plan, "file.pth")
 
 
-def test_the_entry_of_plans_is_that_of_nnunets_development_branch(plan):
+def test_the_entry_of_plans_is_that_of_nnunets_development_branch_and_the_digest(plan, tmp_path):
+    (tmp_path / "b.pth").write_bytes(b"abc")
     info = pretrain_info(
-        "/a/b.pth", "b", 1, (16, 16, 16), CITATIONS, pretraining=read_adaptation_plan(plan, "f")
+        *(tmp_path / "b.pth", "b", 1, (16, 16, 16), CITATIONS),
+        pretraining=read_adaptation_plan(plan, "f"),
+    )
+    # The example of FIPS 180-2.
+    assert info.pop("checkpoint_sha256") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
     assert info == {
-        "checkpoint_path": "/a/b.pth",
+        "checkpoint_path": str(tmp_path / "b.pth"),
         "checkpoint_name": "b",
         "key_to_encoder": "encoder.stages",
         "key_to_stem": "encoder.stem",

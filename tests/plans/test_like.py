@@ -12,6 +12,7 @@ from plain_checkpoints import plain_checkpoint, plans_of
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.plans import like, plan_dataset, plan_like
+from nnunet_attention.plans.planners import AttentionUNetPlanner
 from nnunet_attention.weights import read_source, upgrade_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -188,9 +189,12 @@ def test_settings_of_a_network_that_are_not_taken_over_are_told(folder, tmp_path
     ]
     assert "deep_supervision" not in arguments
     assert arguments["output_transform"] is False
-    supervision, transform = result.notes
+    supervision, transform, channels = result.notes
     assert "trained without deep supervision" in supervision
     assert "have an output transform" in transform
+    assert channels == (
+        "the image channels are CT here and T1, T2 in the source; they are matched by their order"
+    )
 
 
 def test_a_gated_model_keeps_its_gates(folder, tmp_path, colleague):
@@ -237,19 +241,16 @@ def test_plans_with_another_content_are_not_overwritten(folder, mae):
 
 def test_plans_follow_weights_that_were_moved(folder, mae, tmp_path):
     before, _ = planned(mae)
-    # A copy may be another one; models may have been trained from the first.
     copied = tmp_path / "copy.pth"
     shutil.copy(mae.path, copied)
-    with pytest.raises(CommandError, match=r"different content \(pretrain_info\)"):
-        planned(read_source(copied))
-    mae.path.unlink()
     after, _ = planned(read_source(copied))
     assert after["pretrain_info"].pop("checkpoint_path") == str(copied)
     assert after["pretrain_info"].pop("checkpoint_name") == "copy"
     del before["pretrain_info"]["checkpoint_path"], before["pretrain_info"]["checkpoint_name"]
     assert after == before
-    # Weights of something else are no moved ones.
-    checkpoint = {**nnssl_checkpoint(), "citations": []}
+    # Others of the same kind are no moved ones, even where the first are gone.
+    checkpoint = nnssl_checkpoint()
+    next(iter(checkpoint["network_weights"].values())).add_(1)
     torch.save(checkpoint, tmp_path / "other.pth")
     copied.unlink()
     with pytest.raises(CommandError, match=r"different content \(pretrain_info\)"):
@@ -266,3 +267,86 @@ def test_a_flat_data_set_has_no_use_for_a_deep_network(tmp_path, monkeypatch, ma
     write_fingerprinted_dataset(tmp_path, monkeypatch, (1, 64, 80), (999, 1, 1))
     with pytest.raises(CommandError, match=f"{NAME} is 2-D, but the network of .* is 3-D"):
         planned(mae)
+
+
+def test_images_keep_the_order_of_their_axes_where_those_of_the_pretraining_did(
+    tmp_path, monkeypatch, mae
+):
+    # Thick slices along the last axis, which nnU-Net puts first.
+    folder = write_fingerprinted_dataset(tmp_path, monkeypatch, (64, 80, 20), (0.9, 0.9, 4))
+    stock, _ = plan_dataset(NAME, AttentionUNetPlanner)
+    assert stock["transpose_forward"] == [2, 0, 1]
+    plans, configuration = planned(mae, spacing="dataset")
+    assert plans["transpose_forward"] == plans["transpose_backward"] == [0, 1, 2]
+    assert configuration["spacing"] == pytest.approx([0.9, 0.9, 4])
+    assert configuration["median_image_size_in_voxels"] == pytest.approx([64, 80, 20])
+    # The development branch's data of this spacing would have their axes in nnU-Net's order.
+    _, configuration = planned(mae, plans_name="Iso")
+    assert configuration["data_identifier"] == "Iso_3d_fullres"
+    (note,) = plan_like(NAME, mae, plans_name="Iso").notes
+    assert note == (
+        "nnU-Net would normalise these images with CTNormalization, and those of the source were "
+        "normalised with ZScoreNormalization: they may be of another modality"
+    )
+    assert folder.is_dir()
+
+
+def test_another_order_of_axes_than_the_sources_is_told(folder, tmp_path):
+    checkpoint = nnssl_checkpoint()
+    plan = checkpoint["nnssl_adaptation_plan"]["pretrain_plan"]
+    plan["transpose_forward"] = [1, 0, 2]
+    torch.save(checkpoint, tmp_path / "turned.pth")
+    note, _ = plan_like(NAME, read_source(tmp_path / "turned.pth")).notes
+    assert "put in the order 0 1 2 here, and in 1 0 2 in the source" in note
+
+
+def test_preprocessed_data_that_no_plans_name_any_more_are_not_taken_over(
+    folder, tmp_path, colleague
+):
+    # Made by plans that were removed, with another spacing and other intensities.
+    stale = folder / "AttentionPretrainedPlans_3d_fullres"
+    stale.mkdir()
+    torch.save(colleague, tmp_path / "final.pth")
+    _, configuration = planned(read_source(tmp_path / "final.pth"))
+    assert configuration["data_identifier"] == f"{stale.name}_2"
+
+
+def test_an_encoder_that_does_not_fit_its_own_description_is_refused(folder, tmp_path):
+    checkpoint = nnssl_checkpoint()
+    weights = checkpoint["network_weights"]
+    for name in [name for name in weights if "encoder.stages.2" in name]:
+        weights[name] = weights[name][..., :1]
+    torch.save(checkpoint, tmp_path / "damaged.pth")
+    with pytest.raises(CommandError, match=r"do not fit the network .* encoder\.stages\.2\."):
+        planned(read_source(tmp_path / "damaged.pth"))
+    assert not (folder / "AttentionPretrainedPlans.json").exists()
+
+
+def test_a_checkpoint_that_does_not_say_how_images_were_normalised_gets_z_scores(folder, tmp_path):
+    checkpoint = nnssl_checkpoint()
+    plan = checkpoint["nnssl_adaptation_plan"]["pretrain_plan"]
+    del plan["configurations"]["onemmiso"]["normalization_schemes"]
+    torch.save(checkpoint, tmp_path / "silent.pth")
+    result = plan_like(NAME, read_source(tmp_path / "silent.pth"))
+    assert "does not say how images were normalised" in result.notes[0]
+    plans = json.loads(result.path.read_text())
+    configuration = plans["configurations"]["3d_fullres"]
+    assert configuration["normalization_schemes"] == ["ZScoreNormalization"]
+
+
+def test_weights_that_were_trained_without_mirroring_are_told(folder, tmp_path, colleague):
+    checkpoint = deepcopy(colleague)
+    checkpoint["trainer_name"] = "nnUNetTrainerNoMirroring"
+    torch.save(checkpoint, tmp_path / "total.pth")
+    notes = plan_like(NAME, read_source(tmp_path / "total.pth")).notes
+    assert "train with AttentionUNetFinetuneTrainer_noMirroring" in notes[-1]
+
+
+def test_numbers_of_other_libraries_in_a_models_plans_are_written(folder, tmp_path, colleague):
+    checkpoint = deepcopy(colleague)
+    configuration = checkpoint["init_args"]["plans"]["configurations"]["3d_fullres"]
+    options = configuration["architecture"]["arch_kwargs"]
+    options["norm_op_kwargs"] = {"eps": torch.tensor(1e-5, dtype=torch.float64), "affine": True}
+    torch.save(checkpoint, tmp_path / "tensor.pth")
+    _, configuration = planned(read_source(tmp_path / "tensor.pth"))
+    assert configuration["architecture"]["arch_kwargs"]["norm_op_kwargs"]["eps"] == 1e-5

@@ -170,6 +170,15 @@ def test_a_model_of_nnunet_is_a_source_too_and_heads_start_anew(build, tmp_path,
     assert not torch.equal(weights[head][:2], checkpoint["network_weights"][head][:2])
 
 
+@pytest.mark.parametrize("base", [GATED, PLAIN])
+def test_without_mirroring_images_are_mirrored_neither_in_training_nor_in_prediction(base, build):
+    trainer = initialized(build(getattr(trainers, f"{base}_noMirroring")))
+    *_, axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    assert axes is None
+    assert trainer.inference_allowed_mirroring_axes is None
+    assert isinstance(trainer, getattr(trainers, base))
+
+
 def test_deep_supervision_is_as_the_plans_have_it(build, plans):
     assert build(getattr(trainers, GATED), plans).enable_deep_supervision
     arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
@@ -179,15 +188,20 @@ def test_deep_supervision_is_as_the_plans_have_it(build, plans):
     assert not trainer.network.decoder.deep_supervision
 
 
-@pytest.mark.parametrize("fault", ["another network", "no dictionary"])
+@pytest.mark.parametrize("fault", ["another network", "no dictionary", "another file"])
 def test_weights_that_cannot_be_had_are_one_clear_error(build, plans, tmp_path, fault):
     if fault == "another network":
         arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
         arguments["features_per_stage"] = [5, 7, 9]
         wanted = "nothing in .* fits the encoder"
-    else:
+    elif fault == "no dictionary":
         torch.save([1], tmp_path / "mae.pth")
+        del plans["pretrain_info"]["checkpoint_sha256"]
         wanted = "holds a list"
+    else:
+        # As after a download of another checkpoint, which has the same name.
+        torch.save({**nnssl_checkpoint(), "citations": []}, tmp_path / "mae.pth")
+        wanted = r"mae\.pth has changed since it was planned with"
     trainer = initialized(build(getattr(trainers, GATED), plans))
     with pytest.raises(CommandError, match=wanted):
         trainer.on_train_start()
@@ -344,15 +358,26 @@ def test_weights_that_replace_those_of_the_plans_are_told(train, tmp_path):
     assert told in Path(trainer.log_file).read_text()
 
 
-@pytest.mark.parametrize("fault", ["gone", "damaged", "of another network"])
+@pytest.mark.parametrize("fault", ["gone", "hidden", "damaged", "of another network"])
 def test_weights_of_the_command_serve_where_those_of_the_plans_do_not(
-    train, tmp_path, minimal_plans, fault
+    train, tmp_path, minimal_plans, plans, fault, monkeypatch
 ):
+    def refuse():
+        raise PermissionError(13, "Permission denied")
+
+    del plans["pretrain_info"]["checkpoint_sha256"]
     weights = initialized(train(GATED, 1)).network.state_dict()
     torch.save({"network_weights": weights}, tmp_path / "other.pth")
     (tmp_path / "mae.pth").unlink()
     told = r"no longer there: .*mae\.pth; put the file"
-    if fault == "damaged":
+    if fault == "hidden":
+        # In a folder that only its owner may look into; root may look into all.
+        hidden = tmp_path / "mae.pth"
+        exists = Path.exists
+        monkeypatch.setattr(
+            Path, "exists", lambda path: refuse() if path == hidden else exists(path)
+        )
+    elif fault == "damaged":
         torch.save([1], tmp_path / "mae.pth")
         told = "holds a list"
     elif fault == "of another network":

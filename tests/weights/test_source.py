@@ -10,6 +10,7 @@ from plain_checkpoints import DATASET_JSON, plain_checkpoint, plans_of
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.weights import load_checkpoint, read_source, upgrade_checkpoint
+from nnunet_attention.weights.adaptation import LEFT, adapt
 
 RESIDUAL_PATH = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
 
@@ -46,6 +47,29 @@ def test_parts_are_found_where_the_plan_has_them(tmp_path):
     plan.update(key_to_encoder="elsewhere.stages", key_to_stem="elsewhere.stem")
     with pytest.raises(CommandError, match=r"no weight names begin with elsewhere\.stages"):
         read_source(saved(tmp_path / "b.pth", checkpoint))
+
+
+def test_another_encoder_in_the_same_file_does_not_take_the_places(tmp_path):
+    checkpoint = nnssl_checkpoint()
+    weights = checkpoint["network_weights"]
+    student = {f"student.{n}": value + 1 for n, value in weights.items() if "encoder." in n}
+    # The teacher comes last, under the names of nnU-Net.
+    checkpoint["network_weights"] = {**student, **weights}
+    plan = checkpoint["nnssl_adaptation_plan"]
+    plan.update(key_to_encoder="student.encoder.stages", key_to_stem="student.encoder.stem")
+    found = read_source(saved(tmp_path / "a.pth", checkpoint)).weights
+    name = "encoder.stem.convs.0.conv.weight"
+    assert torch.equal(found[name], weights[name] + 1)
+    assert torch.equal(found[f"other.{name}"], weights[name])
+
+
+def test_a_name_with_endless_digits_is_no_stage(tmp_path):
+    checkpoint = nnssl_checkpoint()
+    checkpoint["network_weights"][f"encoder.stages.{'9' * 5000}.x"] = torch.ones(1)
+    source = read_source(saved(tmp_path / "a.pth", checkpoint))
+    with torch.device("meta"):
+        outcomes = adapt(source, source_network(), 1).outcomes
+    assert outcomes[-1].outcome == LEFT
 
 
 def test_a_checkpoint_of_nnunet_is_known_by_its_plans(tmp_path, minimal_plans):
