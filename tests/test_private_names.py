@@ -40,6 +40,7 @@ _FILES = "list_of_lists_or_source_folder output_folder_or_list_of_truncated_outp
 
 # What our classes override: the parameters, all of them and in this order.
 OVERRIDDEN = {
+    f"{_PLANNER}.determine_transpose": "",
     f"{_TRAINER}.__init__": "plans configuration fold dataset_json device",
     f"{_TRAINER}.build_network_architecture": "plans_manager configuration_manager "
     "num_input_channels num_output_channels enable_deep_supervision",
@@ -178,6 +179,7 @@ PRESENT = (
             "500epochs",
         )
     ),
+    f"{_VARIANTS}.data_augmentation.nnUNetTrainerNoMirroring.nnUNetTrainerNoMirroring",
     *(
         f"{_VARIANTS}.benchmarking.{name}.{name}"
         for name in (
