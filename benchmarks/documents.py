@@ -32,6 +32,7 @@ OF_GPU = {
 }
 # Written by `python -m benchmarks.where_gates_help report`.
 _GATES = ROOT / "benchmarks" / "where_gates_help" / "results" / "tables"
+_FINETUNE = ROOT / "benchmarks" / "results" / "finetune"
 _ENGINES = ROOT / "benchmarks" / "results" / "engines"
 # Written by `python -m benchmarks.ablation` and `python -m benchmarks.cams`.
 _ABLATION = ROOT / "benchmarks" / "results" / "ablation"
@@ -55,7 +56,8 @@ TABLES = (
     ("benchmarks.md", "nuclei runs table", _HIPPOCAMPUS.with_name("nuclei") / "runs.md"),
     ("benchmarks.md", "nuclei starts table", _HIPPOCAMPUS.with_name("nuclei") / "starts.md"),
     # Written by `python -m benchmarks.finetune`.
-    ("pretrained.md", "finetune table", ROOT / "benchmarks" / "results" / "finetune" / "table.md"),
+    ("pretrained.md", "finetune table", _FINETUNE / "table.md"),
+    ("pretrained.md", "finetune trainings table", _FINETUNE / "trainings.md"),
     ("maps.md", "ablation effects table", _ABLATION / "effects.md"),
     ("maps.md", "ablation areas table", _ABLATION / "areas.md"),
     ("maps.md", "ablation cams table", _ABLATION / "cams.md"),

@@ -4,8 +4,8 @@
     python -m benchmarks.finetune report -w WORK
 
 `train` converts, divides, plans and trains in WORK; run again, it continues where it stopped.
-`report` copies the result, and writes its table, to benchmarks/results/finetune, from where
-`python -m benchmarks.documents` puts it into docs/pretrained.md.
+`report` copies the results, and writes their tables, to benchmarks/results/finetune, from where
+`python -m benchmarks.documents` puts them into docs/pretrained.md.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.documents import ROOT
 from benchmarks.finetune import training
+from benchmarks.finetune.by_training import by_training_table, trainings_of
 from benchmarks.finetune.reporting import table_of
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import json_text, read_json, write_all
@@ -54,14 +55,18 @@ def main(command_line: Sequence[str] | None = None) -> int:
         return training.train(
             arguments.data, work, arguments.bfloat16, arguments.processes, arguments.repeats
         )
-    return report_on(training.experiment(work))
+    return report_on(work)
 
 
-def report_on(experiment: Path) -> int:
-    """Keep the result of the experiment in a folder, and its table; return the exit code."""
+def report_on(work: Path) -> int:
+    """Keep the results of the experiment in a folder, and their tables; return the exit code."""
     try:
-        record = read_json(experiment / "table.json")
+        record = read_json(training.experiment(work) / "table.json")
         texts = {"table.json": json_text(record, indent=1), "table.md": table_of(record)}
+        target = record["results"][0]["setting"].split()[0]
+        trainings = trainings_of(work, target)
+        texts["trainings.json"] = json_text({"trainings": trainings}, indent=1)
+        texts["trainings.md"] = by_training_table(trainings)
         for path in write_all(RESULTS, texts):
             print(f"wrote {path}")
     except CommandError as error:

@@ -11,6 +11,7 @@ from nnunet_attention.evaluation.leaderboard.grid import DASH, PLUS_MINUS
 from nnunet_attention.evaluation.leaderboard.tables import confidence_interval, signed, value_text
 
 _METRIC = "dice"
+_TRAININGS = " and trainings, which are paired by the pretraining that they start from"
 
 
 def table_of(record: Mapping) -> str:
@@ -52,7 +53,7 @@ def table_of(record: Mapping) -> str:
     caption = (
         f"Dice, {label}: mean and SD over cases{', of means over trainings' if several else ''}. "
         f"Differences: mean over the same cases, and 95 % interval by bootstrap over cases"
-        f"{' and trainings' if several else '; one training each'}."
+        f"{_TRAININGS if several else '; one training each'}."
     )
     return "\n".join([*map(markdown_row, lines), "", caption, ""])
 

@@ -25,7 +25,7 @@ DATASET = "Dataset004_Hippocampus"
 CONFIGURATION = "3d_fullres_half"
 _PLANNED = "3d_fullres"
 _BATCH_SIZE = 2
-_TRAINERS = (
+TRAINERS = (
     "nnUNetTrainer_short",
     "PlainUNetFinetuneTrainer_short",
     "PlainUNetFinetuneTrainer_decoderFirst_short",
@@ -70,7 +70,7 @@ def train(data: Path, work: Path, bfloat16: bool, processes: int, repeats: int) 
         print(error, file=sys.stderr)
         return 1
     command = ["nnunet-attention", "experiment", "finetune", "-d", DATASET, "-c", CONFIGURATION]
-    command += ["-tr", *_TRAINERS, "--repeats", str(repeats), "--seed", "0"]
+    command += ["-tr", *TRAINERS, "--repeats", str(repeats), "--seed", "0"]
     command += ["-device", "cpu", "-np", str(processes), "-o", str(experiment(work))]
     chosen = {
         "NNUNET_ATTENTION_SHORT_SCHEDULE": _SCHEDULE,

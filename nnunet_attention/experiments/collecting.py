@@ -102,7 +102,14 @@ def paper_table(
     Returns:
         The table.
     """
-    settings = Settings(PAPER_METRICS, policy, seed, groups=experiment.groups_of_settings)
+    is_repeated = any(arm.repeat > 1 for arm in experiment.arms)
+    settings = Settings(
+        PAPER_METRICS,
+        policy,
+        seed,
+        groups=experiment.groups_of_settings,
+        paired_repeats=experiment.paired_repeats and is_repeated,
+    )
     board = build_leaderboard(frame, settings, costs)
     return PaperTable(board, experiment.layout())
 

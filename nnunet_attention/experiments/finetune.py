@@ -217,7 +217,8 @@ def finetune(
         controls = tuple(methods[model] for model in tuned if not model[0].startswith(_GATED))
         return Layout(title, settings, methods[(scratch, plans)], True, controls)
 
-    return Experiment(FINETUNE, configuration, tuple(stages), arms, layout)
+    # The fine-tuned trainings of a repeat start from one pretraining, with one seed.
+    return Experiment(FINETUNE, configuration, tuple(stages), arms, layout, paired_repeats=True)
 
 
 def _numbers() -> str:

@@ -148,6 +148,8 @@ class Experiment:
         arms: What stands in the table, in order.
         layout: Returns the table's layout; asked when all stages are done.
         groups: The groups by case, by data set of the arms; None: each case is by itself.
+        paired_repeats: Whether trainings of different methods in the same repeat have something in
+            common that those of other repeats have not.
     """
 
     name: str
@@ -156,6 +158,7 @@ class Experiment:
     arms: tuple[Arm, ...]
     layout: Callable[[], Layout]
     groups: Mapping[str, Mapping[str, str]] | None = None
+    paired_repeats: bool = False
 
     @property
     def groups_of_settings(self) -> dict[str, Mapping[str, str]] | None:

@@ -108,6 +108,11 @@ def test_a_repeat_is_a_chain_of_its_own_from_pretraining_to_fine_tuning(fake, tm
     }
 
 
+def test_the_trainings_of_a_repeat_are_paired(fake, tmp_path):
+    """They start from one pretraining, with one seed."""
+    assert laid_out(fake, tmp_path).paired_repeats
+
+
 def test_all_fine_tuned_trainings_start_from_one_pretraining(fake, tmp_path):
     experiment = laid_out(fake, tmp_path / "out")
     stages = {stage.name: stage for stage in experiment.stages}
