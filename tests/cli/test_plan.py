@@ -203,7 +203,10 @@ def test_a_data_set_is_planned_like_pretrained_weights(folder, tmp_path, capsys)
     assert configuration["patch_size"] == [8, 16, 16]
     output, error = capsys.readouterr()
     # The configurations that nnU-Net would plan are not those that are written.
-    assert error == ""
+    assert error == (
+        "nnU-Net would normalise these images with CTNormalization, and those of the source were "
+        "normalised with ZScoreNormalization: they may be of another modality\n"
+    )
     assert output.startswith(f"plans: {folder / 'AttentionPretrainedPlans.json'}")
     assert "100.0% of the encoder's weights come from the source" in output
     assert "VRAM (GB)" in output
