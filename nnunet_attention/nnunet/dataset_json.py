@@ -83,6 +83,11 @@ def channel_names(content: Mapping) -> Mapping[str, str]:
     return content[_entry_of_channels(content)]
 
 
+def channel_names_in_order(channels: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of channels, given by their numbers, in the order of these."""
+    return tuple(str(name) for _, name in sorted(channels.items(), key=lambda one: int(one[0])))
+
+
 def number_of_cases(content: Mapping, where: str) -> int:
     """Return the number of training cases that a description states.
 

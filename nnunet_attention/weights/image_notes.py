@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 
+from nnunet_attention.nnunet.dataset_json import channel_names_in_order
 from nnunet_attention.nnunet.pretraining import SourceSettings
 
 
@@ -22,7 +23,7 @@ def image_notes(
         spacing: whether to compare spacings.
     """
     notes = []
-    here = tuple(str(name) for _, name in sorted(channels.items(), key=lambda one: int(one[0])))
+    here = channel_names_in_order(channels)
     there = settings.channel_names
     if there and _folded(here) != _repeated(_folded(there), len(here)):
         notes.append(

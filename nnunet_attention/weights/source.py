@@ -18,7 +18,7 @@ from nnunet_attention.networks.trusted_plans import (
 )
 from nnunet_attention.networks.wide import GATE_OPTIONS, plain_class_path
 from nnunet_attention.nnunet.checkpoints import BEST, FINAL
-from nnunet_attention.nnunet.dataset_json import channel_names
+from nnunet_attention.nnunet.dataset_json import channel_names, channel_names_in_order
 from nnunet_attention.nnunet.model_folders import ALL, fold_folders
 from nnunet_attention.nnunet.pretraining import (
     ADAPTATION_PLAN,
@@ -289,7 +289,7 @@ def _settings_of(plans: Mapping, configuration: Mapping, names: Mapping) -> Sour
         int(configuration["batch_size"]),
         intensities,
         axes_order(plans.get("transpose_forward")),
-        tuple(str(name) for _, name in sorted(names.items(), key=lambda entry: int(entry[0]))),
+        channel_names_in_order(names),
     )
 
 
