@@ -254,6 +254,9 @@ class Part:
             PRECISION_VARIABLE: "0",
             # A training in one process can be repeated to the last bit.
             WORKERS_VARIABLE: "0",
+            # Of the processes that export the validation cases, nnU-Net starts eight by default,
+            # which takes two cores longer than all exports.
+            "nnUNet_def_n_proc": "1",
             # Otherwise threads that wait for work take the processor from whatever else runs: two
             # trainings at once on two cores take twice as long.
             "OMP_WAIT_POLICY": "PASSIVE",
