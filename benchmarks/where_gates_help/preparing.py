@@ -11,8 +11,6 @@ from benchmarks.machine import machine
 from benchmarks.preparation import add_half_configuration, bring_data
 from benchmarks.where_gates_help.design import (
     SHIFTED_CASES,
-    SHIFTED_CONTRAST,
-    SHIFTED_NOISE,
     TRAINED_CASES,
     VALIDATED_CASES,
     Data,
@@ -113,7 +111,7 @@ def note_machines(work: Path) -> None:
 
 
 def _source(data: Data, work: Path, real_data: Path | None) -> Path:
-    if data.recipe is None:
+    if data.recipe is None or data.shifted is None:
         if real_data is None or data.source is None:
             raise CommandError(f"{data.title}: give the folder with {data.source} with --data")
         source = real_data / data.source
@@ -131,7 +129,7 @@ def _source(data: Data, work: Path, real_data: Path | None) -> Path:
             data.number,
             number=data.number,
             test_cases=SHIFTED_CASES,
-            test_contrast=SHIFTED_CONTRAST,
-            test_noise=SHIFTED_NOISE,
+            test_contrast=data.shifted.contrast,
+            test_noise=data.shifted.noise,
         )
     return task

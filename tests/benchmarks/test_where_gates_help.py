@@ -103,6 +103,16 @@ def test_phantoms_have_names_and_numbers_of_their_own():
     assert WARM.data[0].title == "phantom, 0.5 % foreground, 3 distractors"
 
 
+def test_the_shells_of_larger_organs_are_fainter_and_out_of_domain_all_are():
+    # An ellipsoid, half as high as wide, with 2 % of 16 x 48 x 48 voxels, has a radius of 7.06, and
+    # 70 / 7.06 is 9.9; of .2 %, 3.28 and 21.4.
+    contrasts = [data.recipe.contrast for data in PHANTOMS]
+    assert contrasts == [21.4, 15.7, 12.5, 9.9] * 2
+    shifted = [(data.shifted.contrast, data.shifted.noise) for data in PHANTOMS]
+    assert shifted == [(17.1, 45.0), (12.6, 45.0), (10.0, 45.0), (7.9, 45.0)] * 2
+    assert REAL_SARCOMA.data[0].shifted is None
+
+
 def test_no_case_of_a_phantom_is_trained_on_and_validated():
     split = phantom_split()
     assert not set(split["train"]) & set(split["val"])
