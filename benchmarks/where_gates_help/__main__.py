@@ -10,8 +10,9 @@
 that, `run` trains nothing.
 `run` makes or copies the data, plans, trains by `nnunet-attention crossval --repeats`, predicts
 out-of-domain images, writes maps and ablates gates, all in WORK; run again, it continues where it
-stopped. `collect` copies Dice of every case, times, verdicts and a picture of all finished
-trainings to results/ beside this file, and `report` makes all tables from these, on any machine.
+stopped. With `--steps trainings` and `--steps predictions` two commands share this. `collect`
+copies Dice of every case, times, verdicts and a picture of all finished trainings to results/
+beside this file, and `report` makes all tables from these, on any machine.
 `design.py` defines the trainings, and the rules by which they are judged.
 
 `make` makes one data set, in the Decathlon's format: `nnUNetv2_convert_MSD_dataset -i
@@ -24,7 +25,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.where_gates_help.design import PARTS, Part
+from benchmarks.where_gates_help.design import PARTS, STEPS, Part
 from benchmarks.where_gates_help.phantom import Recipe, write_distractors_task
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -47,6 +48,11 @@ def main(command_line: list[str] | None = None) -> int:
         )  # fmt: skip
         action.add_argument("-np", type=int, default=1, dest="processes", metavar="N")
     run.add_argument("--dry-run", action="store_true", help="only say how much there is to train")
+    run.add_argument(
+        "--steps", nargs="+", choices=STEPS, default=STEPS, metavar="STEP",
+        help="trainings, or predictions, maps and ablations of those that are finished, which can "
+        "run beside trainings (default: both)",
+    )  # fmt: skip
     collect = actions.add_parser("collect", help="take what is finished")
     for action in (pilot, run, collect):
         action.add_argument("-w", type=Path, required=True, dest="work", metavar="WORK")
@@ -82,7 +88,7 @@ def main(command_line: list[str] | None = None) -> int:
         return 0
     from benchmarks.where_gates_help.running import run as run_study
 
-    return run_study(parts, work, arguments.data, arguments.processes)
+    return run_study(parts, work, arguments.data, arguments.processes, arguments.steps)
 
 
 def chosen_parts(names: list[str] | None) -> list[Part]:

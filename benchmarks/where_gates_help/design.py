@@ -76,6 +76,9 @@ _SEEDS_OF_A_DATA_SET = 10
 # Added to the seed for the second half of a training, so that it sees other batches than the first.
 WARM_SEEDS = 1000
 
+# Of a run; what follows a training can be done while others are trained.
+TRAININGS, PREDICTIONS = STEPS = ("trainings", "predictions")
+
 ATTENTION = Variant("Attention U-Net", "attention", "AttentionUNetTrainer_short")
 SUPERVISED = Variant(
     "Attention U-Net, supervised", "supervised", "AttentionUNetSupervisedTrainer_short"

@@ -17,8 +17,11 @@ from benchmarks.where_gates_help.design import (
     OUT_OF_DOMAIN,
     PHANTOM_2D,
     PILOT,
+    PREDICTIONS,
     SEEDS,
+    STEPS,
     SUPERVISED,
+    TRAININGS,
     WARM_SEEDS,
     Data,
     Part,
@@ -62,7 +65,13 @@ class _CommandFailedError(Exception):
     """A command failed; its exit code is the argument."""
 
 
-def run(parts: Sequence[Part], work: Path, real_data: Path | None, processes: int) -> int:
+def run(
+    parts: Sequence[Part],
+    work: Path,
+    real_data: Path | None,
+    processes: int,
+    steps: Sequence[str] = STEPS,
+) -> int:
     """Run all missing steps of some parts.
 
     Args:
@@ -70,6 +79,7 @@ def run(parts: Sequence[Part], work: Path, real_data: Path | None, processes: in
         work: the folder for all output.
         real_data: folder with the real data sets; None if none is needed.
         processes: number of processes of conversion and preprocessing.
+        steps: those of `STEPS`; without trainings, what follows those that are finished.
 
     Returns:
         The exit code of the command that failed, or 0.
@@ -79,12 +89,12 @@ def run(parts: Sequence[Part], work: Path, real_data: Path | None, processes: in
             for number, data in enumerate(part.data, 1):
                 print(f"{part.name}, {number} of {len(part.data)}: {data.title}", flush=True)
                 require_pilot(part, work)
-                prepare(part, data, work, real_data, processes)
-                start_on_this_machine(work)
-                if part.warm:
-                    _train_on(part, data, work, processes)
-                else:
-                    _train(part, data, work, processes)
+                if TRAININGS in steps:
+                    prepare(part, data, work, real_data, processes)
+                    start_on_this_machine(work)
+                    train = _train_on if part.warm else _train
+                    train(part, data, work, processes)
+                if PREDICTIONS in steps and not part.warm:
                     _after_training(part, data, work)
     except CommandError as error:
         print(error, file=sys.stderr)
@@ -187,7 +197,7 @@ def _train_on(part: Part, data: Data, work: Path, processes: int) -> None:
 
 
 def _after_training(part: Part, data: Data, work: Path) -> None:
-    """Predict the out-of-domain images, write maps, and ablate the gates."""
+    """Predict the out-of-domain images, write maps, and ablate the gates of finished trainings."""
     if data.recipe is None:
         return
     places = folders(work)
@@ -196,15 +206,23 @@ def _after_training(part: Part, data: Data, work: Path) -> None:
         for repeat, seed in enumerate(SEEDS, 1):
             model = model_folder(places.of_repeat(repeat).results, part, data, network)
             output = shifted_folder(work, part, data, network, seed)
-            if not (output / SUMMARY).is_file():
+            if not _is_finished(model, part):
+                print(f"{model}: not trained yet", flush=True)
+            elif not (output / SUMMARY).is_file():
                 _predict_shifted(model, part, data, work, output, variables)
     if part is PHANTOM_2D:
         for network in (ATTENTION, SUPERVISED):
             model = model_folder(places.results, part, data, network)
+            if not _is_finished(model, part):
+                continue
             write_maps(
                 model, part, data, places, mapped_folder(work, part, data, network), variables
             )
             ablate(model, part, data, places, ablated_folder(work, part, data, network), variables)
+
+
+def _is_finished(model: Path, part: Part) -> bool:
+    return all(validation_summary(fold_folder(model, fold)).is_file() for fold in part.folds)
 
 
 def _predict_shifted(

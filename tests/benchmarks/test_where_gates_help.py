@@ -327,6 +327,27 @@ def test_a_command_that_fails_ends_the_run_with_its_code(tmp_path, monkeypatch):
     assert running.run([part], tmp_path, None, 1) == 3
 
 
+def test_predictions_alone_are_of_the_trainings_that_are_finished(tmp_path, monkeypatch, capsys):
+    data = PHANTOMS[0]
+    planned(tmp_path, data)
+    part = replace(PHANTOM_2D, data=(data,))
+    finished = model_folder(
+        folders(tmp_path).results / "repeats" / "repeat_2", part, data, ATTENTION
+    )
+    (finished / "fold_0" / "validation").mkdir(parents=True)
+    (finished / "fold_0" / "validation" / "summary.json").touch()
+    commands = []
+    monkeypatch.setattr(running, "run_shown", lambda *run: commands.append(run[0]) or 0)
+    assert running.run([part], tmp_path, None, 1, ["predictions"]) == 0
+    predict, evaluate = commands
+    assert (predict[1], evaluate[1]) == ("predict", "evaluate")
+    assert predict[predict.index("-m") + 1] == str(finished)
+    assert capsys.readouterr().out.count("not trained yet") == 11
+
+    assert running.run([part], tmp_path, None, 1, ["trainings"]) == 0
+    assert [command[1] for command in commands[2:]] == ["crossval"]
+
+
 def test_real_data_that_are_not_given_are_asked_for(tmp_path):
     with pytest.raises(CommandError, match=r"give the folder with Dataset051.* with --data"):
         prepare(REAL_SARCOMA, REAL_SARCOMA.data[0], tmp_path, None, 1)
