@@ -36,13 +36,18 @@ def pilot_key(part: Part, data: Data) -> str:
     return f"{part.name} {data.dataset}"
 
 
-def pilot_lines(part: Part, outcomes: Mapping[str, Mapping[str, float]]) -> list[tuple[str, bool]]:
-    """Return a line for each outcome of a part's pilot, and whether it is as it should be."""
-    lines = []
+def pilot_lines(
+    part: Part, outcomes: Mapping[str, Mapping[str, float]]
+) -> list[tuple[str, bool | None]]:
+    """Return a line for each outcome of a part's pilot, and whether it is as it should be.
+
+    It is None for what is not trained yet.
+    """
+    lines: list[tuple[str, bool | None]] = []
     for data in (data for of, data in PILOT if of is part):
         found = outcomes.get(pilot_key(part, data))
         if found is None:
-            lines.append((f"{part.name}, {data.title}: not trained yet", False))
+            lines.append((f"{part.name}, {data.title}: not trained yet", None))
             continue
         low, high = data.informative
         for domain, dice in found.items():
@@ -74,7 +79,7 @@ def pilot_told(outcomes: Mapping[str, Mapping[str, float]]) -> str:
         return ""
     of_parts = {part.name: part for part, _ in PILOT}.values()
     lines = [
-        f"- {line}{'' if fine else ' (**not as wanted**)'}."
+        f"- {line}{' (**not as wanted**)' if fine is False else ''}."
         for part in of_parts
         for line, fine in pilot_lines(part, outcomes)
     ]

@@ -41,7 +41,13 @@ from benchmarks.where_gates_help.design import (
 )
 from benchmarks.where_gates_help.phantom import draw
 from benchmarks.where_gates_help.pictures import draw_side_by_side
-from benchmarks.where_gates_help.pilot import pilot_key, pilot_lines, read_pilot, write_pilot
+from benchmarks.where_gates_help.pilot import (
+    pilot_key,
+    pilot_lines,
+    pilot_told,
+    read_pilot,
+    write_pilot,
+)
 from benchmarks.where_gates_help.places import (
     ablated_folder,
     folders,
@@ -222,6 +228,9 @@ def test_nothing_is_trained_before_the_pilot_has_left_room(tmp_path, monkeypatch
         assert line in capsys.readouterr().err
     assert commands == []
     assert all(fine for _, fine in pilot_lines(REAL_SARCOMA, outcomes))
+    told = pilot_told(outcomes)
+    assert told.count("(**not as wanted**)") == 1
+    assert "3 distractors: not trained yet.\n" in told
 
 
 @pytest.mark.parametrize("name", ["Dataset066_Distractors", "phantom_2d"])
