@@ -17,7 +17,7 @@ from nnunet_attention.networks.trusted_plans import building, check_plans
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON, channel_names, read_dataset_json
 from nnunet_attention.nnunet.datasets import dataset_folder
 from nnunet_attention.nnunet.plans import save_plans, whole_plans
-from nnunet_attention.nnunet.pretraining import PRETRAIN_INFO, SourceSettings
+from nnunet_attention.nnunet.pretraining import PRETRAIN_INFO, SourceSettings, of_all_channels
 from nnunet_attention.plans.architecture import gated_architecture
 from nnunet_attention.plans.planners import AttentionUNetPlanner
 from nnunet_attention.plans.planning import check_plans_name, plan_dataset
@@ -322,13 +322,9 @@ def _normalisation(
         )
     masks = settings.use_mask_for_norm
     return {
-        "normalization_schemes": _repeated(schemes, channels),
-        "use_mask_for_norm": _repeated(masks or stock["use_mask_for_norm"], channels),
+        "normalization_schemes": list(of_all_channels(schemes, channels)),
+        "use_mask_for_norm": list(of_all_channels(masks or stock["use_mask_for_norm"], channels)),
     }
-
-
-def _repeated(values: Sequence, length: int) -> list:
-    return [values[place % len(values)] for place in range(length)]
 
 
 def _of_channels(intensities: Mapping, channels: int) -> dict:

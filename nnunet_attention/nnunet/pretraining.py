@@ -10,11 +10,14 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import sha256_of
+
+_Value = TypeVar("_Value")
 
 ADAPTATION_PLAN = "nnssl_adaptation_plan"
 CITATIONS = "citations"
@@ -56,6 +59,11 @@ _IMPORTED = ["conv_op", "norm_op", "dropout_op", "nonlin"]
 _PATHS = {path.rpartition(".")[2]: path for path in (_RESIDUAL, _PLAIN)}
 # Of voxels along an axis, or of channels: more than any image has.
 _LARGEST_SIZE = 2**31
+
+
+def of_all_channels(values: Sequence[_Value], channels: int) -> tuple[_Value, ...]:
+    """Return the settings of each channel; if they are fewer than channels, they are repeated."""
+    return tuple(islice(cycle(values), channels))
 
 
 @dataclass(frozen=True)

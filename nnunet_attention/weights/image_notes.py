@@ -1,10 +1,9 @@
 """Tells where images are prepared otherwise than those that pretrained weights were trained on."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle, islice
 
 from nnunet_attention.nnunet.dataset_json import channel_names_in_order
-from nnunet_attention.nnunet.pretraining import SourceSettings
+from nnunet_attention.nnunet.pretraining import SourceSettings, of_all_channels
 
 
 def image_notes(
@@ -25,13 +24,13 @@ def image_notes(
     notes = []
     here = channel_names_in_order(channels)
     there = settings.channel_names
-    if there and _folded(here) != _repeated(_folded(there), len(here)):
+    if there and _folded(here) != of_all_channels(_folded(there), len(here)):
         notes.append(
             f"the image channels are {', '.join(here)} here and {', '.join(there)} in the source; "
             "they are matched by their order"
         )
     schemes = tuple(configuration.get("normalization_schemes", ()))
-    wanted = _repeated(settings.normalization_schemes, len(schemes))
+    wanted = of_all_channels(settings.normalization_schemes, len(schemes))
     if wanted and schemes != wanted:
         notes.append(
             f"nnU-Net would normalise these images with {_told(schemes)}, and those of the source "
@@ -48,10 +47,6 @@ def image_notes(
 
 def _folded(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name.casefold() for name in names)
-
-
-def _repeated(values: Sequence[str], length: int) -> tuple[str, ...]:
-    return tuple(islice(cycle(values), length)) if values else ()
 
 
 def _told(schemes: Sequence[str]) -> str:
