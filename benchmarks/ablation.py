@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.documents import ROOT
 from benchmarks.texts import markdown_row
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.ablation.curves import DELETION, INSERTION
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS
@@ -183,4 +184,4 @@ def _table(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.ablation", main))

@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.evaluation.ablation.curves import Area, curves_of
 from nnunet_attention.evaluation.leaderboard.building import MEAN_OF_LABELS
 from nnunet_attention.files import json_text, write_all
@@ -224,4 +225,4 @@ def markdown(result: dict) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of("python -m benchmarks.cams", main))

@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from crossval_kills import assert_nothing_lost, run_with_kills
 from fake_nnunet import FakeNnunet
 
+from nnunet_attention.cli.exit_codes import exit_code_of
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -37,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of("python -m benchmarks.crossval_soak", main))

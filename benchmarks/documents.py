@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,4 +107,4 @@ def main(command_line: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.documents", main))

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from fuzz.harness import Fuzzer, counted
 from tqdm import tqdm
 
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.files import write_json
 from nnunet_attention.versions import versions_of
 
@@ -69,4 +70,4 @@ def main(command_line: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.fuzz", main))

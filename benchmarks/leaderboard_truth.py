@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine import machine
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.evaluation.statistics.comparisons import (
     bootstrap_interval,
     summarise_and_compare,
@@ -263,4 +264,4 @@ def _held(low: np.ndarray, high: np.ndarray) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.leaderboard_truth", main))

@@ -29,6 +29,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from nnunet_attention.cli.exit_codes import exit_code_of
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 BIN = Path(sys.executable).parent
@@ -241,4 +243,4 @@ def predict(kind: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of("python -m benchmarks.maps", main))

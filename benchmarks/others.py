@@ -35,6 +35,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -396,4 +397,4 @@ def main(command_line: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.others", main))

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.hippocampus.collecting import small_copy
+from nnunet_attention.cli.exit_codes import exit_code_of
 
 _WIDTH = 900
 _TARGET = Path(__file__).resolve().parents[1] / "docs" / "pictures" / "case.png"
@@ -40,4 +41,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.picture", main))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from benchmarks.documents import ROOT
 from benchmarks.machine import machine
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.engines.resampling import resample
 from nnunet_attention.files import write_json, write_text
 
@@ -130,4 +132,4 @@ def table(rows: list[dict]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of("python -m benchmarks.resampling", main))

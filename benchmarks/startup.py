@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+from nnunet_attention.cli.exit_codes import exit_code_of
+
 # Cumulative microseconds, including those of the package, which is imported within.
 DOORWAY = re.compile(r"\|\s+(\d+) \|\s+nnunet_attention\.doorway$", re.MULTILINE)
 
@@ -44,4 +46,4 @@ def main(rounds: int = 40) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    sys.exit(exit_code_of("python -m benchmarks.startup", lambda: main(*map(int, sys.argv[1:]))))

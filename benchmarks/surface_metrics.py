@@ -25,6 +25,7 @@ from monai.metrics import (
 )
 from scipy import ndimage
 
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.evaluation.metrics.surface import (
     average_symmetric_surface_distance,
     hausdorff_distance,
@@ -131,4 +132,4 @@ def main(rounds: str = "5", output: str = "surface_metrics.json") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(exit_code_of("python -m benchmarks.surface_metrics", lambda: main(*sys.argv[1:])))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from benchmarks.documents import ROOT
 from benchmarks.engines import commands, plans
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.files import read_json, write_json, write_text
 
 
@@ -71,4 +73,4 @@ def write(folder: Path, name: str, result: dict, text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of("python -m benchmarks.engines", main))

@@ -19,6 +19,7 @@ from benchmarks.documents import ROOT
 from benchmarks.finetune import training
 from benchmarks.finetune.by_training import by_training_table, trainings_of
 from benchmarks.finetune.reporting import table_of
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import json_text, read_json, write_all
 
@@ -76,4 +77,4 @@ def report_on(work: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.finetune", main))

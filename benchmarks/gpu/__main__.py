@@ -17,6 +17,8 @@ import os
 import sys
 from pathlib import Path
 
+from nnunet_attention.cli.exit_codes import exit_code_of
+
 _TRAINING_MINUTES = 120.0
 # Reserved, out of the given minutes, for the final report.
 _REPORT_SECONDS = 15.0
@@ -148,4 +150,4 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.gpu", main))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.gpu.work import Work
 from benchmarks.preparation import bring_data, plan_and_preprocess
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, write_json
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
@@ -98,4 +99,4 @@ def _make(work: Work, scratch: Path, data: Path | None, phantom: bool) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.gpu.data", main))

@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from nnunet_attention.cli.exit_codes import exit_code_of
+
 
 def main(command_line: list[str] | None = None) -> int:
     """Measure one number of workers."""
@@ -73,4 +75,4 @@ def measured(loader: Iterator, batches: int, made: int, clock=time.perf_counter)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.gpu.loading", main))

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.hippocampus.schedules import SCHEDULES, VARIANTS, Schedule
+from nnunet_attention.cli.exit_codes import exit_code_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -90,4 +91,4 @@ def chosen_runs(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.hippocampus", main))

@@ -15,6 +15,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from nnunet_attention.cli.exit_codes import exit_code_of
+
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "performance"
 
 
@@ -103,4 +105,4 @@ def _arguments(command_line: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.performance", main))

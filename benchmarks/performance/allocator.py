@@ -28,6 +28,7 @@ from benchmarks.performance.steps import Model
 from benchmarks.performance.timing import median, ratio
 from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS
 from nnunet_attention.allocator import KEEPING, keep_freed_memory
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.files import write_json, write_text
 
 
@@ -152,4 +153,4 @@ def _steps(setting: Setting, number: int) -> dict:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.performance.allocator", main))

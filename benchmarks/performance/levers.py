@@ -29,6 +29,7 @@ from benchmarks.performance import isolated
 from benchmarks.performance.cases import FULL
 from benchmarks.performance.isolated import Level, gated, plain
 from benchmarks.performance.timing import difference, in_turn
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.gates import AttentionGate
 from nnunet_attention.products import (
     WithoutOverlap,
@@ -263,4 +264,4 @@ def require_equal(levels: list[Level], name: str, join, device: torch.device) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.performance.levers", main))

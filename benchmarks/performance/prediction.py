@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.performance.timing import in_turn, median, ratio
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.files import write_json, write_text
 
 COMMAND = Path(sys.executable).parent / "nnUNetv2_predict_from_modelfolder"
@@ -96,4 +97,4 @@ def job(model: Path, images: Path, output: Path, arguments: argparse.Namespace):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of("python -m benchmarks.performance.prediction", main))

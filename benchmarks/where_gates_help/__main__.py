@@ -27,6 +27,7 @@ from pathlib import Path
 
 from benchmarks.where_gates_help.design import PARTS, STEPS, Part
 from benchmarks.where_gates_help.phantom import Recipe, write_distractors_task
+from nnunet_attention.cli.exit_codes import exit_code_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -147,4 +148,4 @@ def _make(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("python -m benchmarks.where_gates_help", main))

@@ -6,8 +6,7 @@ import sys
 from importlib import import_module
 
 from nnunet_attention import __version__
-from nnunet_attention.errors import CommandError
-from nnunet_attention.files import disk_error, is_disk_error
+from nnunet_attention.cli.exit_codes import exit_code_of
 
 # A command is a module beside this one with HELP, add_arguments(parser) and run(arguments).
 COMMANDS = (
@@ -38,20 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     parser = build_parser()
     parsed = parser.parse_args(arguments)
-    try:
-        return parsed.run(parsed)
-    except CommandError as error:
-        print(f"nnunet-attention {parsed.command}: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if not is_disk_error(error):
-            raise
-        place = "" if error.filename is None else f"{error.filename}: "
-        print(f"nnunet-attention {parsed.command}: {place}{disk_error(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"nnunet-attention {parsed.command}: interrupted", file=sys.stderr)
-        return 130
+    return exit_code_of(f"nnunet-attention {parsed.command}", lambda: parsed.run(parsed))
 
 
 def build_parser() -> argparse.ArgumentParser:
