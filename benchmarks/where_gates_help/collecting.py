@@ -22,6 +22,7 @@ from benchmarks.where_gates_help.design import (
     IN_DOMAIN,
     OUT_OF_DOMAIN,
     PHANTOM_2D,
+    PILOT,
     SEEDS,
     SUPERVISED,
     SUPERVISION,
@@ -31,7 +32,7 @@ from benchmarks.where_gates_help.design import (
 )
 from benchmarks.where_gates_help.phantom import draw_case
 from benchmarks.where_gates_help.pictures import draw_side_by_side
-from benchmarks.where_gates_help.pilot import read_pilot, write_pilot
+from benchmarks.where_gates_help.pilot import pilot_key, read_pilot, write_pilot
 from benchmarks.where_gates_help.places import (
     ablated_folder,
     folders,
@@ -85,9 +86,13 @@ def collect(parts: Sequence[Part], work: Path, results: Path) -> int:
     """
     try:
         outcomes = read_pilot(work)
+        for part, data in PILOT:
+            if pilot_key(part, data) in outcomes:
+                check_design(part, data, work)
         if outcomes:
             results.mkdir(parents=True, exist_ok=True)
-            write_pilot(results, outcomes)
+            # Those of other folders stay.
+            write_pilot(results, {**read_pilot(results), **outcomes})
         for part in parts:
             _collect_part(part, work, results)
     except CommandError as error:

@@ -48,7 +48,7 @@ class Difference:
         first: folder of the network.
         second: likewise.
         mean: Dice of the first, over patients and seeds.
-        stock: Dice of the stock network, likewise.
+        stock: Dice of the stock network, likewise; None while it lacks trainings.
         seeds: that both were trained with.
         of_seeds: difference of each seed.
         estimate: over patients and trainings.
@@ -60,16 +60,15 @@ class Difference:
     first: str
     second: str
     mean: float
-    stock: float
+    stock: float | None
     seeds: tuple[int, ...]
     of_seeds: tuple[float, ...]
     estimate: Estimate
 
     @property
-    def is_informative(self) -> bool:
-        """Tell by rule 6 whether the row counts."""
-        low, high = self.data.informative
-        return low <= self.stock <= high
+    def is_informative(self) -> bool | None:
+        """Tell by rule 6 whether the row counts; None while stock lacks trainings."""
+        return None if self.stock is None else self.data.is_informative(self.stock)
 
 
 @dataclass(frozen=True)
@@ -181,10 +180,11 @@ def _compared(
     )
     if repeated is None:
         return None
-    stock = values.get("stock", theirs)
+    stock = values.get("stock")
+    is_known = stock is not None and set(SEEDS) <= set(stock.index)
     return {
         "mean": float(mine.to_numpy().mean()),
-        "stock": float(stock.to_numpy().mean()),
+        "stock": float(stock.to_numpy().mean()) if is_known else None,
         "seeds": tuple(map(int, seeds)),
         "of_seeds": repeated.training_means,
         "estimate": repeated.estimate,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import inf
+from math import inf, isnan, nan
 
 from benchmarks.texts import ends_text, four_places
 from benchmarks.where_gates_help.comparing import Finding, Interaction
@@ -23,14 +23,18 @@ from benchmarks.where_gates_help.design import (
 
 _DIFFERS = ("better", "worse")
 _GATED = ("attention", "supervised")
+_QUESTIONS_OF_CONTROL = sum(len(group.comparisons) for group in GROUPS if group.family == CONTROL)
 
 
 def null_control(found: Iterable[Finding]) -> tuple[int, float]:
     """Return how many findings of the null control differ, and by how much the largest (rule 5).
 
-    If the control does not count, no difference is larger.
+    If the control does not count, no difference is larger. Until it is finished, it is NaN, and no
+    difference is larger either.
     """
     found = [one for one in found if one.family == CONTROL]
+    if len(found) < _QUESTIONS_OF_CONTROL:
+        return 0, nan
     if any(one.estimate is None for one in found):
         return 0, inf
     sizes = [
@@ -67,9 +71,9 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
             f"- {NETWORKS[network].name} against nnU-Net, {len(rows)} of "
             f"{_number_of_groups()} groups finished: {outcomes}; "
             f"{_told(rows, 'undecided', chance)}; {_told(rows, 'does not count', chance)}; "
-            f"{_told(rows, 'not claimed', chance)}."
+            f"{_told(rows, not_claimed(chance), chance)}."
         )
-        helped = [row.group.title for row in rows if _outcome(row, chance) == "better"]
+        helped = [row.group.title for row in rows if outcome(row, chance) == "better"]
         by_gates = [title for title in helped if title in _helped(found, network, chance)]
         lines.append(
             f"- It is better than the wide U-Net too on {len(by_gates)} of {len(helped)} of these."
@@ -86,7 +90,7 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
         lines.append(f"- Null control: {_control_told(found, control, chance)}.")
     lines += [
         f"- Warm start, {NETWORKS[one.first].name} against {NETWORKS[one.second].name}: "
-        f"{_outcome(one, chance)}."
+        f"{outcome(one, chance)}."
         for one in found
         if one.family == AFTER_WARM_START
     ]
@@ -101,7 +105,7 @@ def is_mattering(interaction: Interaction, chance: float) -> bool:
 
 def _control_told(found: Sequence[Finding], differing: int, chance: float) -> str:
     rows = [one for one in found if one.family == CONTROL]
-    if not rows:
+    if isnan(chance):
         return "not finished; until then nothing above is final"
     estimates = [one.estimate for one in rows if one.estimate is not None]
     if len(estimates) < len(rows):
@@ -202,22 +206,28 @@ def _helped(found: Sequence[Finding], network: str, chance: float) -> list[str]:
         [
             one.group.title
             for one in _rows(found, network, other, PRIMARY)
-            if _outcome(one, chance) == "better"
+            if outcome(one, chance) == "better"
         ]
         for other in ("stock", "wide")
     ]
     return [title for title in of_both[0] if title in of_both[1]]
 
 
-def _outcome(finding: Finding, chance: float) -> str:
+def outcome(finding: Finding, chance: float) -> str:
     """Return the verdict, or that nothing is claimed from it by rule 5."""
-    if finding.verdict in _DIFFERS and not is_claimed(finding, chance):
-        return "not claimed"
+    is_control = finding.family == CONTROL
+    if finding.verdict in _DIFFERS and not is_control and not is_claimed(finding, chance):
+        return not_claimed(chance)
     return finding.verdict
 
 
+def not_claimed(chance: float) -> str:
+    """Say why nothing is claimed from a difference that is not larger than the null control's."""
+    return "waits for the null control" if isnan(chance) else "not claimed"
+
+
 def _told(rows: Sequence[Finding], kind: str, chance: float) -> str:
-    titles = [one.group.title for one in rows if _outcome(one, chance) == kind]
+    titles = [one.group.title for one in rows if outcome(one, chance) == kind]
     return f"{kind} {len(titles)}" + (f" ({_listed(titles)})" if titles else "")
 
 

@@ -1,10 +1,10 @@
 """What is trained, on what, with which seeds, and the rules by which it is judged.
 
-The rules were fixed before any training of the study. A difference is a mean over patients of Dice,
-paired by seed and patient; its interval and tests are over patients and trainings as
-`nnunet_attention.evaluation.statistics.repeats` has them. A single phantom has too few of both for
-verdicts, which are about the mean over the data sets of a group (`GROUPS`). Data sets are taken as
-independent: each has images and trainings of its own, and seeds of its own.
+The rules were fixed before any training; the images changed after a pilot. A difference is a mean
+over patients of Dice, paired by seed and patient; its interval and tests are over patients and
+trainings as `nnunet_attention.evaluation.statistics.repeats` has them. A single phantom has too few
+of both for verdicts, which are about the mean over the data sets of a group (`GROUPS`). Data sets
+are taken as independent: each has images and trainings of its own, and seeds of its own.
 
 1. The primary questions are whether the attention U-Net and the supervised one differ from stock
    nnU-Net and from the wide U-Net on a group, in domain. A network is *better* or *worse* where the
@@ -37,14 +37,15 @@ independent: each has images and trainings of its own, and seeds of its own.
    out of domain every group counts and none has an interval of 95 % below 0: less is asked for harm
    than for a gain.
 
-Before any other training, stock nnU-Net is trained once on the data sets of `PILOT`. Each must lie
-within `Data.informative`, the shifted images of phantoms too, and with distractors the Dice must be
-lower by `ROOM` than without, for there is no more to be gained from context. Otherwise the design
-is changed, by stock nnU-Net's numbers alone, and the pilot repeated: below a floor the part's
-trainings become longer, without room the contrast lower. The first pilot, with a contrast of 20 for
-all organs (14 out of domain, with a noise of 50), left .035 and .017 in 2d; see the page.
+Before any other training of a part, stock nnU-Net is trained once on its data sets in `PILOT`. Each
+must lie within `Data.informative`, the shifted images of phantoms too, and with distractors the
+Dice must be lower by `ROOM` than without in 2d, for there is no more to be gained from context.
+Otherwise the design is changed, by stock nnU-Net's numbers alone, and the pilot repeated: below a
+floor the part's trainings become longer, without room the contrast lower. The first pilot, with a
+contrast of 20 for all organs (14 out of domain, with a noise of 50), left .035 and .017 in 2d; see
+the page.
 
-No training is left out or repeated, whatever comes out.
+No training of the present design is left out or repeated, whatever comes out.
 """
 
 from __future__ import annotations
@@ -155,6 +156,11 @@ class Data:
             return _FLOOR, _CEILING
         # All organs are equally large: marking all of 1 + n gives 2 / (2 + n).
         return 2 / (2 + self.recipe.distractors) + _BY_CONTEXT, _CEILING
+
+    def is_informative(self, stock: float) -> bool:
+        """Tell whether stock nnU-Net's mean Dice is neither at the floor nor at the ceiling."""
+        low, high = self.informative
+        return low <= stock <= high
 
     @property
     def shifted(self) -> Recipe | None:

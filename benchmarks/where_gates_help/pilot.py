@@ -51,7 +51,7 @@ def pilot_lines(
             continue
         low, high = data.informative
         for domain, dice in found.items():
-            fine = low <= dice <= high
+            fine = data.is_informative(dice)
             lines.append(
                 (
                     f"{part.name}, {data.title}{DOMAINS[domain]}: nnU-Net has a mean Dice of "

@@ -31,7 +31,9 @@ from benchmarks.where_gates_help.comparing import (
 )
 from benchmarks.where_gates_help.deciding import (
     is_mattering,
+    not_claimed,
     null_control,
+    outcome,
     recommendation,
     rules,
 )
@@ -42,6 +44,7 @@ from benchmarks.where_gates_help.design import (
     PARTS,
     PHANTOM_2D,
     PHANTOMS,
+    SEEDS,
     Part,
 )
 from benchmarks.where_gates_help.pilot import pilot_told, read_pilot
@@ -52,6 +55,7 @@ from nnunet_attention.files import read_json, write_text
 
 _STRATA = ("smallest third", "middle third", "largest third")
 _DASH = "—"
+_COUNTS = {True: "yes", False: "no: ceiling or floor", None: "not known yet"}
 _OTHERS = {"outside": "all else", "distractors": "distractors"}
 _TITLES = {data.dataset: data.title for data in PHANTOMS}
 
@@ -61,6 +65,10 @@ def report(results: Path) -> int:
     tables = results / "tables"
     written = all_tables(results)
     tables.mkdir(parents=True, exist_ok=True)
+    for path in tables.glob("*.md"):
+        if path.stem not in written:
+            # Of results that are no longer there, or no longer suffice.
+            path.unlink()
     for name, table in written.items():
         write_text(tables / f"{name}.md", table)
         print(tables / f"{name}.md")
@@ -74,6 +82,7 @@ def all_tables(results: Path) -> dict[str, str]:
     cases = {name: read_cases(results, part) for name, part in PARTS.items()}
     rows = [row for name, part in PARTS.items() for row in differences(part, cases[name])]
     found, dependent = findings(rows), interactions(rows)
+    _, chance = null_control(found)
     trainings = {
         name: read_json(results / name / TRAININGS)["trainings"]
         for name in PARTS
@@ -86,9 +95,9 @@ def all_tables(results: Path) -> dict[str, str]:
     )
     made = {
         **{name: differences_table([row for row in rows if row.part == name]) for name in PARTS},
-        "primary": findings_table([one for one in found if one.family is not None]),
+        "primary": findings_table([one for one in found if one.family is not None], chance),
         "secondary": findings_table([one for one in found if one.family is None]),
-        "interactions": interactions_table(dependent, null_control(found)[1]),
+        "interactions": interactions_table(dependent, chance),
         "strata": strata_table(cases),
         "trainings": trainings_table(trainings),
         "coefficients": coefficients_table(contrasts),
@@ -120,14 +129,19 @@ def differences_table(rows: Sequence[Difference]) -> str:
             ", ".join(four_places(value) for value in row.of_seeds),
             ends_text(row.estimate.interval()),
             p_text(row.estimate.p_value),
-            "yes" if row.is_informative else "no: ceiling or floor",
+            _COUNTS[row.is_informative],
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def findings_table(found: Sequence[Finding]) -> str:
-    """Show differences on groups of data sets as Markdown, a row each."""
+def findings_table(found: Sequence[Finding], chance: float = 0.0) -> str:
+    """Show differences on groups of data sets as Markdown, a row each.
+
+    Args:
+        found: the differences.
+        chance: the largest difference of the null control (rule 5).
+    """
     if not found:
         return ""
     lines = [
@@ -151,7 +165,7 @@ def findings_table(found: Sequence[Finding]) -> str:
                 _DASH if one.family is None else p_text(one.adjusted),
                 p_text(equivalence(one.estimate, MARGIN).p_value),
             ]
-        lines.append(f"| {' | '.join([*cells, one.verdict])} |")
+        lines.append(f"| {' | '.join([*cells, outcome(one, chance)])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -196,13 +210,15 @@ def _outcome_of(one: Interaction, chance: float) -> str:
         return SECONDARY
     if not one.matters:
         return "undecided"
-    return "it matters" if is_mattering(one, chance) else "not claimed"
+    return "it matters" if is_mattering(one, chance) else not_claimed(chance)
 
 
 def strata_table(cases: Mapping[str, pd.DataFrame]) -> str:
     """Show differences to stock in thirds of the patients by size; empty if there are none.
 
-    The thirds are those of all patients of a part in its domain.
+    The thirds are those of all patients of a part in its domain, on the data sets that count. A
+    part that is not finished is left out, for its patients would be those that happen to be
+    finished.
     """
     lines = []
     for name, part in PARTS.items():
@@ -235,18 +251,25 @@ def strata_table(cases: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _size_and_differences(part: Part, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return for each patient the voxels of the reference, and each network minus stock."""
+    """Return for each patient the voxels of the reference, and each network minus stock.
+
+    It is empty unless all trainings of the part are there.
+    """
     tables = []
-    for _, of_data in rows.groupby("dataset"):
+    for data in part.data:
+        of_data = rows[rows["dataset"] == data.dataset]
         values = values_by_network(of_data)
-        if "stock" not in values:
+        if not all(
+            network.folder in values and set(SEEDS) <= set(values[network.folder].index)
+            for network in part.networks
+        ):
+            return pd.DataFrame()
+        if not data.is_informative(float(values["stock"].to_numpy().mean())):
             continue
         labels = of_data.drop_duplicates(["case", "label"])
         table = pd.DataFrame({"voxels": labels.groupby("case")["reference_voxels"].sum()})
         for network, _ in (pair for pair in part.comparisons if pair[1] == "stock"):
-            if network in values:
-                # Over the seeds that both have.
-                table[network] = (values[network] - values["stock"]).dropna().mean()
+            table[network] = (values[network] - values["stock"]).mean()
         tables.append(table.loc[values["stock"].columns])
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -321,7 +344,7 @@ def trainings_table(trainings: Mapping[str, Sequence[Mapping]]) -> str:
     if not trainings:
         return ""
     lines = [
-        "| part | trained | schedule | median of a training, min | machines |",
+        "| part | trained | schedule | median of a training without validation, min | machines |",
         "|---|---:|---|---:|---|",
     ]
     for name, entries in trainings.items():

@@ -42,7 +42,12 @@ from benchmarks.where_gates_help.places import (
     task_folder,
     warm_folders,
 )
-from benchmarks.where_gates_help.preparing import phantom_split, prepare, start_on_this_machine
+from benchmarks.where_gates_help.preparing import (
+    check_design,
+    phantom_split,
+    prepare,
+    start_on_this_machine,
+)
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import read_json, remove
 from nnunet_attention.nnunet.checkpoints import FINAL
@@ -89,6 +94,7 @@ def run(
             for number, data in enumerate(part.data, 1):
                 print(f"{part.name}, {number} of {len(part.data)}: {data.title}", flush=True)
                 require_pilot(part, work)
+                check_design(part, data, work)
                 if TRAININGS in steps:
                     prepare(part, data, work, real_data, processes)
                     start_on_this_machine(work)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from errno import EACCES, EPERM
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.files import disk_error, is_disk_error
@@ -24,7 +25,9 @@ def exit_code_of(name: str, run: Callable[[], int | None]) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if not is_disk_error(error):
+        # Without a file's name it may be a signal or a socket that was refused.
+        is_refused = error.errno in (EACCES, EPERM) and error.filename is None
+        if is_refused or not is_disk_error(error):
             raise
         place = "" if error.filename is None else f"{error.filename}: "
         print(f"{name}: {place}{disk_error(error)}", file=sys.stderr)

@@ -244,6 +244,16 @@ def test_a_folder_of_another_design_is_refused(name, tmp_path):
         prepare(PHANTOM_2D, data, tmp_path, None, 1)
 
 
+def test_nothing_is_predicted_in_a_folder_of_another_design(tmp_path, capsys):
+    data = WARM.data[0]
+    planned(tmp_path, data)
+    record = tmp_path / "designs" / f"{data.dataset}.json"
+    record.write_text(record.read_text().replace("15.7", "20.0"))
+    part = replace(PHANTOM_2D, data=(data,))
+    assert running.run([part], tmp_path, None, 1, ["predictions"]) == 1
+    assert "were drawn otherwise" in capsys.readouterr().err
+
+
 def test_images_of_which_nothing_tells_how_they_were_drawn_are_refused(tmp_path):
     planned(tmp_path, PHANTOMS[0])
     (tmp_path / "designs" / f"{PHANTOMS[0].dataset}.json").unlink()
@@ -431,6 +441,25 @@ def test_what_is_finished_is_collected(tmp_path, capsys):
     design = json.loads((tmp_path / "results" / "phantom_2d" / "design.json").read_text())
     assert design["schedule"]["epochs"] == 12
     assert design["images"][PHANTOMS[5].dataset]["recipe"]["distractors"] == 3
+
+
+def test_a_pilot_is_added_to_those_of_other_folders(tmp_path, capsys):
+    kept = {"sarcoma Dataset051_SoftTissueSarcomaCT": {"in": 0.6}}
+    found = {pilot_key(PHANTOM_2D, PHANTOMS[5]): {"in": 0.8, "out": 0.7}}
+    work, results = tmp_path / "work", tmp_path / "results"
+    results.mkdir()
+    work.mkdir()
+    write_pilot(results, kept)
+    write_pilot(work, found)
+    assert collect([WARM], work, results) == 0
+    assert read_pilot(results) == {**kept, **found}
+
+    record = work / "designs" / f"{PHANTOMS[5].dataset}.json"
+    record.write_text(record.read_text().replace("15.7", "20.0"))
+    write_pilot(work, {pilot_key(PHANTOM_2D, PHANTOMS[5]): {"in": 0.9, "out": 0.9}})
+    assert collect([WARM], work, results) == 1
+    assert "were drawn otherwise" in capsys.readouterr().err
+    assert read_pilot(results) == {**kept, **found}
 
 
 def test_results_of_another_design_are_not_added_to(tmp_path, capsys):

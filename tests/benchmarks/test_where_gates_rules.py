@@ -30,6 +30,7 @@ from benchmarks.where_gates_help.design import (
     PHANTOM_2D,
     PHANTOMS,
     SEEDS,
+    WARM,
 )
 from benchmarks.where_gates_help.pilot import pilot_key, write_pilot
 from benchmarks.where_gates_help.reporting import (
@@ -201,10 +202,10 @@ def test_a_gain_is_found_on_a_group_that_would_be_missed_on_a_single_data_set():
     """The page's numbers of the power."""
     generator = np.random.default_rng(4)
 
-    def power(gain, data_sets, tests, studies=200):
+    def power(gain, data_sets, tests, studies=200, **spreads):
         found = 0
         for _ in range(studies):
-            drawn = [drawn_estimate(generator, gain) for _ in range(data_sets)]
+            drawn = [drawn_estimate(generator, gain, **spreads) for _ in range(data_sets)]
             found += combined((1 / data_sets, one) for one in drawn).p_value < 0.05 / tests
         return found / studies
 
@@ -213,6 +214,11 @@ def test_a_gain_is_found_on_a_group_that_would_be_missed_on_a_single_data_set():
     assert power(0.07, 4, 20) > 0.9
     assert power(0.02, 4, 20) < 0.2
     assert power(0.0, 4, 1) < 0.05 + 2 * 0.016
+    # As the first trainings on crowded phantoms differed.
+    for training, of_five, of_seven in ((0.03, 0.57, 0.9), (0.05, 0.13, 0.42)):
+        spreads = {"training": training, "both": 0.07}
+        assert power(0.05, 4, 20, **spreads) == pytest.approx(of_five, abs=0.1)
+        assert power(0.07, 4, 20, **spreads) == pytest.approx(of_seven, abs=0.1)
 
 
 def test_distractors_are_compared_at_equal_shares():
@@ -242,8 +248,10 @@ def test_interactions_are_corrected_together_and_out_of_domain_decides_nothing()
     assert inside.adjusted == pytest.approx(12 * inside.estimate.p_value)
     assert (inside.matters, outside.matters) == (True, False)
     told = rules(findings(rows), found)
-    assert "Distractors and size, of 3 questions: Attention U-Net minus nnU-Net, 2d, with" in told
+    assert "Distractors and size, of 3 questions: none is decided" in told
     assert "Null control: not finished; until then nothing above is final." in told
+    told = rules([*findings(rows), *null_control_that_shows_nothing()], found)
+    assert "Distractors and size, of 3 questions: Attention U-Net minus nnU-Net, 2d, with" in told
     assert [one for one in interactions(rows[:-1]) if one.domain == "out"] == found[5:6]
 
 
@@ -272,20 +280,28 @@ def test_questions_that_do_not_count_are_told_and_not_dropped():
 def test_thirds_are_by_the_voxels_of_the_reference():
     frames = []
     for seed in SEEDS:
-        stock = np.full(9, 0.5)
+        stock = np.full(9, 0.6)
         # The three smallest structures gain 0.3, the three largest lose 0.1.
         gated = stock + np.repeat([0.3, 0.0, -0.1], 3)
-        frames += [rows_of(PHANTOMS[0], "stock", seed, stock, voxels=10)]
-        frames += [rows_of(PHANTOMS[0], "attention", seed, gated, voxels=10)]
+        for network, dice in (("stock", stock), ("attention", gated), ("supervised", stock)):
+            frames.append(rows_of(WARM.data[0], network, seed, dice, voxels=10))
     empty = pd.DataFrame(columns=list(COLUMNS))
-    cases = dict.fromkeys(PARTS, empty) | {"phantom_2d": pd.concat(frames, ignore_index=True)}
-    lines = strata_table(cases).splitlines()[2:]
+
+    def strata(frames):
+        rows = pd.concat(frames, ignore_index=True)
+        return strata_table(dict.fromkeys(PARTS, empty) | {"warm": rows})
+
+    lines = strata(frames).splitlines()[2:5]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [row[2:5] for row in cells] == [
         ["smallest third, 10 to 12", "3", "+0.3000"],
         ["middle third, 13 to 15", "3", "+0.0000"],
         ["largest third, 16 to 18", "3", f"{MINUS}0.1000"],
     ]
+    # Until all trainings are there, the patients would be those that happen to be finished.
+    assert strata(frames[:-1]) == ""
+    # A ceiling of stock nnU-Net.
+    assert strata([frame.assign(dice=0.99) for frame in frames]) == ""
 
 
 def complete_study(mean_of):
@@ -359,6 +375,35 @@ def test_supervision_is_not_recommended_where_nothing_is_known_out_of_domain():
     told = recommendation(found)
     assert "trainer is not recommended" in told
     assert "supervised: out of domain nothing is known of phantoms without distractors, 2d" in told
+
+
+def null_control_that_shows_nothing():
+    found = complete_study(lambda *of: 0.0)
+    return [one for one in found if one.family == "null control"]
+
+
+def test_nothing_is_claimed_before_the_null_control_is_finished():
+    found = [one for one in complete_study(helps_among_distractors) if one.family != "null control"]
+    some = [*found, *null_control_that_shows_nothing()[:3]]
+    for unfinished in (found, some):
+        told = rules(unfinished, [])
+        assert "supervised against nnU-Net, 5 of 5 groups finished: better 0, worse 0" in told
+        assert "waits for the null control 2 (phantoms with distractors, 2d; phantoms" in told
+        table = findings_table(unfinished, null_control(unfinished)[1])
+        assert "| waits for the null control |" in table
+        assert "| better |" not in table
+    finished = [*found, *null_control_that_shows_nothing()]
+    assert "| better |" in findings_table(finished, null_control(finished)[1])
+
+
+def test_nothing_counts_before_stock_has_all_trainings():
+    cases = small_study(0.05)
+    (row,) = [one for one in differences(PHANTOM_2D, cases) if one.first == "attention"]
+    assert row.is_informative
+    fewer = cases[(cases["network"] != "stock") | (cases["seed"] < 2)]
+    (row,) = [one for one in differences(PHANTOM_2D, fewer) if one.first == "attention"]
+    assert row.is_informative is None
+    assert "| not known yet |" in differences_table([row])
 
 
 def test_nothing_is_claimed_if_the_null_control_does_not_count():
@@ -447,9 +492,11 @@ def test_a_report_of_nothing_says_so(tmp_path, capsys):
 def test_a_report_needs_the_collected_files_alone(tmp_path):
     trained = finished_trainings(PHANTOM_2D)[:1]
     add_rows([small_study(0.05)], trained, tmp_path / "phantom_2d")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "strata.md").write_text("of results that are gone")
     assert report(tmp_path) == 0
     tables = {path.stem: path.read_text() for path in (tmp_path / "tables").iterdir()}
-    assert {"phantom_2d", "trainings", "strata", "recommendation"} == set(tables)
+    assert {"phantom_2d", "trainings", "recommendation"} == set(tables)
     assert "| Attention U-Net |" in tables["phantom_2d"]
     assert (
         "| phantom_2d | 1 of 96 | 12 epochs of 25 iterations at batch 8 | 1.2 |"
