@@ -137,15 +137,22 @@ class Interaction:
         return self.family is not None and self.adjusted < LEVEL
 
 
-def differences(part: Part, cases: pd.DataFrame) -> list[Difference]:
-    """Compare the networks of a part on every data set with two or more trainings."""
+def differences(part: Part, cases: pd.DataFrame, wanted: Sequence[int] = SEEDS) -> list[Difference]:
+    """Compare the networks of a part on every data set with two or more trainings.
+
+    Args:
+        part: the part.
+        cases: its rows.
+        wanted: seeds of the trainings.
+    """
+    cases = cases[cases["seed"].isin(wanted)]
     found = []
     for data in part.data:
         for domain in DOMAINS:
             rows = cases[(cases["dataset"] == data.dataset) & (cases["domain"] == domain)]
             values = values_by_network(rows)
             for first, second in part.comparisons:
-                compared = _compared(values, rows, first, second)
+                compared = _compared(values, rows, first, second, wanted)
                 if compared is not None:
                     found.append(Difference(part.name, data, domain, first, second, **compared))
     return found
@@ -164,7 +171,11 @@ def values_by_network(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _compared(
-    values: Mapping[str, pd.DataFrame], rows: pd.DataFrame, first: str, second: str
+    values: Mapping[str, pd.DataFrame],
+    rows: pd.DataFrame,
+    first: str,
+    second: str,
+    wanted: Sequence[int],
 ) -> dict[str, Any] | None:
     """Return the contents of a Difference from two networks' values; None if there are too few."""
     if first not in values or second not in values:
@@ -181,7 +192,7 @@ def _compared(
     if repeated is None:
         return None
     stock = values.get("stock")
-    is_known = stock is not None and set(SEEDS) <= set(stock.index)
+    is_known = stock is not None and set(wanted) <= set(stock.index)
     return {
         "mean": float(mine.to_numpy().mean()),
         "stock": float(stock.to_numpy().mean()) if is_known else None,
@@ -203,16 +214,20 @@ def combined(terms: Iterable[tuple[float, Estimate]]) -> Estimate:
     return Estimate(sum(factor * one.mean for factor, one in listed), sqrt(variance), freedom)
 
 
-def findings(rows: Sequence[Difference]) -> list[Finding]:
+def findings(rows: Sequence[Difference], wanted: Sequence[int] = SEEDS) -> list[Finding]:
     """Compare the networks on every group of which all trainings are finished.
 
     P-values are corrected within each family, as if all its questions had an answer.
+
+    Args:
+        rows: the differences on data sets.
+        wanted: seeds of the trainings.
     """
     found = []
     for group in GROUPS:
         for domain in DOMAINS:
             for first, second in PARTS[group.part].comparisons:
-                chosen = _complete(rows, group.part, group.data, domain, first, second)
+                chosen = _complete(rows, group.part, group.data, domain, first, second, wanted)
                 if not chosen:
                     continue
                 counted = [row for row in chosen if row.is_informative]
@@ -320,9 +335,10 @@ def _complete(
     domain: str,
     first: str,
     second: str,
+    seeds: Sequence[int] = SEEDS,
 ) -> list[Difference]:
     """Return the rows of some data sets in their order; none unless each has all seeds."""
-    wanted = (part, domain, first, second, SEEDS)
+    wanted = (part, domain, first, second, tuple(seeds))
     found = {
         row.data: row
         for row in rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -53,6 +54,7 @@ from nnunet_attention.evaluation.statistics.equivalence import equivalence
 from nnunet_attention.evaluation.statistics.estimates import over_units
 from nnunet_attention.files import read_json, write_text
 
+_WITHOUT_PILOT = SEEDS[1:]
 _STRATA = ("smallest third", "middle third", "largest third")
 _DASH = "—"
 _COUNTS = {True: "yes", False: "no: ceiling or floor", None: "not known yet"}
@@ -93,10 +95,22 @@ def all_tables(results: Path) -> dict[str, str]:
         read_json(of_maps / name) if (of_maps / name).is_file() else {}
         for name in (COEFFICIENTS, ABLATIONS)
     )
+    later = [
+        row
+        for name, part in PARTS.items()
+        for row in differences(part, cases[name], _WITHOUT_PILOT)
+    ]
     made = {
         **{name: differences_table([row for row in rows if row.part == name]) for name in PARTS},
         "primary": findings_table([one for one in found if one.family is not None], chance),
         "secondary": findings_table([one for one in found if one.family is None]),
+        "without_pilot": findings_table(
+            [
+                replace(one, family=None)
+                for one in findings(later, _WITHOUT_PILOT)
+                if one.family is not None
+            ]
+        ),
         "interactions": interactions_table(dependent, chance),
         "strata": strata_table(cases),
         "trainings": trainings_table(trainings),

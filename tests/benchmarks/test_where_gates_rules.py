@@ -396,6 +396,20 @@ def test_nothing_is_claimed_before_the_null_control_is_finished():
     assert "| better |" in findings_table(finished, null_control(finished)[1])
 
 
+def test_the_trainings_of_the_pilot_can_be_left_out():
+    cases = small_study(0.05, spread=0.0)
+    # Only the pilot's training of stock is bad.
+    cases.loc[(cases["network"] == "stock") & (cases["seed"] == 0), "dice"] -= 0.15
+    (all_seeds,) = differences(PHANTOM_2D, cases)
+    assert all_seeds.estimate.mean == pytest.approx(0.1)
+    (later,) = differences(PHANTOM_2D, cases, SEEDS[1:])
+    assert (later.seeds, later.of_seeds) == ((1, 2), pytest.approx((0.05, 0.05)))
+    of_group = [replace(later, data=data) for data in CROWDED]
+    assert findings(of_group) == []
+    (found,) = findings(of_group, SEEDS[1:])
+    assert found.estimate.mean == pytest.approx(0.05)
+
+
 def test_nothing_counts_before_stock_has_all_trainings():
     cases = small_study(0.05)
     (row,) = [one for one in differences(PHANTOM_2D, cases) if one.first == "attention"]
