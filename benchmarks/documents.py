@@ -72,16 +72,8 @@ TABLES = (
         ("where-gates-help.md", f"gates {name.replace('_', ' ')} table", _GATES / f"{name}.md")
         for name in (
             *("pilot", "rules", "recommendation", "primary", "secondary", "without_pilot"),
-            *(
-                "interactions",
-                "strata",
-                "phantom_2d",
-                "phantom_3d",
-                "sarcoma",
-                "hippocampus",
-                "warm",
-            ),
-            *("coefficients", "maps", "ablations", "trainings"),
+            *("interactions", "strata", "phantom_2d", "phantom_3d", "sarcoma", "hippocampus"),
+            *("warm", "coefficients", "maps", "ablations", "trainings"),
         )
     ),
 )

@@ -330,7 +330,7 @@ def _normalisation(
 def _of_channels(intensities: Mapping, channels: int) -> dict:
     """Return the source's intensities for each channel of the data set."""
     known = [intensities[key] for key in sorted(intensities, key=int)]
-    return {str(place): known[place % len(known)] for place in range(channels)}
+    return {str(place): one for place, one in enumerate(of_all_channels(known, channels))}
 
 
 def _is_prepared_as(configuration: Mapping, stock: Mapping) -> bool:
