@@ -37,7 +37,8 @@ class NnunetFolders:
             "nnUNet_preprocessed": str(self.preprocessed),
             "nnUNet_results": str(self.results),
             "nnUNet_n_proc_DA": "1",
-            "nnUNet_def_n_proc": "2",
+            # Each process that exports takes longer to begin than all exports.
+            "nnUNet_def_n_proc": "1",
             SCHEDULE_VARIABLE: schedule,
         }
 

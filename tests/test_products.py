@@ -9,10 +9,10 @@ from nnunet_attention.products import concatenate_product, convolve, spread_over
 
 CASES = {
     "3d": (nn.Conv3d, (4, 6, 2), (2, 2, 2), False),
-    "3d anisotropic": (nn.Conv3d, (3, 4, 6), (1, 2, 3), False),
-    "3d odd": (nn.Conv3d, (5, 7, 3), (2, 2, 2), False),
-    "3d pointwise with bias": (nn.Conv3d, (3, 4, 5), (1, 1, 1), True),
-    "3d strided with bias": (nn.Conv3d, (3, 4, 6), (1, 2, 2), True),
+    "3d anisotropic": (nn.Conv3d, (2, 4, 6), (1, 2, 3), False),
+    "3d odd": (nn.Conv3d, (3, 5, 2), (2, 2, 2), False),
+    "3d pointwise with bias": (nn.Conv3d, (2, 3, 4), (1, 1, 1), True),
+    "3d strided with bias": (nn.Conv3d, (2, 4, 6), (1, 2, 2), True),
     "2d": (nn.Conv2d, (6, 4), (2, 2), False),
     "2d odd, anisotropic": (nn.Conv2d, (5, 7), (1, 2), False),
     "2d pointwise with bias": (nn.Conv2d, (4, 5), (1, 1), True),
@@ -21,8 +21,8 @@ CASES = {
 
 def layer_and_features(conv_op, size, stride, bias, dtype=torch.float64):
     torch.manual_seed(0)
-    layer = conv_op(5, 3, stride, stride, bias=bias).to(dtype)
-    return layer, torch.randn(2, 5, *size, dtype=dtype, requires_grad=True)
+    layer = conv_op(3, 2, stride, stride, bias=bias).to(dtype)
+    return layer, torch.randn(2, 3, *size, dtype=dtype, requires_grad=True)
 
 
 def gradients(ours, theirs, inputs):

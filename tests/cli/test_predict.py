@@ -46,8 +46,9 @@ def stock(tmp_path_factory) -> Path:
     return folder
 
 
-def run(stock: Path, output: Path, *arguments) -> int:
+def run(stock: Path, output: Path, *arguments, processes: int = 0) -> int:
     common = ("-i", stock / "images", "-o", output, "-m", stock / "model", "-f", 0, 1)
+    common += ("-npp", processes, "-nps", processes)
     return main(
         ["predict", *map(str, (*common, "-device", "cpu", "--disable_progress_bar", *arguments))]
     )
@@ -171,6 +172,6 @@ def test_what_cannot_be_done_is_one_line(stock, tmp_path, monkeypatch, capsys, a
 
 
 def test_what_predicted_is_written_down_as_nnunet_does(stock, tmp_path):
-    assert run(stock, tmp_path / "out", "--engine", "torch") == 0
+    assert run(stock, tmp_path / "out", "--engine", "torch", processes=1) == 0
     written = json.loads((tmp_path / "out" / "plans.json").read_text())
     assert written == json.loads((stock / "out" / "plans.json").read_text())

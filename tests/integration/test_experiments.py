@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 TRAINER = ("-tr", "AttentionUNetTrainer_short", "-device", "cpu", "-np", "1", "-f", "0")
 
 # Each worker process imports torch anew, which takes longer than its work here.
-QUICK = {"schedule": "1,1,1", "variables": {"nnUNet_def_n_proc": "1"}}
+QUICK = {"schedule": "1,1,1"}
 
 
 def write_dataset(folders: NnunetFolders, name: str, seed: int) -> None:

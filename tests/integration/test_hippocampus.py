@@ -21,6 +21,8 @@ DATASET = "Dataset004_Hippocampus"
 TRAINER = "AttentionUNetTrainer_short"
 MODEL = f"{TRAINER}__nnUNetPlans__3d_fullres"
 ON_CPU = ("-device", "cpu")
+# Of the processes that read and write, each takes longer to begin than two small images.
+ONE_EACH = ("-npp", 1, "-nps", 1)
 SELECT = ("-d", 4, "-c", "3d_fullres", "-tr", TRAINER)
 
 
@@ -30,7 +32,7 @@ def nnunet(tmp_path_factory):
     folders = NnunetFolders(root)
     task = msd_subset(HIPPOCAMPUS, root / "Task04_Hippocampus", cases=6)
     folders.run("nnUNetv2_convert_MSD_dataset", "-i", task, "-np", 2)
-    folders.run("nnUNetv2_plan_and_preprocess", "-d", 4, "-c", "3d_fullres", "-np", 2)
+    folders.run("nnUNetv2_plan_and_preprocess", "-d", 4, "-c", "3d_fullres", "-np", 1, "-npfp", 1)
     return folders
 
 
@@ -51,11 +53,11 @@ def interrupted_and_continued(nnunet, model):
     def second_epoch_has_begun():
         return any("Epoch 1" in log.read_text() for log in fold.glob("training_log_*.txt"))
 
-    nnunet.start_and_kill(*train, when=second_epoch_has_begun, schedule="2,4,1")
+    nnunet.start_and_kill(*train, when=second_epoch_has_begun, schedule="2,2,1")
     epochs_before = checkpoint(fold / "checkpoint_latest.pth")["current_epoch"]
     assert not (fold / "checkpoint_final.pth").exists()
     recorded = {"nnUNet_attention_epochs": "1,2"}
-    nnunet.run(*train, "--c", "--npz", schedule="2,4,1", variables=recorded)
+    nnunet.run(*train, "--c", "--npz", schedule="2,2,1", variables=recorded)
     return epochs_before
 
 
@@ -118,6 +120,7 @@ def predicted(nnunet, trained, images):
         folders.append(nnunet.root / f"predicted_{fold}")
         nnunet.run(
             *("nnUNetv2_predict", "-i", images, "-o", folders[-1], *SELECT, "-f", fold, *ON_CPU),
+            *ONE_EACH,
             "--save_probabilities",
         )
     return folders
@@ -139,7 +142,7 @@ def test_model_folder_predicts_the_same(predicted, nnunet, trained, images):
     output = nnunet.root / "predicted_from_folder"
     nnunet.run(
         "nnUNetv2_predict_from_modelfolder",
-        *("-i", images, "-o", output, "-m", trained, "-f", 0, *ON_CPU),
+        *("-i", images, "-o", output, "-m", trained, "-f", 0, *ON_CPU, *ONE_EACH),
     )
     assert_same_segmentations(predicted[0], output)
 
@@ -149,7 +152,7 @@ def test_maps_come_with_the_same_segmentations(predicted, nnunet, trained, image
     nnunet.run(
         "nnunet-attention",
         *("maps", "-i", images, "-o", tmp_path, *SELECT, "-f", 0, *ON_CPU, "--html"),
-        *("-gt", nnunet.raw / DATASET / "labelsTr", "-npp", 1, "-nps", 1),
+        *("-gt", nnunet.raw / DATASET / "labelsTr", *ONE_EACH),
     )
     assert_same_segmentations(predicted[0], tmp_path)
     weights = checkpoint(trained / "fold_0" / "checkpoint_final.pth")["network_weights"]
@@ -172,7 +175,7 @@ def test_an_engine_predicts_the_same(predicted, nnunet, images, tmp_path):
     skip_without("openvino")
     output = nnunet.run(
         "nnunet-attention",
-        *("predict", "-i", images, "-o", tmp_path, *SELECT, "-f", 0, *ON_CPU),
+        *("predict", "-i", images, "-o", tmp_path, *SELECT, "-f", 0, *ON_CPU, *ONE_EACH),
     )
     assert "run by openvino, in 32 bits" in output
     assert_engines_agree(predicted[0], tmp_path)
@@ -221,7 +224,7 @@ def test_crossvalidation_is_accumulated_and_the_best_configuration_found(trained
     )
     output = nnunet.run(
         "nnUNetv2_find_best_configuration",
-        *(4, "-c", "3d_fullres", "-tr", TRAINER, "-f", 0, 1, "-np", 2, "--disable_ensembling"),
+        *(4, "-c", "3d_fullres", "-tr", TRAINER, "-f", 0, 1, "-np", 1, "--disable_ensembling"),
     )
     assert f"-tr {TRAINER}" in output
 
@@ -236,5 +239,7 @@ def test_zip_installs_elsewhere_and_predicts_the_same(predicted, nnunet, trained
     elsewhere.run("nnUNetv2_install_pretrained_model_from_zip", archive)
     assert (elsewhere.results / DATASET / MODEL / "fold_1" / "checkpoint_final.pth").is_file()
     output = tmp_path / "predicted"
-    elsewhere.run("nnUNetv2_predict", "-i", images, "-o", output, *SELECT, "-f", 0, *ON_CPU)
+    elsewhere.run(
+        *("nnUNetv2_predict", "-i", images, "-o", output, *SELECT, "-f", 0, *ON_CPU, *ONE_EACH)
+    )
     assert_same_segmentations(predicted[0], output)

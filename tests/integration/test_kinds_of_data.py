@@ -28,7 +28,10 @@ def train_and_predict(folders: NnunetFolders, dataset: str, configuration: str, 
     number = int(number_of_dataset(dataset))
     raw = folders.raw / dataset
     ending = json.loads((raw / "dataset.json").read_text())["file_ending"]
-    folders.run("nnUNetv2_plan_and_preprocess", "-d", number, "-c", configuration, "-np", 2)
+    folders.run(
+        "nnUNetv2_plan_and_preprocess",
+        *("-d", number, "-c", configuration, "-np", 1, "-npfp", 1),
+    )
     folders.edit_plans(dataset, configuration, batch_size=2, **plans_changes)
     common = ("-tr", TRAINER, "-device", "cpu")
     folders.run("nnUNetv2_train", number, configuration, 0, *common)

@@ -26,7 +26,7 @@ class _Workplace(NnunetFolders):
         super().__init__(root)
         task = msd_subset(HIPPOCAMPUS, root / "Task04_Hippocampus", cases=5)
         self.run("nnUNetv2_convert_MSD_dataset", "-i", task, "-np", 1)
-        self.run("nnUNetv2_plan_and_preprocess", "-d", 4, "-c", "3d_fullres", "-np", 2)
+        self.run("nnUNetv2_plan_and_preprocess", "-d", 4, "-c", "3d_fullres", "-np", 1, "-npfp", 1)
         self.test_images = root / "images"
         self.test_images.mkdir()
         for image in sorted((self.raw / DATASET / "imagesTr").iterdir())[:2]:

@@ -21,7 +21,7 @@ def test_benchmark_trainers_write_the_time_of_an_epoch(tmp_path, variant):
     (task / "imagesTs").mkdir()
     folders.run("nnUNetv2_convert_MSD_dataset", "-i", task, "-np", 2)
     folders.run(
-        *("nnUNetv2_plan_and_preprocess", "-d", 90, "-c", "3d_fullres", "-np", 2),
+        *("nnUNetv2_plan_and_preprocess", "-d", 90, "-c", "3d_fullres", "-np", 1, "-npfp", 1),
         *("-gpu_memory_target", 0.05),
     )
     # One process would take minutes for an epoch's batches.

@@ -27,7 +27,7 @@ def nnunet(tmp_path_factory):
     (task / "imagesTs").mkdir()
     folders.run("nnUNetv2_convert_MSD_dataset", "-i", task, "-np", 2)
     folders.run(
-        *("nnUNetv2_plan_and_preprocess", "-d", 90, "-c", "3d_fullres", "-np", 2),
+        *("nnUNetv2_plan_and_preprocess", "-d", 90, "-c", "3d_fullres", "-np", 1, "-npfp", 1),
         *("-gpu_memory_target", 0.05),
     )
     return folders
