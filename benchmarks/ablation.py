@@ -133,24 +133,20 @@ def main(command_line: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="folder of ablation.json")
     arguments = parser.parse_args(command_line)
-    try:
-        record = read_json(arguments.folder / "ablation.json")
-        if not record.get("curves"):
-            raise CommandError(
-                f"{arguments.folder}: the ablation has no curves; run nnunet-attention ablate with "
-                "--sanity and --curves"
-            )
-        record["model"].pop("folder")
-        texts = {
-            "ablation.json": json_text(record, indent=1),
-            "effects.md": effects_table(record),
-            "areas.md": areas_table(record),
-        }
-        for path in write_all(RESULTS, texts):
-            print(f"wrote {path}")
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
+    record = read_json(arguments.folder / "ablation.json")
+    if not record.get("curves"):
+        raise CommandError(
+            f"{arguments.folder}: the ablation has no curves; run nnunet-attention ablate with "
+            "--sanity and --curves"
+        )
+    record["model"].pop("folder")
+    texts = {
+        "ablation.json": json_text(record, indent=1),
+        "effects.md": effects_table(record),
+        "areas.md": areas_table(record),
+    }
+    for path in write_all(RESULTS, texts):
+        print(f"wrote {path}")
     draw_curves(record, PICTURE)
     print(f"wrote {PICTURE}")
     return 0

@@ -20,7 +20,6 @@ from benchmarks.finetune import training
 from benchmarks.finetune.by_training import by_training_table, trainings_of
 from benchmarks.finetune.reporting import table_of
 from nnunet_attention.cli.exit_codes import exit_code_of
-from nnunet_attention.errors import CommandError
 from nnunet_attention.files import json_text, read_json, write_all
 
 RESULTS = ROOT / "benchmarks" / "results" / "finetune"
@@ -56,24 +55,20 @@ def main(command_line: Sequence[str] | None = None) -> int:
         return training.train(
             arguments.data, work, arguments.bfloat16, arguments.processes, arguments.repeats
         )
-    return report_on(work)
-
-
-def report_on(work: Path) -> int:
-    """Keep the results of the experiment in a folder, and their tables; return the exit code."""
-    try:
-        record = read_json(training.experiment(work) / "table.json")
-        texts = {"table.json": json_text(record, indent=1), "table.md": table_of(record)}
-        target = record["results"][0]["setting"].split()[0]
-        trainings = trainings_of(work, target)
-        texts["trainings.json"] = json_text({"trainings": trainings}, indent=1)
-        texts["trainings.md"] = by_training_table(trainings)
-        for path in write_all(RESULTS, texts):
-            print(f"wrote {path}")
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
+    report_on(work)
     return 0
+
+
+def report_on(work: Path) -> None:
+    """Keep the results of the experiment in a folder, and their tables."""
+    record = read_json(training.experiment(work) / "table.json")
+    texts = {"table.json": json_text(record, indent=1), "table.md": table_of(record)}
+    target = record["results"][0]["setting"].split()[0]
+    trainings = trainings_of(work, target)
+    texts["trainings.json"] = json_text({"trainings": trainings}, indent=1)
+    texts["trainings.md"] = by_training_table(trainings)
+    for path in write_all(RESULTS, texts):
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

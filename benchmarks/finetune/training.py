@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from benchmarks.preparation import (
@@ -59,16 +58,15 @@ def train(data: Path, work: Path, bfloat16: bool, processes: int, repeats: int) 
 
     Returns:
         The exit code of the command that failed, or 0.
+
+    Raises:
+        CommandError: if the data cannot be used.
     """
     places = folders(work)
     for folder in (places.raw, places.preprocessed, places.results):
         folder.mkdir(parents=True, exist_ok=True)
     variables = planning_environment({**os.environ, **places.variables})
-    try:
-        _prepare(data, work, variables, processes)
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
+    _prepare(data, work, variables, processes)
     command = ["nnunet-attention", "experiment", "finetune", "-d", DATASET, "-c", CONFIGURATION]
     command += ["-tr", *TRAINERS, "--repeats", str(repeats), "--seed", "0"]
     command += ["-device", "cpu", "-np", str(processes), "-o", str(experiment(work))]

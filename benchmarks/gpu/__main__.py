@@ -28,9 +28,6 @@ _SHARE_OF_TIME_FOR_TRAININGS = 0.9
 def main(command_line: list[str] | None = None) -> int:
     """Run one of the four commands."""
     arguments = _arguments(command_line)
-    # `install` runs where nothing is installed yet.
-    from nnunet_attention.errors import CommandError
-
     try:
         if arguments.action == "run":
             return _run(arguments)
@@ -46,9 +43,6 @@ def main(command_line: list[str] | None = None) -> int:
         from benchmarks.gpu.installing import install
 
         return install(arguments.folder, arguments.work, arguments.pip_options)
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped; run it again to continue where it stopped", file=sys.stderr)
         return 130

@@ -40,13 +40,9 @@ def main(command_line: list[str] | None = None) -> int:
     parser.add_argument("-o", type=Path, dest="output", required=True, metavar="FILE")
     arguments = parser.parse_args(command_line)
     work, scratch = Work(arguments.work), arguments.output.parent
-    try:
-        dataset = installed(work)
-        if dataset is None:
-            dataset = _make(work, scratch, arguments.data, arguments.phantom)
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
+    dataset = installed(work)
+    if dataset is None:
+        dataset = _make(work, scratch, arguments.data, arguments.phantom)
     cases = list((work.preprocessed / dataset / REFERENCES).iterdir())
     write_json(arguments.output, {"dataset": dataset, "cases": len(cases)})
     return 0

@@ -23,7 +23,6 @@ from benchmarks.hippocampus.training import collected_model
 from benchmarks.machine import told
 from benchmarks.texts import ends_text, four_places
 from nnunet_attention.drawing import LABEL_COLOURS, new_figure, save_png
-from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.tables import (
     confidence_interval,
     p_text,
@@ -70,11 +69,7 @@ def report(results: Path) -> int:
         },
         label_folders=(results / "labels",),
     )
-    try:
-        show_leaderboard(request, results / "leaderboard", Settings(paired_repeats=repeated))
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
+    show_leaderboard(request, results / "leaderboard", Settings(paired_repeats=repeated))
     summaries = {
         name: [read_summaries(schedule, results, variant, seed) for seed in seeds]
         for name, (variant, seeds) in shown.items()

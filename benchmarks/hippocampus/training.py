@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from benchmarks.hippocampus.schedules import (
 )
 from benchmarks.machine import machine
 from benchmarks.preparation import bring_data, plan_and_preprocess, run_shown
-from nnunet_attention.errors import CommandError
 from nnunet_attention.files import write_json
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import Folders
@@ -50,15 +48,14 @@ def train(
 
     Returns:
         The exit code of the command that failed, or 0.
+
+    Raises:
+        CommandError: if the data cannot be used.
     """
     for folder in folders(work).values():
         Path(folder).mkdir(parents=True, exist_ok=True)
     variables = planning_environment({**os.environ, **folders(work)})
-    try:
-        _prepare(schedule, data, work, processes, variables)
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
+    _prepare(schedule, data, work, processes, variables)
     for number, (name, seed) in enumerate(runs, 1):
         variant = VARIANTS[name]
         title = f"{number} of {len(runs)}: {variant.name}, seed {seed}"

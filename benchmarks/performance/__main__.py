@@ -33,7 +33,6 @@ def main(command_line: list[str] | None = None) -> int:
     from benchmarks.performance.measure import measure_case
     from benchmarks.performance.report import markdown
     from benchmarks.performance.variants import PLAIN, VARIANTS, runnable
-    from nnunet_attention.errors import CommandError
     from nnunet_attention.files import read_json, write_json, write_text
 
     device = torch.device(arguments.device)
@@ -69,11 +68,7 @@ def main(command_line: list[str] | None = None) -> int:
         if arguments.smallest:
             case = case.smallest()
         compiled, gates = device.type == "cuda", not arguments.no_gates
-        try:
-            record = measure_case(case, variants, device, arguments.rounds, compiled, gates)
-        except CommandError as error:
-            print(error, file=sys.stderr)
-            return 1
+        record = measure_case(case, variants, device, arguments.rounds, compiled, gates)
         write_json(path, {**record, "machine": {**machine(device), "command": command}})
     records = [read_json(path) for name in FULL if (path := folder / f"{name}.json").is_file()]
     table = markdown(records)

@@ -80,7 +80,8 @@ def main(command_line: list[str] | None = None) -> int:
     if arguments.action == "collect":
         from benchmarks.where_gates_help.collecting import collect as take
 
-        return take(parts, work, RESULTS)
+        take(parts, work, RESULTS)
+        return 0
     if arguments.dry_run:
         for part in parts:
             print(

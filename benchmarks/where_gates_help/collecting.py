@@ -78,27 +78,22 @@ _EFFECT = ("gates", "label", "replacement")
 _NUMBERS = ("mean_difference", "low", "high", "adjusted_p_value")
 
 
-def collect(parts: Sequence[Part], work: Path, results: Path) -> int:
+def collect(parts: Sequence[Part], work: Path, results: Path) -> None:
     """Add the finished trainings to results/PART/; results of other trainings stay.
 
-    Returns:
-        The exit code: 1 if the working folder, or the results, are of another design.
+    Raises:
+        CommandError: if the working folder, or the results, are of another design.
     """
-    try:
-        outcomes = read_pilot(work)
-        for part, data in PILOT:
-            if pilot_key(part, data) in outcomes:
-                check_design(part, data, work)
-        if outcomes:
-            results.mkdir(parents=True, exist_ok=True)
-            # Those of other folders stay.
-            write_pilot(results, {**read_pilot(results), **outcomes})
-        for part in parts:
-            _collect_part(part, work, results)
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    outcomes = read_pilot(work)
+    for part, data in PILOT:
+        if pilot_key(part, data) in outcomes:
+            check_design(part, data, work)
+    if outcomes:
+        results.mkdir(parents=True, exist_ok=True)
+        # Those of other folders stay.
+        write_pilot(results, {**read_pilot(results), **outcomes})
+    for part in parts:
+        _collect_part(part, work, results)
 
 
 def _collect_part(part: Part, work: Path, results: Path) -> None:

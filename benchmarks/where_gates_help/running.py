@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -88,6 +87,9 @@ def run(
 
     Returns:
         The exit code of the command that failed, or 0.
+
+    Raises:
+        CommandError: if the pilot left no room, or the folder is of another design.
     """
     try:
         for part in parts:
@@ -102,9 +104,6 @@ def run(
                     train(part, data, work, processes)
                 if PREDICTIONS in steps and not part.warm:
                     _after_training(part, data, work)
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
     except _CommandFailedError as failure:
         return int(failure.args[0])
     return 0
@@ -122,8 +121,11 @@ def pilot(parts: Sequence[Part], work: Path, real_data: Path | None, processes: 
         processes: number of processes of conversion and preprocessing.
 
     Returns:
-        The exit code: 1 if one of them has a ceiling or a floor, there is no room, or a command
-        failed.
+        The exit code: 1 if one of them has a ceiling or a floor, or there is no room; that of a
+        command that failed.
+
+    Raises:
+        CommandError: if the folder is of another design.
     """
     outcomes = read_pilot(work)
     try:
@@ -131,9 +133,6 @@ def pilot(parts: Sequence[Part], work: Path, real_data: Path | None, processes: 
             if part in parts:
                 outcomes[pilot_key(part, data)] = _pilot_of(part, data, work, real_data, processes)
                 write_pilot(work, outcomes)
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
     except _CommandFailedError as failure:
         return int(failure.args[0])
     lines = {part.name: pilot_lines(part, outcomes) for part in parts}

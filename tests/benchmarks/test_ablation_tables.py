@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import ablation
+from nnunet_attention.cli.exit_codes import exit_code_of
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -103,7 +104,7 @@ def test_a_folder_without_curves_is_one_error_and_nothing_is_written(
     monkeypatch.setattr(ablation, "RESULTS", tmp_path / "kept")
     if content is not None:
         (tmp_path / "ablation.json").write_text(content)
-    assert ablation.main([str(tmp_path)]) == 1
+    assert exit_code_of("it", lambda: ablation.main([str(tmp_path)])) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "kept").exists()
 
@@ -112,5 +113,5 @@ def test_results_that_cannot_be_written_are_one_error(record, tmp_path, monkeypa
     (tmp_path / "kept").touch()
     monkeypatch.setattr(ablation, "RESULTS", tmp_path / "kept")
     (tmp_path / "ablation.json").write_text(json.dumps(record))
-    assert ablation.main([str(tmp_path)]) == 1
+    assert exit_code_of("it", lambda: ablation.main([str(tmp_path)])) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1

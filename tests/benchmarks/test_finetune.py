@@ -10,6 +10,7 @@ from benchmarks.finetune import __main__ as command
 from benchmarks.finetune import training
 from benchmarks.finetune.by_training import by_training_table, trainings_of
 from benchmarks.finetune.reporting import DASH, table_of
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.errors import CommandError
 
 TARGET = "Dataset901_Tuning"
@@ -132,7 +133,7 @@ def test_another_data_set_is_refused_before_anything_is_copied(tmp_path, capsys)
     data.mkdir()
     (data / "dataset.json").write_text(json.dumps({"file_ending": ".png"}))
     work = tmp_path / "work"
-    assert training.train(data, work, False, 1, 2) == 1
+    assert exit_code_of("it", lambda: training.train(data, work, False, 1, 2)) == 1
     assert "Dataset004_Hippocampus" in capsys.readouterr().err
     assert list((work / "nnUNet_raw").iterdir()) == []
 
@@ -148,9 +149,9 @@ def test_a_folder_without_a_table_is_one_error_and_nothing_is_written(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
-    assert command.main(["report", "-w", str(tmp_path)]) == 1
+    assert exit_code_of("it", lambda: command.main(["report", "-w", str(tmp_path)])) == 1
     table = tmp_path / "experiment" / "table.json"
-    assert capsys.readouterr().err == f"{table}: there is no such file\n"
+    assert capsys.readouterr().err == f"it: {table}: there is no such file\n"
     assert not (tmp_path / "results").exists()
 
 
@@ -160,5 +161,5 @@ def test_results_that_cannot_be_written_are_one_error(record, tmp_path, monkeypa
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "table.json").write_text(json.dumps(record))
     write_trainings(tmp_path)
-    assert command.main(["report", "-w", str(tmp_path)]) == 1
+    assert exit_code_of("it", lambda: command.main(["report", "-w", str(tmp_path)])) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1

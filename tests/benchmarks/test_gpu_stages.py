@@ -37,6 +37,7 @@ from benchmarks.gpu.work import Work
 from benchmarks.performance import cases
 from benchmarks.performance.isolated import WAYS
 from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.tables import MINUS
 from nnunet_attention.nnunet.seeds import VARIABLE as SEED_VARIABLE
@@ -373,7 +374,7 @@ def test_the_command_refuses_another_device_in_one_folder(work, monkeypatch, cap
     monkeypatch.setattr("benchmarks.gpu.probing.probe", lambda device: MACHINE)
     monkeypatch.setattr(os, "chdir", lambda folder: None)
     work.finish("data", measured()["data"])
-    assert main(["run", "-w", str(work.root), "--device", "cpu"]) == 2
+    assert exit_code_of("it", lambda: main(["run", "-w", str(work.root), "--device", "cpu"])) == 1
     assert "its results were measured with --device cuda" in capsys.readouterr().err
 
 
@@ -395,6 +396,11 @@ def test_minutes_are_above_zero(minutes, capsys):
 
 
 def test_data_that_are_none_are_refused_before_anything_is_done(tmp_path, capsys):
-    assert main(["run", "-w", str(tmp_path / "work"), "--data", str(tmp_path)]) == 2
+    assert (
+        exit_code_of(
+            "it", lambda: main(["run", "-w", str(tmp_path / "work"), "--data", str(tmp_path)])
+        )
+        == 1
+    )
     assert "there is no dataset.json in it" in capsys.readouterr().err
     assert not (tmp_path / "work").exists()

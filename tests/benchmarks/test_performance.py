@@ -30,6 +30,7 @@ from benchmarks.performance.peers import FullResolutionGate, without_gates
 from benchmarks.performance.report import markdown
 from benchmarks.performance.steps import Model
 from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS, runnable
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.networks.normalisation import InstanceNorm3d
 
 CPU = torch.device("cpu")
@@ -338,7 +339,10 @@ def test_networks_without_room_and_those_held_against_them_are_left_out(monkeypa
 
 def test_no_room_for_the_plain_network_ends_the_command(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(measure, "_fits", lambda *_: False)
-    assert command.main(["--cases", "hippocampus", "-o", str(tmp_path)]) == 1
+    assert (
+        exit_code_of("it", lambda: command.main(["--cases", "hippocampus", "-o", str(tmp_path)]))
+        == 1
+    )
     assert "not enough memory for the plain network" in capsys.readouterr().err
     assert not (tmp_path / "hippocampus.json").exists()
 

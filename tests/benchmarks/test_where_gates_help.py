@@ -64,6 +64,7 @@ from benchmarks.where_gates_help.preparing import (
 )
 from benchmarks.where_gates_help.running import ablate, pilot, write_maps
 from nnunet_attention import trainers
+from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.cli.main import build_parser
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.ablation.outputs import write_ablation
@@ -211,7 +212,7 @@ def test_the_pilot_trains_stock_alone_and_tells_whether_there_is_room(
     assert read_pilot(tmp_path) == {"phantom_2d Dataset066_Distractors": {"in": dice, "out": 0.6}}
 
 
-def test_nothing_is_trained_before_the_pilot_has_left_room(tmp_path, monkeypatch, capsys):
+def test_nothing_is_trained_before_the_pilot_has_left_room(tmp_path, monkeypatch):
     planned(tmp_path, PHANTOMS[0])
     commands = []
     monkeypatch.setattr(running, "run_shown", lambda *run: commands.append(run) or 3)
@@ -224,8 +225,8 @@ def test_nothing_is_trained_before_the_pilot_has_left_room(tmp_path, monkeypatch
         (PHANTOM_2D, "phantom_2d, phantom, 2 % foreground, 3 distractors: 0.0400 lower than"),
         (PHANTOM_3D, "phantom_3d, phantom, 0.5 % foreground, 3 distractors: not trained yet"),
     ):
-        assert running.run([part], tmp_path, None, 1) == 1
-        assert line in capsys.readouterr().err
+        with pytest.raises(CommandError, match=line):
+            running.run([part], tmp_path, None, 1)
     assert commands == []
     assert all(fine for _, fine in pilot_lines(REAL_SARCOMA, outcomes))
     told = pilot_told(outcomes)
@@ -250,7 +251,7 @@ def test_nothing_is_predicted_in_a_folder_of_another_design(tmp_path, capsys):
     record = tmp_path / "designs" / f"{data.dataset}.json"
     record.write_text(record.read_text().replace("15.7", "20.0"))
     part = replace(PHANTOM_2D, data=(data,))
-    assert running.run([part], tmp_path, None, 1, ["predictions"]) == 1
+    assert exit_code_of("it", lambda: running.run([part], tmp_path, None, 1, ["predictions"])) == 1
     assert "were drawn otherwise" in capsys.readouterr().err
 
 
@@ -335,7 +336,7 @@ def test_a_warm_start_goes_on_from_the_stock_network_of_its_seed(tmp_path, monke
 
 def test_a_warm_start_without_a_stock_network_says_what_to_train(tmp_path, capsys):
     planned(tmp_path, WARM.data[0])
-    assert running.run([WARM], tmp_path, None, 1) == 1
+    assert exit_code_of("it", lambda: running.run([WARM], tmp_path, None, 1)) == 1
     assert "run --only phantom_2d first" in capsys.readouterr().err
 
 
@@ -424,7 +425,7 @@ def trained(work, epochs, network=PHANTOM_2D.networks[0]):
 
 def test_what_is_finished_is_collected(tmp_path, capsys):
     trained(tmp_path / "work", PHANTOM_2D.epochs)
-    assert collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results") == 0
+    collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results")
     assert capsys.readouterr().out == "phantom_2d: 1 of 96 trainings\n"
     (row,) = read_cases(tmp_path / "results", PHANTOM_2D).to_dict("records")
     assert row == {
@@ -451,13 +452,13 @@ def test_a_pilot_is_added_to_those_of_other_folders(tmp_path, capsys):
     work.mkdir()
     write_pilot(results, kept)
     write_pilot(work, found)
-    assert collect([WARM], work, results) == 0
+    collect([WARM], work, results)
     assert read_pilot(results) == {**kept, **found}
 
     record = work / "designs" / f"{PHANTOMS[5].dataset}.json"
     record.write_text(record.read_text().replace("15.7", "20.0"))
     write_pilot(work, {pilot_key(PHANTOM_2D, PHANTOMS[5]): {"in": 0.9, "out": 0.9}})
-    assert collect([WARM], work, results) == 1
+    assert exit_code_of("it", lambda: collect([WARM], work, results)) == 1
     assert "were drawn otherwise" in capsys.readouterr().err
     assert read_pilot(results) == {**kept, **found}
 
@@ -467,7 +468,10 @@ def test_results_of_another_design_are_not_added_to(tmp_path, capsys):
     design = tmp_path / "results" / "phantom_2d" / "design.json"
     design.parent.mkdir(parents=True)
     design.write_text("{}")
-    assert collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results") == 1
+    assert (
+        exit_code_of("it", lambda: collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results"))
+        == 1
+    )
     assert "phantom_2d has results of another design; remove them first" in capsys.readouterr().err
     assert list(design.parent.iterdir()) == [design]
 
@@ -482,7 +486,7 @@ def test_a_training_of_another_length_is_not_collected(tmp_path):
 def test_a_supervised_training_is_collected_with_its_supervision(tmp_path):
     fold = trained(tmp_path / "work", PHANTOM_2D.epochs, SUPERVISED)
     write_supervision(fold, SupervisionRecord(SUPERVISION))
-    assert collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results") == 0
+    collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results")
     found = json.loads((tmp_path / "results" / "phantom_2d" / "trainings.json").read_text())
     assert [entry["supervision"] for entry in found["trainings"]] == ["0.5,1"]
 
@@ -518,7 +522,7 @@ def test_the_verdicts_of_ablate_are_collected_with_their_numbers(tmp_path):
         "settings": {"cases": 12},
     }
     (output / "ablation.json").write_text(json.dumps(record))
-    assert collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results") == 0
+    collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results")
     found = json.loads((tmp_path / "results" / "phantom_2d" / "ablations.json").read_text())
     assert found == {
         PHANTOMS[0].dataset: {
@@ -539,7 +543,7 @@ def test_the_verdicts_of_ablate_are_collected_with_their_numbers(tmp_path):
 def test_what_ablate_writes_today_is_collected(tmp_path):
     output = ablated_folder(tmp_path / "work", PHANTOM_2D, PHANTOMS[0], ATTENTION)
     write_ablation(made_up_ablation(), output)
-    assert collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results") == 0
+    collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results")
     found = json.loads((tmp_path / "results" / "phantom_2d" / "ablations.json").read_text())
     of_network = found[PHANTOMS[0].dataset]["attention"]
     kinds = {one["gates"]: (one["verdict"], one["replacement"]) for one in of_network["verdicts"]}
@@ -617,7 +621,7 @@ def test_supervised_coefficients_of_unseen_cases_are_apart_by_half(tmp_path):
     write_maps(model, PHANTOM_2D, data, places, output, variables)
     ablate(model, PHANTOM_2D, data, places, ablated_folder(tmp_path, PHANTOM_2D, data, SUPERVISED),
            variables)  # fmt: skip
-    assert collect([PHANTOM_2D], tmp_path, tmp_path / "results") == 0
+    collect([PHANTOM_2D], tmp_path, tmp_path / "results")
     ablations = json.loads((tmp_path / "results" / "phantom_2d" / "ablations.json").read_text())
     verdicts = ablations[data.dataset]["supervised"]["verdicts"]
     assert [verdict["gates"] for verdict in verdicts] == ["0", "1", "all"]
