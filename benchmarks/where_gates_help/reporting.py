@@ -114,6 +114,7 @@ def all_tables(results: Path) -> dict[str, str]:
         "interactions": interactions_table(dependent, chance),
         "strata": strata_table(cases),
         "trainings": trainings_table(trainings),
+        "unlearned": unlearned_list(trainings),
         "coefficients": coefficients_table(contrasts),
         "ablations": ablations_table(ablations),
         "maps": maps_picture(of_maps / SIDE_BY_SIDE),
@@ -372,3 +373,40 @@ def trainings_table(trainings: Mapping[str, Sequence[Mapping]]) -> str:
             f"{median(entry['minutes'] for entry in entries):.1f} | {machines} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def unlearned_list(trainings: Mapping[str, Sequence[Mapping]]) -> str:
+    """List as Markdown the trainings whose network marked no voxel rightly at the end.
+
+    The pseudo Dice of the last epoch is 0 in all folds. They stay in all tables.
+    """
+    if not trainings:
+        return ""
+    lines = []
+    for name, entries in trainings.items():
+        for entry in entries:
+            if any(fold["mean_fg_dice"][-1] > 0 for fold in entry["curves"]):
+                continue
+            network = entry["network"]
+            losses = ", ".join(f"{fold['train_losses'][-1]:.2f}" for fold in entry["curves"])
+            lines.append(
+                f"- {name}, {_title_of(name, entry['dataset'])}, {NETWORKS[network].name}, "
+                f"training {entry['seed'] + 1}: training loss {losses} at the end; where this "
+                f"network learned something, {_losses_of_learned(entries, network)}."
+            )
+    return "\n".join(lines or ["None."]) + "\n"
+
+
+def _title_of(part: str, dataset: str) -> str:
+    return next(data.title for data in PARTS[part].data if data.dataset == dataset)
+
+
+def _losses_of_learned(entries: Sequence[Mapping], network: str) -> str:
+    """Return the range of a network's last training losses, where it learned something."""
+    last = [
+        fold["train_losses"][-1]
+        for entry in entries
+        for fold in entry["curves"]
+        if entry["network"] == network and fold["mean_fg_dice"][-1] > 0
+    ]
+    return f"{min(last):.2f} to {max(last):.2f}" if last else "which it never did"

@@ -39,6 +39,7 @@ from benchmarks.where_gates_help.reporting import (
     interactions_table,
     report,
     strata_table,
+    unlearned_list,
 )
 from nnunet_attention.evaluation.leaderboard.tables import MINUS
 from nnunet_attention.evaluation.statistics.estimates import Estimate
@@ -510,12 +511,28 @@ def test_a_report_needs_the_collected_files_alone(tmp_path):
     (tmp_path / "tables" / "strata.md").write_text("of results that are gone")
     assert report(tmp_path) == 0
     tables = {path.stem: path.read_text() for path in (tmp_path / "tables").iterdir()}
-    assert {"phantom_2d", "trainings", "recommendation"} == set(tables)
+    assert {"phantom_2d", "trainings", "unlearned", "recommendation"} == set(tables)
+    assert tables["unlearned"] == "None.\n"
     assert "| Attention U-Net |" in tables["phantom_2d"]
     assert (
         "| phantom_2d | 1 of 96 | 12 epochs of 25 iterations at batch 8 | 1.2 |"
         in (tables["trainings"])
     )
+
+
+def test_trainings_that_marked_nothing_are_listed_and_stay():
+    trainings = finished_trainings(PHANTOM_2D)
+    trainings[3] |= {"curves": [{"mean_fg_dice": [0.2, 0.0], "train_losses": [0.3, -0.234]}]}
+    assert unlearned_list({"phantom_2d": trainings}) == (
+        "- phantom_2d, phantom, 0.2 % foreground, no distractors, wide U-Net, training 1: training "
+        "loss -0.23 at the end; where this network learned something, -0.80 to -0.60.\n"
+    )
+
+
+def test_a_training_that_marked_something_in_one_of_its_folds_is_not_listed():
+    folds = [{"mean_fg_dice": [dice], "train_losses": [-0.3]} for dice in (0.0, 0.4, 0.0)]
+    trainings = [finished_trainings(PARTS["sarcoma"])[0] | {"curves": folds}]
+    assert unlearned_list({"sarcoma": trainings}) == "None.\n"
 
 
 @pytest.fixture
