@@ -73,7 +73,7 @@ TABLES = (
         for name in (
             *("pilot", "rules", "recommendation", "primary", "secondary", "without_pilot"),
             *("interactions", "strata", "phantom_2d", "phantom_3d", "sarcoma", "hippocampus"),
-            *("warm", "coefficients", "maps", "ablations", "trainings", "unlearned"),
+            *("warm", "coefficients", "maps", "ablations", "trainings", "floor"),
         )
     ),
 )

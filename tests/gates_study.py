@@ -57,7 +57,6 @@ def finished_trainings(part):
         {
             **{"dataset": data.dataset, "network": network.folder, "seed": seed},
             **{"minutes": 1.25 + seed, "machines": [machine]},
-            "curves": [{"mean_fg_dice": [0.0, 0.5], "train_losses": [0.3, -0.6 - seed / 10]}],
         }
         for data in part.data
         for network in part.networks

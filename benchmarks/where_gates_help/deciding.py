@@ -75,9 +75,11 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
         )
         helped = [row.group.title for row in rows if outcome(row, chance) == "better"]
         by_gates = [title for title in helped if title in _helped(found, network, chance)]
-        lines.append(
-            f"- It is better than the wide U-Net too on {len(by_gates)} of {len(helped)} of these."
-        )
+        if helped:
+            lines.append(
+                f"- Of these, it is also better than the wide U-Net on {len(by_gates)} of "
+                f"{len(helped)}."
+            )
     effects = [one for one in interactions if one.family is not None]
     if effects:
         mattering = [_interaction_told(one) for one in effects if is_mattering(one, chance)]
@@ -106,7 +108,7 @@ def is_mattering(interaction: Interaction, chance: float) -> bool:
 def _control_told(found: Sequence[Finding], differing: int, chance: float) -> str:
     rows = [one for one in found if one.family == CONTROL]
     if isnan(chance):
-        return "not finished; until then nothing above is final"
+        return "not finished; until then nothing here is final"
     estimates = [one.estimate for one in rows if one.estimate is not None]
     if len(estimates) < len(rows):
         return "it does not count, having a ceiling or a floor, so that nothing is claimed"
@@ -123,58 +125,119 @@ def _control_told(found: Sequence[Finding], differing: int, chance: float) -> st
 
 
 def recommendation(found: Sequence[Finding]) -> str:
-    """Apply rule 8, and say for which data either network should be used."""
-    decided = [one for one in found if one.family is not None]
+    """Apply rule 8, and say for which data either network should be used.
+
+    What forbids a recommendation is told as soon as it is known, all else when the study is
+    finished.
+    """
     outside = [
         one
         for one in found
         if one.domain == OUT_OF_DOMAIN and one.second == "stock" and one.first in _GATED
     ]
-    missing = _wanted() - len(decided) - len(outside)
-    if missing:
-        return f"Not decided yet: {missing} of {_wanted()} comparisons are not finished.\n"
+    missing = _wanted() - sum(one.family is not None for one in found) - len(outside)
     _, chance = null_control(found)
+    forbidding = _forbidding(found, outside)
+    if missing:
+        unfinished = f"{missing} of {_wanted()} comparisons are not finished.\n"
+        if not forbidding:
+            return f"Not decided yet: {unfinished}"
+        return (
+            "- Whatever the other comparisons show, rule 8 does not recommend the supervised "
+            f"trainer: {'; '.join(forbidding)}.\n- All else is not decided yet: {unfinished}"
+        )
     lines = []
     for network in _GATED:
-        name = NETWORKS[network].name
-        helped = _helped(found, network, chance)
-        lost = (network, "stock", "worse")
-        worse = [one for one in found if (one.first, one.second, one.verdict) == lost]
-        harmed = [one.group.title for one in worse if is_claimed(one, chance)]
         of_network = [one for one in outside if one.first == network]
-        unknown = [one.group.title for one in of_network if one.estimate is None]
-        below = [
-            one.group.title
-            for one in of_network
-            if one.estimate is not None and one.estimate.interval()[1] < 0
-        ]
-        lines.append(
-            f"- {name}: use it for data such as {_listed(helped)}, where it is better than both "
-            "nnU-Net and the wide U-Net."
-            if helped
-            else f"- {name}: on nothing that was measured is it better than both nnU-Net and the "
-            "wide U-Net; there is no reason to use it for its Dice."
-        )
-        if harmed:
-            lines.append(
-                f"- {name}: do not use it for data such as {_listed(harmed)}, where it is worse "
-                "than nnU-Net."
-            )
-        if below:
-            lines.append(
-                f"- {name}: test it first where images will differ from those of the training: out "
-                f"of domain its interval, which is not corrected, lies below 0 on {_listed(below)}."
-            )
-        if unknown:
-            lines.append(
-                f"- {name}: out of domain nothing is known of {_listed(unknown)}, where nnU-Net "
-                "has a ceiling or a floor."
-            )
+        helped = _helped(found, network, chance)
         if network == "supervised":
             deciding = {SARCOMA.title, *CROWDED.values()} & set(helped)
-            decision = "is not" if not deciding or worse or below or unknown else "is"
-            lines.append(f"- By rule 8, the supervised trainer {decision} recommended.")
+            is_recommended = bool(deciding) and not forbidding
+        else:
+            is_recommended = bool(helped)
+        lines += _use(found, network, helped, is_recommended, chance)
+        lines += _out_of_domain(of_network)
+        if network == "supervised":
+            decision = "is" if is_recommended else "is not"
+            reasons = f": {'; '.join(forbidding)}" if forbidding and deciding else ""
+            lines.append(f"- By rule 8, the supervised trainer {decision} recommended{reasons}.")
     return "\n".join(lines) + "\n"
+
+
+def _forbidding(found: Sequence[Finding], outside: Iterable[Finding]) -> list[str]:
+    """Return why rule 8 cannot recommend the supervised trainer, whatever else is found."""
+    reasons = [
+        f"it is worse than nnU-Net on {one.group.title}"
+        for one in found
+        if (one.first, one.second, one.verdict) == ("supervised", "stock", "worse")
+    ]
+    for one in outside:
+        if one.first != "supervised":
+            continue
+        if one.estimate is None:
+            reasons.append(f"out of domain, {one.group.title} do not count")
+        elif one.estimate.interval()[1] < 0:
+            reasons.append(
+                f"out of domain, its interval on {one.group.title} lies below 0 "
+                f"({four_places(one.estimate.mean)} {ends_text(one.estimate.interval())})"
+            )
+    return reasons
+
+
+def _use(
+    found: Sequence[Finding],
+    network: str,
+    helped: Sequence[str],
+    is_recommended: bool,
+    chance: float,
+) -> list[str]:
+    """Say for which data a network should be used, and for which not."""
+    name = NETWORKS[network].name
+    if not helped:
+        lines = [
+            f"- {name}: on nothing that was measured is it better than both nnU-Net and the "
+            "wide U-Net; there is no reason to use it for its Dice."
+        ]
+    elif is_recommended:
+        lines = [
+            f"- {name}: use it for data such as {_listed(helped)}, where it is better than both "
+            "nnU-Net and the wide U-Net."
+        ]
+    else:
+        lines = [f"- {name}: it is better than both nnU-Net and the wide U-Net on "
+                 f"{_listed(helped)}."]  # fmt: skip
+    lost = (network, "stock", "worse")
+    worse = [one for one in found if (one.first, one.second, one.verdict) == lost]
+    harmed = [one.group.title for one in worse if is_claimed(one, chance)]
+    if harmed:
+        lines.append(
+            f"- {name}: do not use it for data such as {_listed(harmed)}, where it is worse "
+            "than nnU-Net."
+        )
+    return lines
+
+
+def _out_of_domain(of_network: Sequence[Finding]) -> list[str]:
+    """Warn of data out of domain on which a network may do harm, or on which nothing is known."""
+    name = NETWORKS[of_network[0].first].name
+    unknown = [one.group.title for one in of_network if one.estimate is None]
+    below = [
+        one.group.title
+        for one in of_network
+        if one.estimate is not None and one.estimate.interval()[1] < 0
+    ]
+    lines = []
+    if below:
+        lines.append(
+            f"- {name}: test it first where images will differ from those of the training: out "
+            f"of domain its interval, which is not corrected, lies below 0 on {_listed(below)}."
+        )
+    if unknown:
+        lines.append(
+            f"- {name}: out of domain nothing is known of {_listed(unknown)}, where nnU-Net "
+            "has a ceiling or a floor."
+        )
+    return lines
 
 
 def _wanted() -> int:

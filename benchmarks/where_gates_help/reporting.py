@@ -46,8 +46,10 @@ from benchmarks.where_gates_help.design import (
     PHANTOM_2D,
     PHANTOMS,
     SEEDS,
+    SUPERVISED,
     Part,
 )
+from benchmarks.where_gates_help.floor import below_floor
 from benchmarks.where_gates_help.pilot import pilot_told, read_pilot
 from nnunet_attention.evaluation.leaderboard.tables import p_text, signed, value_text
 from nnunet_attention.evaluation.statistics.equivalence import equivalence
@@ -114,7 +116,7 @@ def all_tables(results: Path) -> dict[str, str]:
         "interactions": interactions_table(dependent, chance),
         "strata": strata_table(cases),
         "trainings": trainings_table(trainings),
-        "unlearned": unlearned_list(trainings),
+        "floor": below_floor(cases),
         "coefficients": coefficients_table(contrasts),
         "ablations": ablations_table(ablations),
         "maps": maps_picture(of_maps / SIDE_BY_SIDE),
@@ -310,11 +312,17 @@ def coefficients_table(contrasts: Mapping[str, Mapping[str, Mapping]]) -> str:
             for other, values in found.items():
                 if not values:
                     continue
-                apart = all(v >= APART_BY for gate, v in values.items() if gate.startswith("gate_"))
                 cells = [_TITLES[dataset], NETWORKS[network].name, _OTHERS[other]]
                 cells += [signed(values[gate], "dice") if gate in values else "" for gate in gates]
-                lines.append(f"| {' | '.join([*cells, 'yes' if apart else 'no'])} |")
+                is_required = (network, other) == (SUPERVISED.folder, "outside")
+                cells.append(_are_apart(values) if is_required else _DASH)
+                lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _are_apart(values: Mapping[str, float]) -> str:
+    apart = all(value >= APART_BY for gate, value in values.items() if gate.startswith("gate_"))
+    return "yes" if apart else "no"
 
 
 def ablations_table(ablations: Mapping[str, Mapping[str, Mapping]]) -> str:
@@ -373,40 +381,3 @@ def trainings_table(trainings: Mapping[str, Sequence[Mapping]]) -> str:
             f"{median(entry['minutes'] for entry in entries):.1f} | {machines} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def unlearned_list(trainings: Mapping[str, Sequence[Mapping]]) -> str:
-    """List as Markdown the trainings whose network marked no voxel rightly at the end.
-
-    The pseudo Dice of the last epoch is 0 in all folds. They stay in all tables.
-    """
-    if not trainings:
-        return ""
-    lines = []
-    for name, entries in trainings.items():
-        for entry in entries:
-            if any(fold["mean_fg_dice"][-1] > 0 for fold in entry["curves"]):
-                continue
-            network = entry["network"]
-            losses = ", ".join(f"{fold['train_losses'][-1]:.2f}" for fold in entry["curves"])
-            lines.append(
-                f"- {name}, {_title_of(name, entry['dataset'])}, {NETWORKS[network].name}, "
-                f"training {entry['seed'] + 1}: training loss {losses} at the end; where this "
-                f"network learned something, {_losses_of_learned(entries, network)}."
-            )
-    return "\n".join(lines or ["None."]) + "\n"
-
-
-def _title_of(part: str, dataset: str) -> str:
-    return next(data.title for data in PARTS[part].data if data.dataset == dataset)
-
-
-def _losses_of_learned(entries: Sequence[Mapping], network: str) -> str:
-    """Return the range of a network's last training losses, where it learned something."""
-    last = [
-        fold["train_losses"][-1]
-        for entry in entries
-        for fold in entry["curves"]
-        if entry["network"] == network and fold["mean_fg_dice"][-1] > 0
-    ]
-    return f"{min(last):.2f} to {max(last):.2f}" if last else "which it never did"
