@@ -619,6 +619,7 @@ def test_supervised_coefficients_of_unseen_cases_are_apart_by_half(tmp_path):
     data = PHANTOMS[6]
     assert (data.recipe.foreground, data.recipe.distractors) == (0.01, 3)
     prepare(PHANTOM_2D, data, tmp_path, None, 1)
+    start_on_this_machine(tmp_path)
     places = folders(tmp_path)
     variables = {**os.environ, **places.variables, **PHANTOM_2D.variables()}
     arguments = PHANTOM_2D.crossval_arguments(data, [SUPERVISED.trainer], 1, repeats=1)
