@@ -27,11 +27,11 @@ def below_floor(cases: Mapping[str, pd.DataFrame]) -> str:
     Args:
         cases: the collected rows, by part.
     """
+    if all(rows.empty for rows in cases.values()):
+        return ""
     told, table = [], []
-    is_empty = True
     for name, part in PARTS.items():
         rows = cases[name]
-        is_empty &= rows.empty
         found = _trainings_below_floor(part, rows)
         for (dataset, network, seed), dice, volume in found:
             title = next(data.title for data in part.data if data.dataset == dataset)
@@ -40,8 +40,6 @@ def below_floor(cases: Mapping[str, pd.DataFrame]) -> str:
                 f"{value_text(dice, 'dice')}; it marks {volume:.1f} times the true volume (median)."
             )
         table += _without(part, rows, [training for training, _, _ in found])
-    if is_empty:
-        return ""
     if not told:
         return "None.\n"
     head = [

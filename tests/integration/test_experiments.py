@@ -13,7 +13,6 @@ from nnunet_attention.experiments.derived import SMALL, choose_derived, derive
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 TRAINER = ("-tr", "AttentionUNetTrainer_short", "-device", "cpu", "-np", "1", "-f", "0")
 
-# Each worker process imports torch anew, which takes longer than its work here.
 QUICK = {"schedule": "1,1,1"}
 
 
