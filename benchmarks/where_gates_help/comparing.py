@@ -106,6 +106,11 @@ class Finding:
             return SECONDARY
         return verdict(self.estimate, MARGIN, p_value=self.adjusted)
 
+    @property
+    def lies_below_0(self) -> bool:
+        """Tell whether the whole interval of 95 %, not corrected, is below 0."""
+        return self.estimate is not None and self.estimate.interval()[1] < 0
+
 
 @dataclass(frozen=True)
 class Interaction:

@@ -176,7 +176,7 @@ def _forbidding(found: Sequence[Finding], outside: Iterable[Finding]) -> list[st
             continue
         if one.estimate is None:
             reasons.append(f"out of domain, {one.group.title} do not count")
-        elif one.estimate.interval()[1] < 0:
+        elif one.lies_below_0:
             reasons.append(
                 f"out of domain, its interval on {one.group.title} lies below 0 "
                 f"({four_places(one.estimate.mean)} {ends_text(one.estimate.interval())})"
@@ -221,11 +221,7 @@ def _out_of_domain(of_network: Sequence[Finding]) -> list[str]:
     """Warn of data out of domain on which a network may do harm, or on which nothing is known."""
     name = NETWORKS[of_network[0].first].name
     unknown = [one.group.title for one in of_network if one.estimate is None]
-    below = [
-        one.group.title
-        for one in of_network
-        if one.estimate is not None and one.estimate.interval()[1] < 0
-    ]
+    below = [one.group.title for one in of_network if one.lies_below_0]
     lines = []
     if below:
         lines.append(

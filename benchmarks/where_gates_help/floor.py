@@ -18,7 +18,7 @@ from nnunet_attention.evaluation.leaderboard.tables import value_text
 _TRAINING = ["dataset", "network", "seed"]
 
 
-def below_floor(cases: Mapping[str, pd.DataFrame]) -> str:
+def below_floor(cases: Mapping[str, pd.DataFrame], compared: Sequence[Difference]) -> str:
     """List as Markdown the trainings with a mean Dice below the pilot's floor, in domain.
 
     A table shows the differences of their groups with them, and without them and the trainings that
@@ -26,6 +26,7 @@ def below_floor(cases: Mapping[str, pd.DataFrame]) -> str:
 
     Args:
         cases: the collected rows, by part.
+        compared: the differences of all parts.
     """
     if all(rows.empty for rows in cases.values()):
         return ""
@@ -39,7 +40,8 @@ def below_floor(cases: Mapping[str, pd.DataFrame]) -> str:
                 f"- {name}, {title}, {NETWORKS[network].name}, training {seed + 1}: mean Dice "
                 f"{value_text(dice, 'dice')}; it marks {volume:.1f} times the true volume (median)."
             )
-        table += _without(part, rows, [training for training, _, _ in found])
+        of_part = [one for one in compared if one.part == name]
+        table += _without(part, rows, of_part, [training for training, _, _ in found])
     if not told:
         return "None.\n"
     head = [
@@ -67,13 +69,16 @@ def _trainings_below_floor(
 
 
 def _without(
-    part: Part, rows: pd.DataFrame, trainings: Sequence[tuple[str, str, int]]
+    part: Part,
+    rows: pd.DataFrame,
+    with_all: Sequence[Difference],
+    trainings: Sequence[tuple[str, str, int]],
 ) -> list[str]:
     """Return a table's row for each comparison of networks that one of the trainings is part of."""
     if not trainings:
         return []
     is_left_out = rows[_TRAINING].apply(tuple, axis=1).isin(set(trainings))
-    with_all, fewer = differences(part, rows), differences(part, rows[~is_left_out])
+    fewer = differences(part, rows[~is_left_out])
     lines = []
     for group in (one for one in GROUPS if one.part == part.name):
         titles = {data.dataset for data in group.data}

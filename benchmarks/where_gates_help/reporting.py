@@ -116,7 +116,7 @@ def all_tables(results: Path) -> dict[str, str]:
         "interactions": interactions_table(dependent, chance),
         "strata": strata_table(cases),
         "trainings": trainings_table(trainings),
-        "floor": below_floor(cases),
+        "floor": below_floor(cases, rows),
         "coefficients": coefficients_table(contrasts),
         "ablations": ablations_table(ablations),
         "maps": maps_picture(of_maps / SIDE_BY_SIDE),

@@ -540,7 +540,8 @@ def test_a_training_below_the_floor_is_listed_with_the_differences_without_it():
     failed = (rows["dataset"] == CROWDED[1].dataset) & (rows["dice"] < 0.2)
     rows.loc[failed, "prediction_voxels"] = 3 * rows.loc[failed, "reference_voxels"]
     nothing = pd.DataFrame(columns=rows.columns)
-    told = below_floor(dict.fromkeys(PARTS, nothing) | {"phantom_2d": rows}).splitlines()
+    cases = dict.fromkeys(PARTS, nothing) | {"phantom_2d": rows}
+    told = below_floor(cases, differences(PHANTOM_2D, rows)).splitlines()
     assert told[0] == (
         "- phantom_2d, phantom, 0.5 % foreground, 3 distractors, Attention U-Net, training 3: mean "
         "Dice 0.100; it marks 3.0 times the true volume (median)."
@@ -553,8 +554,10 @@ def test_a_training_below_the_floor_is_listed_with_the_differences_without_it():
 
 def test_no_training_below_the_floor_is_told_and_without_any_nothing_is():
     nothing = {name: finished_cases(PARTS[name]).iloc[:0] for name in PARTS}
-    assert below_floor(nothing) == ""
-    assert below_floor(nothing | {"phantom_2d": small_study(0.05)}) == "None.\n"
+    rows = small_study(0.05)
+    assert below_floor(nothing, []) == ""
+    found = below_floor(nothing | {"phantom_2d": rows}, differences(PHANTOM_2D, rows))
+    assert found == "None.\n"
 
 
 def test_what_forbids_a_recommendation_is_told_before_the_study_is_finished():
