@@ -11,7 +11,11 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tiny_trainers import initialized
 
 from nnunet_attention import trainers
-from nnunet_attention.nnunet.pretraining import pretrain_info, read_adaptation_plan
+from nnunet_attention.nnunet.pretraining import (
+    CHECKPOINT_DIGEST,
+    pretrain_info,
+    read_adaptation_plan,
+)
 from nnunet_attention.weights import read_source
 from nnunet_attention.weights.adaptation import adapt, load_adapted
 
@@ -109,10 +113,12 @@ def test_it_repeats_channels_as_we_do(plans, tmp_path):
 
 
 @has_pretraining
-def test_it_writes_the_entry_of_plans_that_we_write():
+def test_it_writes_the_entry_of_plans_that_we_write(tmp_path):
     from nnunetv2.experiment_planning import like_nnssl
 
-    plan = nnssl_checkpoint()["nnssl_adaptation_plan"]
-    info = pretrain_info("a", "b", 1, (16, 16, 16), [], pretraining=read_adaptation_plan(plan, "f"))
+    pretraining = read_adaptation_plan(nnssl_checkpoint()["nnssl_adaptation_plan"], "f")
+    checkpoint = save_nnssl(tmp_path / "mae.pth")
+    info = pretrain_info(checkpoint, "b", 1, (16, 16, 16), [], pretraining=pretraining)
     source = inspect.getsource(like_nnssl.preprocess_like_nnssl)
-    assert all(f'"{name}": ' in source for name in info)
+    # The digest is ours.
+    assert all(f'"{name}": ' in source for name in info.keys() - {CHECKPOINT_DIGEST})
