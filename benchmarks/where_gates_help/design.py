@@ -43,8 +43,8 @@ Dice must be lower by `ROOM` than without in 2d, for there is no more to be gain
 Otherwise the design is changed, by stock nnU-Net's numbers alone, and the pilot repeated: below a
 floor the part's trainings become longer, without room the contrast lower. The first pilot, with a
 contrast of 20 for all organs (14 out of domain, with a noise of 50), left .035 and .017 in 2d; with
-300 steps, that of Hippocampus had a Dice of .005, that of the sarcomas 0, and one of the two in 3d
-0; the pilot in 3d has three since. See the page.
+300 steps, that of Hippocampus had a Dice of .005, that of the sarcomas 0, and one of the two in 3d,
+which have become three since, 0. See the page.
 
 No training of the present design is left out or repeated, whatever comes out.
 """

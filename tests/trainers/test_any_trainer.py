@@ -49,8 +49,8 @@ def stock_trainers() -> dict[str, type[nnUNetTrainer]]:
 STOCK = stock_trainers()
 # They bring a transformer, whatever network the plans name.
 PRIMUS = {name for name, found in STOCK.items() if issubclass(found, AbstractPrimus)}
-# Of the development branch; they need plans that name a pretraining's checkpoint, and its tests are
-# in test_development_branch.py.
+# Of the development branch. They need plans that name a pretraining's checkpoint, as those in
+# test_development_branch.py do, where they are tested.
 PRETRAINED = {name for name, found in STOCK.items() if ".pretraining." in found.__module__}
 VARIANTS = {name: found for name, found in STOCK.items() if name not in PRIMUS | PRETRAINED}
 
