@@ -176,7 +176,7 @@ PRESENT = (
         f"{_VARIANTS}.training_length.nnUNetTrainer_Xepochs.nnUNetTrainer_{length}"
         for length in (
             *("1epoch", "5epochs", "10epochs", "20epochs", "50epochs", "100epochs", "250epochs"),
-            "500epochs",
+            *("500epochs", "750epochs", "2000epochs", "4000epochs", "8000epochs"),
         )
     ),
     f"{_VARIANTS}.data_augmentation.nnUNetTrainerNoMirroring.nnUNetTrainerNoMirroring",

@@ -13,6 +13,10 @@ from nnunet_attention.trainers.attention import (
     AttentionUNetTrainer_100epochs,
     AttentionUNetTrainer_250epochs,
     AttentionUNetTrainer_500epochs,
+    AttentionUNetTrainer_750epochs,
+    AttentionUNetTrainer_2000epochs,
+    AttentionUNetTrainer_4000epochs,
+    AttentionUNetTrainer_8000epochs,
 )
 from nnunet_attention.trainers.benchmark import (
     AttentionUNetTrainerBenchmark_5epochs,
@@ -77,6 +81,10 @@ from nnunet_attention.trainers.supervised import (
     AttentionUNetSupervisedTrainer_100epochs,
     AttentionUNetSupervisedTrainer_250epochs,
     AttentionUNetSupervisedTrainer_500epochs,
+    AttentionUNetSupervisedTrainer_750epochs,
+    AttentionUNetSupervisedTrainer_2000epochs,
+    AttentionUNetSupervisedTrainer_4000epochs,
+    AttentionUNetSupervisedTrainer_8000epochs,
     AttentionUNetSupervisedTrainer_short,
 )
 from nnunet_attention.trainers.wide import (
@@ -89,6 +97,10 @@ from nnunet_attention.trainers.wide import (
     WideUNetTrainer_100epochs,
     WideUNetTrainer_250epochs,
     WideUNetTrainer_500epochs,
+    WideUNetTrainer_750epochs,
+    WideUNetTrainer_2000epochs,
+    WideUNetTrainer_4000epochs,
+    WideUNetTrainer_8000epochs,
     WideUNetTrainer_short,
 )
 
@@ -125,6 +137,10 @@ __all__ = [
     "AttentionUNetSupervisedTrainer_100epochs",
     "AttentionUNetSupervisedTrainer_250epochs",
     "AttentionUNetSupervisedTrainer_500epochs",
+    "AttentionUNetSupervisedTrainer_750epochs",
+    "AttentionUNetSupervisedTrainer_2000epochs",
+    "AttentionUNetSupervisedTrainer_4000epochs",
+    "AttentionUNetSupervisedTrainer_8000epochs",
     "AttentionUNetSupervisedTrainer_short",
     "AttentionUNetTrainer",
     "AttentionUNetTrainerBenchmark_5epochs",
@@ -137,6 +153,10 @@ __all__ = [
     "AttentionUNetTrainer_100epochs",
     "AttentionUNetTrainer_250epochs",
     "AttentionUNetTrainer_500epochs",
+    "AttentionUNetTrainer_750epochs",
+    "AttentionUNetTrainer_2000epochs",
+    "AttentionUNetTrainer_4000epochs",
+    "AttentionUNetTrainer_8000epochs",
     "AttentionUNetTrainer_short",
     "PlainUNetFinetuneTrainer",
     "PlainUNetFinetuneTrainer_1epoch",
@@ -170,6 +190,10 @@ __all__ = [
     "WideUNetTrainer_100epochs",
     "WideUNetTrainer_250epochs",
     "WideUNetTrainer_500epochs",
+    "WideUNetTrainer_750epochs",
+    "WideUNetTrainer_2000epochs",
+    "WideUNetTrainer_4000epochs",
+    "WideUNetTrainer_8000epochs",
     "WideUNetTrainer_short",
     "nnUNetTrainer_short",
 ]

@@ -9,6 +9,10 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
     nnUNetTrainer_100epochs,
     nnUNetTrainer_250epochs,
     nnUNetTrainer_500epochs,
+    nnUNetTrainer_750epochs,
+    nnUNetTrainer_2000epochs,
+    nnUNetTrainer_4000epochs,
+    nnUNetTrainer_8000epochs,
 )
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
@@ -99,3 +103,19 @@ class AttentionUNetTrainer_250epochs(AttentionUNetTrainer, nnUNetTrainer_250epoc
 
 class AttentionUNetTrainer_500epochs(AttentionUNetTrainer, nnUNetTrainer_500epochs):
     """Trains for 500 epochs."""
+
+
+class AttentionUNetTrainer_750epochs(AttentionUNetTrainer, nnUNetTrainer_750epochs):
+    """Trains for 750 epochs."""
+
+
+class AttentionUNetTrainer_2000epochs(AttentionUNetTrainer, nnUNetTrainer_2000epochs):
+    """Trains for 2,000 epochs."""
+
+
+class AttentionUNetTrainer_4000epochs(AttentionUNetTrainer, nnUNetTrainer_4000epochs):
+    """Trains for 4,000 epochs."""
+
+
+class AttentionUNetTrainer_8000epochs(AttentionUNetTrainer, nnUNetTrainer_8000epochs):
+    """Trains for 8,000 epochs."""

@@ -14,6 +14,10 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
     nnUNetTrainer_100epochs,
     nnUNetTrainer_250epochs,
     nnUNetTrainer_500epochs,
+    nnUNetTrainer_750epochs,
+    nnUNetTrainer_2000epochs,
+    nnUNetTrainer_4000epochs,
+    nnUNetTrainer_8000epochs,
 )
 from torch import nn
 
@@ -165,6 +169,30 @@ class AttentionUNetSupervisedTrainer_500epochs(
     AttentionUNetSupervisedTrainer, nnUNetTrainer_500epochs
 ):
     """Trains for 500 epochs."""
+
+
+class AttentionUNetSupervisedTrainer_750epochs(
+    AttentionUNetSupervisedTrainer, nnUNetTrainer_750epochs
+):
+    """Trains for 750 epochs."""
+
+
+class AttentionUNetSupervisedTrainer_2000epochs(
+    AttentionUNetSupervisedTrainer, nnUNetTrainer_2000epochs
+):
+    """Trains for 2,000 epochs."""
+
+
+class AttentionUNetSupervisedTrainer_4000epochs(
+    AttentionUNetSupervisedTrainer, nnUNetTrainer_4000epochs
+):
+    """Trains for 4,000 epochs."""
+
+
+class AttentionUNetSupervisedTrainer_8000epochs(
+    AttentionUNetSupervisedTrainer, nnUNetTrainer_8000epochs
+):
+    """Trains for 8,000 epochs."""
 
 
 class AttentionUNetSupervisedTrainer_short(

@@ -12,6 +12,10 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
     nnUNetTrainer_100epochs,
     nnUNetTrainer_250epochs,
     nnUNetTrainer_500epochs,
+    nnUNetTrainer_750epochs,
+    nnUNetTrainer_2000epochs,
+    nnUNetTrainer_4000epochs,
+    nnUNetTrainer_8000epochs,
 )
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
@@ -96,6 +100,22 @@ class WideUNetTrainer_250epochs(WideUNetTrainer, nnUNetTrainer_250epochs):
 
 class WideUNetTrainer_500epochs(WideUNetTrainer, nnUNetTrainer_500epochs):
     """Trains for 500 epochs."""
+
+
+class WideUNetTrainer_750epochs(WideUNetTrainer, nnUNetTrainer_750epochs):
+    """Trains for 750 epochs."""
+
+
+class WideUNetTrainer_2000epochs(WideUNetTrainer, nnUNetTrainer_2000epochs):
+    """Trains for 2,000 epochs."""
+
+
+class WideUNetTrainer_4000epochs(WideUNetTrainer, nnUNetTrainer_4000epochs):
+    """Trains for 4,000 epochs."""
+
+
+class WideUNetTrainer_8000epochs(WideUNetTrainer, nnUNetTrainer_8000epochs):
+    """Trains for 8,000 epochs."""
 
 
 class WideUNetTrainer_short(WideUNetTrainer, nnUNetTrainer_short):

@@ -19,6 +19,10 @@ LENGTHS = {
     "AttentionUNetTrainer_100epochs": 100,
     "AttentionUNetTrainer_250epochs": 250,
     "AttentionUNetTrainer_500epochs": 500,
+    "AttentionUNetTrainer_750epochs": 750,
+    "AttentionUNetTrainer_2000epochs": 2000,
+    "AttentionUNetTrainer_4000epochs": 4000,
+    "AttentionUNetTrainer_8000epochs": 8000,
 }
 
 

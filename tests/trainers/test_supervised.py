@@ -26,6 +26,10 @@ LENGTHS = {
     "AttentionUNetSupervisedTrainer_100epochs": 100,
     "AttentionUNetSupervisedTrainer_250epochs": 250,
     "AttentionUNetSupervisedTrainer_500epochs": 500,
+    "AttentionUNetSupervisedTrainer_750epochs": 750,
+    "AttentionUNetSupervisedTrainer_2000epochs": 2000,
+    "AttentionUNetSupervisedTrainer_4000epochs": 4000,
+    "AttentionUNetSupervisedTrainer_8000epochs": 8000,
     "AttentionUNetSupervisedTrainer_short": 10,
 }
 NAME = "AttentionUNetSupervisedTrainer"

@@ -23,6 +23,10 @@ LENGTHS = {
     "WideUNetTrainer_100epochs": 100,
     "WideUNetTrainer_250epochs": 250,
     "WideUNetTrainer_500epochs": 500,
+    "WideUNetTrainer_750epochs": 750,
+    "WideUNetTrainer_2000epochs": 2000,
+    "WideUNetTrainer_4000epochs": 4000,
+    "WideUNetTrainer_8000epochs": 8000,
     "WideUNetTrainer_short": 3,
 }
 
