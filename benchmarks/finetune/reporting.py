@@ -11,7 +11,10 @@ from nnunet_attention.evaluation.leaderboard.grid import DASH, PLUS_MINUS
 from nnunet_attention.evaluation.leaderboard.tables import confidence_interval, signed, value_text
 
 _METRIC = "dice"
-_TRAININGS = " and trainings, which are paired by the pretraining that they start from"
+_OVER_TRAININGS = (
+    ", widened by a t quantile because trainings are few, over cases and trainings, which are "
+    "paired by the pretraining that they start from"
+)
 
 
 def table_of(record: Mapping) -> str:
@@ -52,8 +55,8 @@ def table_of(record: Mapping) -> str:
     several = all(value.get("trainings") for value in values)
     caption = (
         f"Dice, {label}: mean and SD over cases{', of means over trainings' if several else ''}. "
-        f"Differences: mean over the same cases, and 95 % interval by bootstrap over cases"
-        f"{_TRAININGS if several else '; one training each'}."
+        "Differences: mean over the same cases, and 95 % interval by bootstrap"
+        f"{_OVER_TRAININGS if several else ' over cases; one training each'}."
     )
     return "\n".join([*map(markdown_row, lines), "", caption, ""])
 

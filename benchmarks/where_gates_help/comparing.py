@@ -34,6 +34,8 @@ from nnunet_attention.evaluation.statistics.repeats import Layout, compare_repea
 SECONDARY = "secondary"
 _INTERACTIONS = "interactions"
 _INTERACTING = ("attention", "supervised")
+# Three questions each, in 2d and in 3d.
+NUMBER_OF_INTERACTIONS = 3 * 2 * len(_INTERACTING)
 _Corrected = TypeVar("_Corrected", "Finding", "Interaction")
 
 
@@ -261,7 +263,7 @@ def interactions(rows: Sequence[Difference]) -> list[Interaction]:
     Each needs all trainings of its phantoms.
     """
     found = []
-    sizes = Counter({_INTERACTIONS: 3 * 2 * len(_INTERACTING)})
+    sizes = Counter({_INTERACTIONS: NUMBER_OF_INTERACTIONS})
     for part in (PHANTOM_2D, PHANTOM_3D):
         crowded, plain = (group.data for group in GROUPS if group.part == part.name)
         for domain in DOMAINS:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from math import inf, isnan, nan
 
 from benchmarks.texts import ends_text, four_places
-from benchmarks.where_gates_help.comparing import Finding, Interaction
+from benchmarks.where_gates_help.comparing import NUMBER_OF_INTERACTIONS, Finding, Interaction
 from benchmarks.where_gates_help.design import (
     AFTER_WARM_START,
     CONTROL,
@@ -84,7 +84,8 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
     if effects:
         mattering = [_interaction_told(one) for one in effects if is_mattering(one, chance)]
         lines.append(
-            f"- Distractors and size, of {len(effects)} questions: "
+            f"- Distractors and size, {len(effects)} of {NUMBER_OF_INTERACTIONS} questions "
+            "finished: "
             + ("; ".join(mattering) if mattering else "none is decided")
             + f"; {sum(one.estimate is None for one in effects)} do not count."
         )
@@ -139,7 +140,10 @@ def recommendation(found: Sequence[Finding]) -> str:
     _, chance = null_control(found)
     forbidding = _forbidding(found, outside)
     if missing:
-        unfinished = f"{missing} of {_wanted()} comparisons are not finished.\n"
+        unfinished = (
+            f"{_wanted()} comparisons are needed (primary, null control, warm start, and out of "
+            f"domain against nnU-Net); unfinished: {missing}.\n"
+        )
         if not forbidding:
             return f"Not decided yet: {unfinished}"
         return (

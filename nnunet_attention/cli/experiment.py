@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_execution_arguments(
         parser,
         "folder for logs, manifests and table.json, .md and .tex (default: "
-        "experiments/EXPERIMENT_DATASETS in nnUNet_results)",
+        "experiments/EXPERIMENT_NUMBERS in nnUNet_results)",
     )
     parser.add_argument(
         "--derived-id", type=not_negative, metavar="ID",

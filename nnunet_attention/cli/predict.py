@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add images, model and how it is run; options of nnUNetv2_predict keep their names."""
     add_folders(parser, "folder for the segmentations, as nnUNetv2_predict writes them")
     add_model(parser, _TRAINER, "folds, averaged")
-    add_engine(parser, "the fastest one installed")
+    add_engine(
+        parser,
+        "openvino, onnxruntime or torch: the first that is installed and computes in --precision",
+    )
     running = parser.add_argument_group("running")
     add_probabilities(running)
     add_resampling(running)

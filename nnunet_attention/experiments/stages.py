@@ -35,7 +35,7 @@ DEFAULT_TRAINERS = {
     ),
 }
 _TITLES = {
-    "AttentionUNetFinetuneTrainer_decoderFirst": "Attention U-Net, fine-tuned, gates first",
+    "AttentionUNetFinetuneTrainer_decoderFirst": "Attention U-Net, fine-tuned, decoder first",
     "AttentionUNetFinetuneTrainer": "Attention U-Net, fine-tuned",
     "PlainUNetFinetuneTrainer_decoderFirst": "U-Net, fine-tuned, decoder first",
     "PlainUNetFinetuneTrainer": "U-Net, fine-tuned",

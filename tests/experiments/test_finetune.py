@@ -255,7 +255,7 @@ def test_the_experiment_ends_in_a_table_and_is_not_done_twice(fake, tmp_path, ca
         assert result["labels"]["organ"]["dice"]["n"] == len(tested)
     table = (out / "table.md").read_text()
     for text in (
-        *("10/8", "20/8", "40/8", "Attention U-Net, fine-tuned, gates first"),
+        *("10/8", "20/8", "40/8", "Attention U-Net, fine-tuned, decoder first"),
         "Differences from TrainerA: mean and 95 % interval",
         "Differences from U-Net, fine-tuned: mean and 95 % interval",
         "Differences from U-Net, fine-tuned, decoder first: mean and 95 % interval",

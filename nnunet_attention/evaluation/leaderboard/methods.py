@@ -281,7 +281,8 @@ def _over_trainings(board: Leaderboard) -> str:
         f"of a fold, summed over folds, plus that between {unit}s, less what both share, with "
         f"Satterthwaite's degrees of freedom [{len(REFERENCES) + 1}]; trainings were {paired}. "
         "Intervals of such means and differences are from a two-level bootstrap, of trainings "
-        f"within folds and of {unit}s. Ranks and their stability are those of the means over "
+        f"within folds and of {unit}s, scaled to the test's standard error and widened from the "
+        "normal to the t distribution. Ranks and their stability are those of the means over "
         "trainings."
     )
 
