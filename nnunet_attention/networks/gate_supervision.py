@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-_POOLING = {2: functional.adaptive_max_pool2d, 3: functional.adaptive_max_pool3d}
-_DILATION = {2: functional.max_pool2d, 3: functional.max_pool3d}
+_POOLING = {2: functional.max_pool2d, 3: functional.max_pool3d}
+_UNEVEN_POOLING = {2: functional.adaptive_max_pool2d, 3: functional.adaptive_max_pool3d}
 # The smallest argument of a logarithm. In half precision, coefficients close to 0 and 1 are rounded
 # to 0 and 1, and the loss of such a gate would be infinite.
 _LEAST = 1e-3
@@ -86,9 +86,12 @@ class SupervisedGatesLoss(nn.Module):
         return loss + self.weight * gates_loss
 
     def take_mean(self) -> float | None:
-        """Return the gates' mean loss since the last call, or None if there was none."""
+        """Return the gates' mean loss since the last call, or None if there was none.
+
+        Where several processes train, it is that of all of them, and all must call this.
+        """
         losses, self._gates_losses = self._gates_losses, []
-        return torch.stack(losses).mean().item() if losses else None
+        return _mean_over_processes(torch.stack(losses).mean()).item() if losses else None
 
     def _masks(self, target: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.regions:
@@ -123,9 +126,9 @@ def foreground_on_grid(
     """
 
     def spread(mask: Tensor) -> Tensor:
-        pooled = _POOLING[len(grid)](mask.float(), tuple(grid))
+        pooled = _pooled(mask.float(), grid)
         if border:
-            pooled = _DILATION[len(grid)](pooled, 2 * border + 1, stride=1, padding=border)
+            pooled = _POOLING[len(grid)](pooled, 2 * border + 1, stride=1, padding=border)
         return pooled
 
     inside = spread(foreground)
@@ -133,6 +136,16 @@ def foreground_on_grid(
     if ignored is not None:
         outside = outside * (1 - spread(ignored))
     return inside, outside
+
+
+def _pooled(mask: Tensor, grid: Sequence[int]) -> Tensor:
+    """Return the maximum over the window of each voxel of a grid."""
+    sizes = mask.shape[2:]
+    if all(size % cells == 0 for size, cells in zip(sizes, grid, strict=True)):
+        windows = tuple(size // cells for size, cells in zip(sizes, grid, strict=True))
+        # The same as below, but torch has this one for 3-D images on Apple's GPUs too.
+        return _POOLING[len(grid)](mask, windows)
+    return _UNEVEN_POOLING[len(grid)](mask, tuple(grid))
 
 
 def balanced_cross_entropy(
@@ -146,6 +159,10 @@ def balanced_cross_entropy(
     side without any voxels contributes 0. Before the logarithm, its argument is mapped from [0, 1]
     to [0.001, 1]. The loss is computed in float32, also under autocast.
 
+    Where several processes share a batch, voxels and images are counted in all of them, and the
+    mean over the processes, which DistributedDataParallel takes of the gradients, is the loss of
+    the whole batch. All processes must call this together.
+
     Args:
         coefficients: alpha, (B, 1, *G), in [0, 1].
         inside: (B, 1, *G) of 0 and 1.
@@ -153,11 +170,25 @@ def balanced_cross_entropy(
         over_batch: take the means over the whole batch rather than over each image.
     """
     alpha = coefficients.float()
-    axes = tuple(range(0 if over_batch else 1, alpha.ndim))
+    axes = tuple(range(1, alpha.ndim))
     loss = alpha.new_zeros(())
     for probability, mask in ((alpha, inside), (1 - alpha, outside)):
-        penalty = -torch.log(_LEAST + (1 - _LEAST) * probability) * mask
-        voxels = mask.sum(axes)
-        means = penalty.sum(axes) / voxels.clamp(min=1)
-        loss = loss + 0.5 * means.sum() / (voxels > 0).sum().clamp(min=1)
+        total = -torch.log(_LEAST + (1 - _LEAST) * probability) * mask
+        count = mask
+        if not over_batch:
+            voxels = mask.sum(axes)
+            total = total.sum(axes) / voxels.clamp(min=1)
+            count = voxels > 0
+        counted = _mean_over_processes(count.sum().float())
+        # Where nothing counts, the sum is 0, whatever it is divided by.
+        loss = loss + 0.5 * total.sum() / torch.where(counted > 0, counted, 1)
     return loss
+
+
+def _mean_over_processes(value: Tensor) -> Tensor:
+    """Return the mean of a number over all processes of a training, or the number if it is one."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return value
+    value = value.clone()
+    distributed.all_reduce(value)
+    return value / distributed.get_world_size()

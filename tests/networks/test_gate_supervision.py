@@ -299,3 +299,39 @@ def test_what_is_given_out_keeps_no_more_memory_than_the_coefficients_take(netwo
     network.decoder.coefficients_in_training = True
     _, coefficients = network(image)
     assert saved_bytes() - before <= sum(one.untyped_storage().nbytes() for one in coefficients)
+
+
+def _half_of_the_batch(rank: int, folder: str, over_batch: bool) -> None:
+    """A process of a training on two devices; the second one's image has no foreground."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    )
+    alpha, inside = _two_images()
+    alpha = alpha[rank : rank + 1].requires_grad_()
+    part = inside[rank : rank + 1]
+    loss = balanced_cross_entropy(alpha, part, 1 - part, over_batch=over_batch)
+    loss.backward()
+    torch.save((loss.detach(), alpha.grad), f"{folder}/{rank}")
+    torch.distributed.destroy_process_group()
+
+
+def _two_images() -> tuple[torch.Tensor, torch.Tensor]:
+    alpha = torch.rand(2, 1, 2, 3, 4, generator=torch.Generator().manual_seed(2))
+    inside = torch.zeros_like(alpha)
+    inside[0, 0, 1, :2] = 1
+    return alpha, inside
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("over_batch", [False, True])
+def test_two_processes_balance_the_sides_of_the_whole_batch(over_batch, tmp_path):
+    torch.multiprocessing.spawn(_half_of_the_batch, (str(tmp_path), over_batch), nprocs=2)
+    parts = [torch.load(tmp_path / str(rank)) for rank in (0, 1)]
+    alpha, inside = _two_images()
+    loss, gradient = slow_loss(
+        alpha.double().numpy(), inside.numpy(), 1 - inside.numpy(), over_batch
+    )
+    # DistributedDataParallel divides the sum of the processes' gradients by their number.
+    assert sum(float(part) for part, _ in parts) / 2 == pytest.approx(loss, rel=1e-5)
+    found = torch.cat([part for _, part in parts]) / 2
+    assert np.allclose(found.numpy(), gradient, rtol=1e-4, atol=1e-7)
