@@ -141,10 +141,10 @@ class PaperTable:
         comparison = None if pair is None else pair.comparison
         p_value = None if pair is None else pair.adjusted_p_value
         is_better = (
-            comparison is not None
-            and p_value is not None
-            and p_value < _LEVEL
-            and (comparison.mean_difference > 0) == METRICS[metric].higher_is_better
+            pair is not None
+            and pair.adjusted_p_value < _LEVEL
+            and not pair.ranks_disagree
+            and (pair.comparison.mean_difference > 0) == METRICS[metric].higher_is_better
         )
         entry = row.entries[method]
         return Value(

@@ -96,6 +96,19 @@ def test_only_what_is_significantly_better_is_bold(transfer):
     assert bold == [[False] * 4, [False] * 4, [False] * 4, [True] * 4]
 
 
+def test_nothing_is_bold_where_the_test_favours_the_other_by_ranks():
+    # Worse by 0.001 to 0.011 and better by 0.15 once: the mean is 0.007 better, and of the 4096
+    # ways to give 12 ranks signs, 140 are as extreme; no other setting's p-value is corrected for.
+    plain = [0.5 + 0.02 * place for place in range(12)]
+    gains = [*(-0.001 * place for place in range(1, 12)), 0.15]
+    mixed = [value + gain for value, gain in zip(plain, gains, strict=True)]
+    table = table_of({("one", "pancreas"): {"U-Net": plain, "Attention": mixed}})
+    value = table.value("one", "pancreas", "dice", "Attention")
+    assert value.adjusted_p_value == pytest.approx(140 / 4096)
+    assert value.comparison.mean_difference > 0
+    assert not value.is_better
+
+
 def test_p_values_are_those_of_wilcoxon_corrected_for_both_settings(transfer):
     raw = wilcoxon(GAINS).pvalue
     value = transfer.value("after", "pancreas", "dice", "Attention")

@@ -56,6 +56,7 @@ def assess(
     margin: float,
     higher_is_better: bool,
     adjusted_p_value: float,
+    ranks_disagree: bool = False,
 ) -> Assessment | None:
     """Assess the difference of two models; None for a single case or group.
 
@@ -65,6 +66,7 @@ def assess(
         margin: above 0.
         higher_is_better: of the metric.
         adjusted_p_value: of the difference; decides whether the first model is better or worse.
+        ranks_disagree: see `equivalence.verdict`.
     """
     estimate, components = _estimated(differences, repeated)
     if estimate is None:
@@ -81,7 +83,13 @@ def assess(
         units_needed=units_needed(components, margin, trainings),
         trainings_needed=(None if repeated is None else repeats_needed(components, margin, units)),
         false_claim_probability=false_claim_probability_of(estimate),
-        verdict=verdict(estimate, margin, higher_is_better, p_value=adjusted_p_value),
+        verdict=verdict(
+            estimate,
+            margin,
+            higher_is_better,
+            p_value=adjusted_p_value,
+            ranks_disagree=ranks_disagree,
+        ),
     )
 
 

@@ -41,6 +41,7 @@ from nnunet_attention.evaluation.statistics.comparisons import (
     summarise_and_compare,
 )
 from nnunet_attention.evaluation.statistics.definitions import DEFAULT_POLICY
+from nnunet_attention.evaluation.statistics.equivalence import LEVEL
 from nnunet_attention.evaluation.statistics.groups import (
     GroupsByDataset,
     LikelyGroups,
@@ -65,7 +66,7 @@ MEAN_OF_LABELS = "mean of labels"
 RANKING_METHODS = {"mean": "mean", "mean_rank": "mean rank", "test": "test, then rank"}
 # A name, or a column of names.
 _Text = TypeVar("_Text", str, pd.Series)
-_MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+_MARKS = ((0.001, "***"), (0.01, "**"), (LEVEL, "*"))
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ class Entry:
         summary: of its values.
         best: whether no model of the row has a better mean.
         mark: of significance against the row's best model, by adjusted p: * < 0.05, ** < 0.01,
-            *** < 0.001; empty for the best and where nothing is significant.
+            *** < 0.001; empty for the best, where nothing is significant, and where mean and ranks
+            disagree.
         standings: by method, see `RANKING_METHODS`.
         repeated: mean and spread over several trainings; None for a model that was trained once.
     """
@@ -181,6 +183,8 @@ class Pair:
         repeated: the comparison over trainings, whose test and interval `comparison` then has; None
             where one of the models was trained once.
         assessment: against the margin; None without one, or for a single case.
+        ranks_disagree: whether the test, of ranks, is significant in favour of the model that does
+            not have the better mean, so that neither is called better.
     """
 
     first: str
@@ -189,6 +193,12 @@ class Pair:
     adjusted_p_value: float
     repeated: Repeated | None = None
     assessment: Assessment | None = None
+    ranks_disagree: bool = False
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the adjusted p-value is below 5 %."""
+        return self.adjusted_p_value < LEVEL
 
 
 @dataclass(frozen=True)
@@ -326,6 +336,11 @@ class Leaderboard:
             (pair for pair in row.pairs if {pair.first, pair.second} == {best, model}), None
         )
         return pair is not None and pair.repeated is not None
+
+    def disagreements(self, metric: str | None = None) -> list[tuple[Row, Pair]]:
+        """List the pairs, by one metric or any, whose means and ranks disagree."""
+        rows = self.rows if metric is None else self.rows_of(metric)
+        return [(row, pair) for row in rows for pair in row.pairs if pair.ranks_disagree]
 
     def rows_of(self, metric: str) -> list[Row]:
         """List the rows of a metric, in order."""
@@ -683,20 +698,31 @@ def _adjusted(rows: list[Row], settings: Settings) -> list[Row]:
 
 def _with_marks(row: Row, adjusted: np.ndarray, settings: Settings) -> Row:
     pairs = tuple(
-        _assessed(replace(pair, adjusted_p_value=float(p_value)), row, settings)
+        _assessed(_corrected(pair, float(p_value), row.metric), row, settings)
         for pair, p_value in zip(row.pairs, adjusted, strict=True)
     )
     best = next(model for model, entry in row.entries.items() if entry.best)
-    p_against_best = {
-        (pair.second if pair.first == best else pair.first): pair.adjusted_p_value
+    marks = {
+        (pair.second if pair.first == best else pair.first): (
+            "" if pair.ranks_disagree else mark_of(pair.adjusted_p_value)
+        )
         for pair in pairs
         if best in (pair.first, pair.second)
     }
     entries = {
-        model: replace(entry, mark="" if entry.best else mark_of(p_against_best[model]))
+        model: replace(entry, mark="" if entry.best else marks[model])
         for model, entry in row.entries.items()
     }
     return Row(**{**vars(row), "pairs": pairs, "entries": entries})
+
+
+def _corrected(pair: Pair, p_value: float, metric: str) -> Pair:
+    pair = replace(pair, adjusted_p_value=p_value)
+    # The test over trainings is of the mean itself.
+    agree = pair.repeated is not None or pair.comparison.ranks_agree(
+        METRICS[metric].higher_is_better
+    )
+    return replace(pair, ranks_disagree=pair.is_significant and not agree)
 
 
 def _assessed(pair: Pair, row: Row, settings: Settings) -> Pair:
@@ -710,6 +736,7 @@ def _assessed(pair: Pair, row: Row, settings: Settings) -> Pair:
         margin,
         METRICS[row.metric].higher_is_better,
         pair.adjusted_p_value,
+        pair.ranks_disagree,
     )
     return replace(pair, assessment=assessment)
 

@@ -10,6 +10,7 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     assessment_explained,
     assessment_table,
     consensus_standings,
+    disagreements_explained,
     has_marks,
     main_table,
     published_table,
@@ -60,6 +61,8 @@ def _main_table(board: Leaderboard, metric: str) -> str:
         if has_marks(board)
         else ""
     )
+    if disagree := escaped(disagreements_explained(board, metric)):
+        marks += f"{disagree} "
     caption = (
         f"{escaped(METRICS[metric].title)} (mean $\\pm$ standard deviation over "
         f"{board.settings.unit}s; {way} is better{head}). Best mean in bold. {marks}"

@@ -224,9 +224,22 @@ def _statistics(board: Leaderboard, all_marks: bool) -> str:
         "They were corrected by Holm's method [2] for all tests of a metric at one level: over "
         f"all pairs of models and data sets ({families[0]}), and apart from these over "
         f"all pairs of models and labels of data sets with several labels ({families[1]}). Metrics "
-        f"were not corrected for one another. {_marks(board, all_marks)} The effect size is the "
+        f"were not corrected for one another. {_marks(board, all_marks)}"
+        f"{_disagreements(board)} The effect size is the "
         f"matched-pairs rank-biserial correlation [4].{_over_trainings(board)}{_margin(board)}"
         f"{_published(board)}"
+    )
+
+
+def _disagreements(board: Leaderboard) -> str:
+    """State what was done where mean and ranks disagreed; return nothing if they nowhere did."""
+    found = len(board.disagreements())
+    if not found:
+        return ""
+    return (
+        f" In {_counted(found, 'comparison')} mean and ranks disagreed: the test was significant, "
+        "but not in favour of the model with the better mean; there, neither model was called "
+        "better, and no mark was set."
     )
 
 

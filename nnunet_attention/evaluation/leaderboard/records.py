@@ -110,6 +110,7 @@ def _row(row: Row, settings: Settings) -> dict:
                 "second": pair.second,
                 **asdict(pair.comparison),
                 "adjusted_p_value": pair.adjusted_p_value,
+                **({"mean_and_ranks_disagree": True} if pair.ranks_disagree else {}),
                 **trainings_record(pair.repeated),
                 **_assessment(pair.assessment),
             }

@@ -23,6 +23,7 @@ MINUS = "\N{MINUS SIGN}"
 # Below this many hours, one decimal would be too coarse.
 _FEWEST_HOURS = 0.5
 _FINE_DECIMALS = 4
+_MOST_NAMED = 4
 FOLD_MEANS_EXPLAINED = (
     "As nnU-Net has it in summary.json: mean over folds of the mean over labels of the mean over "
     "cases where the metric is defined."
@@ -55,6 +56,21 @@ def marks_explained(board: Leaderboard) -> str:
     return (
         f"{text}. {who}: p-values hold for other {board.settings.unit}s, not for other trainings, "
         "and no marks of significance are set (--marks sets them)."
+    )
+
+
+def disagreements_explained(board: Leaderboard, metric: str) -> str:
+    """Name the pairs whose means and ranks disagree, and what follows; empty if there are none."""
+    found = [
+        f"{pair.first} {DASH} {pair.second} on {board.short_name(row.dataset)}, {row.label}"
+        for row, pair in board.disagreements(metric)
+    ]
+    if not found:
+        return ""
+    more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    return (
+        "Mean and ranks disagree: the test is significant, but not in favour of the model with the "
+        f"better mean, so that neither is called better: {'; '.join(found[:_MOST_NAMED])}{more}."
     )
 
 
@@ -185,7 +201,7 @@ def main_table(board: Leaderboard, metric: str) -> Grid:
         ),
         names=2,
         groups=frozenset(number for number, row in enumerate(rows) if row.is_overall),
-        notes=(marks_explained(board),),
+        notes=tuple(filter(None, (marks_explained(board), disagreements_explained(board, metric)))),
         kept=3,
         folded_heading=("model", f"mean {PLUS_MINUS} SD"),
     )
@@ -309,7 +325,7 @@ def assessment_table(board: Leaderboard, metric: str) -> Grid:
             board.short_name(row.dataset),
             row.label,
             f"{pair.first} {DASH} {pair.second}",
-            item.verdict,
+            _verdict_text(pair, item.verdict),
             _fine(pair.comparison.mean_difference),
             f"[{_fine(item.equivalence.low)}, {_fine(item.equivalence.high)}]",
             _small_p_text(item.not_worse_p_value),
@@ -531,6 +547,12 @@ def _signed(value: float, decimals: int) -> str:
     if not text.strip("+-0."):
         return text[1:]
     return text.replace("-", MINUS)
+
+
+def _verdict_text(pair: Pair, verdict: str) -> str:
+    """Write a verdict, with the reason if only the ranks' direction left it open."""
+    is_open = pair.ranks_disagree and verdict == "undecided"
+    return f"{verdict} (mean and ranks disagree)" if is_open else verdict
 
 
 def _fine(value: float) -> str:

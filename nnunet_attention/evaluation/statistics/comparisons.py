@@ -73,6 +73,14 @@ class Comparison:
     p_value: float
     effect_size: float
 
+    def ranks_agree(self, higher_is_better: bool) -> bool:
+        """Tell whether the mean difference and the ranks favour the same model.
+
+        They need not: a model may be slightly better in most cases and much worse in a few.
+        """
+        gain = self.mean_difference if higher_is_better else -self.mean_difference
+        return gain * self.effect_size > 0
+
     def turned(self) -> Comparison:
         """Return the same comparison with the second model first."""
         return Comparison(

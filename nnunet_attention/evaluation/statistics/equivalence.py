@@ -87,6 +87,7 @@ def verdict(
     higher_is_better: bool = True,
     level: float = LEVEL,
     p_value: float | None = None,
+    ranks_disagree: bool = False,
 ) -> Verdict:
     """Return whether the first model is better, worse, equivalent, or undecided.
 
@@ -99,10 +100,14 @@ def verdict(
         higher_is_better: of the metric.
         level: of both tests.
         p_value: of the difference, if it is not the estimate's own (adjusted, or of another test).
+        ranks_disagree: whether the p-value is of a test of ranks that favours the model with the
+            worse mean; then neither is better.
     """
     if margin is not None and equivalence(difference, margin, level).p_value < level:
         return "equivalent"
     if (difference.p_value if p_value is None else p_value) >= level or difference.mean == 0:
+        return "undecided"
+    if ranks_disagree:
         return "undecided"
     return "better" if (difference.mean > 0) == higher_is_better else "worse"
 

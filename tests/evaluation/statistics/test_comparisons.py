@@ -67,6 +67,20 @@ def test_lower_is_better_turns_wins_and_effect_and_nothing_else():
     assert (lower.p_value, lower.mean_difference) == (higher.p_value, higher.mean_difference)
 
 
+def test_mean_and_ranks_agree_or_favour_different_models():
+    # Gains 1, 2, 3 have ranks 1 to 3 of the first model; the loss of 9 has rank 4.
+    few_large_losses = compared([1, 2, 3, 0], [0, 0, 0, 9])
+    assert few_large_losses.mean_difference == -3 / 4
+    assert few_large_losses.effect_size == pytest.approx(2 / 10)
+    assert not few_large_losses.ranks_agree(higher_is_better=True)
+    assert compared([1, 2, 3, 0], [0, 0, 0, 1]).ranks_agree(higher_is_better=True)
+    for higher in (True, False):
+        assert compared([0, 2, 3], [1, 0, 0], higher).ranks_agree(higher)
+        assert not compared([1, 2, 3, 0], [0, 0, 0, 9], higher).ranks_agree(higher)
+        # Equal means favour neither.
+        assert not compared([1, 2, 3, 0], [0, 0, 0, 6], higher).ranks_agree(higher)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_p_values_of_few_cases_with_ties_are_exact(seed):
     differences = np.random.default_rng(seed).integers(-4, 6, 9)

@@ -89,6 +89,12 @@ def test_an_adjusted_p_value_decides_instead_of_the_estimates_own():
     assert verdict(Estimate(0.002, 0.002, 50), p_value=0.01) == "better"
 
 
+def test_neither_is_better_where_the_test_favours_the_other_by_ranks():
+    assert verdict(Estimate(0.02, 0.002, 50), p_value=0.01, ranks_disagree=True) == "undecided"
+    small = Estimate(0.002, 0.002, 50)
+    assert verdict(small, 0.01, p_value=0.01, ranks_disagree=True) == "equivalent"
+
+
 def test_equal_models_are_equivalent_or_undecided():
     same = over_units(np.zeros(5))
     assert (verdict(same, 0.01), verdict(same)) == ("equivalent", "undecided")

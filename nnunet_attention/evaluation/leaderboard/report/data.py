@@ -107,6 +107,7 @@ def _row(board: Leaderboard, row: Row, cases: list[str]) -> dict:
                 "p": pair.adjusted_p_value,
                 # Whether a significant difference may be shown as such.
                 "marked": board.settings.marks or pair.repeated is not None,
+                **({"disagree": True} if pair.ranks_disagree else {}),
                 "n": count_text(board, row),
                 **_details(pair),
                 "effect": pair.comparison.effect_size,

@@ -383,7 +383,7 @@
       const name = row.overall ? dataset : row.label;
       canvas.text(row.overall ? 4 : 16, y + 4, fitted(name, left - (row.overall ? 14 : 26)), { class: row.overall ? "strong" : "faint" });
       const gain = metric().higher ? pair.difference : -pair.difference;
-      const marked = pair.marked && pair.p < 0.05;
+      const marked = pair.marked && pair.p < 0.05 && !pair.disagree;
       const paint = marked ? colour(gain > 0 ? choice.first : choice.second) : "#6b7683";
       if (pair.low !== null) canvas.line(x(pair.low), y, x(pair.high), y, { stroke: paint, "stroke-width": row.overall ? 3 : 2, "stroke-linecap": "round" });
       for (const difference of pair.trainings ?? []) {
@@ -404,10 +404,11 @@
       const within = pair.verdict ? `\n${a} ${pair.verdict === "better" || pair.verdict === "worse" ? `is ${pair.verdict}` : `and ${b}: ${pair.verdict}`}; 90 % CI ${signedText(pair.within[0], decimal, true)} to ${signedText(pair.within[1], decimal, true)}, margin ${margin}\nfalse claim: ${probabilityText(pair.claim)}` : "";
       const means = (model) => (row.trainings[model] ? `\n${data.models[model]}, trainings: ${row.trainings[model].map((mean) => signedText(mean, decimal)).join(", ")}` : "");
       withTip(canvas.add("rect", { x: 0, y: y - step / 2, width: canvas.width, height: step, fill: "transparent", class: "row" }),
-        `${dataset}, ${row.label} (n = ${pair.n})\n${a} ${MINUS} ${b}: ${signedText(pair.difference, metric().decimals, true)}${interval}\n${pText(pair.p)} (Holm), r = ${signedText(pair.effect, 2, true)}\n${a} better / equal / worse: ${pair.counts.join(" / ")}${within}${means(choice.first)}${means(choice.second)}`);
+        `${dataset}, ${row.label} (n = ${pair.n})\n${a} ${MINUS} ${b}: ${signedText(pair.difference, metric().decimals, true)}${interval}\n${pText(pair.p)} (Holm), r = ${signedText(pair.effect, 2, true)}${pair.disagree ? ": mean and ranks disagree, so neither is called better" : ""}\n${a} better / equal / worse: ${pair.counts.join(" / ")}${within}${means(choice.first)}${means(choice.second)}`);
     });
     caption.textContent = `Mean difference in ${metric().title}, ${a} minus ${b}, with 95 % confidence interval. Diamonds: data sets; dots: their labels. `
       + (pairs.some(({ pair }) => pair.marked) ? "Filled, in colour: significant after Holm's correction; hollow: not." : `One training each: p-values hold for other ${unit}, not for other trainings, and nothing is marked.`)
+      + (pairs.some(({ pair }) => pair.disagree) ? " Hollow, too, where mean and ranks disagree: the test is significant, but not in favour of the model with the better mean." : "")
       + (margin === null ? "" : ` Between the dotted lines, green: differences within the margin of ${margin} do not matter${narrow ? `; + better, ${MINUS} worse, = equivalent, ? undecided (${a})` : `; the verdict is on ${a}`}.`)
       + (pairs.some(({ pair }) => pair.trainings) ? " Rings: pairs of trainings." : "");
   };

@@ -6,7 +6,12 @@ from collections.abc import Callable
 from html import escape
 
 from nnunet_attention import __version__
-from nnunet_attention.evaluation.leaderboard.building import RANKING_METHODS, Leaderboard, Row
+from nnunet_attention.evaluation.leaderboard.building import (
+    RANKING_METHODS,
+    Leaderboard,
+    Pair,
+    Row,
+)
 from nnunet_attention.evaluation.leaderboard.grid import DASH, Cell, Grid, html_table
 from nnunet_attention.evaluation.leaderboard.grid.html import html_cell
 from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs, references
@@ -23,6 +28,7 @@ from nnunet_attention.evaluation.leaderboard.tables import (
     cost_table,
     count_heading,
     count_text,
+    disagreements_explained,
     fold_mean_table,
     interval,
     marks_explained,
@@ -49,7 +55,7 @@ def report_page(board: Leaderboard) -> str:
         subtitle=escape(_subtitle(board)),
         findings=_findings(board),
         results=_results(board),
-        results_note=escape(marks_explained(board)),
+        results_note=escape(" ".join([marks_explained(board), *_disagreements(board)])),
         consensus=_by_metric(board, consensus_table) if len(board.models) > 1 else "",
         consensus_note=escape(consensus_explained(board)),
         trainings=_trainings(board),
@@ -121,7 +127,7 @@ def _findings(board: Leaderboard) -> str:
         if any(pair.repeated is None for _, pair in pairs):
             once = ", which for models that were trained once holds for other "
             once += f"{board.settings.unit}s, not of other trainings"
-        significant = [(row, pair) for row, pair in pairs if pair.adjusted_p_value < 0.05]
+        significant = [(row, pair) for row, pair in pairs if pair.is_significant]
         sentences.append(
             f"{len(significant)} of {len(pairs)} paired differences between models on data sets "
             f"{'is' if len(significant) == 1 else 'are'} significant after Holm's correction"
@@ -130,15 +136,26 @@ def _findings(board: Leaderboard) -> str:
     return "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
 
 
-def _where(board: Leaderboard, significant: list) -> str:
+def _where(board: Leaderboard, significant: list[tuple[Row, Pair]]) -> str:
     if not 0 < len(significant) <= 4:
         return ""
     better = [
-        f"{pair.first if pair.comparison.effect_size > 0 else pair.second} better on "
-        f"{board.short_name(row.dataset)}"
-        for row, pair in significant
+        f"{_better(row, pair)} on {board.short_name(row.dataset)}" for row, pair in significant
     ]
     return f": {', '.join(better)}"
+
+
+def _better(row: Row, pair: Pair) -> str:
+    if pair.ranks_disagree:
+        return f"mean and ranks of {pair.first} and {pair.second} disagree"
+    # The test's direction is that of the mean, as otherwise both would disagree.
+    is_first = (pair.comparison.mean_difference > 0) == METRICS[row.metric].higher_is_better
+    return f"{pair.first if is_first else pair.second} better"
+
+
+def _disagreements(board: Leaderboard) -> list[str]:
+    texts = {metric: disagreements_explained(board, metric) for metric in board.settings.metrics}
+    return [f"{METRICS[metric].title}: {text}" for metric, text in texts.items() if text]
 
 
 def _results(board: Leaderboard) -> str:
