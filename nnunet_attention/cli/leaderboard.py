@@ -46,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
     )
     add_configurations(parser, "configurations; several are compared with each other")
-    add_folds(parser)
+    add_folds(
+        parser,
+        "folds (default: those of splits_final.json; if there is none, 0 to 4, and any above that a "
+        "model has)",
+    )
     parser.add_argument(
         "--results", nargs="+", action="extend", default=[], metavar="NAME=DIR",
         help="other results: DIR/DATASET/CONFIG/fold_k/validation/summary.json; several folders "

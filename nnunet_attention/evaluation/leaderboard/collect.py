@@ -25,6 +25,7 @@ from nnunet_attention.nnunet.model_folders import (
     PLANS_JSON,
     ModelName,
     fold_folder,
+    fold_folders,
     short_title,
     validation_folder,
     validation_summaries,
@@ -47,7 +48,7 @@ class Request:
         configurations: such as 3d_fullres.
         folds: numbers, or "all"; None: all folds of a data set's splits_final.json, which is looked
             for in nnUNet_preprocessed for trained models and beside the results for others; without
-            such a file 0 to 4.
+            such a file 0 to 4, and higher ones if some model has a folder for them.
         trained: trainer and plans of the models in nnUNet_results.
         named: folders of other results by the model's name; several are trainings of one model.
         allow_incomplete: whether missing folds are only listed, instead of being an error.
@@ -195,8 +196,7 @@ def _check(request: Request, results_dir: Path | None) -> None:
             "repeated by --results with one NAME and several folders"
         )
     named = [f"{name}={folder.resolve()}" for name, _, folder in request.named_folders]
-    places = [*([] if results_dir is None else [results_dir]), *request.repeats]
-    roots = [str(place.resolve()) for place in places]
+    roots = [str(place.resolve()) for place in _roots(request, results_dir)]
     for option, given in (("--results", named), ("--repeats", roots)):
         twice = sorted({place for place in given if given.count(place) > 1})
         if twice:
@@ -219,13 +219,15 @@ def _readers(request: Request, results_dir: Path | None) -> Iterable[_Reader]:
             f"--results {clash[0]}=...: a trained model already has this name; choose another"
         )
     datasets = _full_names(request, results_dir)
-    roots = [*([] if results_dir is None else [results_dir]), *request.repeats]
+    roots = _roots(request, results_dir)
     for (trainer, plans), name in zip(request.trained, names, strict=True):
         for dataset in datasets:
             for configuration in request.configurations:
                 for repeat, root in enumerate(roots):
                     model = ModelName(trainer, plans, configuration)
-                    yield replace(_trained(request, root, dataset, model, name), repeat=repeat)
+                    yield replace(
+                        _trained(request, roots, root, dataset, model, name), repeat=repeat
+                    )
     for name, repeat, root in request.named_folders:
         for dataset in datasets:
             for configuration in request.configurations:
@@ -235,13 +237,14 @@ def _readers(request: Request, results_dir: Path | None) -> Iterable[_Reader]:
 
 def _trained(
     request: Request,
+    roots: Sequence[Path],
     results_dir: Path,
     dataset: str,
     model: ModelName,
     name: str,
 ) -> _Reader:
     folder = results_dir / dataset / model.folder
-    folds = _folds(request, dataset)
+    folds = _folds(request, roots, dataset, model.configuration)
 
     def read() -> pd.DataFrame:
         if request.allow_incomplete and not folder.is_dir():
@@ -263,7 +266,8 @@ def _named(
     configuration: str,
 ) -> _Reader:
     folder = root / dataset / configuration
-    folds = _folds(request, dataset)
+    roots = _roots(request, results_dir)
+    folds = _folds(request, roots, dataset, configuration)
     # The folder of a trained model has the names of the labels.
     known = [
         results_dir / dataset / ModelName(trainer, plans, configuration).folder
@@ -311,25 +315,62 @@ def _full_names(request: Request, results_dir: Path | None) -> list[str]:
     return names
 
 
-def _folds(request: Request, dataset: str) -> tuple[str, ...]:
+def _roots(request: Request, results_dir: Path | None) -> list[Path]:
+    """List the folders with trained models, each with one training of every trainer."""
+    return [*([] if results_dir is None else [results_dir]), *request.repeats]
+
+
+def _folds(
+    request: Request, roots: Sequence[Path], dataset: str, configuration: str
+) -> tuple[str, ...]:
+    """List the folds that every model must have, so that none that some model has is left out."""
     if request.folds is not None:
         return request.folds
-    named = [root / dataset for _, _, root in request.named_folders]
+    # Where splits may lie, and the models' folders that tell of folds where there are none.
+    sources: list[tuple[list[Path], list[Path]]] = []
     # Where all results come from elsewhere, the splits of this machine's trainings do not apply.
-    own = [folder / dataset for folder in _label_folders(request)] if request.trained else []
-    splits = find_splits([*own, *named])
-    return default_folds(None if splits is None else splits.folds)
+    if request.trained:
+        models = [
+            root / dataset / ModelName(trainer, plans, configuration).folder
+            for root in roots
+            for trainer, plans in request.trained
+        ]
+        sources.append(([folder / dataset for folder in _label_folders(request)], models))
+    for _, _, root in request.named_folders:
+        folder = root / dataset / configuration
+        sources.append((_splits_beside(folder), [folder]))
+    known = [(find_splits(places), folders) for places, folders in sources]
+    counts = [len(splits.folds) if splits else _count_folds(folders) for splits, folders in known]
+    if not any(splits for splits, _ in known):
+        counts.append(len(default_folds(None)))
+    return tuple(map(str, range(max(counts))))
+
+
+def _count_folds(models: Iterable[Path]) -> int:
+    """Return how many folds there are up to the highest that has a folder; fold all is none."""
+    names = [name for model in models for name, _ in fold_folders(model)]
+    return max((int(name) + 1 for name in names if name.isdecimal()), default=0)
+
+
+def _splits_beside(folder: Path) -> list[Path]:
+    """List the folders whose splits apply to results of others, those of a configuration."""
+    return [folder, folder.parent]
 
 
 def _known_splits(
     request: Request, frame: pd.DataFrame, is_nnunet_split: IsNnunetSplit
 ) -> dict[str, KnownSplit]:
     """Return the splits by data set, if all results of each fold are of its validation cases."""
-    own, named = _label_folders(request), [root for _, _, root in request.named_folders]
-    places = [*own, *named] if request.trained else [*named, *own]
     known = {}
     for dataset, rows in frame.groupby("dataset", sort=False):
-        splits = find_splits(place / str(dataset) for place in places)
+        own = [folder / str(dataset) for folder in _label_folders(request)]
+        named = [
+            place
+            for _, _, root in request.named_folders
+            for configuration in request.configurations
+            for place in _splits_beside(root / str(dataset) / configuration)
+        ]
+        splits = find_splits([*own, *named] if request.trained else [*named, *own])
         if splits is not None and all(
             fold != ALL and splits.validates(fold, set(of_fold["case"]))
             for (_, _, fold), of_fold in rows.groupby(["configuration", "model", "fold"])

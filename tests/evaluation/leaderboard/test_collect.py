@@ -205,6 +205,67 @@ def test_without_splits_five_folds_are_wanted_by_default(results):
         collect_results(request(folds=None), results)
 
 
+def seven_folds(folder: Path) -> Path:
+    """Results of seven cases, each in a fold of its own."""
+    model = folder / "Dataset001_One" / "3d_fullres"
+    write_folds(model, {f"case_{n}": {"1": 0.5 + n / 10} for n in range(5)}, folds=5)
+    for number in (5, 6):
+        write_folds(model / f"of_{number}", {f"case_{number}": {"1": 0.5}}, folds=1)
+        (model / f"of_{number}" / "fold_0").rename(model / f"fold_{number}")
+    return folder
+
+
+def of_others(**named: Path) -> Request:
+    return request(folds=None, trained=(), named=named)
+
+
+def test_without_splits_no_fold_that_a_model_has_is_left_out(tmp_path):
+    folder = seven_folds(tmp_path / "seven")
+    model = folder / "Dataset001_One" / "3d_fullres"
+    (model / "fold_all").mkdir()
+    (model / "fold_9_old").mkdir()
+    assert set(collect_results(of_others(A=folder), None).frame["fold"]) == set(range(7))
+    five = tmp_path / "five"
+    write_folds(five / "Dataset001_One" / "3d_fullres", {f"case_{n}": {"1": 0.5} for n in range(5)},
+                folds=5)  # fmt: skip
+    for named in ({"A": folder, "B": five}, {"B": five, "A": folder}):
+        with pytest.raises(CommandError, match=r"^2 fold.s. without.*fold_5.*fold_6"):
+            collect_results(of_others(**named), None)
+
+
+def test_of_trained_models_too(results, tmp_path):
+    model = results / "Dataset001_One" / "AttentionUNetTrainer__nnUNetPlans__3d_fullres"
+    (model / "fold_5").mkdir()
+    # Folds 2 to 5 of both.
+    with pytest.raises(CommandError, match=r"^8 fold.s. without.*nnUNetTrainer__.*fold_5"):
+        collect_results(request(folds=None), results)
+
+
+def test_splits_may_lie_beside_a_configurations_folds(tmp_path):
+    folder = seven_folds(tmp_path / "seven")
+    model = folder / "Dataset001_One" / "3d_fullres"
+    cases = [f"case_{n}" for n in range(7)]
+    splits = [{"train": [one for one in cases if one != case], "val": [case]} for case in cases]
+    (model / "splits_final.json").write_text(json.dumps(splits))
+    collected = collect_results(of_others(A=folder), None, None, lambda folds: False)
+    assert set(collected.frame["case"]) == set(cases)
+    assert collected.splits == {"Dataset001_One": KnownSplit(7, False)}
+    # It is taken before one for all configurations, as it is for the cases of each fold.
+    (folder / "Dataset001_One" / "splits_final.json").write_text(json.dumps(splits[:2]))
+    collected = collect_results(of_others(A=folder), None, None, lambda folds: False)
+    assert set(collected.frame["case"]) == set(cases)
+    assert collected.splits == {"Dataset001_One": KnownSplit(7, False)}
+
+
+def test_of_several_splits_the_one_with_most_folds_counts(published, tmp_path):
+    write_splits(published, *AS_DEALT)
+    folder = seven_folds(tmp_path / "seven")
+    write_splits(folder, *([f"case_{n}"] for n in range(7)))
+    for named in ({"A": published, "B": folder}, {"B": folder, "A": published}):
+        with pytest.raises(CommandError, match=r"^5 fold.s. without.*published.*fold_6"):
+            collect_results(of_others(**named), None)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
