@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_configurations(parser, "configurations; several are compared with each other")
     add_folds(
         parser,
-        "folds (default: those of splits_final.json; if there is none, 0 to 4, and any above that a "
-        "model has)",
+        "folds (default: those of splits_final.json; if there is none, 0 to 4, and any above that "
+        "a model has)",
     )
     parser.add_argument(
         "--results", nargs="+", action="extend", default=[], metavar="NAME=DIR",

@@ -66,6 +66,7 @@ MEAN_OF_LABELS = "mean of labels"
 RANKING_METHODS = {"mean": "mean", "mean_rank": "mean rank", "test": "test, then rank"}
 # A name, or a column of names.
 _Text = TypeVar("_Text", str, pd.Series)
+_MOST_NAMED = 3
 _MARKS = ((0.001, "***"), (0.01, "**"), (LEVEL, "*"))
 
 
@@ -383,7 +384,8 @@ def build_leaderboard(
     Raises:
         CommandError: if the margin cannot be used; there is nothing to compare with a margin, marks
             or paired trainings; models have different labels, or different cases without
-            `allow_incomplete`; a metric is missing; a case has no group although there are groups;
+            `allow_incomplete`; a metric is missing, or, without `allow_incomplete`, missing in
+            part; a case has no group although there are groups;
             repeats have different splits; nothing is left to compare; or a published result cannot
             be compared with a row.
     """
@@ -402,6 +404,7 @@ def build_leaderboard(
     if len(models) == 1:
         _refuse_comparing(settings, models[0])
     frame = frame[frame["metric"].isin(settings.metrics)].reset_index(drop=True)
+    frame = _with_absent_values(frame, settings)
     if has_repeats(frame):
         folds = folds_of_cases(frame)
         apart_frame = apart(frame)
@@ -476,6 +479,58 @@ def _check_metrics_are_there(frame: pd.DataFrame, metrics: tuple[str, ...]) -> N
             raise CommandError(f"{model}, {dataset}: no {', '.join(absent)}; {remedy}")
     if measured.empty:
         raise CommandError("there are no results to compare; check -d, -c, -f and -tr")
+
+
+def _with_absent_values(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Give each case and label a row for every metric; where there was none, it is undefined.
+
+    Folds may have been evaluated by different programs. Without such rows their cases would be
+    left out without being counted.
+
+    Raises:
+        CommandError: if a metric is missing in part, and incomplete results are not allowed.
+    """
+    trained = [REPEAT] if REPEAT in frame else []
+    keys = ["dataset", "configuration", "model", *trained, "fold", "case", "label"]
+    metrics = pd.DataFrame({"metric": settings.metrics})
+    voxels = ["reference_voxels", "prediction_voxels"]
+    wanted = frame[[*keys, *voxels]].drop_duplicates(keys).merge(metrics, how="cross")
+    there = frame[[*keys, "metric"]].drop_duplicates()
+    is_absent = wanted.merge(there, how="left", indicator=True)["_merge"] == "left_only"
+    if not is_absent.any():
+        return frame
+    absent = wanted[is_absent.to_numpy()]
+    if not settings.allow_incomplete:
+        raise CommandError(_absent_in_words(absent, wanted))
+    if "tolerance_mm" in frame:
+        # Unmeasured values have no tolerance of their own, which would look like a different one.
+        of_label = frame[frame["metric"] == "nsd"].groupby(["dataset", "label"])["tolerance_mm"]
+        absent = absent.merge(of_label.first().reset_index(), how="left")
+        absent["tolerance_mm"] = absent["tolerance_mm"].where(absent["metric"] == "nsd")
+    return pd.concat([frame, absent.assign(value=np.nan)], ignore_index=True)[list(frame)]
+
+
+def _absent_in_words(absent: pd.DataFrame, wanted: pd.DataFrame) -> str:
+    """Name the models, trainings and folds that lack a metric in part, and the remedy."""
+    metrics = list(absent["metric"].unique())
+    if has_repeats(wanted):
+        absent, wanted = apart(absent, wanted), apart(wanted)
+    cases = wanted.groupby(["model", "dataset"])["case"].nunique()
+    places = []
+    for (model, dataset), rows in absent.groupby(["model", "dataset"], sort=False):
+        folds = ", ".join(map(str, rows["fold"].unique()))
+        number = rows["case"].nunique()
+        places.append(
+            f"{model}, {dataset}: fold {folds} ({number} of {cases[model, dataset]} cases)"
+        )
+    more = f" and {len(places) - _MOST_NAMED} more" if len(places) > _MOST_NAMED else ""
+    measured = any(METRICS[metric].is_surface for metric in metrics)
+    return (
+        f"no {', '.join(metrics)} in part of the results: {'; '.join(places[:_MOST_NAMED])}{more}; "
+        + ("measure all with --surface, or write " if measured else "write ")
+        + "these summaries again with nnunet-attention evaluate, or give --allow-incomplete to "
+        "leave these cases out"
+    )
 
 
 def _check_same_labels_and_cases(frame: pd.DataFrame, allow_incomplete: bool) -> None:

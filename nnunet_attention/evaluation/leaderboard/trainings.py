@@ -26,9 +26,15 @@ def has_repeats(frame: pd.DataFrame) -> bool:
     return REPEAT in frame and frame[REPEAT].nunique() > 1
 
 
-def apart(frame: pd.DataFrame) -> pd.DataFrame:
-    """Make each training a model of its own; `together` is the inverse."""
-    several = frame.groupby("model", sort=False)[REPEAT].transform("nunique") > 1
+def apart(frame: pd.DataFrame, whole: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Make each training a model of its own; `together` is the inverse.
+
+    Args:
+        frame: with a column `REPEAT`.
+        whole: the table that tells which models have several trainings; None: the same.
+    """
+    counts = (frame if whole is None else whole).groupby("model")[REPEAT].nunique()
+    several = frame["model"].map(counts) > 1
     named = frame["model"] + ", training " + (frame[REPEAT] + 1).astype("str")
     return frame.assign(of_model=frame["model"], model=frame["model"].where(~several, named))
 
