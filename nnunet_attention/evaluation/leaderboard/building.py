@@ -673,7 +673,9 @@ def _row(table: _Table, settings: Settings, folds: Mapping[str, object] | None) 
             layout_of(list(frame.index), folds, groups),
             seed,
             settings.interval_resamples,
-            settings.paired_repeats,
+            {model: list(of_trainings[model].columns) for model in models}
+            if settings.paired_repeats
+            else None,
         )
         described = {model: trainings.describe(model) for model in models}
         pairs = tuple(_over_trainings(pair, trainings) for pair in pairs)

@@ -118,7 +118,7 @@ class Trainings:
         layout: Layout,
         seed: Sequence[int],
         resamples: int,
-        paired: bool,
+        numbers: Mapping[str, Sequence[int]] | None,
     ):
         """Store the values and the parameters of the statistics.
 
@@ -127,13 +127,14 @@ class Trainings:
             layout: of the cases.
             seed: of the bootstrap.
             resamples: of the bootstrap.
-            paired: whether equal numbers of trainings were trained with equal seeds.
+            numbers: by model, of its trainings, where equal numbers were trained with equal seeds;
+                None: trainings are not paired.
         """
         self.values = values
+        self._numbers = numbers
         self._layout = layout
         self._seed = seed
         self._resamples = resamples
-        self._paired = paired
 
     def describe(self, model: str) -> Repeated | None:
         """Describe a model; return None if it was trained once."""
@@ -143,16 +144,23 @@ class Trainings:
         """Compare two models; return None if either was trained once.
 
         Raises:
-            CommandError: if trainings are paired, but their number differs between the models.
+            CommandError: if trainings are paired, but the models have different ones.
         """
         mine, theirs = self.values[first], self.values[second]
         seeds = None
-        if self._paired:
-            if len(mine) != len(theirs):
+        if self._numbers is not None:
+            seeds = self._numbers[first], self._numbers[second]
+            # Of two models that were trained once, nothing is paired but their cases.
+            if set(seeds[0]) != set(seeds[1]) and max(map(len, seeds)) > 1:
                 raise CommandError(
-                    f"--paired-repeats: {first} has {len(mine)} and {second} {len(theirs)} "
-                    "trainings; give both the same number, in the order of their seeds, or leave "
-                    "the option out"
+                    f"--paired-repeats: {first} has {_in_words(seeds[0])}, but {second} has "
+                    f"{_in_words(seeds[1])}; give both the same trainings, in the order of their "
+                    "seeds, or leave the option out"
                 )
-            seeds = (range(len(mine)), range(len(theirs)))
         return compare_repeats(mine, theirs, seeds, self._layout, self._seed, self._resamples)
+
+
+def _in_words(numbers: Sequence[int]) -> str:
+    """Name trainings by their numbers, which start at 1 in words."""
+    named = ", ".join(str(number + 1) for number in numbers)
+    return f"training{'s' if len(numbers) > 1 else ''} {named}"

@@ -76,6 +76,16 @@ def test_paired_trainings_without_case_effects_give_the_paired_t_test():
     assert pair.repeated.repeats == (3,)
 
 
+def test_trainings_are_paired_by_their_numbers_whatever_the_order_of_rows():
+    values = {"A": [[0.5, 0.7], [0.6, 0.9]], "B": [[0.4, 0.5], [0.3, 0.6]]}
+    frame = trained(values).assign(repeat=lambda rows: 2 * rows["repeat"])
+    turned = pd.concat([frame[frame["model"] == "A"], frame[frame["model"] == "B"][::-1]])
+    board = build_leaderboard(turned, small_settings(paired_repeats=True))
+    # (0.1 + 0.2) / 2 and (0.3 + 0.3) / 2.
+    means = board.rows[0].pairs[0].repeated.training_means
+    assert means == pytest.approx((0.15, 0.3))
+
+
 def test_unpaired_trainings_without_case_effects_give_welchs_t_test():
     shifts = {"A": [0.01, 0.03, 0.05], "B": [0.0, 0.005]}
     base = np.array([0.5, 0.6, 0.7, 0.8])
@@ -212,11 +222,22 @@ def test_trainings_with_different_cases_are_named():
         build_leaderboard(frame[~lost], small_settings())
 
 
-def test_pairing_needs_equally_many_trainings():
+def test_pairing_needs_the_same_trainings():
     values = three_trainings()
     values["B"].pop()
-    with pytest.raises(CommandError, match="A has 3 and B 2 trainings"):
+    told = "A has trainings 1, 2, 3, but B has trainings 1, 2; give both the same"
+    with pytest.raises(CommandError, match=told):
         build_leaderboard(trained(values), small_settings(paired_repeats=True))
+    frame = trained(three_trainings())
+    # As many, but not with the same seeds.
+    frame = frame[(frame["repeat"] != 1) | (frame["model"] == "A")]
+    frame = frame[(frame["repeat"] != 2) | (frame["model"] == "B")]
+    told = "A has trainings 1, 2, but B has trainings 1, 3; give both the same"
+    for allowed in (False, True):
+        settings = small_settings(paired_repeats=True, allow_incomplete=allowed)
+        with pytest.raises(CommandError, match=told):
+            build_leaderboard(frame, settings)
+    build_leaderboard(frame, small_settings())
     with pytest.raises(CommandError, match="every model was trained once"):
         small_leaderboard(paired_repeats=True)
 
