@@ -188,7 +188,7 @@ def show_leaderboard(
         print_leaderboard(board, Console())
         for dataset, likely in board.likely_groups().items():
             print(f"{dataset}: {likely.note}", file=sys.stderr)
-        for note in board.copied_trainings():
+        for note in [*board.copied_trainings(), *board.different_references()]:
             print(note, file=sys.stderr)
 
     paths = make_leaderboard(

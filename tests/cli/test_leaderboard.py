@@ -148,6 +148,22 @@ def test_missing_folds_are_an_error_unless_allowed(results, tmp_path, capsys):
     assert str(path) in page
 
 
+def test_different_references_are_noted(results, tmp_path, capsys):
+    path = next(results.rglob("nnUNetTrainer__*/fold_1/validation/summary.json"))
+    summary = json.loads(path.read_text())
+    values = summary["metric_per_case"][0]["metrics"]["2"]
+    # Case 1, whose Dice of 0.4 is 400 voxels in common of 1000 each.
+    values.update(FN=700, n_ref=1100, Dice=800 / 2100, IoU=400 / 1700)
+    path.write_text(json.dumps(summary))
+    assert main(leaderboard(tmp_path)) == 0
+    told = "label 2: nnUNetTrainer with 1100 voxels, AttentionUNetTrainer with 1000 voxels"
+    note = capsys.readouterr().err
+    assert (
+        "in 1 of 10 cases models were evaluated against different references (case case_1" in note
+    )
+    assert told in note
+
+
 def write_splits(folder: Path, validated: list[list[str]]) -> None:
     (folder / "Dataset001_One").mkdir(parents=True)
     splits = [{"train": sorted(set(CASES) - set(val)), "val": val} for val in validated]

@@ -328,6 +328,34 @@ class Leaderboard:
                     )
         return notes
 
+    def different_references(self) -> list[str]:
+        """Name data sets whose results were evaluated against references of different sizes.
+
+        Cases are paired by name, so nothing else would show that two models' values are of
+        different annotations.
+        """
+        notes = []
+        for dataset, rows in self.cases.groupby("dataset", sort=False):
+            sizes = rows.groupby(["case", "label"], sort=False)["reference_voxels"]
+            differs = sizes.transform("nunique") > 1
+            if not differs.any():
+                continue
+            case, label = rows.loc[differs, ["case", "label"]].iloc[0]
+            of_case = rows[(rows["case"] == case) & (rows["label"] == label)]
+            first = of_case.iloc[0]
+            other = of_case[of_case["reference_voxels"] != first["reference_voxels"]].iloc[0]
+            told = [
+                f"{_training_in_words(row, REPEAT in rows)} with {row['reference_voxels']} voxels"
+                for row in (first, other)
+            ]
+            notes.append(
+                f"{dataset}: in {rows.loc[differs, 'case'].nunique()} of "
+                f"{rows['case'].nunique()} cases models were evaluated against different "
+                f"references (case {case}, label {label}: {told[0]}, {told[1]}), so they are "
+                "compared on different tasks; evaluate all of them against the same references"
+            )
+        return notes
+
     def shows_mark(self, row: Row, model: str) -> bool:
         """Tell whether a model's mark is shown: if trainings were compared, or on demand."""
         if self.settings.marks:
@@ -454,6 +482,10 @@ def build_leaderboard(
         splits=splits or {},
         published=_beside_published(rows, settings, models),
     )
+
+
+def _training_in_words(row: pd.Series, several: bool) -> str:
+    return f"{row['model']}, training {row[REPEAT] + 1}" if several else str(row["model"])
 
 
 def mark_of(p_value: float) -> str:

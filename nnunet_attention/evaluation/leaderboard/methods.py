@@ -119,7 +119,7 @@ def _data(board: Leaderboard) -> str:
             f" Results of {_counted(len(board.missing), 'fold')} were missing; only cases with "
             "results of all models were compared."
         )
-    return text
+    return " ".join([text, *(f"{note}." for note in board.different_references())])
 
 
 def _unit(board: Leaderboard) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from leaderboards import frame_of, small_leaderboard, small_settings
 from scipy import stats
@@ -17,6 +18,7 @@ from nnunet_attention.evaluation.leaderboard.building import (
     mark_of,
 )
 from nnunet_attention.evaluation.leaderboard.costs import Cost
+from nnunet_attention.evaluation.leaderboard.methods import methods_paragraphs
 
 REFERENCE = ROOT / "msd_cv_reference"
 # Means over folds of the fold means of stock nnU-Net, PlainConvUNet.
@@ -233,3 +235,41 @@ def test_a_row_of_the_decathlon_equals_an_independent_computation(published):
     interval = stats.bootstrap((one.to_numpy(),), np.mean, rng=1).confidence_interval
     summary = row.entries["PlainConvUNet"].summary
     assert (summary.low, summary.high) == pytest.approx((interval.low, interval.high), abs=0.003)
+
+
+def with_references(voxels: dict[tuple, int], **repeats) -> pd.DataFrame:
+    """Three cases of two models, whose references have 1000 voxels but for those named."""
+    frame = frame_of({ONE: {"A": [0.5, 0.6, 0.7], "B": [0.4, 0.5, 0.8]}}).assign(**repeats)
+    for (model, case), size in voxels.items():
+        which = (frame["model"] == model) & (frame["case"] == case)
+        frame.loc[which, "reference_voxels"] = size
+    return frame
+
+
+def test_models_evaluated_against_different_references_are_told():
+    board = build_leaderboard(
+        with_references({("B", "One_001"): 900, ("B", "One_002"): 0}), small_settings()
+    )
+    expected = (
+        "Dataset001_One: in 2 of 3 cases models were evaluated against different references (case "
+        "One_001, label liver: A with 1000 voxels, B with 900 voxels), so they are compared on "
+        "different tasks; evaluate all of them against the same references"
+    )
+    assert board.different_references() == [expected]
+    assert f" {expected}." in methods_paragraphs(board)[0]
+    alike = build_leaderboard(with_references({("A", "One_001"): 9, ("B", "One_001"): 9}),
+                              small_settings())  # fmt: skip
+    assert alike.different_references() == []
+    assert "different references" not in methods_paragraphs(alike)[0]
+
+
+def test_so_are_trainings_of_one_model():
+    frames = [
+        with_references({("A", "One_000"): size} if size else {}, repeat=repeat)
+        for repeat, size in enumerate((0, 800))
+    ]
+    (note,) = build_leaderboard(
+        pd.concat(frames, ignore_index=True), small_settings()
+    ).different_references()
+    assert "in 1 of 3 cases" in note
+    assert "label liver: A, training 1 with 1000 voxels, A, training 2 with 800 voxels" in note
