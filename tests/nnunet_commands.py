@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK
 
-from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
+from nnunet_attention.nnunet.schedules import SCHEDULE_VARIABLE
 
 SCRIPTS = Path(sys.executable).parent
 

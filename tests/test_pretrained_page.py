@@ -21,7 +21,7 @@ from tiny_trainers import build_trainer
 from nnunet_attention.cli import main
 from nnunet_attention.cli.main import build_parser
 from nnunet_attention.nnunet.plans import read_plans
-from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
+from nnunet_attention.nnunet.schedules import SCHEDULE_VARIABLE
 
 PAGE = (REPOSITORY / "docs" / "pretrained.md").read_text(encoding="utf-8")
 RECIPES = {

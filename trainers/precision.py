@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +19,10 @@ from nnunet_attention.nnunet.precision import (
     write_bfloat16_since,
 )
 from nnunet_attention.processor import why_no_bfloat16
-
-if TYPE_CHECKING:  # the class that it is mixed into
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Trainer
-else:
-    _Trainer = object
+from nnunet_attention.trainers.records import KeepsRecords
 
 
-class MixedPrecisionOnCPU(_Trainer):
+class MixedPrecisionOnCPU(KeepsRecords):
     """Trains in bfloat16 on a CPU with NNUNET_ATTENTION_CPU_BF16=1; mixed into a trainer.
 
     As in nnU-Net with float16 on a GPU, the inputs and outputs of convolutions have 16 bits. The
@@ -100,8 +96,7 @@ class MixedPrecisionOnCPU(_Trainer):
             self._bfloat16 = True
         elif self._bfloat16:
             since = epoch
-        if self.local_rank == 0:
-            write_bfloat16_since(fold, since)
+        self.with_first_checkpoint(lambda: write_bfloat16_since(fold, since))
         if since is not None:
             late = f" since epoch {since}" if since else ""
             self.print_to_log_file(f"The training is in bfloat16{late} ({VARIABLE})")

@@ -3,7 +3,6 @@
 import os
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,14 +16,10 @@ from nnunet_attention.nnunet.seeds import (
     seed_from,
     write_seed,
 )
-
-if TYPE_CHECKING:  # the class that it is mixed into
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Trainer
-else:
-    _Trainer = object
+from nnunet_attention.trainers.records import KeepsRecords
 
 
-class Seedable(_Trainer):
+class Seedable(KeepsRecords):
     """Seeds a training with NNUNET_ATTENTION_SEED, if it is set; mixed into a trainer.
 
     `random`, NumPy and torch, including its GPUs, are seeded before the network gets its initial
@@ -109,8 +104,7 @@ class Seedable(_Trainer):
             self._seed = before.seed
         elif self._seed is not None:
             before = SeedRecord(self._seed, epoch)
-        if self.local_rank == 0:
-            write_seed(fold, before)
+        self.with_first_checkpoint(lambda: write_seed(fold, before))
         if before is not None:
             since = f" since epoch {before.first_epoch}" if before.first_epoch else ""
             self.print_to_log_file(f"The training is seeded with {before.seed}{since} ({VARIABLE})")

@@ -98,8 +98,7 @@ class AttentionUNetSupervisedTrainer(AttentionUNetTrainer):
         check_same_supervision(fold, record, self._wanted)
         record = record or SupervisionRecord(self._supervision, epoch)
         self._supervision = record.supervision
-        if self.local_rank == 0:
-            write_supervision(fold, record)
+        self.with_first_checkpoint(lambda: write_supervision(fold, record))
 
     def on_train_epoch_start(self) -> None:
         """Start as nnU-Net does, with this epoch's weight of the gates' loss."""

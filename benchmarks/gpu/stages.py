@@ -291,8 +291,8 @@ def best_workers(finished: Mapping[str, dict]) -> int | None:
 def _variables(
     settings: Settings, finished: Mapping[str, dict], epochs: int, seed: int
 ) -> dict[str, str]:
+    from nnunet_attention.nnunet.schedules import SCHEDULE_VARIABLE
     from nnunet_attention.nnunet.seeds import VARIABLE as SEED_VARIABLE
-    from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 
     schedule = (epochs, settings.iterations, settings.validation_iterations)
     workers = best_workers(finished)

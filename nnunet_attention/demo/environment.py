@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from nnunet_attention import doorway
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.schedules import SCHEDULE_VARIABLE
 from nnunet_attention.nnunet.workers import WORKERS_VARIABLE, asks_for_no_workers
 
 # Enough to keep up with a CPU: augmenting a batch takes a tenth of a training step.
@@ -19,9 +20,6 @@ _OLD_FOLDER_VARIABLES = ("nnUNet_raw_data_base", "RESULTS_FOLDER")
 
 def environment(folders: Folders, settings: DemoSettings) -> dict[str, str]:
     """Return this process's environment with nnU-Net's folders set to the demo's only."""
-    # Imported late: the trainers import torch, and a mistyped path should fail before that.
-    from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
-
     kept = {n: value for n, value in os.environ.items() if n not in _OLD_FOLDER_VARIABLES}
     return kept | {
         **folders.variables,

@@ -40,8 +40,8 @@ from benchmarks.performance.variants import ATTENTION, PLAIN, VARIANTS
 from nnunet_attention.cli.exit_codes import exit_code_of
 from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.leaderboard.tables import MINUS
+from nnunet_attention.nnunet.schedules import SCHEDULE_VARIABLE
 from nnunet_attention.nnunet.seeds import VARIABLE as SEED_VARIABLE
-from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 
 # pytest would take it for a test.
 test_files.__test__ = False

@@ -48,9 +48,9 @@ from nnunet_attention.evaluation.statistics.equivalence import equivalence
 from nnunet_attention.evaluation.statistics.estimates import over_units
 from nnunet_attention.evaluation.statistics.repeats import Layout, mean_over_repeats
 from nnunet_attention.nnunet.lookups import find_trainer
+from nnunet_attention.nnunet.schedules import short_schedule
 from nnunet_attention.nnunet.seeds import seed_from
 from nnunet_attention.trainers import AttentionUNetTrainer_short
-from nnunet_attention.trainers.short import short_schedule
 
 each_schedule = pytest.mark.parametrize(
     "schedule", SCHEDULES.values(), ids=lambda schedule: schedule.name

@@ -70,13 +70,13 @@ from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation.ablation.outputs import write_ablation
 from nnunet_attention.nnunet.folders import RAW_REFERENCES
 from nnunet_attention.nnunet.precision import bfloat16_from
+from nnunet_attention.nnunet.schedules import short_schedule
 from nnunet_attention.nnunet.supervision import (
     Supervision,
     SupervisionRecord,
     supervision_from,
     write_supervision,
 )
-from nnunet_attention.trainers.short import short_schedule
 
 each_part = pytest.mark.parametrize("part", PARTS.values(), ids=lambda part: part.name)
 

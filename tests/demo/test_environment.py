@@ -7,8 +7,8 @@ from nnunet_attention.demo.environment import demo_environment, environment
 from nnunet_attention.demo.settings import DemoSettings
 from nnunet_attention.jobs.local import command_environment
 from nnunet_attention.nnunet.folders import Folders
+from nnunet_attention.nnunet.schedules import SCHEDULE_VARIABLE, short_schedule
 from nnunet_attention.nnunet.workers import WORKERS_VARIABLE
-from nnunet_attention.trainers.short import SCHEDULE_VARIABLE, short_schedule
 
 
 @pytest.fixture

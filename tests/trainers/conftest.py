@@ -9,8 +9,8 @@ from tiny_preprocessed import write_preprocessed
 from tiny_trainers import build_trainer, make_nnunet_folders
 
 from nnunet_attention import trainers
+from nnunet_attention.nnunet.schedules import SCHEDULE_VARIABLE
 from nnunet_attention.nnunet.seeds import VARIABLE
-from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 
 
 @pytest.fixture

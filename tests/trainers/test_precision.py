@@ -13,10 +13,10 @@ from torch import nn
 from nnunet_attention import trainers
 from nnunet_attention.errors import CommandError
 from nnunet_attention.nnunet.precision import VARIABLE
+from nnunet_attention.nnunet.schedules import SCHEDULE_VARIABLE
 from nnunet_attention.nnunet.seeds import VARIABLE as SEED_VARIABLE
 from nnunet_attention.processor import why_no_bfloat16
 from nnunet_attention.trainers import precision
-from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
 
 SOME = ["AttentionUNetTrainer", "WideUNetTrainer_5epochs", "nnUNetTrainer_short"]
 ALL = [name for name in trainers.__all__ if "Benchmark" not in name]

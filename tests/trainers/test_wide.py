@@ -11,7 +11,7 @@ from tiny_trainers import initialized
 from nnunet_attention import trainers
 from nnunet_attention.networks import UnsupportedNetworkError
 from nnunet_attention.networks.wide import wide_features_per_stage
-from nnunet_attention.trainers.short import SCHEDULE_VARIABLE
+from nnunet_attention.nnunet.schedules import SCHEDULE_VARIABLE
 
 LENGTHS = {
     "WideUNetTrainer": 1000,
