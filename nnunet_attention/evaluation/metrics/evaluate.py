@@ -479,7 +479,7 @@ def add_surface_metrics(
     results = evaluate_pairs(pairs, caches, processes, on_progress)
     added = [frame[~frame["metric"].isin(SURFACE_METRICS)]]
     for pair, scheme, of_case, result in zip(pairs, schemes, places, results, strict=True):
-        evaluated = [scheme.label(label) for label in of_case["label"]]
+        evaluated = scheme.labels(list(of_case["label"]))
         measured = [result[str(label)] for label in evaluated]
         _check_counts(pair, of_case, measured)
         tolerance = dict(pair.tolerance_mm)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,15 +26,36 @@ class LabelScheme:
     file_ending: str
 
     def label(self, name: str) -> Label:
-        """Return the label with the given name, or the given key in summary.json.
+        """Return the label with the given name or, if none has it, the given key in summary.json.
+
+        Names may be numbers, as those of BraTS are: `{"2": 1, "1": 2}`.
 
         Raises:
             CommandError: if there is none.
         """
-        for label, known in self.names.items():
-            if name in (known, str(label)):
-                return label
+        for known in (self._by_name, self._by_key):
+            if name in known:
+                return known[name]
         raise CommandError(f"unknown label {name!r}; known are: {', '.join(self.names.values())}")
+
+    def labels(self, names: Collection[str]) -> list[Label]:
+        """Return the labels of a summary that gives them all by name, or all by key.
+
+        Raises:
+            CommandError: if there is no such label.
+        """
+        for known in (self._by_name, self._by_key):
+            if set(names) <= set(known):
+                return [known[name] for name in names]
+        return [self.label(name) for name in names]
+
+    @property
+    def _by_name(self) -> dict[str, Label]:
+        return {name: label for label, name in self.names.items()}
+
+    @property
+    def _by_key(self) -> dict[str, Label]:
+        return {str(label): label for label in self.names}
 
     @classmethod
     def from_file(cls, path: Path) -> LabelScheme:

@@ -437,6 +437,30 @@ def test_surface_metrics_are_added_to_the_table(validation):
     assert rows["reference_voxels"].nunique() == rows["fold"].nunique() == 1
 
 
+def test_surfaces_are_measured_of_labels_whose_names_are_numbers(tmp_path):
+    # Label 1, named 2, is one voxel in both; label 2, named 1, is two apart along x, 2 mm.
+    gt, target = tmp_path / "gt", tmp_path / "results/Dataset001_A/3d_fullres/fold_0/validation"
+    reference = np.zeros((3, 4, 5), dtype=np.uint8)
+    reference[0, 0, 0], reference[2, 2, 1:3] = 1, 2
+    prediction = reference.copy()
+    prediction[2, 2, 1:3], prediction[2, 2, 3:5] = 0, 2
+    write(gt / "a.nii.gz", reference)
+    write(target / "a.nii.gz", prediction)
+    content = {"labels": {"background": 0, "2": 1, "1": 2}, "file_ending": ".nii.gz"}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    scheme = LabelScheme.from_file(tmp_path / "dataset.json")
+    evaluate_folder(gt, target, target / "summary.json", scheme)
+    frame = read_named_results(tmp_path / "results", "A", [1], None, [0], [tmp_path])
+    added = add_surface_metrics(frame, gt, target, tolerance_mm_of_label={"1": 0.5})
+    values = added.set_index(["label", "metric"])
+    assert values.loc[("2", "dice"), "value"] == 1
+    assert values.loc[("2", "hd95_mm"), "value"] == 0
+    assert values.loc[("1", "dice"), "value"] == 0
+    assert values.loc[("1", "hd95_mm"), "value"] > 1
+    tolerances = values["tolerance_mm"]
+    assert (tolerances["1", "nsd"], tolerances["2", "nsd"]) == (0.5, 2.0)
+
+
 def test_a_tolerance_is_of_a_label_of_at_least_one_data_set(validation):
     gt, target, frame, _ = validation
     lungs = gt.parent / "lungs.json"

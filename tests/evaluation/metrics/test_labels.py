@@ -45,6 +45,21 @@ def test_a_label_is_found_by_name_and_key(tmp_path):
         read.label("edema")
 
 
+def test_names_that_are_numbers_come_before_keys(tmp_path):
+    read = scheme(tmp_path, {"background": 0, "2": 1, "1": 2, "4": 3})
+    assert [read.label(name) for name in ("1", "2", "4", "3")] == [2, 1, 3, 3]
+    assert tolerances_mm(read, 2.0, {"1": 0.5}) == {1: 2.0, 2: 0.5, 3: 2.0}
+
+
+def test_a_summarys_labels_are_all_names_or_all_keys(tmp_path):
+    read = scheme(tmp_path, {"background": 0, "2": 1, "1": 2, "4": 3})
+    assert read.labels(["1", "2", "4"]) == [2, 1, 3]
+    # The name 1 is label 2's, but no label is named 3: these are keys.
+    assert read.labels(["1", "2", "3"]) == [1, 2, 3]
+    with pytest.raises(CommandError, match="unknown label '5'; known are: 2, 1, 4"):
+        read.labels(["1", "5"])
+
+
 def test_tolerances_are_per_label(tmp_path):
     read = scheme(tmp_path, PLAIN)
     assert tolerances_mm(read, 2.0, {"cancer": 1.0}) == {1: 2.0, 2: 1.0}
