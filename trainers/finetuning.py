@@ -43,7 +43,7 @@ from nnunet_attention.trainers.loaded_weights import LoadedWeights, weights_bein
 from nnunet_attention.trainers.short import nnUNetTrainer_short
 from nnunet_attention.weights.adaptation import adapt, load_adapted
 from nnunet_attention.weights.checkpoint import load_checkpoint
-from nnunet_attention.weights.source import GATES, PRETRAINED_FROM, citations_of, read_source
+from nnunet_attention.weights.source import PRETRAINED_FROM, citations_of, read_source
 from nnunet_attention.weights.start import check_share
 
 if TYPE_CHECKING:  # the class that it is mixed into
@@ -54,6 +54,7 @@ else:
 # nnU-Net's development branch fine-tunes from nnssl's checkpoints in this way: with a tenth of
 # nnU-Net's rate, reached after a twentieth of 1000 epochs.
 INITIAL_RATE = 1e-3
+_NNUNET_RATE = 1e-2
 WARM_UP_SHARE = 20
 
 
@@ -133,9 +134,11 @@ class _Finetuning(_Trainer):
         # What is passed on is also what nnU-Net saves beside the model and in its checkpoints.
         plans = with_whole_networks(plans)
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.initial_lr = INITIAL_RATE
+        # Another rate is that of a trainer from which a user's class is derived as well.
+        if self.initial_lr == _NNUNET_RATE:
+            self.initial_lr = INITIAL_RATE
         arguments = self.configuration_manager.network_arch_init_kwargs
-        self.enable_deep_supervision = bool(arguments.get("deep_supervision", True))
+        self.enable_deep_supervision &= bool(arguments.get("deep_supervision", True))
 
     @property
     def head_start(self) -> int:
@@ -168,8 +171,19 @@ class _Finetuning(_Trainer):
         self._bare_network().register_load_state_dict_post_hook(self._note_loading)
 
     def configure_optimizers(self) -> tuple:
-        """Return nnU-Net's optimizer, and the scheduler of fine-tuning."""
-        optimizer, _ = super().configure_optimizers()
+        """Return nnU-Net's optimizer, and the scheduler of fine-tuning.
+
+        Raises:
+            CommandError: if a class that this one is derived from has a scheduler of its own.
+        """
+        optimizer, scheduler = super().configure_optimizers()
+        if type(scheduler) is not PolyLRScheduler:
+            raise CommandError(
+                f"{type(self).__name__} is derived from a trainer with the scheduler "
+                f"{type(scheduler).__name__}, and fine-tuning has a schedule of the learning rate "
+                f"of its own, which would replace it; derive from {self.from_scratch} and give "
+                "-pretrained_weights to keep that scheduler, or leave that trainer out"
+            )
         if self.decoder_first:
             encoder = {id(parameter) for parameter in self._bare_network().encoder.parameters()}
             (group,) = optimizer.param_groups
@@ -258,37 +272,17 @@ class _Finetuning(_Trainer):
         else:
             self.plans_manager.plans[PRETRAIN_INFO] = info
 
-    def _note_loading(self, module: nn.Module, incompatible: object) -> None:
+    def _note_loading(self, *_: object) -> None:
         """Note that weights were loaded from outside, whichever they are."""
         if self._continues:
             return
         loaded = weights_being_loaded()
-        if loaded is not None:
-            self._check_gates(module, loaded)
         if self._was_loaded:
             self.print_to_log_file(
                 "The weights of -pretrained_weights replace those that the plans name"
             )
         self._was_loaded = True
         self._set_pretrain_info(None if loaded is None else self._info_of(loaded))
-
-    def _check_gates(self, network: nn.Module, loaded: LoadedWeights) -> None:
-        """Refuse to load weights behind gates into a network without gates.
-
-        nnU-Net finds all tensors that it looks for, and ignores the gates.
-
-        Raises:
-            CommandError: if the checkpoint has gates, and the network has none.
-        """
-        weights = loaded.checkpoint.get("network_weights", {})
-        gates = [any(GATES in name for name in names) for names in (weights, network.state_dict())]
-        if gates == [True, False]:
-            raise CommandError(
-                f"-pretrained_weights {loaded.path}: they have gates, and the network of "
-                f"{type(self).__name__} has none. It would compute something else, as weights "
-                f"behind gates are doubled; make weights without gates with nnunet-attention "
-                f"upgrade -d --plain"
-            )
 
     def _info_of(self, loaded: LoadedWeights) -> dict:
         """Log what the network starts from, and return the entry of plans that says so."""

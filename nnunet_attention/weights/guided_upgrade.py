@@ -43,7 +43,7 @@ def guided_upgrade(
     if gate_full_resolution:
         lines.append(
             'use plans that have "gate_full_resolution": true in arch_kwargs; other plans build '
-            "no gate there, and nnU-Net would silently drop its weights"
+            "no gate there, and this package's trainers then refuse the weights"
         )
     return lines
 

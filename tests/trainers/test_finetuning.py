@@ -17,6 +17,15 @@ from nnssl_checkpoints import (
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.lr_schedule.nnUNetTrainerCosAnneal import (
+    nnUNetTrainerCosAnneal,
+)
+from nnunetv2.training.nnUNetTrainer.variants.network_architecture.nnUNetTrainerNoDeepSupervision import (  # noqa: E501
+    nnUNetTrainerNoDeepSupervision,
+)
+from nnunetv2.training.nnUNetTrainer.variants.optimizer.nnUNetTrainerAdam import (
+    nnUNetTrainerAdam3en4,
+)
 from plain_checkpoints import plain_checkpoint, plans_of
 from tiny_preprocessed import write_preprocessed
 from tiny_trainers import initialized
@@ -502,3 +511,25 @@ def test_a_distributed_network_starts_and_waits_alike(
     }
     trainer.train_step(batch)
     assert same(before, list(trainer._bare_network().encoder.parameters()))
+
+
+@pytest.mark.parametrize("base", [GATED, PLAIN])
+def test_a_class_of_ones_own_keeps_what_its_other_base_brings(base, build, plans):
+    class Shallow(getattr(trainers, base), nnUNetTrainerNoDeepSupervision):
+        """Has no deep supervision."""
+
+    class Adaptive(getattr(trainers, base), nnUNetTrainerAdam3en4):
+        """Has another optimiser, and its rate."""
+
+    assert not build(Shallow, plans).enable_deep_supervision
+    trainer = initialized(build(Adaptive, plans))
+    assert isinstance(trainer.optimizer, torch.optim.AdamW)
+    assert trainer.lr_scheduler.initial_lr == 3e-4
+
+
+def test_a_scheduler_that_would_be_replaced_is_refused(build, plans):
+    class Cosine(getattr(trainers, GATED), nnUNetTrainerCosAnneal):
+        """Has another scheduler."""
+
+    with pytest.raises(CommandError, match=r"Cosine is derived from .* CosineAnnealingLR, and"):
+        initialized(build(Cosine, plans))
