@@ -31,10 +31,8 @@ from nnunet_attention.evaluation.metrics.definitions import (
 from nnunet_attention.evaluation.metrics.grouped import with_groups
 from nnunet_attention.evaluation.metrics.images import (
     Segmentation,
-    check_same_grid,
-    read_segmentation,
+    read_pair,
     sidecar,
-    with_shared_spacing,
 )
 from nnunet_attention.evaluation.metrics.labels import (
     LabelScheme,
@@ -115,10 +113,7 @@ def evaluate_pair(pair: Pair) -> dict[str, dict]:
     Raises:
         CommandError: if an image cannot be read, or the two do not lie on the same grid.
     """
-    reference, prediction = with_shared_spacing(
-        read_segmentation(pair.reference_file), read_segmentation(pair.prediction_file)
-    )
-    check_same_grid(pair.case, reference, prediction)
+    reference, prediction = read_pair(pair.case, pair.reference_file, pair.prediction_file)
     number_of = pairs_of_labels(reference.labels, prediction.labels, pair.ignore_label)
     results = measure(reference, prediction, dict(pair.tolerance_mm), pair.ignore_label, number_of)
     return {"metrics": results, "unknown": _unknown_labels(number_of, pair)}

@@ -71,6 +71,36 @@ def read_segmentation(path: Path) -> Segmentation:
     return replace(segmentation, labels=whole_numbers(segmentation.labels, path))
 
 
+def read_pair(
+    case: str, reference_file: Path, prediction_file: Path
+) -> tuple[Segmentation, Segmentation]:
+    """Read a prediction and its reference, which must lie on the same grid.
+
+    A NIfTI may hold two grids, qform and sform. ITK and nibabel choose between them by different
+    rules, and nnU-Net's NibabelIO writes only nibabel's into a prediction. So two NIfTI files lie
+    on the same grid if they do by either. Distances are measured with the spacing of the reference.
+
+    Args:
+        case: its name, for messages.
+        reference_file: the annotation.
+        prediction_file: a model's prediction.
+
+    Raises:
+        CommandError: if one cannot be read, or their grids differ.
+    """
+    reference, prediction = with_shared_spacing(
+        read_segmentation(reference_file), read_segmentation(prediction_file)
+    )
+    try:
+        check_same_grid(case, reference, prediction)
+    except CommandError:
+        first = _on_nibabels_grid(reference, reference_file)
+        second = _on_nibabels_grid(prediction, prediction_file)
+        if first is None or second is None or _difference(first, second) is not None:
+            raise
+    return reference, prediction
+
+
 def with_shared_spacing(
     reference: Segmentation, prediction: Segmentation
 ) -> tuple[Segmentation, Segmentation]:
@@ -93,6 +123,18 @@ def check_same_grid(case: str, reference: Segmentation, prediction: Segmentation
     Raises:
         CommandError: if they differ by more than the rounding of headers.
     """
+    difference = _difference(reference, prediction)
+    if difference is not None:
+        raise CommandError(f"case {case}: {difference}")
+
+
+def sidecar(path: Path) -> Path | None:
+    """Return the file that holds a .tif's spacing; None for other formats."""
+    return path.with_suffix(".json") if path.name.lower().endswith(_TIFF_ENDINGS) else None
+
+
+def _difference(reference: Segmentation, prediction: Segmentation) -> str | None:
+    """Say how two grids differ by more than the rounding of headers; None if they do not."""
     pairs = {
         "shape": (reference.labels.shape, prediction.labels.shape),
         "spacing_mm": (reference.spacing_mm, prediction.spacing_mm),
@@ -110,15 +152,11 @@ def check_same_grid(case: str, reference: Segmentation, prediction: Segmentation
         if len(expected) != len(actual) or not np.allclose(
             expected, actual, rtol=0, atol=tolerance[name]
         ):
-            raise CommandError(
-                f"case {case}: the reference has {name} {_short(expected)}, but the prediction has "
+            return (
+                f"the reference has {name} {_short(expected)}, but the prediction has "
                 f"{_short(actual)}; resample the prediction to the grid of the reference"
             )
-
-
-def sidecar(path: Path) -> Path | None:
-    """Return the file that holds a .tif's spacing; None for other formats."""
-    return path.with_suffix(".json") if path.name.lower().endswith(_TIFF_ENDINGS) else None
+    return None
 
 
 def _read_with_itk(path: Path) -> Segmentation:
@@ -158,13 +196,41 @@ def _read_with_nibabel(path: Path) -> Segmentation | None:
         return None
     if not isinstance(image, SpatialImage) or len(image.shape) != 3:
         return None
+    _, origin_mm, direction = _grid_of_affine(image.affine)
+    spacing_mm = tuple(float(step) for step in image.header.get_zooms()[::-1])
+    return Segmentation(np.asanyarray(image.dataobj).T, spacing_mm, origin_mm, direction)
+
+
+def _on_nibabels_grid(image: Segmentation, path: Path) -> Segmentation | None:
+    """Give an image the grid that nibabel reads from its file; None if it is no NIfTI."""
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import SpatialImage
+
+    if not path.name.lower().endswith(_NIFTI_ENDINGS):
+        return None
+    try:
+        file = nibabel.load(path)
+    except ImageFileError:
+        return None
+    if not isinstance(file, SpatialImage) or file.affine is None:
+        return None
+    return Segmentation(image.labels, *_grid_of_affine(file.affine))
+
+
+def _grid_of_affine(
+    affine: np.ndarray,
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Return spacing in the array's order, origin, and direction in ITK's axes, of an affine."""
+    import nibabel
+
+    steps = nibabel.affines.voxel_sizes(affine)
     # nibabel's axes point to the right and the front, ITK's to the left and the back.
-    affine = np.diag((-1.0, -1.0, 1.0, 1.0)) @ image.affine
-    return Segmentation(
-        np.asanyarray(image.dataobj).T,
-        tuple(float(step) for step in image.header.get_zooms()[::-1]),
-        tuple(affine[:3, 3].tolist()),
-        tuple((affine[:3, :3] / nibabel.affines.voxel_sizes(affine)).ravel().tolist()),
+    turned = np.diag((-1.0, -1.0, 1.0, 1.0)) @ affine
+    return (
+        tuple(steps[::-1].tolist()),
+        tuple(turned[:3, 3].tolist()),
+        tuple((turned[:3, :3] / steps).ravel().tolist()),
     )
 
 

@@ -14,6 +14,7 @@ from nnunet_attention.evaluation.metrics import images
 from nnunet_attention.evaluation.metrics.images import (
     Segmentation,
     check_same_grid,
+    read_pair,
     read_segmentation,
     with_shared_spacing,
 )
@@ -109,6 +110,49 @@ def test_without_shear_both_ways_of_reading_agree(tmp_path, labels):
     np.testing.assert_array_equal(one.labels, other.labels)
     for name in ("spacing_mm", "origin_mm", "direction"):
         assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-6)
+
+
+def write_with_two_grids(path, labels, qform, sform):
+    """As a scanner and a registration leave them, both valid."""
+    image = nibabel.Nifti1Image(labels.T, sform)
+    image.set_qform(qform, 1)
+    image.set_sform(sform, 2)
+    nibabel.save(image, path)
+    return path
+
+
+def shifted(by_mm):
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    affine[0, 3] = by_mm
+    return affine
+
+
+def test_predictions_of_nnunets_reader_share_the_grid_of_a_reference_with_two(tmp_path, labels):
+    from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
+
+    gt = write_with_two_grids(tmp_path / "a.nii.gz", labels, shifted(-15), shifted(-10))
+    [read], properties = NibabelIO().read_seg(str(gt))
+    pred = tmp_path / "b.nii.gz"
+    NibabelIO().write_seg(read, str(pred), properties)
+    # ITK reads one grid of the reference and, of the prediction, the other.
+    with pytest.raises(CommandError, match="origin_mm"):
+        check_same_grid("a", read_segmentation(gt), read_segmentation(pred))
+    reference, prediction = read_pair("a", gt, pred)
+    np.testing.assert_array_equal(reference.labels, prediction.labels)
+    assert reference.spacing_mm == pytest.approx(SPACING_MM)
+
+
+def test_grids_that_differ_by_either_reading_are_refused(tmp_path, labels):
+    gt = write_with_two_grids(tmp_path / "a.nii.gz", labels, shifted(-15), shifted(-10))
+    elsewhere = write_nifti(tmp_path / "b.nii.gz", labels, shifted(5))
+    with pytest.raises(CommandError, match=r"^case a: the reference has origin_mm \(15, "):
+        read_pair("a", gt, elsewhere)
+    nrrd = write(tmp_path / "b.nrrd", labels)
+    with pytest.raises(CommandError, match="origin_mm"):
+        read_pair("a", gt, nrrd)
+    smaller = write_nifti(tmp_path / "c.nii.gz", labels[:2], shifted(-10))
+    with pytest.raises(CommandError, match=r"shape \(3, 4, 5\), but .* \(2, 4, 5\)"):
+        read_pair("a", gt, smaller)
 
 
 def test_one_spacing_of_a_pair_is_that_of_both(labels):
