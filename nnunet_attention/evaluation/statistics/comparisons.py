@@ -17,6 +17,8 @@ Interval = Callable[[np.ndarray, int | Sequence[int], int], tuple[np.ndarray, np
 """Takes values, seed and resamples like `bootstrap_interval`; returns both ends for each row."""
 
 
+# Errors of sums are smaller than this share of their largest term, and true differences larger.
+_ROUNDING = 1e-12
 # The largest sample for which scipy's `wilcoxon` tries all signs if there are ties.
 _MOST_PERMUTED = 13
 
@@ -194,7 +196,11 @@ def bootstrap_interval(
     squares = np.where(constant, 1, (deviations**2).sum(axis=1))
     acceleration = np.where(constant, 0, (deviations**3).sum(axis=1) / (6 * squares**1.5))
     resampled = np.sort(resampled_means(values, resamples, seed), axis=1)
-    below = (resampled < means).mean(axis=1) + (resampled == means).mean(axis=1) / 2
+    # Both are sums of the same numbers in different orders, so equal means differ by rounding. Of
+    # few cases many resamples have the mean of all, and each counts as half below.
+    rounding = _ROUNDING * np.abs(values).max(axis=1, keepdims=True)
+    lower, higher = resampled < means - rounding, resampled > means + rounding
+    below = (lower.mean(axis=1) + 1 - higher.mean(axis=1)) / 2
     bias = special.ndtri(np.clip(below, 1 / (resamples + 1), resamples / (resamples + 1)))
     ends = []
     for tail in ((1 - confidence) / 2, (1 + confidence) / 2):

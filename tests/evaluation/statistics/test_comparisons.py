@@ -149,6 +149,22 @@ def test_intervals_equal_those_of_scipy():
     np.testing.assert_allclose(high, expected.high, atol=0.001)
 
 
+@pytest.mark.parametrize("values", [[1, 2, 3, 6], [0, 3, 1, 7, 9], [2, 9, 4, 8, 1, 6], [5, 5, 8]])
+def test_intervals_do_not_depend_on_rounding(values):
+    # Sums of whole numbers are exact, those of tenths are not.
+    exact = np.array(bootstrap_interval(np.array([values]), seed=0))
+    for unit in (0.1, 0.7, 1e-5, -0.1, 1e6 / 3):
+        rounded = np.array(bootstrap_interval(np.array([values]) * unit, seed=0)) / unit
+        np.testing.assert_allclose(np.sort(rounded, axis=0), exact, rtol=1e-9)
+
+
+def test_resamples_with_the_mean_of_all_count_half():
+    # Of 27 resamples of (0, 1, 2) / 10, 7 have the mean 0.1 and 10 a lower one: half are below, so
+    # nothing is corrected, and the interval is symmetric.
+    low, high = bootstrap_interval(np.array([[0.0, 0.1, 0.2]]), seed=0, resamples=99_999)
+    assert low[0] + high[0] == pytest.approx(0.2, abs=0.001)
+
+
 def test_an_interval_of_equal_values_is_that_value():
     low, high = bootstrap_interval(np.full((1, 6), 0.1), seed=0)
     assert (low[0], high[0]) == (0.1, 0.1)
