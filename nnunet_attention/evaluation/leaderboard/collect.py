@@ -16,6 +16,7 @@ from nnunet_attention.evaluation.leaderboard.reading import (
     find_dataset,
     read_named_results,
     read_nnunet_results,
+    refuse_twice,
 )
 from nnunet_attention.evaluation.metrics.table import REPEAT, concatenate
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
@@ -312,6 +313,7 @@ def _full_names(request: Request, results_dir: Path | None) -> list[str]:
                 errors.append(error)
         else:
             raise errors[0]
+    refuse_twice(request.datasets, names)
     return names
 
 

@@ -140,7 +140,9 @@ def read_named_results(
     if datasets is None:
         names = [path.name for path in folders_of_datasets(root)]
     else:
-        names = [find_dataset(root, dataset) for dataset in datasets]
+        asked = list(datasets)
+        names = [find_dataset(root, dataset) for dataset in asked]
+        refuse_twice(asked, names)
     if not names:
         raise CommandError(f"{root} has no folder DatasetXXX_NAME; name the one that has them")
     folds = list(folds)
@@ -265,6 +267,24 @@ def find_dataset(folder: Path, dataset: str | int) -> str:
             f"one of: {_listed(alike or present)}"
         )
     return alike[0]
+
+
+def refuse_twice(asked: Sequence[str | int], names: Sequence[str]) -> None:
+    """Refuse data sets that are asked for twice, whose cases would all be there twice.
+
+    Args:
+        asked: full names or numbers, which may differ for the same data set.
+        names: the full name of each.
+
+    Raises:
+        CommandError: if there are any.
+    """
+    for name in names:
+        same = [str(one) for one, found in zip(asked, names, strict=True) if found == name]
+        if len(same) > 1:
+            raise CommandError(
+                f"data set {name} is given twice, as {' and '.join(same)}; name it once (-d)"
+            )
 
 
 def data_folders() -> list[Path]:

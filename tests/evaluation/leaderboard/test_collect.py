@@ -272,6 +272,8 @@ def test_of_several_splits_the_one_with_most_folds_counts(published, tmp_path):
         ({"trained": ()}, "nothing to compare; name trainers with -tr"),
         ({"trained": (("A", "P"), ("A", "P"))}, "trained: .* given twice"),
         ({"folds": ("0", "0")}, "folds: 0 given twice"),
+        ({"datasets": ("1", "001")}, "Dataset001_One is given twice, as 1 and 001; name it once"),
+        ({"datasets": ("1", "Dataset001_One")}, "is given twice, as 1 and Dataset001_One"),
         ({"datasets": ("7",)}, "data set 7: no such data sets in .*Dataset001_One"),
         ({"trained": (("OtherTrainer", "nnUNetPlans"),)}, "no such model.*nnUNetTrainer__nnUNet"),
         ({"configurations": ("2d",)}, "there is no such model"),
