@@ -18,12 +18,16 @@ def cache_path(summary: Path) -> Path:
     return summary.with_name(f"{summary.name}.cache")
 
 
-def file_identity(path: Path | None) -> list[int] | None:
-    """Return size in bytes and modification time in nanoseconds; None if there is no such file."""
+def file_identity(path: Path | None) -> list[str | int] | None:
+    """Return place, size in bytes and modification time in ns; None if there is no such file.
+
+    Size and time alone may be those of another folder's file: uncompressed images of one shape are
+    all of one size, and archives and copies keep times, many of them in whole seconds only.
+    """
     if path is None or not path.is_file():
         return None
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
 class ResultCache:

@@ -77,6 +77,20 @@ def test_a_changed_file_is_another(tmp_path):
     path.write_bytes(b"12")
     before = file_identity(path)
     path.write_bytes(b"123")
-    assert file_identity(path)[0] == 3
-    os.utime(path, ns=(0, before[1] + 1))
-    assert file_identity(path)[1] == before[1] + 1
+    assert file_identity(path)[1] == 3
+    os.utime(path, ns=(0, before[2] + 1))
+    assert file_identity(path)[2] == before[2] + 1
+
+
+def test_a_file_of_another_folder_is_another(tmp_path, monkeypatch):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "case.nii").write_bytes(b"12")
+        os.utime(tmp_path / folder / "case.nii", ns=(0, 5))
+    one, other = (file_identity(tmp_path / folder / "case.nii") for folder in ("a", "b"))
+    assert one[1:] == other[1:] == [2, 5]
+    assert one != other
+    # However it is named.
+    monkeypatch.chdir(tmp_path / "b")
+    assert file_identity(tmp_path / "b" / ".." / "a" / "case.nii") == one
+    assert file_identity(type(tmp_path)("case.nii")) == other

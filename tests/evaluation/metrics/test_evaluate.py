@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from functools import partial
 
 import numpy as np
@@ -350,6 +351,19 @@ def test_only_what_has_changed_is_computed_again(folder, monkeypatch):
     assert len(cases) == 5
     run(folder, REGIONS)
     assert len(cases) == 9
+
+
+def test_other_references_with_size_and_time_of_the_first_are_computed_again(tmp_path):
+    for name, label in (("gt", 1), ("gt_of_another", 2), ("pred", 1)):
+        # Uncompressed, so that all are of one size, and of one time, as if from an archive.
+        write(tmp_path / name / "a.nii", np.full((3, 4, 5), label, dtype=np.uint8))
+        os.utime(tmp_path / name / "a.nii", (1, 1))
+    scheme = LabelScheme({1: "liver", 2: "cancer"}, None, ".nii")
+    assert run(tmp_path, scheme)["mean"]["1"]["Dice"] == 1
+    again = evaluate_folder(
+        tmp_path / "gt_of_another", tmp_path / "pred", tmp_path / "summary.json", scheme
+    )
+    assert again["mean"]["1"]["Dice"] == 0
 
 
 def test_a_damaged_cache_is_computed_again(folder, monkeypatch):
