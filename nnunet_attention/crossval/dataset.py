@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nnunet_attention.crossval.plan import CrossvalPlan
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json
+from nnunet_attention.files import disk_error, read_json
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON, number_of_cases, read_dataset_json
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
 from nnunet_attention.nnunet.datasets import needs_preprocessing
@@ -31,6 +31,7 @@ from nnunet_attention.nnunet.plans import (
 )
 from nnunet_attention.nnunet.splits import check_splits, default_folds, read_splits, trained_on
 
+IMAGES = "imagesTr"
 # As nnU-Net plans it; needed only to list steps before there are plans.
 _CASCADE, _BEFORE_CASCADE = "3d_cascade_fullres", "3d_lowres"
 
@@ -64,16 +65,46 @@ class Dataset:
 
     @cached_property
     def cases(self) -> tuple[str, ...] | None:
-        """Return the cases for training, sorted; None without raw or preprocessed data."""
+        """Return the cases for training, sorted; None without raw or preprocessed data.
+
+        Where all raw cases are preprocessed, these are the preprocessed ones, as in nnU-Net's
+        trainings: the images may be moved away after preprocessing, even while folds train.
+
+        Raises:
+            CommandError: if nothing is preprocessed, and the raw data cannot be read.
+        """
+        prepared = self._prepared_cases
+        try:
+            raw = self.raw_cases
+        except CommandError:
+            if not prepared:
+                raise
+            raw = None
+        if raw is None:
+            return prepared[0] if prepared else None
+        return next((cases for cases in prepared if set(raw) <= set(cases)), raw)
+
+    @cached_property
+    def raw_cases(self) -> tuple[str, ...] | None:
+        """Return the cases for training that nnUNet_raw has; None without raw data.
+
+        Raises:
+            CommandError: if they cannot be read.
+        """
         raw = self.folders.raw_dataset(self.name)
-        if (raw / DATASET_JSON).is_file():
-            return training_cases(raw)
-        for plans, configuration in self.data_configurations:
-            identifier = self.identifier(plans, configuration)
-            if identifier is not None and self.folders.data(self.name, identifier).is_dir():
-                data = self.folders.data(self.name, identifier)
-                return tuple(sorted(path.stem for path in data.glob("*.pkl")))
-        return None
+        return training_cases(raw) if (raw / DATASET_JSON).is_file() else None
+
+    @cached_property
+    def _prepared_cases(self) -> list[tuple[str, ...]]:
+        """Return the cases of each folder of preprocessed data that is there."""
+        found = (self.identifier(*pair) for pair in self.data_configurations)
+        identifiers = dict.fromkeys(name for name in found if name is not None)
+        folders = (self.folders.data(self.name, identifier) for identifier in identifiers)
+        return [
+            tuple(sorted(path.stem for path in data.glob("*.pkl")))
+            for data in folders
+            if data.is_dir()
+        ]
 
     @cached_property
     def description(self) -> dict:
@@ -187,8 +218,8 @@ class Dataset:
             fault = self.torn_groups_in_words()
             if fault and not self.plan.keep_splits:
                 raise CommandError(
-                    f"{fault}; remove the file to get new splits that keep groups together, or "
-                    "give --keep-splits to use these"
+                    f"{fault}; give --keep-splits to use these splits, or, if no fold has been "
+                    "trained with them, remove the file to get new ones that keep groups together"
                 )
         for plans, content in self.plans.items():
             if content is None:
@@ -317,15 +348,24 @@ class Dataset:
 
 
 def training_cases(raw: Path) -> tuple[str, ...]:
-    """Return the names of a raw data set's cases for training, sorted."""
+    """Return the names of a raw data set's cases for training, sorted.
+
+    Raises:
+        CommandError: if its description or its folder of images cannot be read.
+    """
     # Not the function that nnU-Net calls, which starts a pool of processes to find their files.
     from nnunetv2.utilities.utils import get_identifiers_from_splitted_dataset_folder
 
     description = read_dataset_json(raw / DATASET_JSON)
     if "dataset" in description:
         return tuple(sorted(description["dataset"]))
-    ending = description["file_ending"]
-    names = get_identifiers_from_splitted_dataset_folder(str(raw / "imagesTr"), ending)
+    images, ending = raw / IMAGES, description["file_ending"]
+    try:
+        names = get_identifiers_from_splitted_dataset_folder(str(images), ending)
+    except OSError as error:
+        raise CommandError(
+            f"{images}, the folder of the training images, cannot be read: {disk_error(error)}"
+        ) from error
     return tuple(sorted(map(str, names)))
 
 

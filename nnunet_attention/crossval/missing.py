@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nnunet_attention.crossval.dataset import Dataset
+from nnunet_attention.crossval.dataset import IMAGES, Dataset
 from nnunet_attention.crossval.plan import CrossvalPlan, fold_variables, seed_of_repeat
 from nnunet_attention.crossval.planners import planning_command
 from nnunet_attention.crossval.steps import (
@@ -18,6 +18,7 @@ from nnunet_attention.crossval.steps import (
     SplitsStep,
 )
 from nnunet_attention.errors import CommandError
+from nnunet_attention.files import disk_error
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, summarised_cases
 from nnunet_attention.nnunet.folders import Folders
@@ -53,10 +54,14 @@ def missing_steps(
 
     Raises:
         CommandError: if a data set is missing, plans have changed since a model's training began,
-            or the plan cannot be carried out.
+            the plan cannot be carried out, or files cannot be read.
     """
     names = plan.datasets if datasets is None else datasets
-    return [step for name in names for step in _steps_of(Dataset(plan, folders, name))]
+    try:
+        return [step for name in names for step in _steps_of(Dataset(plan, folders, name))]
+    except OSError as error:
+        # Files may go while they are looked at, and a launcher must not end for that.
+        raise CommandError(f"{error.filename} cannot be read: {disk_error(error)}") from error
 
 
 def _steps_of(dataset: Dataset) -> list[CrossvalStep]:
@@ -112,13 +117,34 @@ def _preparation(dataset: Dataset) -> list[CrossvalStep]:
             )
     if dataset.splits is None and dataset.wanted_folds != (ALL,):
         steps.append(SplitsStep(folders, name, needs(), dataset.groups))
-    raw = folders.raw_dataset(name)
+    _check_raw(dataset, steps)
+    return steps
+
+
+def _check_raw(dataset: Dataset, steps: Sequence[CrossvalStep]) -> None:
+    """Refuse steps that need raw data, or images, that are not there."""
+    raw = dataset.folders.raw_dataset(dataset.name)
     if steps and not isinstance(steps[0], SplitsStep) and not (raw / DATASET_JSON).is_file():
         raise CommandError(
             f"{steps[0].name} is missing, and making it needs the raw data in {raw}; check "
             "nnUNet_raw"
         )
-    return steps
+    reading = next((step for step in steps if step.needs_images), None)
+    if reading is None:
+        return
+    needs = f"{reading.name} is missing, and making it needs the images in {raw / IMAGES}"
+    try:
+        there = dataset.raw_cases or ()
+    except CommandError as error:
+        raise CommandError(f"{needs}; put them back ({error})") from error
+    if not there:
+        raise CommandError(f"{needs}, which has none; put them back")
+    gone = sorted(set(dataset.cases or ()) - set(there))
+    if gone:
+        raise CommandError(
+            f"{needs}, which lacks {len(gone)} preprocessed cases, such as {gone[0]}; put them "
+            "back, or move their preprocessed files away"
+        )
 
 
 def _planning(dataset: Dataset, plans: str) -> list[tuple[str, tuple[str, ...]]]:

@@ -12,7 +12,11 @@ from nnunet_attention.nnunet.model_folders import ALL
 SPLITS_FILE = "splits_final.json"
 # As many as nnU-Net makes where there is no such file.
 NNUNET_FOLDS = 5
-SPLITS_REMEDY = "put the file back, or remove it so that nnU-Net makes its own split again"
+# A cross-validation whose folds have different splits has no meaning.
+_OR_REMOVE = (
+    "or, if no fold has been trained with it, remove it so that nnU-Net makes its own split again"
+)
+SPLITS_REMEDY = f"put the file back, {_OR_REMOVE}"
 _PARTS = ("train", "val")
 # nnU-Net's: the file must be the one that training would have written.
 _SEED = 12345
@@ -90,7 +94,7 @@ def check_splits(splits: list[dict], path: Path, cases: Collection[str] | None, 
     if unknown:
         raise CommandError(
             f"{path}, fold {fold}: {len(unknown)} of its cases are not in the data set, such "
-            f"as {unknown[0]}; {SPLITS_REMEDY}"
+            f"as {unknown[0]}; put the cases or the file back, {_OR_REMOVE}"
         )
 
 

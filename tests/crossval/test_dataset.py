@@ -35,6 +35,40 @@ def test_cases_are_those_of_the_raw_data_and_without_them_of_the_preprocessed(nn
     assert dataset(nnunet).cases is None
 
 
+def move_images_away(nnunet, how):
+    images = nnunet.folders.raw_dataset(DATASET) / "imagesTr"
+    if how == "folder":
+        shutil.rmtree(images)
+    else:
+        for path in sorted(images.iterdir())[: 5 if how == "half" else None]:
+            path.unlink()
+
+
+@pytest.mark.parametrize("how", ["folder", "half", "all"])
+def test_images_may_be_moved_away_after_preprocessing(nnunet, how):
+    move_images_away(nnunet, how)
+    assert dataset(nnunet).cases == CASES
+    dataset(nnunet).check()
+    assert dataset(nnunet).validated("all") == CASES
+
+
+def test_cases_that_were_added_to_the_raw_data_count(nnunet):
+    raw = nnunet.folders.raw_dataset(DATASET)
+    (raw / "imagesTr" / "case_10_0000.nii.gz").write_bytes(b"image")
+    assert dataset(nnunet).cases == (*CASES, "case_10")
+
+
+def test_images_that_cannot_be_read_are_named_where_nothing_is_preprocessed(nnunet):
+    shutil.rmtree(nnunet.folders.data(DATASET, "nnUNetPlans_3d_fullres"))
+    move_images_away(nnunet, "folder")
+    images = nnunet.folders.raw_dataset(DATASET) / "imagesTr"
+    with pytest.raises(CommandError) as refusal:
+        _ = dataset(nnunet).cases
+    assert str(refusal.value).startswith(
+        f"{images}, the folder of the training images, cannot be read: No such file"
+    )
+
+
 def test_cases_that_a_description_lists_need_no_look_at_the_images(nnunet):
     path = nnunet.folders.raw_dataset(DATASET) / "dataset.json"
     content = json.loads(path.read_text())

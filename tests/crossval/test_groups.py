@@ -153,8 +153,8 @@ def test_splits_that_tear_groups_apart_are_refused_with_both_remedies(nnunet):
     path = nnunet.folders.splits(PATIENTS)
     assert str(caught.value) == (
         f"{path} tears 6 of 6 groups apart, such as patient000, with cases in both train and "
-        "val of a fold; remove the file to get new splits that keep groups together, or give "
-        "--keep-splits to use these"
+        "val of a fold; give --keep-splits to use these splits, or, if no fold has been trained "
+        "with them, remove the file to get new ones that keep groups together"
     )
 
 

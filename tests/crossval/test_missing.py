@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 
 import pytest
 from fake_nnunet import DATASET, nnunet, plan
@@ -88,6 +89,54 @@ def test_a_half_written_fingerprint_is_made_again_from_scratch(prepared):
     assert step.command[-1] == "--clean"
     prepared.folders.fingerprint(DATASET).unlink()
     assert "--clean" not in missing_steps(plan(), prepared.folders)[0].command
+
+
+@pytest.mark.parametrize("how", ["folder", "half", "all"])
+def test_a_step_that_needs_images_which_were_moved_away_is_refused_with_the_remedy(prepared, how):
+    images = prepared.folders.raw_dataset(DATASET) / "imagesTr"
+    if how == "folder":
+        shutil.rmtree(images)
+    else:
+        for path in sorted(images.iterdir())[: 5 if how == "half" else None]:
+            path.unlink()
+    assert {step.kind for step in missing_steps(plan(), prepared.folders)} == {
+        "fold",
+        "accumulation",
+    }
+    needs = (
+        f"{DATASET} preprocessing nnUNetPlans 3d_lowres is missing, and making it needs the images "
+        f"in {images}"
+    )
+    lack = {
+        "folder": f"; put them back ({images}, the folder of the training images, cannot be read: "
+        "No such file or directory)",
+        "half": ", which lacks 5 preprocessed cases, such as case_00; put them back, or move their "
+        "preprocessed files away",
+        "all": ", which has none; put them back",
+    }
+    # The data of the other configuration tell which cases there are.
+    wanted = plan(configurations=("3d_fullres", "3d_lowres"))
+    with pytest.raises(CommandError) as refusal:
+        missing_steps(wanted, prepared.folders)
+    assert str(refusal.value) == needs + lack[how]
+
+
+def test_what_needs_no_images_is_made_without_them(prepared):
+    shutil.rmtree(prepared.folders.raw_dataset(DATASET) / "imagesTr")
+    prepared.folders.splits(DATASET).unlink()
+    prepared.folders.dataset_json(DATASET).unlink()
+    models = (("A", "nnUNetPlans"), ("A", "Attention_nnUNetPlans"))
+    steps = missing_steps(plan(models=models), prepared.folders)
+    assert [step.kind for step in steps[:3]] == ["plans", "preprocessing", "splits"]
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_one_error(prepared, monkeypatch):
+    def gone(*arguments):
+        raise FileNotFoundError(2, "No such file or directory", "/data/case.pkl")
+
+    monkeypatch.setattr("nnunet_attention.crossval.dataset.needs_preprocessing", gone)
+    with pytest.raises(CommandError, match=r"^/data/case.pkl cannot be read: No such file"):
+        missing_steps(plan(), prepared.folders)
 
 
 def test_folds_that_share_validation_cases_are_not_gathered(prepared):

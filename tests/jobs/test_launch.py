@@ -133,6 +133,20 @@ def test_without_the_raw_data_prepared_data_are_enough(prepared):
     assert outcome.ok, outcome.failed
 
 
+def test_images_may_be_moved_away_while_folds_train(prepared, monkeypatch):
+    images = prepared.folders.raw_dataset(DATASET) / "imagesTr"
+
+    def move(self, running):
+        if images.is_dir():
+            images.rename(prepared.root / "archive")
+
+    monkeypatch.setattr(Silent, "started", move)
+    outcome, _ = run(prepared)
+    assert outcome.ok, outcome.failed
+    assert len(outcome.done) == 6
+    assert missing_steps(plan(), prepared.folders) == []
+
+
 def test_raw_data_that_are_needed_and_absent_are_named(prepared):
     shutil.rmtree(prepared.folders.data(DATASET, "nnUNetPlans_3d_fullres"))
     shutil.rmtree(prepared.folders.raw)

@@ -41,7 +41,7 @@ def test_splits_are_read_and_an_absent_file_is_none(tmp_path):
 def test_what_is_no_splits_is_one_error_with_the_remedy(tmp_path, content):
     path = tmp_path / "splits_final.json"
     path.write_text(content)
-    with pytest.raises(CommandError, match=r"splits_final.json .*put the file back, or remove it"):
+    with pytest.raises(CommandError, match=r"splits_final.json .*put the file back, or, if no "):
         read_splits(path)
 
 
@@ -86,8 +86,13 @@ def test_a_case_in_both_lists_is_refused():
 def test_a_case_that_is_not_there_is_refused_where_the_cases_are_known():
     splits = [{"train": ["a"], "val": ["b"]}]
     check_splits(splits, PATH, None, "0")
-    with pytest.raises(CommandError, match=r"1 of its cases are not in the data set, such as b"):
+    with pytest.raises(CommandError) as refusal:
         check_splits(splits, PATH, ["a"], "0")
+    assert str(refusal.value) == (
+        "splits_final.json, fold 0: 1 of its cases are not in the data set, such as b; put the "
+        "cases or the file back, or, if no fold has been trained with it, remove it so that "
+        "nnU-Net makes its own split again"
+    )
 
 
 def test_fold_all_needs_no_splits():

@@ -43,6 +43,11 @@ class CrossvalStep(Step):
         return self.folders.dataset(self.dataset)
 
     @property
+    def needs_images(self) -> bool:
+        """Tell whether it reads the raw images."""
+        return False
+
+    @property
     def written_folders(self) -> tuple[Path, ...]:
         """Return the nnU-Net folders that it writes to."""
         return (self.folders.results, self.folders.preprocessed)

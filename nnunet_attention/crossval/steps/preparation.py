@@ -14,6 +14,7 @@ from nnunet_attention.files import written_beside
 from nnunet_attention.jobs.step import Note
 from nnunet_attention.nnunet.dataset_names import number_of_dataset
 from nnunet_attention.nnunet.grouped_splits import write_grouped_splits
+from nnunet_attention.nnunet.planners import source_of_converted
 from nnunet_attention.nnunet.splits import write_splits
 
 
@@ -34,6 +35,11 @@ class FingerprintStep(CrossvalStep):
     def name(self) -> str:
         """Return the step's name."""
         return f"{self.dataset} fingerprint"
+
+    @property
+    def needs_images(self) -> bool:
+        """Return True."""
+        return True
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -62,6 +68,11 @@ class PlansStep(CrossvalStep):
     def name(self) -> str:
         """Return the step's name."""
         return f"{self.dataset} plans {self.plans}"
+
+    @property
+    def needs_images(self) -> bool:
+        """Tell whether they are planned anew: planning looks at an image, conversion does not."""
+        return source_of_converted(self.plans) is None
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -135,6 +146,11 @@ class PreprocessingStep(CrossvalStep):
     def name(self) -> str:
         """Return the step's name."""
         return self.name_of(self.dataset, self.plans, self.configuration)
+
+    @property
+    def needs_images(self) -> bool:
+        """Tell whether it surely does: plans still to be made may share data that are there."""
+        return self.data is not None
 
     @property
     def command(self) -> tuple[str, ...]:
