@@ -163,11 +163,8 @@ def plan_like(
     adaptation = adaptation_to(source, target)
     check_share(adaptation, source, None)
     _check_encoder(adaptation, source)
-    if "NoMirroring" in (source.trainer or ""):
-        notes.append(
-            "the weights were trained without mirroring, by which left and right can be told "
-            "apart; train with AttentionUNetFinetuneTrainer_noMirroring"
-        )
+    if source.mirroring_note is not None:
+        notes.append(source.mirroring_note)
     save_plans(plans, path)
     return PlannedLike(path, configuration_name, adaptation, tuple(notes))
 

@@ -117,6 +117,7 @@ class _Finetuning(_Trainer):
     decoder_first = False
     # The trainer of the same network that needs no pretrained weights, for the error message.
     from_scratch = "AttentionUNetTrainer"
+    initial_lr: float
     _was_loaded = False
     _continues = False
     # Why the weights that the plans name cannot be used; those of `-pretrained_weights` still can.

@@ -7,6 +7,7 @@ from pathlib import Path
 from nnunet_attention.nnunet.pretraining import citation_lines
 from nnunet_attention.weights.adaptation import Adaptation
 from nnunet_attention.weights.checkpoint import save_checkpoint
+from nnunet_attention.weights.mirrored import WITHOUT_MIRRORING, is_without_mirroring
 from nnunet_attention.weights.source import read_source
 from nnunet_attention.weights.start import (
     GATED_TRAINER,
@@ -59,9 +60,12 @@ def guided_start(
             "the network computes what the source computes: the largest difference in logits on "
             f"random input is {start.difference:g}"
         )
+    trainer = GATED_TRAINER if gated else PLAIN_TRAINER
+    if is_without_mirroring(start.source.mirrored):
+        trainer += WITHOUT_MIRRORING
     train = [
         *("nnUNetv2_train", plans.parent.name, configuration, "0", "-p", plans.stem),
-        *("-tr", GATED_TRAINER if gated else PLAIN_TRAINER, "-pretrained_weights", str(target)),
+        *("-tr", trainer, "-pretrained_weights", str(target)),
     ]
     lines.append(
         "start a training from it (nnU-Net initialises the segmentation layers anew):\n  "

@@ -9,6 +9,7 @@ from nnunetv2.paths import nnUNet_results
 from nnunet_attention.nnunet.checkpoints import BEST, FINAL
 from nnunet_attention.nnunet.model_folders import ModelName
 from nnunet_attention.nnunet.planners import STOCK_PLANS
+from nnunet_attention.weights.mirrored import mirrored_axes, mirroring_note
 from nnunet_attention.weights.model_folder import UpgradedModelFolder, upgrade_model_folder
 from nnunet_attention.weights.upgrade import TRAINER_NAME, upgrade_checkpoint_file
 
@@ -40,6 +41,11 @@ def guided_upgrade(
         source, target, gate_full_resolution=gate_full_resolution
     )
     lines = _about_checkpoint(target, checkpoint["init_args"], difference)
+    weights = checkpoint.get("network_weights", {}).values()
+    number_of_axes = max((value.ndim for value in weights), default=2) - 2
+    note = mirroring_note(mirrored_axes(checkpoint), number_of_axes)
+    if note is not None:
+        lines.append(f"{TRAINER_NAME} mirrors images along all axes; {note}")
     if gate_full_resolution:
         lines.append(
             'use plans that have "gate_full_resolution": true in arch_kwargs; other plans build '

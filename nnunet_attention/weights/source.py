@@ -40,6 +40,7 @@ from nnunet_attention.weights.checkpoint import (
     load_safely,
     without_prefixes,
 )
+from nnunet_attention.weights.mirrored import mirrored_axes, mirroring_note
 from nnunet_attention.weights.upgrade import quiet
 
 NNUNET, NNSSL = "nnU-Net", "nnssl"
@@ -66,6 +67,7 @@ class PretrainedSource:
         trainer: the name of nnU-Net's trainer; None for nnssl.
         citations: the works to cite.
         pretraining: nnssl's description of the pretraining; None for nnU-Net.
+        mirrored: the axes of the patch along which the training mirrored images; None if unknown.
     """
 
     path: Path
@@ -80,6 +82,7 @@ class PretrainedSource:
     trainer: str | None = None
     citations: tuple[dict, ...] = ()
     pretraining: Pretraining | None = None
+    mirrored: tuple[int, ...] | None = None
 
     @property
     def plain_architecture(self) -> dict:
@@ -90,6 +93,11 @@ class PretrainedSource:
     def is_residual(self) -> bool:
         """Tell whether the encoder is a residual one."""
         return self.plain_architecture["network_class_name"].endswith("ResidualEncoderUNet")
+
+    @property
+    def mirroring_note(self) -> str | None:
+        """How to train on with weights that were trained with less mirroring than nnU-Net's."""
+        return mirroring_note(self.mirrored, len(self.settings.patch_size))
 
     def as_pretrain_info(self) -> dict:
         """Return the entry of plans by which a training finds these weights."""
@@ -256,6 +264,7 @@ def _of_nnunet(path: Path, checkpoint: Mapping) -> PretrainedSource:
         name,
         checkpoint["trainer_name"],
         tuple(citations_of(checkpoint)),
+        mirrored=mirrored_axes(checkpoint),
     )
 
 

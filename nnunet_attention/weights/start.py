@@ -111,6 +111,8 @@ def start_from(
         load_adapted(network, adaptation)
         names = channel_names(target.dataset_json)
         told = image_notes(source.settings, _configuration(target), names)
+        if source.mirroring_note is not None:
+            told.append(source.mirroring_note)
         adaptation = replace(adaptation, notes=(*adaptation.notes, *told))
         difference = None
         if adaptation.is_whole and _same_architecture(source, target):

@@ -334,10 +334,12 @@ def test_a_checkpoint_that_does_not_say_how_images_were_normalised_gets_z_scores
     assert configuration["normalization_schemes"] == ["ZScoreNormalization"]
 
 
-def test_weights_that_were_trained_without_mirroring_are_told(folder, tmp_path, colleague):
-    checkpoint = deepcopy(colleague)
-    checkpoint["trainer_name"] = "nnUNetTrainerNoMirroring"
-    torch.save(checkpoint, tmp_path / "total.pth")
+@pytest.mark.parametrize(
+    "entry",
+    [{"trainer_name": "nnUNetTrainerNoMirroring"}, {"inference_allowed_mirroring_axes": None}],
+)
+def test_weights_that_were_trained_without_mirroring_are_told(folder, tmp_path, colleague, entry):
+    torch.save({**colleague, **entry}, tmp_path / "total.pth")
     notes = plan_like(NAME, read_source(tmp_path / "total.pth")).notes
     assert "train with AttentionUNetFinetuneTrainer_noMirroring" in notes[-1]
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import torch
+from plain_checkpoints import plain_checkpoint
 
 from nnunet_attention.weights import UpgradedCheckpoint, UpgradedModelFolder
 from nnunet_attention.weights import guided_upgrade as module
@@ -82,4 +84,18 @@ def test_of_a_checkpoint_the_training_that_starts_from_it_is_told(option, tmp_pa
         "start a training from it:\n  nnUNetv2_train DATASET 2d 3 -p nnUNetPlans "
         f"-tr AttentionUNetTrainer -pretrained_weights '{target}'"
     )
+    assert ["mirror" in line for line in lines] == [False] * len(lines)
     assert ['"gate_full_resolution": true' in line for line in lines[3:]] == [True] * option
+
+
+def test_a_model_that_was_trained_without_mirroring_is_told(tmp_path, minimal_plans):
+    checkpoint = plain_checkpoint(minimal_plans)
+    checkpoint["inference_allowed_mirroring_axes"] = None
+    torch.save(checkpoint, tmp_path / "plain.pth")
+    (told,) = (
+        line
+        for line in guided_upgrade(tmp_path / "plain.pth", tmp_path / "new.pth")
+        if "mirror" in line
+    )
+    assert "AttentionUNetTrainer mirrors images along all axes; the weights were trained" in told
+    assert told.endswith("train with AttentionUNetFinetuneTrainer_noMirroring")

@@ -243,3 +243,18 @@ def test_hippocampus_goes_into_its_own_plans_exactly(hippocampus):
     start = start_from(hippocampus, read_target(path, "3d_fullres"))
     assert start.difference == 0
     assert start.adaptation.is_whole
+
+
+def test_a_start_without_mirroring_goes_on_without(source_of, tmp_path, minimal_plans):
+    target = target_of(tmp_path / "Dataset900_Minimal", plans_like_source(minimal_plans))
+    checkpoint = {
+        **plain_checkpoint(plans_like_source(minimal_plans)),
+        "inference_allowed_mirroring_axes": None,
+    }
+    path = source_of(checkpoint).path
+    found = []
+    lines = guided_start(
+        path, tmp_path / "new.pth", target.path, "3d_fullres", on_adaptation=found.append
+    )
+    assert any("-tr AttentionUNetFinetuneTrainer_noMirroring -pret" in line for line in lines)
+    assert "trained without mirroring" in found[0].notes[-1]
