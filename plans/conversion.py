@@ -18,8 +18,8 @@ def converted_plans(
     plans: Mapping,
     plans_name: str,
     *,
-    gate_full_resolution: bool = False,
-    output_transform: bool = False,
+    gate_full_resolution: bool | None = None,
+    output_transform: bool | None = None,
     gate_start: str | None = None,
 ) -> dict:
     """Copy plans under another name and add gates to the networks.
@@ -58,8 +58,8 @@ def convert_plans(
     source: str,
     target: str,
     *,
-    gate_full_resolution: bool = False,
-    output_transform: bool = False,
+    gate_full_resolution: bool | None = None,
+    output_transform: bool | None = None,
     gate_start: str | None = None,
 ) -> dict:
     """Convert a plans file of a data set.

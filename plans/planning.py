@@ -90,8 +90,8 @@ def plan_or_convert(
     gpu_memory_target_gb: float | None = None,
     plans_name: str | None = None,
     num_processes: int = 8,
-    gate_full_resolution: bool = False,
-    output_transform: bool = False,
+    gate_full_resolution: bool | None = None,
+    output_transform: bool | None = None,
     gate_start: str | None = None,
 ) -> Path:
     """Write plans with gates for a data set: new ones, or `source` with gates added.
@@ -119,16 +119,23 @@ def plan_or_convert(
     for given in (plans_name, source):
         if given is not None:
             check_plans_name(given)
-    options: GateOptions = {
-        "gate_full_resolution": gate_full_resolution,
-        "output_transform": output_transform,
-        "gate_start": gate_start,
-    }
     folder = dataset_folder(name)
     if source is not None:
         written = plans_name or converted_name(source)
-        convert_plans(folder, source, written, **options)
+        convert_plans(
+            folder,
+            source,
+            written,
+            gate_full_resolution=gate_full_resolution,
+            output_transform=output_transform,
+            gate_start=gate_start,
+        )
     else:
+        options: GateOptions = {
+            "gate_full_resolution": bool(gate_full_resolution),
+            "output_transform": bool(output_transform),
+            "gate_start": gate_start,
+        }
         _, written = plan_dataset(
             name,
             PLANNERS[planner or DEFAULT_PLANNER],

@@ -134,8 +134,9 @@ def run(arguments: argparse.Namespace) -> int:
             gpu_memory_target_gb=arguments.gpu_memory_target,
             plans_name=arguments.plans_name,
             num_processes=arguments.np or 8,
-            gate_full_resolution=arguments.gate_full_resolution,
-            output_transform=arguments.output_transform,
+            # Existing plans keep options of gates that are not asked for.
+            gate_full_resolution=arguments.gate_full_resolution or None,
+            output_transform=arguments.output_transform or None,
             gate_start=arguments.gate_start,
         )
         print(f"plans: {path}")

@@ -32,6 +32,16 @@ def test_the_start_of_the_gates_is_written_only_where_it_is_chosen(architecture)
     assert gated["arch_kwargs"]["gate_start"] == "he"
 
 
+def test_gates_that_are_there_keep_the_options_that_are_not_given(architecture):
+    there = gated_architecture(
+        architecture, gate_full_resolution=True, output_transform=True, gate_start="open"
+    )
+    assert gated_architecture(there) == there
+    changed = gated_architecture(there, output_transform=False, gate_start="he")["arch_kwargs"]
+    options = {"gate_full_resolution": True, "output_transform": False, "gate_start": "he"}
+    assert changed == {**there["arch_kwargs"], **options}
+
+
 def test_another_network_is_refused(architecture):
     with pytest.raises(UnsupportedNetworkError, match="Primus"):
         gated_architecture({**architecture, "network_class_name": "somewhere.Primus"})
