@@ -1,5 +1,7 @@
 """nnU-Net's trainer with the attention U-Net, in nnU-Net's training lengths."""
 
+from pathlib import Path
+
 from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (
     nnUNetTrainer_1epoch,
     nnUNetTrainer_5epochs,
@@ -17,7 +19,11 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunet_attention.maps.training_record import epochs_to_record, record_epoch
+from nnunet_attention.maps.training_record import (
+    epochs_to_record,
+    record_epoch,
+    set_recordings_aside,
+)
 from nnunet_attention.networks import build_attention_network
 from nnunet_attention.networks.normalisation import without_views
 from nnunet_attention.trainers.foundation import FoundationTrainer
@@ -60,6 +66,9 @@ class AttentionUNetTrainer(TracksGates, FoundationTrainer):
             CommandError: if nnUNet_attention_epochs is malformed.
         """
         epochs_to_record()
+        if self.current_epoch == 0:
+            fold = Path(self.output_folder)
+            self.with_first_checkpoint(lambda: set_recordings_aside(fold))
         super().on_train_start()
 
     def on_epoch_end(self) -> None:

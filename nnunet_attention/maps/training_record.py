@@ -1,6 +1,7 @@
 """Records during training where the gates look, on fixed patches of the validation cases."""
 
 import os
+import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,18 @@ def record_epoch(trainer: "nnUNetTrainer") -> Path:
     return path
 
 
+def set_recordings_aside(fold: Path) -> None:
+    """Rename the folder with the recordings of an earlier training, which are not this one's.
+
+    Those of a training before it are removed.
+    """
+    folder = fold / FOLDER
+    if any(folder.glob("epoch_*.npz")):
+        aside = fold / f"{FOLDER}_earlier"
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+
+
 def read_recorded_epochs(fold: Path) -> list[RecordedEpoch]:
     """Read all recordings of a fold's folder, earliest first.
 
@@ -153,8 +166,9 @@ def _validation_patches(trainer: "nnUNetTrainer") -> list[tuple[str, np.ndarray,
                 previous[:], trainer.label_manager.foreground_labels, output_dtype=data.dtype
             )
             data = np.vstack((data, one_hot))
-        # nnU-Net marks voxels outside its nonzero mask with -1.
+        # nnU-Net marks voxels outside its nonzero mask with -1. The ignored ones are no foreground.
         reference = np.maximum(reference, 0)
+        reference[reference == trainer.label_manager.ignore_label] = 0
         patch_size = tuple(trainer.configuration_manager.patch_size)
         place = _place_of_patch(reference, patch_size)
         patches.append(

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from tiny_trainers import DATASET_JSON, build_trainer, initialized, make_nnunet_folders
 
 from nnunet_attention import trainers
@@ -87,6 +88,25 @@ def test_the_patch_is_around_the_fullest_slice_and_padded_where_the_image_ends(t
     assert not second.image[:, 0].any()
     assert not second.image[:, 6:].any()
     assert not second.image[:, :, 13:].any()
+
+
+def test_what_is_ignored_is_no_foreground_to_place_a_patch_by(trainer, monkeypatch):
+    load = FakeDataset.load_case
+
+    def with_ignored_slices(case):
+        image, labels, *rest = load(case)
+        # Far from the organ, and more than it.
+        labels[0, 1:3] = 2
+        return image, labels, *rest
+
+    monkeypatch.setattr(FakeDataset, "load_case", staticmethod(with_ignored_slices))
+    monkeypatch.setattr(type(trainer.label_manager), "ignore_label", 2)
+    record_epoch(trainer)
+    (epoch,) = read_recorded_epochs(Path(trainer.output_folder))
+    whole = load("case_a")[0][0]
+    first = epoch.patches[0]
+    np.testing.assert_array_equal(first.image, whole[4:8, 11:19, 22:38].astype(np.float16))
+    assert first.reference.max() == 1
 
 
 def test_the_coefficients_are_the_networks(trainer):
@@ -185,3 +205,20 @@ def test_a_damaged_recording_is_named(tmp_path):
     (tmp_path / "attention" / "epoch_0003.npz").write_bytes(b"half")
     with pytest.raises(CommandError, match=r"epoch_0003\.npz is damaged"):
         read_recorded_epochs(tmp_path)
+
+
+def test_recordings_of_an_earlier_training_are_set_aside_with_the_first_checkpoint(
+    trainer, minimal_plans, monkeypatch
+):
+    monkeypatch.setenv(EPOCHS_VARIABLE, "1,3")
+    run_epochs(trainer, 3)
+    fold = Path(trainer.output_folder)
+    again = initialized(build_trainer(trainers.AttentionUNetTrainer, minimal_plans))
+    again.get_tr_and_val_datasets = trainer.get_tr_and_val_datasets
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda _: None)
+    again.on_train_start()
+    assert [one.epoch for one in read_recorded_epochs(fold)] == [1, 3]
+    run_epochs(again, 1)
+    assert [one.epoch for one in read_recorded_epochs(fold)] == [1]
+    names = [path.name for path in sorted((fold / "attention_earlier").iterdir())]
+    assert names == ["epoch_0001.npz", "epoch_0003.npz"]
