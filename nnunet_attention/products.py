@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn.grad import conv2d_weight, conv3d_weight
+from torch.nn.modules.module import _has_any_global_hook
 
 from nnunet_attention.torch_modes import is_autocast_on_cpu, is_traced
 
@@ -24,7 +25,7 @@ def convolve(convolution: nn.Conv2d | nn.Conv3d, features: Tensor) -> Tensor:
     Returns:
         (B, C', *(S // stride)).
     """
-    if not _is_eager_on_cpu(features):
+    if not _is_eager_on_cpu(features) or _has_hooks(convolution):
         return convolution(features)
     return WithoutOverlap.apply(features, convolution.weight, convolution.bias, convolution.stride)
 
@@ -48,6 +49,18 @@ def concatenate_product(upsampled: Tensor, skip: Tensor, coefficients: Tensor) -
 
 def _is_eager_on_cpu(features: Tensor) -> bool:
     return features.device.type == "cpu" and not (is_traced() or is_autocast_on_cpu())
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Tell whether something waits for the module to be called, such as pruning or a profiler."""
+    # As in `Module.__call__`, where there is no public way to ask.
+    return bool(
+        module._forward_pre_hooks
+        or module._forward_hooks
+        or module._backward_pre_hooks
+        or module._backward_hooks
+        or _has_any_global_hook()
+    )
 
 
 class WithoutOverlap(Function):

@@ -145,3 +145,16 @@ def test_a_product_in_its_place_can_be_differentiated_twice():
     ]
     assert torch.autograd.gradcheck(concatenate_product, inputs)
     assert torch.autograd.gradgradcheck(concatenate_product, inputs)
+
+
+@pytest.mark.parametrize("kind", ["forward", "forward_pre", "full_backward"])
+def test_a_hook_on_a_convolution_of_a_gate_is_called(kind):
+    convolution = nn.Conv3d(2, 3, (1, 2, 2), (1, 2, 2))
+    features = torch.randn(1, 2, 2, 4, 6, requires_grad=True)
+    usual = convolve(convolution, features)
+    called = []
+    getattr(convolution, f"register_{kind}_hook")(lambda *_: called.append(kind))
+    output = convolve(convolution, features)
+    output.sum().backward()
+    assert called == [kind]
+    assert torch.equal(output, usual)
