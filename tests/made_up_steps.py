@@ -50,6 +50,10 @@ class MadeUpStep(Step):
     def place(self) -> Path:
         return self.folder / self.title
 
+    @property
+    def written_folders(self) -> tuple[Path, ...]:
+        return (self.folder,)
+
     def lock(self) -> Lock:
         return Lock(self.folder / f".{self.title}.lock", self.title)
 
@@ -106,10 +110,6 @@ class MadeUpWork(Work):
     @property
     def groups(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(step.group for step in self.steps))
-
-    @property
-    def written_folders(self) -> tuple[Path, ...]:
-        return (self.folder,)
 
     def missing_steps(self, groups: tuple[str, ...] | None = None) -> list[Step]:
         chosen = self.groups if groups is None else groups

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nnunet_attention.crossval.dataset import Dataset
 from nnunet_attention.crossval.groups import notes
 from nnunet_attention.crossval.missing import all_runs, missing_steps
@@ -63,11 +61,6 @@ class CrossvalWork(Work):
     def groups(self) -> tuple[str, ...]:
         """Return the data sets."""
         return self._plan.datasets
-
-    @property
-    def written_folders(self) -> tuple[Path, ...]:
-        """Return the nnU-Net folders that it writes to."""
-        return (self._folders.preprocessed, self._folders.results)
 
     def missing_steps(self, groups: tuple[str, ...] | None = None) -> list[Step]:
         """List what is missing; see `crossval.missing_steps`."""

@@ -130,11 +130,13 @@ def launch(work: Work, output: Output, runner: Runner, view: View) -> Outcome:
     Raises:
         CommandError: if nothing can be begun.
     """
-    for folder in (*work.written_folders, output.root):
-        require_writable(folder)
+    require_writable(output.root)
     with Lock(output.lock, str(output.root)).held():
         steps = _listed(work)
         runner.check(steps)
+        # Only what is written: prepared data may lie on a disk that is read-only.
+        for folder in dict.fromkeys(folder for step in steps for folder in step.written_folders):
+            require_writable(folder)
         manifest = Manifest(output, work)
         manifest.open()
         adopted = {step.name for step in steps if runner.adopts(step)}

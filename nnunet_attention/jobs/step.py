@@ -98,7 +98,7 @@ class Step(ABC):
 
     @property
     def written_folders(self) -> tuple[Path, ...]:
-        """Return the folders whose disks it fills."""
+        """Return the folders that it writes in, whose disks it may fill."""
         return (self.place(),)
 
     def environment(self) -> dict[str, str]:

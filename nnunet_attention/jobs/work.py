@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import ClassVar
 
 from nnunet_attention.jobs.lock import Lock
@@ -38,11 +37,6 @@ class Work(ABC):
     @abstractmethod
     def groups(self) -> tuple[str, ...]:
         """Return the groups of all steps, the first ones first."""
-
-    @property
-    @abstractmethod
-    def written_folders(self) -> tuple[Path, ...]:
-        """Return the folders that must be writable before anything begins."""
 
     @abstractmethod
     def missing_steps(self, groups: tuple[str, ...] | None = None) -> list[Step]:

@@ -80,3 +80,13 @@ def needs_preprocessing(folder: Path, configuration: Mapping, number_of_cases: i
     data = folder / configuration["data_identifier"]
     cases = [name for name in os.listdir(data) if name.endswith(".pkl")] if data.is_dir() else []
     return len(cases) < number_of_cases
+
+
+def is_packed(data: Path) -> bool:
+    """Tell whether a training will first unpack cases in a folder of preprocessed data.
+
+    nnU-Net does so with .npz, the format of its older versions; nothing is written beside .b2nd.
+    """
+    names = set(os.listdir(data)) if data.is_dir() else set()
+    stems = (name.removesuffix(".npz") for name in names if name.endswith(".npz"))
+    return any(not {f"{stem}.npy", f"{stem}_seg.npy"} <= names for stem in stems)

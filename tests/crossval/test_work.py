@@ -39,7 +39,8 @@ def test_every_fold_takes_a_device_and_is_counted(work):
 def test_the_prepared_data_sets_locks_are_those_of_whoever_writes_what_is_read(work):
     (lock,) = work.reading_locks()
     with lock.held():
-        assert (work.written_folders[0] / DATASET / ".crossval.lock").is_file()
+        place = work.device_steps()[0].folders.dataset(DATASET)
+        assert (place / ".crossval.lock").is_file()
 
 
 def test_what_changed_since_folds_were_begun_is_named(work):

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from fake_nnunet import FakeNnunet
+from fake_nnunet import DATASET, FakeNnunet
 
 
 @pytest.fixture
@@ -64,3 +64,31 @@ def test_a_read_only_results_folder_is_one_clear_error(nnunet, disk):
     assert f"cannot write in {nnunet.folders.results}: the file system is read-only" in output
     assert "Traceback" not in output
     assert os.listdir(disk / "results") == []
+
+
+@pytest.fixture
+def prepared_on_disk(tmp_path, disk):
+    """Prepared data on the small disk, all else beside it."""
+    fake = FakeNnunet(tmp_path / "nnunet")
+    fake.folders.preprocessed.rmdir()
+    (disk / "preprocessed").mkdir()
+    fake.folders.preprocessed.symlink_to(disk / "preprocessed")
+    fake.prepare()
+    return fake
+
+
+def test_read_only_prepared_data_are_enough_for_folds(prepared_on_disk, disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    code, output = prepared_on_disk.run("-f", "0", FAKE_SECONDS=0)
+    assert code == 0, output
+    assert {lines[-1] for lines in prepared_on_disk.journals().values()} == {"validated"}
+
+
+def test_read_only_prepared_data_that_lack_something_are_one_clear_error(prepared_on_disk, disk):
+    prepared_on_disk.folders.splits(DATASET).unlink()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    code, output = prepared_on_disk.run("-f", "0")
+    assert code == 1
+    place = prepared_on_disk.folders.dataset(DATASET)
+    assert f"cannot write in {place}: the file system is read-only" in output
+    assert "Traceback" not in output

@@ -11,7 +11,6 @@ class Least(Work):
 
     made_by = "a test"
     groups = ()
-    written_folders = ()
 
     def missing_steps(self, groups=None):
         return []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from nnunet_attention.crossval.steps.base import CrossvalStep
+from nnunet_attention.crossval.steps.base import CrossvalStep, existing
 from nnunet_attention.jobs.lock import Lock
 from nnunet_attention.nnunet.fold_state import repeat_in_words
 from nnunet_attention.nnunet.model_folders import ModelName
@@ -51,6 +51,11 @@ class AccumulationStep(CrossvalStep):
     def place(self) -> Path:
         """Return the folder of the model."""
         return self.folders.model(self.dataset, *self.model)
+
+    @property
+    def written_folders(self) -> tuple[Path, ...]:
+        """Return the data set's folder of results, or nnUNet_results before there is one."""
+        return (existing(self.place().parent),)
 
     @property
     def mark(self) -> str:

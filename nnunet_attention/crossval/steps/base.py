@@ -49,8 +49,8 @@ class CrossvalStep(Step):
 
     @property
     def written_folders(self) -> tuple[Path, ...]:
-        """Return the nnU-Net folders that it writes to."""
-        return (self.folders.results, self.folders.preprocessed)
+        """Return the prepared data set's folder, or nnUNet_preprocessed before there is one."""
+        return (existing(self.folders.dataset(self.dataset)),)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that name nnU-Net's folders, whatever this process's own say."""
@@ -65,6 +65,11 @@ class CrossvalStep(Step):
     def dataset_in_words(self) -> str:
         """Return the data set's name in a form that can wrap in a narrow terminal."""
         return dataset_in_words(self.dataset)
+
+
+def existing(folder: Path) -> Path:
+    """Return a data set's folder, or the one in which it is still to be made."""
+    return folder if folder.is_dir() else folder.parent
 
 
 def dataset_lock(dataset: str, folders: Folders) -> Lock:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from nnunet_attention.crossval.dataset import Dataset
-from nnunet_attention.crossval.steps.base import CrossvalStep, set_damaged_aside
+from nnunet_attention.crossval.steps.base import CrossvalStep, existing, set_damaged_aside
 from nnunet_attention.jobs.lock import Lock
 from nnunet_attention.jobs.step import Note, Progress
 from nnunet_attention.nnunet.checkpoints import FINAL, damaged_checkpoints, set_aside
+from nnunet_attention.nnunet.datasets import is_packed
 from nnunet_attention.nnunet.fold_progress import Progress as FoldProgress
 from nnunet_attention.nnunet.fold_progress import read_progress
 from nnunet_attention.nnunet.fold_state import FoldRun, FoldState, predictions_of, repeat_in_words
@@ -96,6 +97,14 @@ class FoldStep(CrossvalStep):
         model = f"{short_title(run.trainer, run.plans)} {run.configuration}"
         return (self.dataset_in_words, model, f"{run.fold}{repeat_in_words(run.repeat)}")
 
+    @property
+    def written_folders(self) -> tuple[Path, ...]:
+        """Return the data set's folder of results, and that of its data if these are unpacked."""
+        results = existing(self.place().parents[1])
+        if self.state is FoldState.TRAINED or not unpacks_data(self.run, self.folders):
+            return (results,)
+        return (results, *super().written_folders)
+
     def environment(self) -> dict[str, str]:
         """Return the fold's variables; a validation is told which cases need no prediction."""
         variables = {**super().environment(), **dict(self.variables)}
@@ -164,6 +173,13 @@ def predictions_of_training_cases(run: FoldRun, folders: Folders) -> list[Path]:
     dataset = Dataset.of_run(run, folders)
     trained = trained_on(dataset.splits, run.fold)
     return predictions_of(run, folders, trained, dataset.file_ending)
+
+
+def unpacks_data(run: FoldRun, folders: Folders) -> bool:
+    """Tell whether the training writes unpacked data beside the preprocessed ones."""
+    dataset = Dataset.of_run(run, folders)
+    found = (dataset.identifier(*pair) for pair in dataset.data_configurations)
+    return any(is_packed(folders.data(run.dataset, name)) for name in found if name is not None)
 
 
 def kept_predictions(run: FoldRun, folders: Folders) -> list[str]:

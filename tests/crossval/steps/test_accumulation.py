@@ -15,6 +15,9 @@ def test_the_step_is_known_by_its_model_and_locked_beside_the_folds(tmp_path):
         "-f 0 10"
     )
     assert step.place() == place
+    assert step.written_folders == (tmp_path / "results",)
+    place.parent.mkdir(parents=True)
+    assert step.written_folders == (place.parent,)
     assert step.mark == f"accumulation{place}"
     assert step.cells == ("901 Tiny", "TrainerA nnUNetPlans 2d accumulation", "")
     with step.lock().held():

@@ -15,8 +15,10 @@ def test_what_is_half_written_is_kept_under_another_name_and_told(tmp_path):
     ]
 
 
-def test_the_disks_that_are_filled_are_nnunets_results_and_preprocessed_data(tmp_path):
+def test_preparation_writes_in_the_data_sets_folder_or_where_it_is_to_be_made(tmp_path):
     folders = Folders(tmp_path / "raw", tmp_path / "preprocessed", tmp_path / "results")
     step = SplitsStep(folders, "Dataset004_My_Organ", ())
-    assert step.written_folders == (tmp_path / "results", tmp_path / "preprocessed")
+    assert step.written_folders == (tmp_path / "preprocessed",)
+    step.place().mkdir(parents=True)
+    assert step.written_folders == (tmp_path / "preprocessed" / "Dataset004_My_Organ",)
     assert step.dataset_in_words == "004 My_Organ"

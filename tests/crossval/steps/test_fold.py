@@ -35,6 +35,23 @@ def write_checkpoint(path) -> None:
         archive.writestr("checkpoint/data.pkl", "{}")
 
 
+def test_a_fold_writes_in_the_results_alone(nnunet):
+    assert step_of(nnunet).written_folders == (nnunet.folders.results / DATASET,)
+
+
+def test_a_fold_that_unpacks_data_writes_beside_them_too(nnunet):
+    data = nnunet.folders.data(DATASET, "nnUNetPlans_3d_fullres")
+    results, dataset = nnunet.folders.results / DATASET, nnunet.folders.dataset(DATASET)
+    (data / "case_00.npz").write_bytes(b"packed")
+    assert step_of(nnunet).written_folders == (results, dataset)
+    # A validation reads packed data as they are.
+    assert step_of(nnunet, FoldState.TRAINED).written_folders == (results,)
+    (data / "case_00.npy").write_bytes(b"image")
+    assert step_of(nnunet).written_folders == (results, dataset)
+    (data / "case_00_seg.npy").write_bytes(b"labels")
+    assert step_of(nnunet).written_folders == (results,)
+
+
 def trained(nnunet):
     """The fold's folder with a final checkpoint, and the cases it validates."""
     fold = RUN.folder(nnunet.folders)
