@@ -12,6 +12,9 @@ from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import ALL, SUMMARY, ModelName, validation_folder
 from nnunet_attention.nnunet.summary_json import summarised_cases
 
+# Of predictions for a cascade's next stage, by version of nnU-Net.
+_STAGE_ENDINGS = (".b2nd", ".npz", ".npy")
+
 
 class FoldState(enum.Enum):
     """Names how far a fold has come."""
@@ -128,8 +131,9 @@ def is_validated(
         predicted = folders.next_stage(
             run.dataset, run.trainer, run.plans, run.configuration, following
         )
-        present = {path.name.split(".")[0] for path in predicted.glob("*")}
-        if not {case.split(".")[0] for case in cases} <= present:
+        present = {path.name for path in predicted.glob("*")}
+        # Names of cases may have dots themselves, as DICOM's identifiers do.
+        if any(present.isdisjoint(case + ending for ending in _STAGE_ENDINGS) for case in cases):
             return False
     return True
 

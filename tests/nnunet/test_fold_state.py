@@ -92,6 +92,20 @@ def test_probabilities_and_the_cascades_input_are_part_of_a_validation(folders):
     assert is_validated(first_stage, folders, CASES, ".nii.gz")
 
 
+@pytest.mark.parametrize("ending", [".b2nd", ".npz"])
+def test_a_cascades_input_is_of_whole_names_of_cases(folders, ending):
+    cases = ("1.2.840.1001", "1.2.840.1002")
+    first_stage = FoldRun(**{**vars(RUN), "next_stages": ("3d_cascade_fullres",)})
+    validate(folders, cases)
+    predicted = RUN.folder(folders).parent / "predicted_next_stage" / "3d_cascade_fullres"
+    predicted.mkdir(parents=True)
+    (predicted / f"{cases[0]}{ending}").touch()
+    (predicted / "1.2.840.1002.old").touch()
+    assert not is_validated(first_stage, folders, cases, ".nii.gz")
+    (predicted / f"{cases[1]}{ending}").touch()
+    assert is_validated(first_stage, folders, cases, ".nii.gz")
+
+
 def test_predictions_are_those_that_are_there_sorted(folders):
     validate(folders, ["b", "a"])
     names = [path.name for path in predictions_of(RUN, folders, ["c", "b", "a"], ".nii.gz")]
