@@ -91,7 +91,8 @@ def verdicts_of(effects: Sequence[Effect], metric: str, margin: float) -> tuple[
     - `matters`: one makes the segmentation significantly worse; if random gates were tried, also by
       significantly more than with random gates.
     - `harms`: none makes it significantly worse, but one makes it significantly better.
-    - `undecided`: more cases are needed.
+    - `undecided`: more cases are needed, or most cases change in one direction and the mean in the
+      other.
 
     What is too small to matter, as for `idle`, neither matters nor harms. The sentence names the
     replacement with the largest effect, of those that the verdict rests on.
@@ -163,6 +164,8 @@ def _undecided(effect: Effect) -> str:
     text = f"is undecided for {_label(effect)}: "
     measured = effect.comparison.n > 0
     text += f"{_numbers(effect)} {_how(effect)}" if measured else _IN_WORDS[effect.replacement]
+    if effect.adjusted_p_value < LEVEL and not _ranks_agree(effect.comparison, effect.metric):
+        text += ", but mean and ranks disagree"
     if effect.in_one_only:
         return (
             f"{text}, {'but ' if measured else ''}{METRICS[effect.metric].title} is undefined in "
@@ -199,7 +202,12 @@ def _in_numbers(comparison: Comparison, metric: str) -> str:
 
 
 def _is_certain(effect: Effect) -> bool:
-    return effect.adjusted_p_value < LEVEL
+    return effect.adjusted_p_value < LEVEL and _ranks_agree(effect.comparison, effect.metric)
+
+
+def _ranks_agree(comparison: Comparison, metric: str) -> bool:
+    """Tell whether the test, which is of ranks, is in favour of what is better in the mean."""
+    return comparison.ranks_agree(METRICS[metric].higher_is_better)
 
 
 def _is_beyond_random(effect: Effect) -> bool:
@@ -207,7 +215,8 @@ def _is_beyond_random(effect: Effect) -> bool:
     if beyond is None or effect.beyond_random_p_value is None:
         return True
     # The effect size is above 0 if the first is better.
-    return effect.beyond_random_p_value < LEVEL and beyond.effect_size < 0
+    is_certain = effect.beyond_random_p_value < LEVEL and _ranks_agree(beyond, effect.metric)
+    return is_certain and beyond.effect_size < 0
 
 
 def _idle_p_value(effect: Effect, margin: float) -> float:

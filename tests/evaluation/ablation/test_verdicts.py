@@ -164,3 +164,14 @@ def test_there_is_a_margin_only_for_metrics_whose_best_value_is_1():
     for metric in ("hd95_mm", "assd_mm", "volume_difference"):
         with pytest.raises(CommandError, match=f"--margin is needed, .* about {metric}"):
             default_margin(metric)
+
+
+def test_nothing_is_said_where_most_cases_gain_and_the_mean_loses():
+    # Three cases of 30 lose their organ; the ranks favour the replacement, the mean does not.
+    differences = np.array([0.01 + 0.0001 * number for number in range(27)] + [-0.5] * 3)
+    effect = effect_of(differences)
+    assert effect.adjusted_p_value < 0.05
+    assert effect.gain < 0 < effect.comparison.effect_size
+    (verdict,) = verdicts_of([effect], "dice", MARGIN)
+    assert verdict.kind == "undecided"
+    assert verdict.sentence.endswith(", but mean and ranks disagree")
