@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -185,7 +186,9 @@ def _cases(asked: FolderAblation, predictor: AblationPredictor) -> list[Ablation
         check_label_images("-prev_stage_predictions", asked.previous_stage, names, ending)
     cases = []
     for name in names:
-        images = tuple(sorted(asked.images.glob(f"{name}_[0-9][0-9][0-9][0-9]{ending}")))
+        # A name such as scan[1] would be a pattern, which matches another case's images.
+        pattern = f"{glob.escape(name)}_[0-9][0-9][0-9][0-9]{glob.escape(ending)}"
+        images = tuple(sorted(asked.images.glob(pattern)))
         previous = None
         if asked.previous_stage is not None:
             previous = asked.previous_stage / f"{name}{ending}"
