@@ -46,6 +46,7 @@ OVERRIDDEN = {
     "num_input_channels num_output_channels enable_deep_supervision",
     f"{_TRAINER}.initialize": "",
     f"{_TRAINER}.run_training": "",
+    f"{_TRAINER}.save_checkpoint": "filename",
     f"{_TRAINER}.train_step": "batch",
     f"{_TRAINER}.validation_step": "batch",
     f"{_TRAINER}.on_validation_epoch_start": "",
@@ -215,6 +216,7 @@ PRESENT = (
     "nnunetv2.paths.nnUNet_preprocessed",
     "nnunetv2.paths.nnUNet_results",
     "torch._dynamo.OptimizedModule",
+    "torch.nn.modules.module._has_any_global_hook",
     "torch.ops.aten._unsafe_view",
     "torch.UntypedStorage._cdata",
 )
@@ -227,6 +229,7 @@ WRITTEN = {
         *("(network, fname", "saved_model = torch.load(fname", "mod.load_state_dict("),
     ),
     _TRAINER: (
+        "if not self.disable_checkpointing:",
         *("self.configuration_manager", "self.current_epoch", "self.device", "self.is_cascaded"),
         *("self.is_ddp", "self.label_manager", "self.local_rank", "self.network"),
         *("self.num_epochs", "self.num_input_channels", "self.num_iterations_per_epoch"),
@@ -290,6 +293,11 @@ WRITTEN = {
     # Workers are started with these seeds.
     _AUGMENTER: ("self.seeds[i]", "self.num_processes"),
     "torch._dynamo.OptimizedModule": ("_orig_mod",),
+    # Asked as in its own call.
+    "torch.nn.Module": (
+        *("self._forward_pre_hooks", "self._forward_hooks"),
+        *("self._backward_pre_hooks", "self._backward_hooks"),
+    ),
 }
 
 
