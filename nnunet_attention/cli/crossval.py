@@ -286,7 +286,8 @@ def grouped(
     options = {"--groups": arguments.groups, "--group-by": arguments.group_by}
     if plan.folds == (ALL,):
         refuse_ignored(options, "with -f all, which uses no splits; leave them out")
-    reader = groups_reader(arguments.groups, arguments.group_by)
+    # A file of all patients may name those of a test set too.
+    reader = groups_reader(arguments.groups, arguments.group_by, others=True)
     if reader is None:
         refuse_ignored(
             {"--keep-splits": arguments.keep_splits},

@@ -236,3 +236,26 @@ def test_options_of_groups_that_change_nothing_or_are_wrong_are_refused(
 ):
     assert main(["crossval", "-d", "901", "-tr", "TrainerA", "--dry-run", *options]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_file_of_all_patients_may_name_those_of_a_test_set(nnunet, tmp_path, capsys):
+    cases = add_patients(nnunet)
+    file = tmp_path / "groups.csv"
+    rows = [f"{case},{patient(case)}" for case in [*cases, "patient900_frame01"]]
+    file.write_text("\n".join(["case,group", *rows]))
+    arguments = ("crossval", "-d", "902", "-tr", "TrainerA", "--dry-run", "--groups", str(file))
+    assert main(arguments) == 0
+    assert f"{PATIENTS} splits [6 groups of 12 cases]" in capsys.readouterr().out
+
+
+def test_a_case_whose_row_has_another_name_is_named(nnunet, tmp_path, capsys):
+    cases = add_patients(nnunet)
+    file = tmp_path / "groups.csv"
+    rows = [f"{case},{patient(case)}" for case in ["patiant000_frame01", *cases[1:]]]
+    file.write_text("\n".join(["case,group", *rows]))
+    arguments = ("crossval", "-d", "902", "-tr", "TrainerA", "--dry-run", "--groups", str(file))
+    assert main(arguments) == 1
+    assert (
+        f"--groups {file}: 1 case without a row, such as patient000_frame01; add them"
+        in capsys.readouterr().err
+    )
