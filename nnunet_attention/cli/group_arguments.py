@@ -28,15 +28,14 @@ def add_groups(parser: Parser) -> None:
     )  # fmt: skip
 
 
-def groups_reader(
-    file: Path | None, pattern: str | None, others: bool = False
-) -> GroupsReader | None:
+def groups_reader(file: Path | None, pattern: str | None) -> GroupsReader | None:
     """Return a reader of the groups of data sets' cases; None if neither option was given.
+
+    The file may name further cases, as one of all patients does that has those of a test set too.
 
     Args:
         file: the value of `--groups`.
         pattern: the value of `--group-by`.
-        others: whether the file may name further cases, for cases that are a part of a data set.
 
     Raises:
         CommandError: if both are given.
@@ -48,7 +47,7 @@ def groups_reader(
 
     _refuse_both(file, pattern)
     if file is not None:
-        return partial(read_groups_by_dataset, file, others=others)
+        return partial(read_groups_by_dataset, file, others=True)
     return None if pattern is None else partial(groups_by_pattern_and_dataset, pattern)
 
 
@@ -57,7 +56,10 @@ def reader_of_cases(
 ) -> Callable[[Collection[str]], dict[str, str]] | None:
     """Return a reader of the groups of cases whose data set does not matter.
 
-    The arguments are those of `groups_reader`.
+    Args:
+        file: the value of `--groups`.
+        pattern: the value of `--group-by`.
+        others: whether the file may name further cases, for cases that are a part of a data set.
 
     Raises:
         CommandError: if both are given.

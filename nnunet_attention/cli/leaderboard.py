@@ -163,9 +163,7 @@ def run(arguments: argparse.Namespace) -> int:
             *parse_tolerances(arguments.tolerances, DEFAULT_TOLERANCE_MM),
             arguments.processes or default_processes(),
         )
-    # If folds are left out or missing, a file of all patients may name others than those compared.
-    is_part = request.folds is not None or request.allow_incomplete
-    groups = groups_reader(arguments.groups, arguments.group_by, others=is_part)
+    groups = groups_reader(arguments.groups, arguments.group_by)
     show_leaderboard(request, arguments.output, settings, surfaces, groups)
     return 0
 
