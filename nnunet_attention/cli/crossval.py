@@ -224,8 +224,8 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
     if folds is not None and folds != (ALL,):
         folds = tuple(str(int(fold)) for fold in folds)
     weights = arguments.pretrained_weights
-    if weights is not None and not weights.is_file():
-        raise CommandError(f"-pretrained_weights {weights}: there is no such file")
+    if weights is not None:
+        _check_weights(weights)
     plan = CrossvalPlan(
         datasets=tuple(dataset_name(text) for text in arguments.datasets),
         configurations=tuple(arguments.configurations),
@@ -247,6 +247,24 @@ def plan_of(arguments: argparse.Namespace) -> CrossvalPlan:
         if twice:
             raise CommandError(f"{letter}: {', '.join(twice)} given twice")
     return plan
+
+
+def _check_weights(path: Path) -> None:
+    """Refuse weights that nnU-Net's command, which checks nothing, could not or must not load.
+
+    Raises:
+        CommandError: if the file is missing, damaged, unsafe to load or no checkpoint of nnU-Net.
+    """
+    if not path.is_file():
+        raise CommandError(f"-pretrained_weights {path}: there is no such file")
+    # Imported late: it imports torch.
+    from nnunet_attention.weights.checkpoint import load_safely
+
+    if "network_weights" not in load_safely(path):
+        raise CommandError(
+            f"-pretrained_weights {path} has no network_weights; give a checkpoint of nnU-Net, or "
+            "make one that fits the plans with nnunet-attention upgrade -d"
+        )
 
 
 def repeated(plan: CrossvalPlan, arguments: argparse.Namespace) -> CrossvalPlan:
@@ -286,8 +304,7 @@ def grouped(
     options = {"--groups": arguments.groups, "--group-by": arguments.group_by}
     if plan.folds == (ALL,):
         refuse_ignored(options, "with -f all, which uses no splits; leave them out")
-    # A file of all patients may name those of a test set too.
-    reader = groups_reader(arguments.groups, arguments.group_by, others=True)
+    reader = groups_reader(arguments.groups, arguments.group_by)
     if reader is None:
         refuse_ignored(
             {"--keep-splits": arguments.keep_splits},

@@ -4,8 +4,10 @@ import re
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
+import torch
 from fake_nnunet import DATASET, FakeNnunet, nnunet
 from repository import DOCS
 
@@ -181,9 +183,39 @@ def test_an_option_for_sbatch_without_a_value_is_refused(nnunet, capsys):
     assert "--sbatch account: give NAME=VALUE" in failure(capsys, *arguments)
 
 
+class Touching:
+    """Makes a file when it is unpickled as nnU-Net's command does it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1], "holds a list"),
+        ({"state_dict": {}}, "weights.pth has no network_weights; give a checkpoint of nnU-Net"),
+        ("unsafe", "weights.pth"),
+    ],
+)
+def test_weights_are_checked_before_nnunets_command_loads_them(
+    nnunet, capsys, tmp_path, content, message
+):
+    trace = tmp_path / "trace"
+    if content == "unsafe":
+        content = {"network_weights": {}, "more": Touching(trace)}
+    torch.save(content, tmp_path / "weights.pth")
+    arguments = ("-d", 901, "-tr", "A", "-pretrained_weights", tmp_path / "weights.pth")
+    assert message in failure(capsys, *arguments, "--dry-run")
+    assert not trace.exists()
+
+
 def test_pretrained_weights_are_for_the_first_start_only(nnunet, capsys, tmp_path):
     weights = tmp_path / "weights.pth"
-    weights.touch()
+    torch.save({"network_weights": {}}, weights)
     arguments = ("-d", 901, "-tr", "A", "-f", 0, "-pretrained_weights", weights, "--dry-run")
     assert crossval(*arguments) == 0
     assert f"-device cuda -pretrained_weights {weights}\n" in capsys.readouterr().out
