@@ -70,8 +70,8 @@ def test_several_trainings_are_told(record):
     told = table_of(record).splitlines()[-1]
     assert "SD over cases, of means over trainings" in told
     assert told.endswith(
-        "bootstrap over cases and trainings, which are paired by the pretraining that they start "
-        "from."
+        "bootstrap, widened by a t quantile because trainings are few, over cases and trainings, "
+        "which are paired by the pretraining that they start from."
     )
 
 

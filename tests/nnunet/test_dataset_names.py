@@ -72,6 +72,7 @@ def test_results_are_found_by_the_whole_number(folders):
 
 
 def test_nnunets_commands_get_the_whole_number(folders):
+    (folders.raw_dataset("Dataset1000_Long") / "imagesTr" / "case_0000.nii.gz").touch()
     plan = CrossvalPlan(
         ("Dataset1000_Long",), ("3d_fullres",), (("nnUNetTrainer", "nnUNetPlans"),), ("0",)
     )

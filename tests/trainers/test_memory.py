@@ -31,6 +31,8 @@ def started(name, device):
     # What fine-tuning starts from, and what it cites.
     trainer.was_initialized = trainer._was_loaded = True
     trainer.plans_manager = SimpleNamespace(plans={})
+    # What it sets aside of an earlier training.
+    trainer.current_epoch, trainer.output_folder = 0, "nowhere"
     trainer.on_train_start()
 
 
