@@ -23,6 +23,7 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 )
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from nnunet_attention.errors import CommandError
 from nnunet_attention.networks.normalisation import without_views
@@ -120,6 +121,7 @@ class _Finetuning(_Trainer):
     initial_lr: float
     _was_loaded = False
     _continues = False
+    _loading_hook: RemovableHandle | None = None
     # Why the weights that the plans name cannot be used; those of `-pretrained_weights` still can.
     _failure: CommandError | None = None
 
@@ -169,7 +171,9 @@ class _Finetuning(_Trainer):
                 "plan again with nnunet-attention plan --like and its new path, or give "
                 "-pretrained_weights (nnunet-attention upgrade -d)"
             )
-        self._bare_network().register_load_state_dict_post_hook(self._note_loading)
+        self._loading_hook = self._bare_network().register_load_state_dict_post_hook(
+            self._note_loading
+        )
 
     def configure_optimizers(self) -> tuple:
         """Return nnU-Net's optimizer, and the scheduler of fine-tuning.
@@ -224,6 +228,10 @@ class _Finetuning(_Trainer):
                 "nnunet-attention plan --like and train with these plans (-p), or give "
                 f"-pretrained_weights; to train from scratch, use {self.from_scratch}"
             )
+        if self._loading_hook is not None:
+            # Whoever copies the network from now on must not copy the trainer.
+            self._loading_hook.remove()
+            self._loading_hook = None
         super().on_train_start()
         for line in citation_lines(self._pretrain_info().get(CITATIONS)):
             self.print_to_log_file(line, add_timestamp=False)

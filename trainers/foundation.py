@@ -1,5 +1,7 @@
 """The common base of our trainers: what they add to nnU-Net's, whatever network they train."""
 
+from functools import partial
+
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -36,39 +38,40 @@ class FoundationTrainer(
                 "its own"
             )
         super().initialize()
-        bare_network(self.network).register_load_state_dict_post_hook(self._check_loading)
+        # Not a method: whoever copies the network must not copy the trainer.
+        check = partial(_refuse_lost_gates, type(self).__name__)
+        bare_network(self.network).register_load_state_dict_post_hook(check)
 
-    def _check_loading(self, network: nn.Module, _: object) -> None:
-        """Refuse weights of `-pretrained_weights` that have gates which the network lacks.
 
-        nnU-Net finds all tensors that it looks for, and ignores the others.
+def _refuse_lost_gates(trainer_name: str, network: nn.Module, _: object) -> None:
+    """Refuse weights of `-pretrained_weights` that have gates which the network lacks.
 
-        Raises:
-            CommandError: if there are such gates.
-        """
-        loaded = weights_being_loaded()
-        if loaded is None:
-            return
-        weights = without_prefixes(loaded.checkpoint.get("network_weights", {}))
-        gates = {name for name in weights if name.startswith(GATES)}
-        lost = sorted(gates - set(network.state_dict()))
-        if not lost:
-            return
-        if lost == sorted(gates):
-            raise CommandError(
-                f"-pretrained_weights {loaded.path}: they have gates, and the network of "
-                f"{type(self).__name__} has none. It would compute something else, as weights "
-                f"behind gates are doubled; make weights without gates with nnunet-attention "
-                f"upgrade -d --plain"
-            )
+    nnU-Net finds all tensors that it looks for, and ignores the others.
+
+    Raises:
+        CommandError: if there are such gates.
+    """
+    loaded = weights_being_loaded()
+    if loaded is None:
+        return
+    weights = without_prefixes(loaded.checkpoint.get("network_weights", {}))
+    gates = {name for name in weights if name.startswith(GATES)}
+    lost = sorted(gates - set(network.state_dict()))
+    if not lost:
+        return
+    if lost == sorted(gates):
         raise CommandError(
-            f"-pretrained_weights {loaded.path}: the network of the plans has no place for "
-            f"{lost[0]}{f' and {len(lost) - 1} other tensors' if lost[1:] else ''} of the "
-            f"weights' gates, and would compute something else without them; train with plans "
-            f"that have the same gates (nnunet-attention plan --from, with --gate_full_resolution "
-            f"or --output_transform), or fit the weights to these plans with nnunet-attention "
-            f"upgrade -d"
+            f"-pretrained_weights {loaded.path}: they have gates, and the network of "
+            f"{trainer_name} has none. It would compute something else, as weights behind gates "
+            "are doubled; make weights without gates with nnunet-attention upgrade -d --plain"
         )
+    raise CommandError(
+        f"-pretrained_weights {loaded.path}: the network of the plans has no place for "
+        f"{lost[0]}{f' and {len(lost) - 1} other tensors' if lost[1:] else ''} of the weights' "
+        "gates, and would compute something else without them; train with plans that have the "
+        "same gates (nnunet-attention plan --from, with --gate_full_resolution or "
+        "--output_transform), or fit the weights to these plans with nnunet-attention upgrade -d"
+    )
 
 
 def _builders(trainer: type[nnUNetTrainer]) -> tuple[type, type | None]:

@@ -1,10 +1,12 @@
 """Weights of `-pretrained_weights` are refused if the network has no place for their gates."""
 
 import copy
+import threading
 
 import pytest
 import torch
 from nnunetv2.run.run_training import maybe_load_checkpoint
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from tiny_trainers import initialized
 
 from nnunet_attention import trainers
@@ -55,3 +57,16 @@ def test_the_same_gates_are_taken(name, build, weights_of):
     gate = "decoder.gates.0.psi.weight"
     wanted = torch.load(path)["network_weights"][gate]
     assert torch.equal(trainer.network.state_dict()[gate], wanted)
+
+
+@pytest.mark.parametrize("name", ["AttentionUNetTrainer", "AttentionUNetFinetuneTrainer"])
+def test_a_copy_of_the_network_copies_no_trainer(name, build, weights_of, monkeypatch):
+    path = weights_of("AttentionUNetTrainer")
+    trainer = build(getattr(trainers, name))
+    maybe_load_checkpoint(trainer, False, False, path)
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda _: None)
+    trainer.on_train_start()
+    # As workers that load data have.
+    trainer.lock = threading.Lock()
+    copied = copy.deepcopy(trainer.network)
+    assert copied.state_dict().keys() == trainer.network.state_dict().keys()
