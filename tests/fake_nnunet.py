@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +60,15 @@ class FakeNnunet:
         classes = "\n".join(f"class {name}: pass" for name in (*TRAINERS, "A"))
         (self.trainers / "trainers_of_tests.py").write_text(classes)
         self.add_dataset(DATASET, cases)
+
+    def move_images_away(self, how: str) -> None:
+        """Removes the raw images, all or half of them, or their folder."""
+        images = self.folders.raw_dataset(DATASET) / "imagesTr"
+        if how == "folder":
+            shutil.rmtree(images)
+        else:
+            for path in sorted(images.iterdir())[: 5 if how == "half" else None]:
+                path.unlink()
 
     def prepare(self) -> None:
         """Writes what fingerprint, planning, preprocessing and splitting would write."""

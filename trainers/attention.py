@@ -67,9 +67,17 @@ class AttentionUNetTrainer(TracksGates, FoundationTrainer):
         """
         epochs_to_record()
         if self.current_epoch == 0:
-            fold = Path(self.output_folder)
-            self.with_first_checkpoint(lambda: set_recordings_aside(fold))
+            self.with_first_checkpoint(self._set_recordings_aside)
         super().on_train_start()
+
+    def _set_recordings_aside(self) -> None:
+        try:
+            set_recordings_aside(Path(self.output_folder))
+        except OSError as error:
+            # No more than a full disk may they end a training.
+            self.print_to_log_file(
+                f"attention maps of an earlier training could not be set aside: {error}"
+            )
 
     def on_epoch_end(self) -> None:
         """End as nnU-Net does, and record the coefficients if this epoch is to be recorded."""

@@ -1,7 +1,6 @@
 """Records during training where the gates look, on fixed patches of the validation cases."""
 
 import os
-import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to
 
 from nnunet_attention.drawing import fullest_slice
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import written_beside
+from nnunet_attention.files import remove, written_beside
 from nnunet_attention.recorder import record_attention
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def set_recordings_aside(fold: Path) -> None:
     folder = fold / FOLDER
     if any(folder.glob("epoch_*.npz")):
         aside = fold / f"{FOLDER}_earlier"
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)
         folder.rename(aside)
 
 

@@ -35,18 +35,9 @@ def test_cases_are_those_of_the_raw_data_and_without_them_of_the_preprocessed(nn
     assert dataset(nnunet).cases is None
 
 
-def move_images_away(nnunet, how):
-    images = nnunet.folders.raw_dataset(DATASET) / "imagesTr"
-    if how == "folder":
-        shutil.rmtree(images)
-    else:
-        for path in sorted(images.iterdir())[: 5 if how == "half" else None]:
-            path.unlink()
-
-
 @pytest.mark.parametrize("how", ["folder", "half", "all"])
 def test_images_may_be_moved_away_after_preprocessing(nnunet, how):
-    move_images_away(nnunet, how)
+    nnunet.move_images_away(how)
     assert dataset(nnunet).cases == CASES
     dataset(nnunet).check()
     assert dataset(nnunet).validated("all") == CASES
@@ -60,7 +51,7 @@ def test_cases_that_were_added_to_the_raw_data_count(nnunet):
 
 def test_images_that_cannot_be_read_are_named_where_nothing_is_preprocessed(nnunet):
     shutil.rmtree(nnunet.folders.data(DATASET, "nnUNetPlans_3d_fullres"))
-    move_images_away(nnunet, "folder")
+    nnunet.move_images_away("folder")
     images = nnunet.folders.raw_dataset(DATASET) / "imagesTr"
     with pytest.raises(CommandError) as refusal:
         _ = dataset(nnunet).cases

@@ -222,3 +222,21 @@ def test_recordings_of_an_earlier_training_are_set_aside_with_the_first_checkpoi
     assert [one.epoch for one in read_recorded_epochs(fold)] == [1]
     names = [path.name for path in sorted((fold / "attention_earlier").iterdir())]
     assert names == ["epoch_0001.npz", "epoch_0003.npz"]
+
+
+def test_recordings_that_cannot_be_set_aside_do_not_end_the_training(
+    trainer, minimal_plans, monkeypatch
+):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv(EPOCHS_VARIABLE, "1")
+    run_epochs(trainer, 1)
+    again = initialized(build_trainer(trainers.AttentionUNetTrainer, minimal_plans))
+    again.get_tr_and_val_datasets = trainer.get_tr_and_val_datasets
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda _: None)
+    monkeypatch.setattr(Path, "rename", refuse)
+    again.on_train_start()
+    again._set_recordings_aside()
+    told = "attention maps of an earlier training could not be set aside: [Errno 13]"
+    assert told in Path(again.log_file).read_text()
