@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from benchmarks.where_gates_help.collecting import COLUMNS
+from benchmarks.where_gates_help.collected import COLUMNS
 from benchmarks.where_gates_help.design import PHANTOMS, SEEDS
 
 
@@ -46,7 +46,9 @@ def finished_cases(part, cases=6):
                 for seed in SEEDS:
                     gain = 0.03 if network.folder == "supervised" else 0.0
                     dice = of_cases + gain + generator.normal(0, 0.02, cases)
-                    frames.append(rows_of(data, network.folder, seed, dice.round(5), domain))
+                    rows = rows_of(data, network.folder, seed, dice.round(5), domain)
+                    # Each patient is in the validation set of one fold.
+                    frames.append(rows.assign(fold=rows.index % len(part.folds)))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -56,9 +58,10 @@ def finished_trainings(part):
     return [
         {
             **{"dataset": data.dataset, "network": network.folder, "seed": seed},
-            **{"minutes": 1.25 + seed, "machines": [machine]},
+            **{"fold": int(fold), "minutes": 1.25 + seed, "machine": machine},
         }
         for data in part.data
         for network in part.networks
         for seed in SEEDS
+        for fold in part.folds
     ]

@@ -12,7 +12,8 @@ that, `run` trains nothing.
 out-of-domain images, writes maps and ablates gates, all in WORK; run again, it continues where it
 stopped. With `--steps trainings` and `--steps predictions` two commands share this. `collect`
 copies Dice of every case, times, verdicts and a picture of all finished trainings to results/
-beside this file, and `report` makes all tables from these, on any machine.
+beside this file, and `report` makes all tables from these, on any machine. With `--missing`, `run`
+leaves out what is collected, so that the study goes on where WORK is not at hand.
 `design.py` defines the trainings, and the rules by which they are judged.
 
 `make` makes one data set, in the Decathlon's format: `nnUNetv2_convert_MSD_dataset -i
@@ -25,6 +26,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from benchmarks.where_gates_help.collected import collected_trainings
 from benchmarks.where_gates_help.design import PARTS, STEPS, Part
 from benchmarks.where_gates_help.phantom import Recipe, write_distractors_task
 from nnunet_attention.cli.exit_codes import exit_code_of
@@ -48,6 +50,11 @@ def main(command_line: list[str] | None = None) -> int:
             help="of the real data, Dataset051_SoftTissueSarcomaCT and msd/Task04_Hippocampus",
         )  # fmt: skip
         action.add_argument("-np", type=int, default=1, dest="processes", metavar="N")
+    run.add_argument(
+        "--missing", action="store_true",
+        help="train only what results/ beside this file lacks, to go on with a study on another "
+        "machine",
+    )  # fmt: skip
     run.add_argument("--dry-run", action="store_true", help="only say how much there is to train")
     run.add_argument(
         "--steps", nargs="+", choices=STEPS, default=STEPS, metavar="STEP",
@@ -84,13 +91,16 @@ def main(command_line: list[str] | None = None) -> int:
         return 0
     if arguments.dry_run:
         for part in parts:
+            known = len(collected_trainings(RESULTS, part)) if arguments.missing else 0
             print(
-                f"{part.name}: {part.trainings} trainings of {part.epochs * part.iterations} steps"
+                f"{part.name}: {part.trainings - known} trainings of "
+                f"{part.epochs * part.iterations} steps"
             )
         return 0
     from benchmarks.where_gates_help.running import run as run_study
 
-    return run_study(parts, work, arguments.data, arguments.processes, arguments.steps)
+    known = RESULTS if arguments.missing else None
+    return run_study(parts, work, arguments.data, arguments.processes, arguments.steps, known)
 
 
 def chosen_parts(names: list[str] | None) -> list[Part]:

@@ -17,6 +17,7 @@ from benchmarks.where_gates_help.coefficients import (
     contrast_to_distractors,
     read_coefficients,
 )
+from benchmarks.where_gates_help.collected import KEY, add_rows, keep_design, key_of
 from benchmarks.where_gates_help.design import (
     ATTENTION,
     IN_DOMAIN,
@@ -43,10 +44,9 @@ from benchmarks.where_gates_help.places import (
 )
 from benchmarks.where_gates_help.preparing import MACHINE_JSON, check_design, note_machines
 from benchmarks.where_gates_help.running import RECORD
-from nnunet_attention.errors import CommandError
 from nnunet_attention.evaluation import read_summary
 from nnunet_attention.evaluation.metrics.labels import label_names
-from nnunet_attention.files import read_json, write_json, written_beside
+from nnunet_attention.files import read_json, write_json
 from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.folders import RAW_REFERENCES
@@ -58,16 +58,8 @@ from nnunet_attention.nnunet.supervision import (
 )
 from nnunet_attention.weights.checkpoint import load_checkpoint
 
-CASES, TRAININGS = "cases.csv", "trainings.json"
 COEFFICIENTS, ABLATIONS = "coefficients.json", "ablations.json"
-DESIGN = "design.json"
 SIDE_BY_SIDE = Path("maps", "side_by_side.png")
-# Columns of CASES; the domain of a fold's validation is `in`, that of the shifted images `out`.
-COLUMNS = (
-    *("dataset", "domain", "network", "seed", "fold", "case", "label"),
-    *("reference_voxels", "prediction_voxels", "dice"),
-)
-_KEY = ["dataset", "network", "seed"]
 # The data set whose pictures the page shows.
 PICTURED = WARM.data[0]
 _DIGITS = 5
@@ -103,34 +95,25 @@ def _collect_part(part: Part, work: Path, results: Path) -> None:
         for network in part.networks:
             for seed in SEEDS:
                 model = trained_model(work, part, data, network, seed)
-                folds = [fold_folder(model, fold) for fold in part.folds]
-                if not all(validation_summary(fold).is_file() for fold in folds):
-                    continue
-                check_design(part, data, work)
-                key = {"dataset": data.dataset, "network": network.folder, "seed": seed}
-                frames += [
-                    frame.assign(**key, domain=domain)
-                    for domain, frame in _frames(work, part, data, network, seed, folds)
-                ]
-                trainings.append({**key, **_training(part, network, folds)})
+                for number in part.folds:
+                    fold = fold_folder(model, number)
+                    if not validation_summary(fold).is_file():
+                        continue
+                    check_design(part, data, work)
+                    key = dict(zip(KEY, key_of(data, network, seed, number), strict=True))
+                    frames += [
+                        frame.assign(**key, domain=domain)
+                        for domain, frame in _frames(work, part, data, network, seed, fold)
+                    ]
+                    trainings.append({**key, **_training(part, network, fold)})
     place = results / part.name
     if frames:
-        _keep_design(part, place)
+        keep_design(part, place)
         add_rows(frames, trainings, place)
     if part is PHANTOM_2D:
         _collect_maps(part, work, place)
         _collect_ablations(part, work, place)
-    print(f"{part.name}: {len(trainings)} of {part.trainings // len(part.folds)} trainings")
-
-
-def _keep_design(part: Part, place: Path) -> None:
-    """Write what the results are of; results of another design are never added to."""
-    wanted = {"schedule": part.schedule, "images": {d.dataset: d.images for d in part.data}}
-    path = place / DESIGN
-    if path.is_file() and read_json(path) != wanted:
-        raise CommandError(f"{path}: {part.name} has results of another design; remove them first")
-    place.mkdir(parents=True, exist_ok=True)
-    write_json(path, wanted)
+    print(f"{part.name}: {len(trainings)} of {part.trainings} trainings")
 
 
 def trained_model(work: Path, part: Part, data: Data, network: Variant, seed: int) -> Path:
@@ -141,22 +124,13 @@ def trained_model(work: Path, part: Part, data: Data, network: Variant, seed: in
     return model_folder(places.results, part, data, network)
 
 
-def read_cases(results: Path, part: Part) -> pd.DataFrame:
-    """Read the collected cases of a part; without any, the table has no rows."""
-    path = results / part.name / CASES
-    if not path.is_file():
-        return pd.DataFrame(columns=list(COLUMNS))
-    return pd.read_csv(path)
-
-
 def _frames(
-    work: Path, part: Part, data: Data, network: Variant, seed: int, folds: Sequence[Path]
+    work: Path, part: Part, data: Data, network: Variant, seed: int, fold: Path
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    for number, fold in zip(part.folds, folds, strict=True):
-        yield IN_DOMAIN, _dice(validation_summary(fold), work, data).assign(fold=number)
+    yield IN_DOMAIN, _dice(validation_summary(fold), work, data)
     shifted = shifted_folder(work, part, data, network, seed) / SUMMARY
-    if not part.warm and shifted.is_file():
-        yield OUT_OF_DOMAIN, _dice(shifted, work, data).assign(fold=part.folds[0])
+    if part.has_shifted_images and shifted.is_file():
+        yield OUT_OF_DOMAIN, _dice(shifted, work, data)
 
 
 def _dice(summary: Path, work: Path, data: Data) -> pd.DataFrame:
@@ -167,27 +141,22 @@ def _dice(summary: Path, work: Path, data: Data) -> pd.DataFrame:
     return frame[kept].round({"dice": _DIGITS})
 
 
-def _training(part: Part, network: Variant, folds: Sequence[Path]) -> dict:
-    """Describe a training, its folds together.
+def _training(part: Part, network: Variant, fold: Path) -> dict:
+    """Describe a training.
 
     The program ends if the training was of another length, or its gates were supervised otherwise.
     """
-    seconds, curves, machines = [], [], []
-    for fold in folds:
-        logging = load_checkpoint(fold / FINAL)["logging"]
-        of_fold = seconds_of_epochs(logging)
-        if len(of_fold) != part.epochs:
-            sys.exit(f"{fold} was trained for {len(of_fold)} epochs; wanted {part.epochs}")
-        seconds += of_fold
-        curves.append({name: _rounded(logging.get(name, ())) for name in _CURVES})
-        machines.append(read_json(fold / MACHINE_JSON))
-        if network == SUPERVISED:
-            _check_supervision(fold)
+    logging = load_checkpoint(fold / FINAL)["logging"]
+    seconds = seconds_of_epochs(logging)
+    if len(seconds) != part.epochs:
+        sys.exit(f"{fold} was trained for {len(seconds)} epochs; wanted {part.epochs}")
+    if network == SUPERVISED:
+        _check_supervision(fold)
     return {
         "minutes": round(sum(seconds) / 60, 2),
         "median_epoch_seconds": round(median(seconds), 2),
-        "machines": [one for n, one in enumerate(machines) if one not in machines[:n]],
-        "curves": curves,
+        "machine": read_json(fold / MACHINE_JSON),
+        "curves": {name: _rounded(logging.get(name, ())) for name in _CURVES},
         **({"supervision": str(SUPERVISION)} if network == SUPERVISED else {}),
     }
 
@@ -205,29 +174,6 @@ def _check_supervision(fold: Path) -> None:
             f"{fold} was trained with the supervision {record.supervision} since epoch "
             f"{record.first_epoch}; wanted {SUPERVISION} since epoch 0"
         )
-
-
-def add_rows(frames: Sequence[pd.DataFrame], trainings: Sequence[dict], place: Path) -> None:
-    """Replace the rows of the same trainings, add the others, and sort them."""
-    place.mkdir(parents=True, exist_ok=True)
-    cases = pd.concat(frames, ignore_index=True)
-    before = place / CASES
-    if before.is_file():
-        known = pd.read_csv(before)
-        is_new = known[_KEY].apply(tuple, axis=1).isin(set(cases[_KEY].apply(tuple, axis=1)))
-        cases = pd.concat([known[~is_new], cases], ignore_index=True)
-    cases = cases[list(COLUMNS)].sort_values(list(COLUMNS[:7]))
-    with written_beside(before) as beside:
-        cases.to_csv(beside, index=False)
-    kept = {}
-    if (place / TRAININGS).is_file():
-        kept = {_key_of(entry): entry for entry in read_json(place / TRAININGS)["trainings"]}
-    kept |= {_key_of(entry): entry for entry in trainings}
-    write_json(place / TRAININGS, {"trainings": [kept[key] for key in sorted(kept)]})
-
-
-def _key_of(entry: dict) -> tuple:
-    return tuple(entry[name] for name in _KEY)
 
 
 def _collect_maps(part: Part, work: Path, place: Path) -> None:

@@ -243,12 +243,8 @@ def _out_of_domain(of_network: Sequence[Finding]) -> list[str]:
 def _wanted() -> int:
     """Return the number of findings that rule 8 needs."""
     decided = sum(len(group.comparisons) for group in GROUPS)
-    phantoms = [group for group in GROUPS if _has_shifted_images(group.part)]
+    phantoms = [group for group in GROUPS if PARTS[group.part].has_shifted_images]
     return decided + len(_GATED) * len(phantoms)
-
-
-def _has_shifted_images(part: str) -> bool:
-    return PARTS[part].data[0].recipe is not None and not PARTS[part].warm
 
 
 def _number_of_groups() -> int:

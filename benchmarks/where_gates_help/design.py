@@ -265,6 +265,11 @@ class Part:
         return len(self.data) * len(self.networks) * len(self.folds) * len(SEEDS)
 
     @property
+    def has_shifted_images(self) -> bool:
+        """Whether images out of domain are predicted."""
+        return not self.warm and self.data[0].recipe is not None
+
+    @property
     def schedule(self) -> dict:
         """How long and on what a network is trained, as JSON has it."""
         return {

@@ -86,12 +86,16 @@ def pilot_told(outcomes: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def require_pilot(part: Part, work: Path) -> None:
+def require_pilot(part: Part, outcomes: Mapping[str, Mapping[str, float]]) -> None:
     """Refuse to train before the pilot has shown that the design leaves room.
+
+    Args:
+        part: what shall be trained.
+        outcomes: as `read_pilot` returns them.
 
     Raises:
         CommandError: if it has not.
     """
-    wrong = [line for line, fine in pilot_lines(part, read_pilot(work)) if not fine]
+    wrong = [line for line, fine in pilot_lines(part, outcomes) if not fine]
     if wrong:
         raise CommandError("\n".join([*wrong, "see `pilot`, which comes before all trainings"]))

@@ -12,13 +12,12 @@ import pandas as pd
 from benchmarks.machine import told
 from benchmarks.texts import ends_text, four_places
 from benchmarks.where_gates_help.coefficients import APART_BY
+from benchmarks.where_gates_help.collected import TRAININGS, read_cases
 from benchmarks.where_gates_help.collecting import (
     ABLATIONS,
     COEFFICIENTS,
     PICTURED,
     SIDE_BY_SIDE,
-    TRAININGS,
-    read_cases,
 )
 from benchmarks.where_gates_help.comparing import (
     SECONDARY,
@@ -372,12 +371,11 @@ def trainings_table(trainings: Mapping[str, Sequence[Mapping]]) -> str:
     ]
     for name, entries in trainings.items():
         part = PARTS[name]
-        machines = "; ".join(sorted({told(one) for entry in entries for one in entry["machines"]}))
-        wanted = part.trainings // len(part.folds)
+        machines = "; ".join(sorted({told(entry["machine"]) for entry in entries}))
         folds = f", {len(part.folds)} folds" if len(part.folds) > 1 else ""
         lines.append(
-            f"| {name} | {len(entries)} of {wanted} | {part.epochs} epochs of {part.iterations} "
-            f"iterations at batch {part.batch_size}{folds} | "
+            f"| {name} | {len(entries)} of {part.trainings} | {part.epochs} epochs of "
+            f"{part.iterations} iterations at batch {part.batch_size}{folds} | "
             f"{median(entry['minutes'] for entry in entries):.1f} | {machines} |"
         )
     return "\n".join(lines) + "\n"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.hippocampus.schedules import STOCK
+from benchmarks.hippocampus.schedules import STOCK, Variant
 from benchmarks.preparation import run_shown
+from benchmarks.where_gates_help.collected import collected_trainings, is_collected
 from benchmarks.where_gates_help.design import (
     ATTENTION,
     IN_DOMAIN,
@@ -75,6 +76,7 @@ def run(
     real_data: Path | None,
     processes: int,
     steps: Sequence[str] = STEPS,
+    results: Path | None = None,
 ) -> int:
     """Run all missing steps of some parts.
 
@@ -84,26 +86,31 @@ def run(
         real_data: folder with the real data sets; None if none is needed.
         processes: number of processes of conversion and preprocessing.
         steps: those of `STEPS`; without trainings, what follows those that are finished.
+        results: where results were collected, whose trainings are not repeated and whose pilot
+            counts; None to look only into the working folder.
 
     Returns:
         The exit code of the command that failed, or 0.
 
     Raises:
-        CommandError: if the pilot left no room, or the folder is of another design.
+        CommandError: if the pilot left no room, or the folder or the results are of another design.
     """
+    outcomes = {**(read_pilot(results) if results else {}), **read_pilot(work)}
     try:
         for part in parts:
+            collected = collected_trainings(results, part) if results else set()
             for number, data in enumerate(part.data, 1):
                 print(f"{part.name}, {number} of {len(part.data)}: {data.title}", flush=True)
-                require_pilot(part, work)
+                require_pilot(part, outcomes)
                 check_design(part, data, work)
-                if TRAININGS in steps:
+                missing = _missing(part, data, collected)
+                if TRAININGS in steps and missing:
                     prepare(part, data, work, real_data, processes)
                     start_on_this_machine(work)
                     train = _train_on if part.warm else _train
-                    train(part, data, work, processes)
+                    train(part, data, work, processes, missing)
                 if PREDICTIONS in steps and not part.warm:
-                    _after_training(part, data, work)
+                    _after_training(part, data, work, missing)
     except _CommandFailedError as failure:
         return int(failure.args[0])
     return 0
@@ -149,7 +156,7 @@ def _pilot_of(
     prepare(part, data, work, real_data, processes)
     start_on_this_machine(work)
     places, fold = folders(work), part.folds[0]
-    variables = {**os.environ, **places.variables, **part.variables()}
+    variables = _variables(part, places)
     arguments = part.crossval_arguments(data, [STOCK.trainer], processes, repeats=1, folds=[fold])
     _run(["nnunet-attention", *arguments], variables)
     model = model_folder(places.results, part, data, STOCK)
@@ -165,34 +172,79 @@ def _mean_dice(summary: Path) -> float:
     return read_json(summary)["foreground_mean"]["Dice"]
 
 
-def _train(part: Part, data: Data, work: Path, processes: int) -> None:
-    trainers = [network.trainer for network in part.networks]
-    _run(
-        ["nnunet-attention", *part.crossval_arguments(data, trainers, processes)],
-        {**os.environ, **folders(work).variables, **part.variables()},
-    )
+def _missing(
+    part: Part, data: Data, collected: Collection[tuple]
+) -> dict[int, dict[Variant, list[str]]]:
+    """Return by seed, for each network that is not collected whole, the folds that are not."""
+    missing: dict[int, dict[Variant, list[str]]] = {}
+    for seed in SEEDS:
+        for network in part.networks:
+            trained = [is_collected(collected, data, network, seed, fold) for fold in part.folds]
+            folds = [
+                fold for fold, is_known in zip(part.folds, trained, strict=True) if not is_known
+            ]
+            if folds:
+                missing.setdefault(seed, {})[network] = folds
+    return missing
 
 
-def _train_on(part: Part, data: Data, work: Path, processes: int) -> None:
+def _train(
+    part: Part,
+    data: Data,
+    work: Path,
+    processes: int,
+    missing: Mapping[int, Mapping[Variant, list[str]]],
+) -> None:
+    if missing == _missing(part, data, ()):
+        trainers = [network.trainer for network in part.networks]
+        arguments = part.crossval_arguments(data, trainers, processes)
+        _run(["nnunet-attention", *arguments], _variables(part, folders(work)))
+        return
+    for seed, networks in missing.items():
+        # In the folder, and with the seed, that the whole cross-validation gives this repeat.
+        places = folders(work).of_repeat(SEEDS.index(seed) + 1)
+        places.results.mkdir(parents=True, exist_ok=True)
+        for network, folds in networks.items():
+            arguments = part.crossval_arguments(
+                data, [network.trainer], processes, repeats=1, seed=seed, folds=folds
+            )
+            _run(["nnunet-attention", *arguments], _variables(part, places))
+
+
+def _variables(part: Part, places: Folders) -> dict[str, str]:
+    return {**os.environ, **places.variables, **part.variables()}
+
+
+def _train_on(
+    part: Part,
+    data: Data,
+    work: Path,
+    processes: int,
+    missing: Mapping[int, Mapping[Variant, list[str]]],
+) -> None:
     """Continue training the stock network of each seed, without gates and with them."""
-    for repeat, seed in enumerate(SEEDS, 1):
-        cold = model_folder(folders(work).of_repeat(repeat).results, part, data, STOCK)
+    for seed, wanted in missing.items():
+        places = folders(work).of_repeat(SEEDS.index(seed) + 1)
+        cold = model_folder(places.results, part, data, STOCK)
         plain = fold_folder(cold, part.folds[0]) / FINAL
         if not plain.is_file():
             raise CommandError(
                 f"{plain} is missing, and the part {part.name} continues from it; run --only "
-                f"{PHANTOM_2D.name} first"
+                f"{PHANTOM_2D.name} first, without --missing"
             )
         places = warm_folders(work, seed)
         places.results.mkdir(parents=True, exist_ok=True)
-        variables = {**os.environ, **places.variables, **part.variables()}
+        variables = _variables(part, places)
         upgraded = places.results / "upgraded.pth"
         if not upgraded.is_file():
             _run(["nnunet-attention", "upgrade", str(plain), "-o", str(upgraded)], variables)
         for weights, networks in ((plain, (STOCK,)), (upgraded, (ATTENTION, SUPERVISED))):
+            trainers = [network.trainer for network in networks if network in wanted]
+            if not trainers:
+                continue
             arguments = part.crossval_arguments(
                 data,
-                [network.trainer for network in networks],
+                trainers,
                 processes,
                 repeats=1,
                 seed=WARM_SEEDS + seed,
@@ -201,14 +253,17 @@ def _train_on(part: Part, data: Data, work: Path, processes: int) -> None:
             _run(["nnunet-attention", *arguments, *weights_option], variables)
 
 
-def _after_training(part: Part, data: Data, work: Path) -> None:
+def _after_training(
+    part: Part, data: Data, work: Path, missing: Mapping[int, Mapping[Variant, list[str]]]
+) -> None:
     """Predict the out-of-domain images, write maps, and ablate the gates of finished trainings."""
     if data.recipe is None:
         return
     places = folders(work)
-    variables = {**os.environ, **places.variables, **part.variables()}
-    for network in part.networks:
-        for repeat, seed in enumerate(SEEDS, 1):
+    variables = _variables(part, places)
+    for seed, networks in missing.items():
+        for network in networks:
+            repeat = SEEDS.index(seed) + 1
             model = model_folder(places.of_repeat(repeat).results, part, data, network)
             output = shifted_folder(work, part, data, network, seed)
             if not _is_finished(model, part):

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from ablations import made_up_ablation
 from gates_study import rows_of
 from PIL import Image
 
+from benchmarks.hippocampus.schedules import WIDE
 from benchmarks.preparation import run_shown
 from benchmarks.where_gates_help import running
 from benchmarks.where_gates_help.__main__ import RESULTS, chosen_parts, main
@@ -23,7 +25,8 @@ from benchmarks.where_gates_help.coefficients import (
     contrast_to_distractors,
     read_coefficients,
 )
-from benchmarks.where_gates_help.collecting import add_rows, collect, read_cases
+from benchmarks.where_gates_help.collected import add_rows, collected_trainings, read_cases
+from benchmarks.where_gates_help.collecting import collect
 from benchmarks.where_gates_help.design import (
     ATTENTION,
     MAPPED_CASES,
@@ -33,6 +36,7 @@ from benchmarks.where_gates_help.design import (
     PHANTOMS,
     PILOT,
     REAL_SARCOMA,
+    SARCOMA,
     SEEDS,
     SUPERVISED,
     SUPERVISION,
@@ -379,14 +383,129 @@ def test_real_data_that_are_not_given_are_asked_for(tmp_path):
 
 def test_new_rows_take_the_place_of_those_of_the_same_training(tmp_path):
     data = PHANTOMS[0]
-    machine = {"machines": [{"kind": "Abacus"}]}
-    for dice, seed in ((0.5, 0), (0.6, 1), (0.7, 0)):
-        key = {"dataset": data.dataset, "network": "stock", "seed": seed}
-        add_rows([rows_of(data, "stock", seed, [dice])], [{**key, **machine}], tmp_path)
+    for dice, seed, fold in ((0.5, 0, 0), (0.6, 1, 0), (0.7, 0, 0), (0.8, 0, 1)):
+        key = {"dataset": data.dataset, "network": "stock", "seed": seed, "fold": fold}
+        rows = rows_of(data, "stock", seed, [dice]).assign(fold=fold)
+        add_rows([rows], [{**key, "machine": {"kind": "Abacus"}}], tmp_path)
     table = pd.read_csv(tmp_path / "cases.csv")
-    assert table[["seed", "dice"]].to_numpy().tolist() == [[0, 0.7], [1, 0.6]]
+    assert table[["seed", "fold", "dice"]].to_numpy().tolist() == [
+        [0, 0, 0.7], [0, 1, 0.8], [1, 0, 0.6]
+    ]  # fmt: skip
     trained = json.loads((tmp_path / "trainings.json").read_text())["trainings"]
-    assert [entry["seed"] for entry in trained] == [0, 1]
+    assert [(entry["seed"], entry["fold"]) for entry in trained] == [(0, 0), (0, 1), (1, 0)]
+
+
+def test_a_repeat_is_not_read_before_all_its_folds_are_collected(tmp_path):
+    """A cross-validation's networks are compared on all patients, or not at all."""
+    place = tmp_path / REAL_SARCOMA.name
+    for seed, folds in ((0, range(5)), (1, range(4))):
+        for fold in folds:
+            rows = rows_of(SARCOMA, "wide", seed, [0.5]).assign(fold=fold)
+            key = {"dataset": SARCOMA.dataset, "network": "wide", "seed": seed, "fold": fold}
+            add_rows([rows], [key], place)
+    assert set(read_cases(tmp_path, REAL_SARCOMA)["seed"]) == {0}
+    key = (SARCOMA.dataset, "wide", 1, 3)
+    assert key in collected_trainings(tmp_path, REAL_SARCOMA)
+    assert (*key[:3], 4) not in collected_trainings(tmp_path, REAL_SARCOMA)
+
+
+def collect_of(results, part, data, network, seed, folds, domains=("in",)):
+    """Write what `collect` leaves of a training."""
+    (results / part.name).mkdir(parents=True, exist_ok=True)
+    images = {one.dataset: one.images for one in part.data}
+    design = {"schedule": part.schedule, "images": images}
+    (results / part.name / "design.json").write_text(json.dumps(design))
+    for fold in folds:
+        rows = pd.concat([rows_of(data, network, seed, [0.5], domain) for domain in domains])
+        key = {"dataset": data.dataset, "network": network, "seed": seed, "fold": fold}
+        add_rows([rows.assign(fold=fold)], [key], results / part.name)
+
+
+def test_what_is_collected_is_not_trained_again(tmp_path, monkeypatch):
+    data, results = PHANTOMS[0], tmp_path / "results"
+    planned(tmp_path, data)
+    part = replace(PHANTOM_2D, data=(data,))
+    for seed in SEEDS:
+        for network in ("stock", "wide", "attention"):
+            if (seed, network) != (1, "wide"):
+                collect_of(results, part, data, network, seed, [0], ("in", "out"))
+    # Whose shifted images are not predicted yet.
+    collect_of(results, part, data, "supervised", 0, [0])
+    for seed in (1, 2):
+        collect_of(results, part, data, "supervised", seed, [0], ("in", "out"))
+    commands = []
+    monkeypatch.setattr(running, "run_shown", lambda *run: commands.append(run) or 0)
+    assert running.run([part], tmp_path, None, 1, ["trainings"], results) == 0
+    found = [
+        (arguments.trainers, arguments.folds, arguments.repeats, arguments.seed, place.name)
+        for command, variables in commands
+        for arguments in [build_parser().parse_args(command[1:])]
+        for place in [Path(variables["nnUNet_results"])]
+    ]
+    assert found == [
+        (["AttentionUNetSupervisedTrainer_short"], ["0"], 1, 610, "nnUNet_results"),
+        ([WIDE.trainer], ["0"], 1, 611, "repeat_2"),
+    ]
+
+
+def test_a_dry_run_counts_what_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.where_gates_help.__main__.RESULTS", tmp_path)
+    collect_of(tmp_path, REAL_SARCOMA, SARCOMA, "attention", 0, [0, 2])
+    command = ["run", "-w", str(tmp_path), "--dry-run", "--only", "sarcoma"]
+    for line, told in ((command, 60), ([*command, "--missing"], 58)):
+        assert main(line) == 0
+        assert capsys.readouterr().out == f"sarcoma: {told} trainings of 1200 steps\n"
+
+
+def test_folds_that_are_collected_are_not_trained_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "prepare", lambda *of: None)
+    results = tmp_path / "results"
+    for network in ("stock", "wide"):
+        collect_of(results, REAL_SARCOMA, SARCOMA, network, 0, [0, 1, 2, 3, 4])
+    collect_of(results, REAL_SARCOMA, SARCOMA, "attention", 0, [0, 2])
+    # The pilot of another machine counts.
+    write_pilot(results, passed_pilot())
+    commands = []
+    monkeypatch.setattr(running, "run_shown", lambda *run: commands.append(run[0]) or 0)
+    assert running.run([REAL_SARCOMA], tmp_path, None, 1, results=results) == 0
+    found = [build_parser().parse_args(command[1:]) for command in commands]
+    assert [(one.trainers, one.folds) for one in found[:2]] == [
+        ([ATTENTION.trainer], ["1", "3", "4"]),
+        ([SUPERVISED.trainer], ["0", "1", "2", "3", "4"]),
+    ]
+    assert len(found) == 2 + 2 * len(REAL_SARCOMA.networks)
+    with pytest.raises(CommandError, match="not trained yet"):
+        running.run([REAL_SARCOMA], tmp_path, None, 1)
+
+
+def test_results_of_another_design_are_not_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "run_shown", lambda *run: 3)
+    results = tmp_path / "results"
+    collect_of(results, PHANTOM_2D, PHANTOMS[0], "stock", 0, [0], ("in", "out"))
+    (results / PHANTOM_2D.name / "design.json").write_text("{}")
+    with pytest.raises(CommandError, match="results of another design"):
+        running.run([PHANTOM_2D], tmp_path, None, 1, results=results)
+
+
+def test_of_a_warm_start_only_what_is_not_collected_is_trained(tmp_path, monkeypatch):
+    data, results = WARM.data[0], tmp_path / "results"
+    planned(tmp_path, data)
+    for network in WARM.networks:
+        for seed in SEEDS:
+            if (network, seed) != (ATTENTION, 2):
+                collect_of(results, WARM, data, network.folder, seed, [0])
+    with pytest.raises(CommandError, match=r"phantom_2d first, without --missing"):
+        running.run([WARM], tmp_path, None, 1, results=results)
+    model = model_folder(
+        folders(tmp_path).results / "repeats" / "repeat_3", WARM, data, WARM.networks[0]
+    )
+    (model / "fold_0").mkdir(parents=True)
+    (model / "fold_0" / "checkpoint_final.pth").touch()
+    commands = []
+    monkeypatch.setattr(running, "run_shown", lambda *run: commands.append(run[0]) or 0)
+    assert running.run([WARM], tmp_path, None, 1, results=results) == 0
+    assert [command[1] for command in commands] == ["upgrade", "crossval"]
+    assert build_parser().parse_args(commands[1][1:]).trainers == [ATTENTION.trainer]
 
 
 def trained(work, epochs, network=PHANTOM_2D.networks[0]):
@@ -435,10 +554,11 @@ def test_what_is_finished_is_collected(tmp_path, capsys):
     }
     found = json.loads((tmp_path / "results" / "phantom_2d" / "trainings.json").read_text())
     (training,) = found["trainings"]
-    assert (training["minutes"], training["machines"]) == (6.0, [{"kind": "Abacus"}])
-    assert training["curves"] == [
-        {"train_losses": [0.5] * 12, "val_losses": [], "mean_fg_dice": [0.25] * 12}
-    ]
+    assert (training["minutes"], training["machine"]) == (6.0, {"kind": "Abacus"})
+    assert training["curves"] == {
+        **{"train_losses": [0.5] * 12, "val_losses": []},
+        **{"mean_fg_dice": [0.25] * 12},
+    }
     design = json.loads((tmp_path / "results" / "phantom_2d" / "design.json").read_text())
     assert design["schedule"]["epochs"] == 12
     assert design["images"][PHANTOMS[5].dataset]["recipe"]["distractors"] == 3

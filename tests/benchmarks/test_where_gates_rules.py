@@ -12,7 +12,7 @@ from gates_study import finished_cases, finished_trainings, rows_of, small_study
 
 from benchmarks.documents import TABLES
 from benchmarks.where_gates_help.__main__ import RESULTS
-from benchmarks.where_gates_help.collecting import COLUMNS, add_rows
+from benchmarks.where_gates_help.collected import COLUMNS, add_rows
 from benchmarks.where_gates_help.comparing import (
     Difference,
     combined,
