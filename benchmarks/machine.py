@@ -10,15 +10,21 @@ import torch
 
 
 def machine(device: torch.device) -> dict:
-    """Describe the kind of processor or GPU (not the individual machine), threads and versions."""
+    """Describe the kind of processor or GPU (not the individual machine), threads and versions.
+
+    Of a CPU also the widest vector instructions that torch uses: cloud machines give processors
+    that differ threefold in speed one name.
+    """
     kind = platform.processor() or platform.machine()
     if device.type == "cuda":
         kind = torch.cuda.get_device_name(device)
     elif Path("/proc/cpuinfo").is_file():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         kind = next((line.split(":")[1].strip() for line in lines if "model name" in line), kind)
+    on_cpu = {"instructions": torch.backends.cpu.get_cpu_capability()}
     return {
         "kind": kind,
+        **({} if device.type == "cuda" else on_cpu),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "nnunetv2": version("nnunetv2"),
@@ -29,7 +35,9 @@ def machine(device: torch.device) -> dict:
 def told(record: dict) -> str:
     """Describe a machine's record in one line."""
     threads = f"{record['threads']} thread{'s' * (record['threads'] != 1)}"
+    # Older records lack it.
+    instructions = f" with {record['instructions']}" if "instructions" in record else ""
     return (
-        f"{record['kind']}, {threads}; torch {record['torch']}, nnunetv2 "
+        f"{record['kind']}{instructions}, {threads}; torch {record['torch']}, nnunetv2 "
         f"{record['nnunetv2']}, Python {record['python']}"
     )
