@@ -19,6 +19,8 @@ def fuzzer(tmp_path_factory):
     return Fuzzer(tmp_path_factory.mktemp("fuzz"), seed=0)
 
 
+# Without it the next one shows nothing, and other tests give each command whole files too.
+@pytest.mark.slow
 def test_whole_files_pass(fuzzer):
     fuzzer.check_undamaged()
 
