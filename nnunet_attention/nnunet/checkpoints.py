@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
+# The latest of a training that was begun anew before it was finished; nnU-Net ignores it.
+LATEST_EARLIER = "checkpoint_latest_earlier.pth"
 
 
 def is_whole(path: Path, every_byte: bool = False) -> bool:

@@ -6,6 +6,8 @@ import pytest
 
 from nnunet_attention import trainers
 from nnunet_attention.errors import CommandError
+from nnunet_attention.nnunet.checkpoints import BEST, FINAL, LATEST, LATEST_EARLIER
+from nnunet_attention.nnunet.seeds import SeedRecord, read_seed
 from nnunet_attention.nnunet.supervision import VARIABLE as SUPERVISION_VARIABLE
 
 NAME = "AttentionUNetSupervisedTrainer_short"
@@ -41,6 +43,56 @@ def test_a_training_begun_anew_and_stopped_at_once_leaves_the_records_of_the_che
     # So the earlier training can be resumed, with its own settings.
     monkeypatch.setenv(SUPERVISION_VARIABLE, "0.25,2")
     assert train(NAME, "7", epochs=3, go_on=True).current_epoch == 3
+
+
+@pytest.mark.parametrize("save_every", [50, 1])
+def test_of_two_trainings_that_were_stopped_the_later_one_is_resumed(
+    train, trained_fold, monkeypatch, save_every
+):
+    # As if it had been stopped: nnU-Net prefers the latest checkpoint to the best one.
+    (trained_fold / FINAL).rename(trained_fold / LATEST)
+    earlier = (trained_fold / LATEST).read_bytes()
+
+    start = trainers.AttentionUNetSupervisedTrainer.on_train_epoch_start
+
+    def stop_in_the_second_epoch(trainer):
+        trainer.save_every = save_every
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+        start(trainer)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            trainers.AttentionUNetSupervisedTrainer,
+            "on_train_epoch_start",
+            stop_in_the_second_epoch,
+        )
+        with pytest.raises(KeyboardInterrupt):
+            train(NAME, "9", epochs=3)
+    assert (trained_fold / BEST).is_file()
+    if save_every == 1:
+        # It has a latest checkpoint of its own, as in nnU-Net.
+        assert (trained_fold / LATEST).read_bytes() != earlier
+        assert not (trained_fold / LATEST_EARLIER).exists()
+    else:
+        assert not (trained_fold / LATEST).exists()
+        assert (trained_fold / LATEST_EARLIER).read_bytes() == earlier
+    assert read_seed(trained_fold) == SeedRecord(9)
+
+
+def test_a_checkpoint_that_cannot_be_renamed_ends_no_training(train, trained_fold):
+    (trained_fold / LATEST).write_bytes(b"of another training")
+    (trained_fold / LATEST_EARLIER).mkdir()
+    train(NAME, "", epochs=1)
+    (log,) = trained_fold.glob("training_log_*.txt")
+    assert f"could not be renamed {LATEST_EARLIER}" in log.read_text()
+
+
+def test_a_resumed_training_sets_no_checkpoint_aside(train, trained_fold, monkeypatch):
+    (trained_fold / LATEST).write_bytes(b"its own")
+    monkeypatch.setenv(SUPERVISION_VARIABLE, "0.25,2")
+    train(NAME, "7", epochs=3, go_on=True)
+    assert not (trained_fold / LATEST_EARLIER).exists()
 
 
 def test_a_refused_fine_tuning_leaves_the_records_of_the_checkpoints(train, trained_fold):
