@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json, write_json
+from nnunet_attention.nnunet.training_records import is_whole, read_record, write_record
 
 VARIABLE = "NNUNET_ATTENTION_CPU_BF16"
 _FILE, _KEY = "precision.json", "cpu_bfloat16_since_epoch"
@@ -37,22 +36,15 @@ def read_bfloat16_since(fold: Path) -> int | None:
     Raises:
         CommandError: if the file holds something else.
     """
-    path = precision_file(fold)
-    if not path.exists():
-        return None
-    epoch = read_json(path).get(_KEY)
-    # True is an int as well.
-    if type(epoch) is not int or epoch < 0:
-        raise CommandError(
-            f"{path} must hold the whole number {_KEY}, but has {epoch!r}; put the file back, or "
-            "remove it to continue in 32 bits"
-        )
-    return epoch
+    content = read_record(
+        precision_file(fold),
+        lambda content: is_whole(content.get(_KEY)),
+        wanted=f"the whole number {_KEY}",
+        if_removed="the training then goes on in 32 bits",
+    )
+    return None if content is None else content[_KEY]
 
 
 def write_bfloat16_since(fold: Path, epoch: int | None) -> None:
     """Write the epoch from which a fold is trained in bfloat16; None removes the record."""
-    if epoch is None:
-        precision_file(fold).unlink(missing_ok=True)
-    else:
-        write_json(precision_file(fold), {_KEY: epoch})
+    write_record(precision_file(fold), None if epoch is None else {_KEY: epoch})

@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json, write_json
+from nnunet_attention.nnunet.training_records import is_whole, read_record, write_record
 
 SCHEDULE_VARIABLE = "NNUNET_ATTENTION_SHORT_SCHEDULE"
 _FILE = "schedule.json"
@@ -61,20 +60,15 @@ def read_schedule(fold: Path) -> Schedule | None:
     Raises:
         CommandError: if the file holds something else.
     """
-    path = schedule_file(fold)
-    if not path.exists():
-        return None
-    content = read_json(path)
-    numbers = [content.get(name) for name in Schedule._fields]
-    # By `type`, as True is an int as well.
-    if any(type(number) is not int or number < 1 for number in numbers):
-        raise CommandError(
-            f"{path} must hold the positive whole numbers {', '.join(Schedule._fields)}, but has "
-            f"{content}; put the file back, or remove it and set {SCHEDULE_VARIABLE}"
-        )
-    return Schedule(*(content[name] for name in Schedule._fields))
+    content = read_record(
+        schedule_file(fold),
+        lambda content: all(is_whole(content.get(name), 1) for name in Schedule._fields),
+        wanted=f"the positive whole numbers {', '.join(Schedule._fields)}",
+        if_removed=f"the training then goes on with {SCHEDULE_VARIABLE}",
+    )
+    return None if content is None else Schedule(*(content[name] for name in Schedule._fields))
 
 
 def write_schedule(fold: Path, schedule: Schedule) -> None:
     """Write the schedule that a fold is trained with."""
-    write_json(schedule_file(fold), schedule._asdict())
+    write_record(schedule_file(fold), schedule._asdict())

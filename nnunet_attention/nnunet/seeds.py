@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json, write_json
+from nnunet_attention.nnunet.training_records import is_whole, read_record, write_record
 
 VARIABLE = "NNUNET_ATTENTION_SEED"
 HIGHEST = 2**31 - 1
@@ -54,26 +54,18 @@ def read_seed(fold: Path) -> SeedRecord | None:
     Raises:
         CommandError: if the file holds something else.
     """
-    path = seed_file(fold)
-    if not path.exists():
-        return None
-    content = read_json(path)
-    numbers = [content.get(name) for name in ("seed", "first_epoch")]
-    # True is an int as well.
-    if any(type(number) is not int or number < 0 for number in numbers):
-        raise CommandError(
-            f"{path} must hold the whole numbers seed and first_epoch, but has {content}; put the "
-            "file back, or remove it (the seed is then unknown)"
-        )
-    return SeedRecord(content["seed"], content["first_epoch"])
+    content = read_record(
+        seed_file(fold),
+        lambda content: is_whole(content.get("seed")) and is_whole(content.get("first_epoch")),
+        wanted="the whole numbers seed and first_epoch",
+        if_removed="the seed is then unknown",
+    )
+    return None if content is None else SeedRecord(content["seed"], content["first_epoch"])
 
 
 def write_seed(fold: Path, record: SeedRecord | None) -> None:
     """Write what a fold's training is seeded with; None removes an earlier training's record."""
-    if record is None:
-        seed_file(fold).unlink(missing_ok=True)
-    else:
-        write_json(seed_file(fold), asdict(record))
+    write_record(seed_file(fold), None if record is None else asdict(record))
 
 
 def check_same_seed(fold: Path, record: SeedRecord | None, seed: int | None) -> None:

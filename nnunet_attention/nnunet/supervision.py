@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nnunet_attention.errors import CommandError
-from nnunet_attention.files import read_json, write_json
+from nnunet_attention.nnunet.training_records import is_whole, read_record, write_record
 
 VARIABLE = "NNUNET_ATTENTION_SUPERVISION"
 _FILE = "supervision.json"
@@ -79,31 +79,30 @@ def read_supervision(fold: Path) -> SupervisionRecord | None:
     Raises:
         CommandError: if the file holds something else.
     """
-    path = supervision_file(fold)
-    if not path.exists():
+    content = read_record(
+        supervision_file(fold),
+        _is_right,
+        wanted=f"a weight from 0 to {_HIGHEST_WEIGHT} and the whole numbers border and first_epoch",
+        if_removed="the setting is then unknown",
+    )
+    if content is None:
         return None
-    content = read_json(path)
-    weight, border, epoch = (content.get(name) for name in ("weight", "border", "first_epoch"))
+    supervision = Supervision(float(content["weight"]), content["border"])
+    return SupervisionRecord(supervision, content["first_epoch"])
+
+
+def _is_right(content: dict) -> bool:
+    weight, border = content.get("weight"), content.get("border")
     # By `type`, as True is an int as well.
-    if not (
-        (type(weight) is int or type(weight) is float)
-        and type(border) is int
-        and type(epoch) is int
-        and epoch >= 0
-        and _is_possible(weight, border)
-    ):
-        raise CommandError(
-            f"{path} must hold a weight from 0 to {_HIGHEST_WEIGHT} and the whole numbers border "
-            f"and first_epoch, and has {content}; put the file back, or remove it: the setting is "
-            "unknown then"
-        )
-    return SupervisionRecord(Supervision(float(weight), border), epoch)
+    if not (type(weight) is int or type(weight) is float) or type(border) is not int:
+        return False
+    return _is_possible(weight, border) and is_whole(content.get("first_epoch"))
 
 
 def write_supervision(fold: Path, record: SupervisionRecord) -> None:
     """Write how the gates of a fold are supervised."""
     content = {**asdict(record.supervision), "first_epoch": record.first_epoch}
-    write_json(supervision_file(fold), content)
+    write_record(supervision_file(fold), content)
 
 
 def check_same_supervision(
