@@ -29,6 +29,7 @@ from nnunet_attention.nnunet.planners import STOCK_PLANS
 from nnunet_attention.nnunet.plans import read_plans
 from nnunet_attention.weights import load_checkpoint
 from nnunet_attention.weights.checkpoint import load_weights
+from nnunet_attention.weights.mirrored import AXES
 
 Folds = Sequence[int | str] | str | int | None
 
@@ -95,7 +96,7 @@ def load_trained_model(folder: Path, folds: Folds, checkpoint_name: str = FINAL)
         plans_manager = PlansManager(plans)
         configuration_manager = plans_manager.get_configuration(configuration_name)
         mirroring_axes = _mirroring_axes(
-            checkpoints[0].get("inference_allowed_mirroring_axes"),
+            checkpoints[0].get(AXES),
             len(configuration_manager.patch_size),
         )
         input_channels, _ = network_channels(plans_manager, configuration_manager, dataset_json)
@@ -134,8 +135,8 @@ def _mirroring_axes(value: Any, number_of_axes: int) -> tuple[int, ...] | None:
         or len(set(value)) < len(value)
     ):
         raise CommandError(
-            f"the checkpoint has {value!r} for inference_allowed_mirroring_axes; expected axes of "
-            f"the patch, 0 to {number_of_axes - 1}; get it from its source again"
+            f"the checkpoint has {value!r} for {AXES}; expected axes of the patch, 0 to "
+            f"{number_of_axes - 1}; get it from its source again"
         )
     return tuple(value)
 
