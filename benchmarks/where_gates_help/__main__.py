@@ -99,8 +99,8 @@ def main(command_line: list[str] | None = None) -> int:
         return 0
     from benchmarks.where_gates_help.running import run as run_study
 
-    known = RESULTS if arguments.missing else None
-    return run_study(parts, work, arguments.data, arguments.processes, arguments.steps, known)
+    results = RESULTS if arguments.missing else None
+    return run_study(parts, work, arguments.data, arguments.processes, arguments.steps, results)
 
 
 def chosen_parts(names: list[str] | None) -> list[Part]:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from benchmarks.hippocampus.schedules import STOCK, Variant
 from benchmarks.preparation import run_shown
@@ -63,6 +64,8 @@ from nnunet_attention.nnunet.model_folders import (
 RECORD = "ablation.json"
 # Those that keep how much a gate passes, on which verdicts rest.
 _REPLACEMENTS = ("mean", "shuffled", "other_case", "uniform")
+# Folds by seed and network.
+_Missing: TypeAlias = Mapping[int, Mapping[Variant, Sequence[str]]]
 _IN_PROCESS = ("-device", "cpu", "-npp", "1", "-nps", "1")
 
 
@@ -172,9 +175,7 @@ def _mean_dice(summary: Path) -> float:
     return read_json(summary)["foreground_mean"]["Dice"]
 
 
-def _missing(
-    part: Part, data: Data, collected: Collection[tuple]
-) -> dict[int, dict[Variant, list[str]]]:
+def _missing(part: Part, data: Data, collected: Collection[tuple]) -> _Missing:
     """Return by seed, for each network that is not collected whole, the folds that are not."""
     missing: dict[int, dict[Variant, list[str]]] = {}
     for seed in SEEDS:
@@ -193,7 +194,7 @@ def _train(
     data: Data,
     work: Path,
     processes: int,
-    missing: Mapping[int, Mapping[Variant, list[str]]],
+    missing: _Missing,
 ) -> None:
     if missing == _missing(part, data, ()):
         trainers = [network.trainer for network in part.networks]
@@ -220,7 +221,7 @@ def _train_on(
     data: Data,
     work: Path,
     processes: int,
-    missing: Mapping[int, Mapping[Variant, list[str]]],
+    missing: _Missing,
 ) -> None:
     """Continue training the stock network of each seed, without gates and with them."""
     for seed, wanted in missing.items():
@@ -253,9 +254,7 @@ def _train_on(
             _run(["nnunet-attention", *arguments, *weights_option], variables)
 
 
-def _after_training(
-    part: Part, data: Data, work: Path, missing: Mapping[int, Mapping[Variant, list[str]]]
-) -> None:
+def _after_training(part: Part, data: Data, work: Path, missing: _Missing) -> None:
     """Predict the out-of-domain images, write maps, and ablate the gates of finished trainings."""
     if data.recipe is None:
         return
