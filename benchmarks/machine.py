@@ -12,8 +12,8 @@ import torch
 def machine(device: torch.device) -> dict:
     """Describe the kind of processor or GPU (not the individual machine), threads and versions.
 
-    Of a CPU also the widest vector instructions that torch uses: cloud machines give processors
-    that differ threefold in speed one name.
+    Of a CPU also the widest vector instructions that torch uses: on cloud machines, processors of
+    one name were found to differ nearly threefold in speed.
     """
     kind = platform.processor() or platform.machine()
     if device.type == "cuda":

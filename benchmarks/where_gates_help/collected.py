@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -56,13 +56,6 @@ def collected_trainings(results: Path, part: Part) -> set[tuple[str, str, int, i
         shifted = cases[cases["domain"] == OUT_OF_DOMAIN]
         found &= set(shifted[KEY].itertuples(index=False, name=None))
     return found
-
-
-def is_collected(
-    collected: Collection[tuple], data: Data, network: Variant, seed: int, fold: str
-) -> bool:
-    """Tell whether a training is among those that are collected."""
-    return key_of(data, network, seed, fold) in collected
 
 
 def key_of(data: Data, network: Variant, seed: int, fold: str) -> tuple[str, str, int, int]:

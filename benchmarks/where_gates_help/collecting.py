@@ -39,6 +39,7 @@ from benchmarks.where_gates_help.places import (
     folders,
     mapped_folder,
     model_folder,
+    seed_folders,
     shifted_folder,
     warm_folders,
 )
@@ -118,9 +119,7 @@ def _collect_part(part: Part, work: Path, results: Path) -> None:
 
 def trained_model(work: Path, part: Part, data: Data, network: Variant, seed: int) -> Path:
     """Return nnU-Net's folder of a training of the study."""
-    places = (
-        warm_folders(work, seed) if part.warm else folders(work).of_repeat(SEEDS.index(seed) + 1)
-    )
+    places = warm_folders(work, seed) if part.warm else seed_folders(work, seed)
     return model_folder(places.results, part, data, network)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.hippocampus.schedules import Variant
-from benchmarks.where_gates_help.design import Data, Part
+from benchmarks.where_gates_help.design import SEEDS, Data, Part
 from nnunet_attention.nnunet.folders import Folders
 from nnunet_attention.nnunet.model_folders import ModelName
 
@@ -15,6 +15,11 @@ def folders(work: Path) -> Folders:
     return Folders(
         *(work / name for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"))
     )
+
+
+def seed_folders(work: Path, seed: int) -> Folders:
+    """Return the folders of the trainings with a seed, a repeat of the cross-validation."""
+    return folders(work).of_repeat(SEEDS.index(seed) + 1)
 
 
 def warm_folders(work: Path, seed: int) -> Folders:

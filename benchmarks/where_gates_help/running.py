@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from benchmarks.hippocampus.schedules import STOCK, Variant
 from benchmarks.preparation import run_shown
-from benchmarks.where_gates_help.collected import collected_trainings, is_collected
+from benchmarks.where_gates_help.collected import collected_trainings, key_of
 from benchmarks.where_gates_help.design import (
     ATTENTION,
     IN_DOMAIN,
@@ -39,6 +39,7 @@ from benchmarks.where_gates_help.places import (
     folders,
     mapped_folder,
     model_folder,
+    seed_folders,
     shifted_folder,
     task_folder,
     warm_folders,
@@ -180,22 +181,15 @@ def _missing(part: Part, data: Data, collected: Collection[tuple]) -> _Missing:
     missing: dict[int, dict[Variant, list[str]]] = {}
     for seed in SEEDS:
         for network in part.networks:
-            trained = [is_collected(collected, data, network, seed, fold) for fold in part.folds]
             folds = [
-                fold for fold, is_known in zip(part.folds, trained, strict=True) if not is_known
+                fold for fold in part.folds if key_of(data, network, seed, fold) not in collected
             ]
             if folds:
                 missing.setdefault(seed, {})[network] = folds
     return missing
 
 
-def _train(
-    part: Part,
-    data: Data,
-    work: Path,
-    processes: int,
-    missing: _Missing,
-) -> None:
+def _train(part: Part, data: Data, work: Path, processes: int, missing: _Missing) -> None:
     if missing == _missing(part, data, ()):
         trainers = [network.trainer for network in part.networks]
         arguments = part.crossval_arguments(data, trainers, processes)
@@ -203,7 +197,7 @@ def _train(
         return
     for seed, networks in missing.items():
         # In the folder, and with the seed, that the whole cross-validation gives this repeat.
-        places = folders(work).of_repeat(SEEDS.index(seed) + 1)
+        places = seed_folders(work, seed)
         places.results.mkdir(parents=True, exist_ok=True)
         for network, folds in networks.items():
             arguments = part.crossval_arguments(
@@ -216,17 +210,10 @@ def _variables(part: Part, places: Folders) -> dict[str, str]:
     return {**os.environ, **places.variables, **part.variables()}
 
 
-def _train_on(
-    part: Part,
-    data: Data,
-    work: Path,
-    processes: int,
-    missing: _Missing,
-) -> None:
+def _train_on(part: Part, data: Data, work: Path, processes: int, missing: _Missing) -> None:
     """Continue training the stock network of each seed, without gates and with them."""
     for seed, wanted in missing.items():
-        places = folders(work).of_repeat(SEEDS.index(seed) + 1)
-        cold = model_folder(places.results, part, data, STOCK)
+        cold = model_folder(seed_folders(work, seed).results, part, data, STOCK)
         plain = fold_folder(cold, part.folds[0]) / FINAL
         if not plain.is_file():
             raise CommandError(
@@ -262,8 +249,7 @@ def _after_training(part: Part, data: Data, work: Path, missing: _Missing) -> No
     variables = _variables(part, places)
     for seed, networks in missing.items():
         for network in networks:
-            repeat = SEEDS.index(seed) + 1
-            model = model_folder(places.of_repeat(repeat).results, part, data, network)
+            model = model_folder(seed_folders(work, seed).results, part, data, network)
             output = shifted_folder(work, part, data, network, seed)
             if not _is_finished(model, part):
                 print(f"{model}: not trained yet", flush=True)
