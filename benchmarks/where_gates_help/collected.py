@@ -37,6 +37,12 @@ def read_cases(results: Path, part: Part) -> pd.DataFrame:
     return cases[folds == len(part.folds)].reset_index(drop=True)
 
 
+def read_trainings(place: Path) -> list[dict]:
+    """Read how each training of a part's folder went; without any, the list is empty."""
+    path = place / TRAININGS
+    return read_json(path)["trainings"] if path.is_file() else []
+
+
 def collected_trainings(results: Path, part: Part) -> set[tuple[str, str, int, int]]:
     """Return which trainings of a part are collected whole, with their shifted images.
 
@@ -47,10 +53,11 @@ def collected_trainings(results: Path, part: Part) -> set[tuple[str, str, int, i
         CommandError: if the results are of another design.
     """
     place = results / part.name
-    if not (place / TRAININGS).is_file():
+    trainings = read_trainings(place)
+    if not trainings:
         return set()
     _require_design(part, place)
-    found = {_entry_key(entry) for entry in read_json(place / TRAININGS)["trainings"]}
+    found = {_entry_key(entry) for entry in trainings}
     if part.has_shifted_images:
         cases = pd.read_csv(place / CASES)
         shifted = cases[cases["domain"] == OUT_OF_DOMAIN]
@@ -75,9 +82,7 @@ def add_rows(frames: Sequence[pd.DataFrame], trainings: Sequence[dict], place: P
     cases = cases[list(COLUMNS)].sort_values(list(COLUMNS[:7]))
     with written_beside(before) as beside:
         cases.to_csv(beside, index=False)
-    kept = {}
-    if (place / TRAININGS).is_file():
-        kept = {_entry_key(entry): entry for entry in read_json(place / TRAININGS)["trainings"]}
+    kept = {_entry_key(entry): entry for entry in read_trainings(place)}
     kept |= {_entry_key(entry): entry for entry in trainings}
     write_json(place / TRAININGS, {"trainings": [kept[key] for key in sorted(kept)]})
 

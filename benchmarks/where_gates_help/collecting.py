@@ -17,7 +17,13 @@ from benchmarks.where_gates_help.coefficients import (
     contrast_to_distractors,
     read_coefficients,
 )
-from benchmarks.where_gates_help.collected import KEY, add_rows, keep_design, key_of
+from benchmarks.where_gates_help.collected import (
+    KEY,
+    add_rows,
+    keep_design,
+    key_of,
+    read_trainings,
+)
 from benchmarks.where_gates_help.design import (
     ATTENTION,
     IN_DOMAIN,
@@ -114,7 +120,11 @@ def _collect_part(part: Part, work: Path, results: Path) -> None:
     if part is PHANTOM_2D:
         _collect_maps(part, work, place)
         _collect_ablations(part, work, place)
-    print(f"{part.name}: {len(trainings)} of {part.trainings} trainings")
+    collected = len(read_trainings(place))
+    print(
+        f"{part.name}: {len(trainings)} of {part.trainings} trainings in {work}; "
+        f"collected: {collected}"
+    )
 
 
 def trained_model(work: Path, part: Part, data: Data, network: Variant, seed: int) -> Path:

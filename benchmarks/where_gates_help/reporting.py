@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks.machine import told
 from benchmarks.texts import ends_text, four_places
 from benchmarks.where_gates_help.coefficients import APART_BY
-from benchmarks.where_gates_help.collected import TRAININGS, read_cases
+from benchmarks.where_gates_help.collected import read_cases, read_trainings
 from benchmarks.where_gates_help.collecting import (
     ABLATIONS,
     COEFFICIENTS,
@@ -86,11 +86,7 @@ def all_tables(results: Path) -> dict[str, str]:
     rows = [row for name, part in PARTS.items() for row in differences(part, cases[name])]
     found, dependent = findings(rows), interactions(rows)
     _, chance = null_control(found)
-    trainings = {
-        name: read_json(results / name / TRAININGS)["trainings"]
-        for name in PARTS
-        if (results / name / TRAININGS).is_file()
-    }
+    trainings = {name: entries for name in PARTS if (entries := read_trainings(results / name))}
     of_maps = results / PHANTOM_2D.name
     contrasts, ablations = (
         read_json(of_maps / name) if (of_maps / name).is_file() else {}

@@ -545,7 +545,8 @@ def trained(work, epochs, network=PHANTOM_2D.networks[0]):
 def test_what_is_finished_is_collected(tmp_path, capsys):
     trained(tmp_path / "work", PHANTOM_2D.epochs)
     collect([PHANTOM_2D], tmp_path / "work", tmp_path / "results")
-    assert capsys.readouterr().out == "phantom_2d: 1 of 96 trainings\n"
+    told = f"phantom_2d: 1 of 96 trainings in {tmp_path / 'work'}; collected: 1\n"
+    assert capsys.readouterr().out == told
     (row,) = read_cases(tmp_path / "results", PHANTOM_2D).to_dict("records")
     assert row == {
         **{"dataset": PHANTOMS[0].dataset, "domain": "in", "network": "stock", "seed": 0},
@@ -581,6 +582,15 @@ def test_a_pilot_is_added_to_those_of_other_folders(tmp_path, capsys):
     assert exit_code_of("it", lambda: collect([WARM], work, results)) == 1
     assert "were drawn otherwise" in capsys.readouterr().err
     assert read_pilot(results) == {**kept, **found}
+
+
+def test_collecting_tells_how_much_is_collected_from_all_folders(tmp_path, capsys):
+    key = {"dataset": PHANTOMS[1].dataset, "network": "wide", "seed": 2, "fold": 0}
+    results = tmp_path / "results"
+    add_rows([rows_of(PHANTOMS[1], "wide", 2, [0.5])], [key], results / PHANTOM_2D.name)
+    trained(tmp_path / "work", PHANTOM_2D.epochs)
+    collect([PHANTOM_2D], tmp_path / "work", results)
+    assert capsys.readouterr().out.endswith("; collected: 2\n")
 
 
 def test_results_of_another_design_are_not_added_to(tmp_path, capsys):
