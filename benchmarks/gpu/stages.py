@@ -19,6 +19,7 @@ from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.model_folders import ModelName, fold_folder, validation_summary
 from nnunet_attention.nnunet.planners import STOCK_PLANS
+from nnunet_attention.nnunet.summary_json import case_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(sys.executable).name
@@ -425,5 +426,5 @@ def dice_of_cases(
             names.get(label, label): None if (dice := numbers["Dice"]) != dice else dice
             for label, numbers in case["metrics"].items()
         }
-        dice_by_case[Path(case["prediction_file"]).name.split(".")[0]] = values
+        dice_by_case[case_name(case["prediction_file"])] = values
     return dice_by_case

@@ -32,6 +32,7 @@ from nnunet_attention.nnunet.checkpoints import FINAL
 from nnunet_attention.nnunet.dataset_json import DATASET_JSON
 from nnunet_attention.nnunet.model_folders import fold_folder, validation_summary
 from nnunet_attention.nnunet.splits import SPLITS_FILE
+from nnunet_attention.nnunet.summary_json import case_name
 from nnunet_attention.weights.checkpoint import load_checkpoint
 
 # The values that nnU-Net's log keeps of every epoch.
@@ -192,7 +193,7 @@ def small_copy(picture: Path, target: Path, width: int = _WIDTH) -> None:
 def best_median_worst(summary: dict) -> dict[str, str]:
     """Choose cases by their mean Dice over the labels; with an even number, the lower median."""
     dice = {
-        Path(case["prediction_file"]).name.partition(".")[0]: mean(
+        case_name(case["prediction_file"]): mean(
             values["Dice"] for values in case["metrics"].values()
         )
         for case in summary["metric_per_case"]

@@ -317,10 +317,10 @@ def test_trainings_of_one_seed_and_fold_are_compared_case_by_case():
 
 def test_dice_of_cases_has_names_of_labels_and_none_where_it_is_undefined():
     numbers = {"1": {"Dice": 0.5}, "2": {"Dice": float("nan")}}
-    summary = {"metric_per_case": [{"prediction_file": "/x/a.nii.gz", "metrics": numbers}]}
+    summary = {"metric_per_case": [{"prediction_file": "/x/a.1.nii.gz", "metrics": numbers}]}
     found = dice_of_cases(summary, {"background": 0, "head": 1, "tail": 2})
-    assert found == {"a": {"head": 0.5, "tail": None}}
-    assert means_over_labels({**found, "b": {"head": None, "tail": None}}) == {"a": 0.5}
+    assert found == {"a.1": {"head": 0.5, "tail": None}}
+    assert means_over_labels({**found, "b": {"head": None, "tail": None}}) == {"a.1": 0.5}
 
 
 def test_the_least_patch_leaves_two_voxels_at_the_bottleneck():

@@ -228,8 +228,8 @@ def _summary(dice):
 
 def test_best_median_and_worst_are_by_the_mean_of_the_labels():
     # Means 0.5, 0.7, 0.65 and 0.9.
-    summary = _summary({"a": (0.1, 0.9), "b": (0.7, 0.7), "c": (0.5, 0.8), "d": (0.9, 0.9)})
-    assert best_median_worst(summary) == {"best": "d", "median": "c", "worst": "a"}
+    summary = _summary({"a": (0.1, 0.9), "b": (0.7, 0.7), "c": (0.5, 0.8), "d.1": (0.9, 0.9)})
+    assert best_median_worst(summary) == {"best": "d.1", "median": "c", "worst": "a"}
 
 
 def test_pictures_for_documents_keep_their_shape_and_colours(tmp_path):
