@@ -199,8 +199,8 @@ def _use(
     name = NETWORKS[network].name
     if not helped:
         lines = [
-            f"- {name}: on nothing that was measured is it better than both nnU-Net and the "
-            "wide U-Net; there is no reason to use it for its Dice."
+            f"- {name}: on nothing that was measured is it shown to be better than both nnU-Net "
+            "and the wide U-Net, so that there is no reason here to use it for its Dice."
         ]
     elif is_recommended:
         lines = [

@@ -334,7 +334,7 @@ def test_supervision_is_recommended_where_it_is_better_than_stock_and_wide_and_n
         "supervised: use it for data such as phantoms with distractors, 2d; phantoms with "
         "distractors, 3d, where" in told
     )
-    assert "Attention U-Net: on nothing that was measured is it better than both" in told
+    assert "Attention U-Net: on nothing that was measured is it shown to be better than" in told
 
     def only_like_wide(first, second, data, domain):
         return helps_among_distractors(first, second, data, domain) if second == "stock" else 0.0
