@@ -38,17 +38,17 @@ from nnunet_attention.trainers.short import AttentionUNetTrainer_short
 
 
 def supervision_weight(first: float, epoch: int, number_of_epochs: int) -> float:
-    """Return an epoch's weight, which falls linearly to 0 over the first half of the training."""
+    """Return the weight in an epoch; it falls linearly to 0 in the middle of the training."""
     return max(0.0, first * (1 - 2 * epoch / number_of_epochs))
 
 
 class AttentionUNetSupervisedTrainer(AttentionUNetTrainer):
     """Trains the attention U-Net with a loss on its gates' coefficients as well.
 
-    In the first half of the training every gate is trained to be open on the foreground (all labels
-    but background, or the union of the regions) with a border around it, and shut elsewhere; the
-    weight of this loss falls to 0. Prediction, plans and checkpoints are those of
-    AttentionUNetTrainer.
+    In all epochs that begin in the first half of the training every gate is trained to be open on
+    the foreground (all labels but background, or the union of the regions) with a border around it,
+    and shut elsewhere; the weight of this loss falls from epoch to epoch, to 0. Prediction, plans
+    and checkpoints are those of AttentionUNetTrainer.
 
     The environment variable NNUNET_ATTENTION_SUPERVISION sets the initial weight and the border, in
     voxels of a gate's grid (default 0.5,1). With weight 0 this is AttentionUNetTrainer. The setting

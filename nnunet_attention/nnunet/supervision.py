@@ -31,7 +31,8 @@ class Supervision:
     border: int = 1
 
     def __str__(self) -> str:
-        return f"{self.weight:g},{self.border}"
+        # Not rounded: whoever gives what a message names must be understood to mean the same.
+        return f"{repr(float(self.weight)).removesuffix('.0')},{self.border}"
 
 
 @dataclass(frozen=True)

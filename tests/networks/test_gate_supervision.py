@@ -74,7 +74,7 @@ def masks():
     return foreground, ignored
 
 
-@pytest.mark.parametrize("border", [0, 1, 2])
+@pytest.mark.parametrize("border", [0, 1, 2, 5])
 @pytest.mark.parametrize("grid", [(4, 9, 10), (4, 3, 5), (3, 4, 7)])
 @pytest.mark.parametrize("with_ignored", [False, True])
 def test_the_foreground_comes_to_the_grid_as_voxel_by_voxel(masks, grid, border, with_ignored):

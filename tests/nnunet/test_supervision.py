@@ -64,6 +64,14 @@ def test_a_record_that_is_no_object_is_told_of_as_well(tmp_path):
         read_supervision(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["0.12345678,2", "2,1", "0.1,0", "1e-05,3"])
+def test_a_supervision_is_told_in_the_words_that_ask_for_it(tmp_path, text):
+    asked_for = supervision_from(text)
+    assert str(asked_for) == text
+    write_supervision(tmp_path, SupervisionRecord(asked_for))
+    check_same_supervision(tmp_path, read_supervision(tmp_path), supervision_from(str(asked_for)))
+
+
 def test_another_supervision_is_refused_with_what_to_do(tmp_path):
     record = SupervisionRecord(Supervision(0.25, 2))
     for harmless in ((None, Supervision()), (record, None), (record, Supervision(0.25, 2))):
