@@ -23,6 +23,8 @@ from benchmarks.where_gates_help.design import (
 
 _DIFFERS = ("better", "worse")
 _GATED = ("attention", "supervised")
+# How they are named where they are compared with.
+_CONTROLS = {"stock": "nnU-Net", "wide": "the wide U-Net"}
 _QUESTIONS_OF_CONTROL = sum(len(group.comparisons) for group in GROUPS if group.family == CONTROL)
 
 
@@ -64,15 +66,7 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
     lines = []
     for network in _GATED:
         rows = _rows(found, network, "stock", PRIMARY)
-        if not rows:
-            continue
-        outcomes = ", ".join(_told(rows, kind, chance) for kind in (*_DIFFERS, "equivalent"))
-        lines.append(
-            f"- {NETWORKS[network].name} against nnU-Net, {len(rows)} of "
-            f"{_number_of_groups()} groups finished: {outcomes}; "
-            f"{_told(rows, 'undecided', chance)}; {_told(rows, 'does not count', chance)}; "
-            f"{_told(rows, not_claimed(chance), chance)}."
-        )
+        lines += _outcomes(found, network, "stock", chance)
         helped = [row.group.title for row in rows if outcome(row, chance) == "better"]
         by_gates = [title for title in helped if title in _helped(found, network, chance)]
         if helped:
@@ -80,6 +74,7 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
                 f"- Of these, it is also better than the wide U-Net on {len(by_gates)} of "
                 f"{len(helped)}."
             )
+        lines += _outcomes(found, network, "wide", chance)
     effects = [one for one in interactions if one.family is not None]
     if effects:
         mattering = [_interaction_told(one) for one in effects if is_mattering(one, chance)]
@@ -98,6 +93,20 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
         if one.family == AFTER_WARM_START
     ]
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def _outcomes(found: Sequence[Finding], network: str, other: str, chance: float) -> list[str]:
+    """Count the verdicts on the groups that are finished; no line if none is."""
+    rows = _rows(found, network, other, PRIMARY)
+    if not rows:
+        return []
+    outcomes = ", ".join(_told(rows, kind, chance) for kind in (*_DIFFERS, "equivalent"))
+    return [
+        f"- {NETWORKS[network].name} against {_CONTROLS[other]}, {len(rows)} of "
+        f"{_number_of_groups()} groups finished: {outcomes}; "
+        f"{_told(rows, 'undecided', chance)}; {_told(rows, 'does not count', chance)}; "
+        f"{_told(rows, not_claimed(chance), chance)}."
+    ]
 
 
 def is_mattering(interaction: Interaction, chance: float) -> bool:
@@ -120,7 +129,7 @@ def _control_told(found: Sequence[Finding], differing: int, chance: float) -> st
         )
     ends = max(abs(end) for one in estimates for end in one.interval())
     return (
-        "no network is shown to be better or worse than another; differences of up to "
+        "no gated network is shown to differ from nnU-Net or the wide U-Net; differences of up to "
         f"{ends:.4f} lie within the intervals"
     )
 
@@ -229,8 +238,8 @@ def _out_of_domain(of_network: Sequence[Finding]) -> list[str]:
     lines = []
     if below:
         lines.append(
-            f"- {name}: test it first where images will differ from those of the training: out "
-            f"of domain its interval, which is not corrected, lies below 0 on {_listed(below)}."
+            f"- {name}: be careful where new images differ from the training images: out of "
+            f"domain its interval, which is not corrected, lies below 0 on {_listed(below)}."
         )
     if unknown:
         lines.append(

@@ -191,7 +191,7 @@ def interactions_table(found: Sequence[Interaction], chance: float = 0.0) -> str
     if not found:
         return ""
     lines = [
-        "| phantoms | network minus nnU-Net | question | shares | estimate, Dice | 95 % CI, "
+        "| phantoms | network minus nnU-Net | question | fractions | estimate, Dice | 95 % CI, "
         "patients and trainings | p | p (Holm) | decided |",
         "|---|---|---|---:|---:|---|---:|---:|---|",
     ]

@@ -353,7 +353,7 @@ def test_supervision_is_not_recommended_where_it_does_harm_anywhere(domain):
 
     told = recommendation(complete_study(harms))
     assert "trainer is not recommended" in told
-    said = "do not use it for data such as" if domain == "in" else "test it first where images"
+    said = "do not use it for data such as" if domain == "in" else "be careful where new images"
     assert f"supervised: {said}" in told
 
 
@@ -438,7 +438,7 @@ def test_nothing_is_claimed_if_the_null_control_does_not_count():
 def test_a_null_control_that_shows_nothing_says_how_much_it_could_have_missed():
     told = rules(complete_study(helps_among_distractors), [])
     # An error of 0.005 with 10 degrees of freedom: 2.228 times that.
-    assert "shown to be better or worse than another; differences of up to 0.0111 lie" in told
+    assert "shown to differ from nnU-Net or the wide U-Net; differences of up to 0.0111 lie" in told
 
 
 def test_no_gain_counts_that_is_not_larger_than_the_null_controls():
@@ -468,6 +468,7 @@ def test_the_null_control_limits_the_comparison_with_the_wide_network_too():
     told = rules(found, [])
     assert "supervised against nnU-Net, 5 of 5 groups finished: better 2" in told
     assert "Of these, it is also better than the wide U-Net on 0 of 2." in told
+    assert "supervised against the wide U-Net, 5 of 5 groups finished: better 0, worse 0" in told
     assert "is not recommended" in recommendation(found)
 
 
