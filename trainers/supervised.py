@@ -38,7 +38,7 @@ from nnunet_attention.trainers.short import AttentionUNetTrainer_short
 
 
 def supervision_weight(first: float, epoch: int, number_of_epochs: int) -> float:
-    """Return the weight in an epoch; it falls linearly to 0 in the middle of the training."""
+    """Return an epoch's weight, which falls linearly and is 0 from the middle of the training."""
     return max(0.0, first * (1 - 2 * epoch / number_of_epochs))
 
 

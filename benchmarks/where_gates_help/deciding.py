@@ -66,7 +66,7 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
     lines = []
     for network in _GATED:
         rows = _rows(found, network, "stock", PRIMARY)
-        lines += _outcomes(found, network, "stock", chance)
+        lines += _outcomes(rows, chance)
         helped = [row.group.title for row in rows if outcome(row, chance) == "better"]
         by_gates = [title for title in helped if title in _helped(found, network, chance)]
         if helped:
@@ -74,7 +74,7 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
                 f"- Of these, it is also better than the wide U-Net on {len(by_gates)} of "
                 f"{len(helped)}."
             )
-        lines += _outcomes(found, network, "wide", chance)
+        lines += _outcomes(_rows(found, network, "wide", PRIMARY), chance)
     effects = [one for one in interactions if one.family is not None]
     if effects:
         mattering = [_interaction_told(one) for one in effects if is_mattering(one, chance)]
@@ -95,15 +95,15 @@ def rules(found: Sequence[Finding], interactions: Sequence[Interaction]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def _outcomes(found: Sequence[Finding], network: str, other: str, chance: float) -> list[str]:
-    """Count the verdicts on the groups that are finished; no line if none is."""
-    rows = _rows(found, network, other, PRIMARY)
+def _outcomes(rows: Sequence[Finding], chance: float) -> list[str]:
+    """Count the verdicts on one pair of networks, if any is finished."""
     if not rows:
         return []
+    network, other = NETWORKS[rows[0].first].name, _CONTROLS[rows[0].second]
     outcomes = ", ".join(_told(rows, kind, chance) for kind in (*_DIFFERS, "equivalent"))
     return [
-        f"- {NETWORKS[network].name} against {_CONTROLS[other]}, {len(rows)} of "
-        f"{_number_of_groups()} groups finished: {outcomes}; "
+        f"- {network} against {other}, {len(rows)} of {_number_of_groups()} groups "
+        f"finished: {outcomes}; "
         f"{_told(rows, 'undecided', chance)}; {_told(rows, 'does not count', chance)}; "
         f"{_told(rows, not_claimed(chance), chance)}."
     ]

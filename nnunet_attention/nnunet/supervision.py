@@ -32,7 +32,7 @@ class Supervision:
 
     def __str__(self) -> str:
         # Not rounded: whoever gives what a message names must be understood to mean the same.
-        return f"{repr(float(self.weight)).removesuffix('.0')},{self.border}"
+        return f"{repr(self.weight).removesuffix('.0')},{self.border}"
 
 
 @dataclass(frozen=True)

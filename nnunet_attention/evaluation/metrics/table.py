@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from nnunet_attention.errors import CommandError
@@ -76,7 +77,11 @@ def recorded_tolerances(frame: pd.DataFrame) -> dict[str, dict[str, float | None
                 None if pd.isna(mm) else float(mm) for mm in same_label["tolerance_mm"].unique()
             ]
             if len(values) > 1:
-                listed = sorted("unknown" if mm is None else f"{mm:g}" for mm in values)
+                # Not rounded, or two that differ could look the same.
+                listed = sorted(
+                    "unknown" if mm is None else np.format_float_positional(mm, trim="-")
+                    for mm in values
+                )
                 raise CommandError(
                     f"{dataset}, {label}: normalised surface Dice was computed with several "
                     f"tolerances in mm: {', '.join(listed)}; compute all results with the same "

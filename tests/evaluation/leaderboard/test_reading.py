@@ -160,6 +160,14 @@ def test_surface_dice_of_several_tolerances_is_not_compared(root, other):
     apply_policy(frame[frame["metric"] == "dice"], "nnunet")
 
 
+def test_tolerances_that_hardly_differ_are_told_apart(root):
+    folder = root / DATASET / CONFIGURATION
+    with_tolerance(folder / "fold_0/validation/summary.json", {"1": 2.0, "2": 1.0})
+    with_tolerance(folder / "fold_1/validation/summary.json", {"1": 2.0000001, "2": 1.0})
+    with pytest.raises(CommandError, match=r"several tolerances in mm: 2, 2\.0000001; "):
+        apply_policy(read(root), "nnunet")
+
+
 def test_labels_and_regions_get_the_names_of_dataset_json(root):
     labels = {"background": 0, "whole tumour": [1, 2], "core": 2, "ignore": 3}
     content = {"labels": labels, "file_ending": ".nii.gz"}
